@@ -1,0 +1,176 @@
+"""All entries and records of a data folder, joined and checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apsite.entries import Entry, entry_from_json, entry_problems
+from apsite.errors import ApsiteError, DocumentError
+from apsite.json_files import read_json
+from apsite.records import EvaluationRecord, record_from_json, record_problems
+from apsite.references import load_references
+from apsite.vocabulary import ProvenanceKind, Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Entries and records that belong together.
+
+    Attributes:
+        root: Folder that holds ``entries/`` and ``evaluations/``.
+        entries: By method key, sorted by key without regard to case.
+        records: By model key, sorted by method, then dataset, architecture, structure and sparsity.
+    """
+
+    root: Path
+    entries: Mapping[str, Entry]
+    records: Mapping[str, EvaluationRecord]
+
+    def methods(self, stage: Stage | None = None) -> list[Entry]:
+        """Entries of the taxonomy (no baselines), of one pipeline stage if given."""
+        return [
+            entry
+            for entry in self.entries.values()
+            if not entry.baseline and (stage is None or entry.pipeline.stage is stage)
+        ]
+
+    def records_of(self, method: str) -> list[EvaluationRecord]:
+        """Records of one method, in catalogue order."""
+        return [record for record in self.records.values() if record.method == method]
+
+    def resolve(self, key: str) -> Entry:
+        """Entry of a method key or alias.
+
+        Raises:
+            ApsiteError: If no entry has that key or alias; the message names the nearest.
+        """
+        import difflib
+
+        if key in self.entries:
+            return self.entries[key]
+        by_alias = {alias: entry for entry in self.entries.values() for alias in entry.aliases}
+        if key in by_alias:
+            return by_alias[key]
+        near = difflib.get_close_matches(key, [*self.entries, *by_alias], 3, 0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self.entries)}"
+        raise ApsiteError(f"method {key!r} has no entry in {self.root / 'entries'}; {hint}")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per record with the columns of ``apsite export`` (fractions, ``NaN`` where unknown)."""
+        from apsite.export import to_frame
+
+        return to_frame(self)
+
+
+def load_catalogue(root: Path | str = ".") -> Catalogue:
+    """Catalogue of a data folder.
+
+    Raises:
+        ApsiteError: If the folder holds no data, or with every problem of its files, one a line.
+    """
+    catalogue, problems = scan(Path(root))
+    if problems:
+        lines = "\n".join(str(problem) for problem in problems[:20])
+        more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise ApsiteError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in the data:\n{lines}{more}")
+    return catalogue
+
+
+def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
+    """Everything readable below `root`, and every problem of the documents alone and together.
+
+    Raises:
+        ApsiteError: If `root` has no folder ``entries``.
+    """
+    if not (root / "entries").is_dir():
+        raise ApsiteError(
+            f"{root}: has no folder 'entries'; run this in a checkout of the benchmark's repository or name one with --root"
+        )
+    problems: list[DocumentError] = []
+    entries: dict[str, Entry] = {}
+    for path in sorted((root / "entries").glob("*.json"), key=lambda path: path.name.lower()):
+        try:
+            document = read_json(path)
+        except DocumentError as error:
+            problems.append(error)
+            continue
+        found = entry_problems(path, document)
+        problems.extend(found)
+        if not found:
+            entries[document["key"]] = entry_from_json(document)
+    records: list[EvaluationRecord] = []
+    for path in sorted((root / "evaluations").glob("*/*.json")):
+        try:
+            document = read_json(path)
+        except DocumentError as error:
+            problems.append(error)
+            continue
+        found = record_problems(path, document)
+        problems.extend(found)
+        if not found:
+            records.append(record_from_json(document))
+    catalogue = Catalogue(root, entries, {record.model_key: record for record in sorted(records, key=sort_key)})
+    readable = {path.stem for path in (root / "entries").glob("*.json")}
+    return catalogue, problems + _cross_problems(catalogue, readable)
+
+
+def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
+    """Order of records in tables: method, dataset, architecture, dense first, structure, sparsity."""
+    order = [type(record.dataset)(word) for word in type(record.dataset)]
+    networks = list(type(record.architecture))
+    return (
+        record.method.lower(),
+        order.index(record.dataset),
+        networks.index(record.architecture),
+        "" if record.structure is None else record.structure.code,
+        record.sparsity.declared,
+    )
+
+
+def _cross_problems(catalogue: Catalogue, entry_files: Iterable[str]) -> list[DocumentError]:
+    """Contradictions between files: orphans, keys used twice, dangling citations."""
+    entries_folder, evaluations = catalogue.root / "entries", catalogue.root / "evaluations"
+    problems: list[DocumentError] = []
+    owner: dict[str, str] = {}
+    for entry in catalogue.entries.values():
+        for field, name in [("key", entry.key)] + [(f"aliases[{i}]", alias) for i, alias in enumerate(entry.aliases)]:
+            path = entries_folder / f"{entry.key}.json"
+            taken = owner.setdefault(name.lower(), entry.key)
+            if taken != entry.key:
+                problems.append(DocumentError(path, field, f"{name!r} already belongs to {taken}; choose another"))
+        for index, checkpoint in enumerate(entry.checkpoints):
+            if not checkpoint.model_key.startswith(f"{entry.key}_"):
+                problems.append(
+                    DocumentError(
+                        entries_folder / f"{entry.key}.json",
+                        f"checkpoints[{index}].model_key",
+                        f"{checkpoint.model_key!r} is not a model of this method; it must start with '{entry.key}_'",
+                    )
+                )
+    references, known_files = load_references(), set(entry_files)
+    for record in catalogue.records.values():
+        path = evaluations / record.path
+        if record.method not in known_files:
+            problems.append(
+                DocumentError(path, "method", f"{record.method!r} has no entry; add entries/{record.method}.json")
+            )
+        source = record.provenance.source
+        if (
+            record.provenance.kind is ProvenanceKind.PUBLISHED
+            and source not in references
+            and source not in known_files
+        ):
+            problems.append(
+                DocumentError(
+                    path,
+                    "provenance.source",
+                    f"{source!r} is neither in the reference list nor a method key; cite a known paper",
+                )
+            )
+    return problems

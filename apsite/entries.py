@@ -1,0 +1,218 @@
+"""Taxonomy entries: one JSON file per method, as typed data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from apsite.errors import DocumentError
+from apsite.json_files import read_json
+from apsite.schema import schema_problems
+from apsite.vocabulary import (
+    Architecture,
+    Criterion,
+    Dataset,
+    Granularity,
+    Locality,
+    Objective,
+    Schedule,
+    Stage,
+    Structure,
+)
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Publication of a method. `url` is ``None`` where no address is known."""
+
+    title: str
+    authors: tuple[str, ...]
+    venue: str
+    year: int
+    url: str | None
+    bibtex: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step of a pipeline.
+
+    Attributes:
+        name: ``pretraining``, ``finetuning``, ``pruning`` or ``training``.
+        objectives: Its objectives; ``None`` if the paper does not specify them, empty if there is no such step.
+    """
+
+    name: str
+    objectives: tuple[Objective, ...] | None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """When a method prunes, and with which objectives. `schedule` is ``None`` where it is not specified."""
+
+    stage: Stage
+    steps: tuple[Step, ...]
+    schedule: tuple[Schedule, ...] | None
+
+
+@dataclass(frozen=True)
+class Specifics:
+    """How a method prunes. `granularity` and `locality` are ``None`` where they are not specified."""
+
+    structure: tuple[Structure, ...]
+    granularity: tuple[Granularity, ...] | None
+    locality: tuple[Locality, ...] | None
+    criterion: Criterion
+
+
+@dataclass(frozen=True)
+class OriginalAudit:
+    """How the original paper evaluated robustness (survey, Table 2); ``None`` means not specified."""
+
+    autoattack: bool | None
+    pgd: bool | None
+    others: tuple[str, ...]
+    robustness_curve: bool | None
+    pgd_over_10_iterations: bool | None
+
+
+@dataclass(frozen=True)
+class ReportedResult:
+    """A robust accuracy that the original paper reports; `sparsity` and `robust_accuracy` are fractions."""
+
+    dataset: Dataset
+    architecture: Architecture
+    structure: Structure
+    sparsity: float
+    attack: str
+    robust_accuracy: float
+
+
+@dataclass(frozen=True)
+class PublishedCheckpoint:
+    """Where a checkpoint can be had. `sha256` is ``None`` until it is first pinned."""
+
+    model_key: str
+    url: str
+    sha256: str | None
+    file_format: str | None
+    notes: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Taxonomy entry of one method.
+
+    Attributes:
+        key: Method key, also the name of the file.
+        name: Name for tables.
+        aliases: Other keys of the same method.
+        baseline: Whether it is a naive criterion kept for comparison and not counted in the taxonomy.
+        paper: Publication.
+        code_url: Public implementation, or ``None``.
+        pipeline: When it prunes.
+        specifics: How it prunes.
+        audit: How its paper evaluated it, or ``None``.
+        reported: Results that its paper reports.
+        checkpoints: Published checkpoints.
+        notes: Remarks for readers.
+    """
+
+    key: str
+    name: str
+    aliases: tuple[str, ...]
+    baseline: bool
+    paper: Paper
+    code_url: str | None
+    pipeline: Pipeline
+    specifics: Specifics
+    audit: OriginalAudit | None
+    reported: tuple[ReportedResult, ...]
+    checkpoints: tuple[PublishedCheckpoint, ...]
+    notes: tuple[str, ...]
+
+
+def entry_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
+    """Everything wrong with an entry taken alone: schema, and file name against key."""
+    problems = schema_problems(path, "entry", document)
+    key = document.get("key")
+    if isinstance(key, str) and path.stem != key:
+        problems.append(
+            DocumentError(path, "key", f"{key!r} does not match the file name; rename one to match the other")
+        )
+    return problems
+
+
+def read_entry(path: Path) -> Entry:
+    """Entry of a file.
+
+    Raises:
+        DocumentError: The first problem of the file, if it has any.
+    """
+    document = read_json(path)
+    for problem in entry_problems(path, document):
+        raise problem
+    return entry_from_json(document)
+
+
+def entry_from_json(document: dict[str, Any]) -> Entry:
+    """Entry of a document that has passed :func:`entry_problems`."""
+    specifics, audit = document["specifics"], document["audit"]
+    return Entry(
+        key=document["key"],
+        name=document["name"],
+        aliases=tuple(document["aliases"]),
+        baseline=document["baseline"],
+        paper=Paper(
+            title=document["paper"]["title"],
+            authors=tuple(document["paper"]["authors"]),
+            venue=document["paper"]["venue"],
+            year=document["paper"]["year"],
+            url=document["paper"]["url"],
+            bibtex=document["paper"]["bibtex"],
+        ),
+        code_url=document["code"]["url"] if document["code"] else None,
+        pipeline=_pipeline(document["pipeline"]),
+        specifics=Specifics(
+            structure=tuple(map(Structure, specifics["structure"])),
+            granularity=_words(Granularity, specifics["granularity"]),
+            locality=_words(Locality, specifics["locality"]),
+            criterion=Criterion(specifics["criterion"]),
+        ),
+        audit=None if audit is None else OriginalAudit(**{**audit, "others": tuple(audit["others"])}),
+        reported=tuple(
+            ReportedResult(
+                dataset=Dataset(item["dataset"]),
+                architecture=Architecture(item["architecture"]),
+                structure=Structure(item["structure"]),
+                sparsity=item["sparsity"],
+                attack=item["attack"],
+                robust_accuracy=item["robust_accuracy"],
+            )
+            for item in document["reported"]
+        ),
+        checkpoints=tuple(
+            PublishedCheckpoint(
+                item["model_key"], item["url"], item["sha256"], item.get("file_format"), item.get("notes")
+            )
+            for item in document.get("checkpoints", ())
+        ),
+        notes=tuple(document["notes"]),
+    )
+
+
+def _pipeline(document: dict[str, Any]) -> Pipeline:
+    steps = tuple(
+        Step(name, _words(Objective, document[name]))
+        for name in ("pretraining", "finetuning", "pruning", "training")
+        if name in document
+    )
+    return Pipeline(Stage(document["stage"]), steps, _words(Schedule, document.get("schedule")))
+
+
+def _words(kind: type[_Word], values: list[str] | None) -> tuple[_Word, ...] | None:
+    return None if values is None else tuple(kind(value) for value in values)

@@ -1,0 +1,41 @@
+"""Errors that a user can mend. Each message says where, what was found, what is allowed and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ApsiteError(Exception):
+    """Something the user can mend; the command line prints it as one ``Error: ...`` line and exits with 1."""
+
+
+class DocumentError(ApsiteError):
+    """A JSON document is unreadable, breaks its schema, or contradicts another file.
+
+    Attributes:
+        path: The file.
+        field: Where in the file, such as ``specifics.structure[0]``; empty for the file as a whole.
+        problem: What was found, what is allowed and how to mend it.
+    """
+
+    def __init__(self, path: Path, field: str, problem: str) -> None:
+        super().__init__(f"{path}: {field}: {problem}" if field else f"{path}: {problem}")
+        self.path = path
+        self.field = field
+        self.problem = problem
+
+
+class CheckpointError(ApsiteError):
+    """A checkpoint cannot be read, or does not fit the declared architecture or sparsity."""
+
+
+class DatasetError(ApsiteError):
+    """A dataset is missing, incomplete or not of its official format."""
+
+
+class NetworkError(ApsiteError):
+    """A network does not behave as the protocol needs: logits of the right shape, finite, deterministic."""
+
+
+class EvaluationError(ApsiteError):
+    """An evaluation cannot start, continue or store its result."""

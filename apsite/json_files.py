@@ -1,0 +1,135 @@
+"""JSON as this project reads and writes it: strict, bounded, UTF-8, atomic, the same bytes for the same content.
+
+Contributed files are untrusted, so reading refuses what `json` lets pass: duplicate names, NaN and Infinity, links,
+files of unusual size and depth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from apsite.errors import ApsiteError, DocumentError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 12
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Object in a JSON file.
+
+    Raises:
+        DocumentError: If the file is missing, a link, over 1 MB, not UTF-8, not JSON, not an object, nested deeper
+            than 12 levels, or holds a duplicate name, NaN or Infinity.
+    """
+    if path.is_symlink():
+        raise DocumentError(path, "", "is a symbolic link; put the file itself there")
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DocumentError(path, "", f"has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError(path, "", f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise DocumentError(path, "", f"cannot be read: {error.strerror}") from None
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise DocumentError(
+            path, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise DocumentError(path, "", f"is nested deeper than {MAX_DEPTH} levels") from None
+    except _Refused as error:
+        raise DocumentError(path, "", str(error)) from None
+    if not isinstance(value, dict):
+        raise DocumentError(path, "", f"holds a JSON {type(value).__name__}; an object is needed")
+    if _depth(value) > MAX_DEPTH:
+        raise DocumentError(path, "", f"is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def to_json(value: object) -> str:
+    """Text of a document as it stands in this repository: two-space indent, names in given order, one final newline.
+
+    Raises:
+        ValueError: If `value` holds NaN or an infinity.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a document atomically: the file is there whole or not at all, and an old one stays until then."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(to_json(value), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Temporary path beside `path` that takes its name when the block ends well and is removed when it does not.
+
+    Raises:
+        ApsiteError: If the folder cannot be made or written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise ApsiteError(
+            f"{path}: cannot be written: {error.strerror}; choose a folder that you can write to"
+        ) from None
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ApsiteError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Refused(ValueError):
+    """A construct that JSON parsers let pass and this project does not."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Refused(f"names {twice!r} twice in one object; keep one of them")
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise _Refused(f"holds {text}, which is not a JSON number; use null for an unknown value")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise _Refused(f"holds the number {text}, which is too large")
+    return value
+
+
+def _depth(value: object) -> int:
+    """Levels of nesting; iterative, so that a hostile document cannot exhaust the stack."""
+    deepest, queue = 0, [(value, 1)]
+    while queue:
+        item, level = queue.pop()
+        deepest = max(deepest, level)
+        if isinstance(item, dict):
+            queue.extend((child, level + 1) for child in item.values())
+        elif isinstance(item, list):
+            queue.extend((child, level + 1) for child in item)
+    return deepest

@@ -1,0 +1,112 @@
+"""Numbers computed from per-sample results. Pure functions of arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Distances = NDArray[np.floating[Any]]
+
+
+def robust_accuracy(distances: Distances, epsilon: float) -> float:
+    """Fraction of samples that no perturbation within a budget misclassifies.
+
+    Args:
+        distances: Minimum-norm distance of each sample, shape ``(n_samples,)``, in the norm of the threat model and in
+            input units. ``0``: wrong with no attack; ``inf``: the attack never broke it.
+        epsilon: Perturbation budget in the same units: ``8 / 255``, not ``8``.
+
+    Returns:
+        A fraction in [0, 1]. At ``epsilon=0`` it is the clean accuracy.
+
+    Raises:
+        ValueError: If `distances` is empty or holds a negative or NaN value, or if `epsilon` is negative.
+    """
+    return float(robust_flags(distances, epsilon).mean())
+
+
+def robust_flags(distances: Distances, epsilon: float) -> NDArray[np.bool_]:
+    """Whether each sample is further than `epsilon` from an adversarial example; compared in float32, as stored.
+
+    Raises:
+        ValueError: As :func:`robust_accuracy`.
+    """
+    if distances.size == 0:
+        raise ValueError("distances are empty")
+    if np.isnan(distances).any() or (distances < 0).any():
+        raise ValueError("distances hold a negative or NaN value")
+    if epsilon < 0:
+        raise ValueError(f"epsilon must not be negative, not {epsilon}")
+    return np.asarray(distances.astype(np.float32) > np.float32(epsilon), dtype=np.bool_)
+
+
+def robustness_curve(distances: Distances) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Robust accuracy as a function of the budget, exact: a step function that is right-continuous.
+
+    Args:
+        distances: As in :func:`robust_accuracy`.
+
+    Returns:
+        Budgets at which the curve steps, ascending and starting with 0, and the robust accuracy from each on.
+    """
+    robust_flags(distances, 0.0)
+    finite = np.sort(distances[np.isfinite(distances)].astype(np.float64))
+    budgets, counts = np.unique(np.concatenate([[0.0], finite]), return_counts=True)
+    counts[0] -= 1
+    return budgets, 1.0 - np.cumsum(counts) / distances.size
+
+
+def area_under_curve(distances: Distances, limit: float) -> float:
+    """Mean robust accuracy over budgets from 0 to `limit`: the exact area under the curve, divided by `limit`.
+
+    Raises:
+        ValueError: If `limit` is not positive, or as :func:`robust_accuracy`.
+    """
+    if limit <= 0:
+        raise ValueError(f"limit must be positive, not {limit}")
+    robust_flags(distances, 0.0)
+    return float(np.minimum(distances.astype(np.float64), limit).mean() / limit)
+
+
+def median_distance(distances: Distances) -> float | None:
+    """Median distance of the samples that are correct with no attack.
+
+    Returns:
+        The median in input units; ``None`` if no sample is correct or at least half of them were never broken.
+    """
+    correct = distances[distances > 0]
+    if correct.size == 0:
+        return None
+    median = float(np.median(correct.astype(np.float64)))
+    return median if math.isfinite(median) else None
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion.
+
+    Args:
+        successes: Samples counted, 0..`trials`.
+        trials: Samples in all, at least 1.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper bound, fractions in [0, 1].
+
+    Raises:
+        ValueError: If the counts are impossible.
+
+    Source: Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, JASA 22 (1927).
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"cannot have {successes} successes in {trials} trials")
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

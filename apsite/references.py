@@ -1,0 +1,43 @@
+"""The reference list: papers that entries, records and the vocabulary cite by key."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A cited paper.
+
+    Attributes:
+        key: Citation key, such as ``Madry2018Towards``.
+        number: Its number in the survey's bibliography; ``None`` for the survey itself and later additions.
+        authors: As the survey prints them.
+        title: Title.
+        venue: Conference or journal.
+        year: Year of publication.
+        url: Where to read it, or ``None``.
+    """
+
+    key: str
+    number: int | None
+    authors: tuple[str, ...]
+    title: str
+    venue: str
+    year: int
+    url: str | None
+
+
+@functools.cache
+def load_references() -> dict[str, Reference]:
+    """All references by key, in the order of the survey's bibliography."""
+    text = resources.files("apsite").joinpath("data/references.json").read_text(encoding="utf-8")
+    return {
+        key: Reference(
+            key, item["number"], tuple(item["authors"]), item["title"], item["venue"], item["year"], item["url"]
+        )
+        for key, item in json.loads(text).items()
+    }

@@ -1,0 +1,157 @@
+"""Per-sample results: the ``.npz`` beside a record, from which its figures can be recomputed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsite.errors import DocumentError
+from apsite.json_files import atomic_file
+from apsite.vocabulary import Attack
+
+MAX_FILE_BYTES = 10_000_000
+MAX_ARRAY_BYTES = 20_000_000
+_DTYPES = {
+    "index": np.dtype(np.int32),
+    "label": np.dtype(np.int16),
+    "clean_correct": np.dtype(np.bool_),
+    "aa_robust": np.dtype(np.bool_),
+    "distance": np.dtype(np.float32),
+    "tuning": np.dtype(np.bool_),
+}
+_FLAG_PREFIX = "robust_after_"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Verdicts of every evaluated sample; arrays of the same length, one element a sample.
+
+    Attributes:
+        index: Position in the official order of the test set, int32, ascending.
+        label: True class, int16.
+        clean_correct: Whether it is classified correctly with no attack.
+        aa_robust: Whether it is correct and no attack of AutoAttack broke it; ``None`` if AutoAttack did not run.
+        distance: Minimum-norm distance in input units, float32; 0 = wrong with no attack, ``inf`` = attacked and never
+            broken; ``None`` if HO-FMN did not run.
+        tuning: Whether the HO-FMN search used it; ``None`` if HO-FMN did not run.
+        robust_after: Whether it was still robust after each attack of AutoAttack.
+    """
+
+    index: NDArray[np.int32]
+    label: NDArray[np.int16]
+    clean_correct: NDArray[np.bool_]
+    aa_robust: NDArray[np.bool_] | None = None
+    distance: NDArray[np.float32] | None = None
+    tuning: NDArray[np.bool_] | None = None
+    robust_after: Mapping[Attack, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays by their names in the file."""
+        named = {name: getattr(self, name) for name in _DTYPES}
+        flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): flag for attack, flag in self.robust_after.items()}
+        return {
+            name: array.astype(_DTYPES.get(name, np.dtype(np.bool_)), copy=False)
+            for name, array in (named | flags).items()
+            if array is not None
+        }
+
+
+def samples_bytes(samples: Samples) -> bytes:
+    """Content of the file: the same bytes for the same arrays, so that its hash identifies the verdicts."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **samples.arrays())
+    return buffer.getvalue()
+
+
+def write_samples(path: Path, samples: Samples) -> str:
+    """Write the file atomically and return its SHA-256."""
+    content = samples_bytes(samples)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_samples(path: Path) -> Samples:
+    """Per-sample results of an untrusted file. Nothing is unpickled, and sizes are checked before unpacking.
+
+    Raises:
+        DocumentError: If the file is missing, a link, too large, not an ``.npz`` of the documented arrays, or if the
+            arrays contradict each other.
+    """
+    if path.is_symlink():
+        raise DocumentError(path, "", "is a symbolic link; put the file itself there")
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DocumentError(path, "", f"is over {MAX_FILE_BYTES:,} bytes")
+        arrays = _unpack(path)
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
+    flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): attack for attack in Attack}
+    for name in ("index", "label", "clean_correct"):
+        if name not in arrays:
+            raise DocumentError(path, name, "is missing from the file")
+    for name, array in arrays.items():
+        expected = _DTYPES.get(name, np.dtype(np.bool_) if name in flags else None)
+        if expected is None:
+            raise DocumentError(path, name, f"is not a known array; known are {', '.join([*_DTYPES, *flags])}")
+        if array.dtype != expected or array.ndim != 1 or len(array) != len(arrays["index"]):
+            raise DocumentError(
+                path,
+                name,
+                f"is {array.dtype} of shape {array.shape}; {expected} of shape ({len(arrays['index'])},) is needed",
+            )
+    samples = Samples(
+        **{name: array for name, array in arrays.items() if name in _DTYPES},
+        robust_after={flags[name]: array for name, array in arrays.items() if name in flags},
+    )
+    for name, problem in _contradictions(samples):
+        raise DocumentError(path, name, problem)
+    return samples
+
+
+def _unpack(path: Path) -> dict[str, NDArray[Any]]:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len(members) > len(_DTYPES) + len(Attack) or sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
+            raise ValueError(f"more than {MAX_ARRAY_BYTES:,} bytes or too many arrays inside")
+        if len({member.filename for member in members}) != len(members):
+            raise ValueError("an array is there twice")
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _contradictions(samples: Samples) -> list[tuple[str, str]]:
+    """Arrays that cannot be true together, as pairs of name and problem."""
+    problems = []
+    if len(samples) == 0:
+        problems.append(("index", "holds no sample"))
+    elif samples.index[0] < 0 or (np.diff(samples.index) <= 0).any():
+        problems.append(("index", "must be ascending with no duplicate, from 0 on"))
+    if samples.aa_robust is not None and (samples.aa_robust & ~samples.clean_correct).any():
+        problems.append(("aa_robust", "names samples robust that are wrong with no attack"))
+    if samples.distance is not None:
+        if np.isnan(samples.distance).any() or (samples.distance < 0).any():
+            problems.append(("distance", "holds a negative or NaN value"))
+        elif ((samples.distance == 0) != ~samples.clean_correct).any():
+            problems.append(("distance", "must be 0 exactly where clean_correct is false"))
+    before = samples.clean_correct
+    for attack in Attack:
+        if attack in samples.robust_after:
+            flag = samples.robust_after[attack]
+            if (flag & ~before).any():
+                problems.append((f"robust_after_{attack.value}", "names samples robust that were already broken"))
+            before = flag
+    if samples.robust_after and (samples.aa_robust is None or (before != samples.aa_robust).any()):
+        problems.append(("aa_robust", "does not equal the flags after the last attack"))
+    return problems
