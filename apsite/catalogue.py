@@ -90,11 +90,12 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
     """
     if not (root / "entries").is_dir():
         raise ApsiteError(
-            f"{root}: has no folder 'entries'; run this in a checkout of the benchmark's repository or name one with --root"
+            f"{root}: has no folder 'entries'; run this in a checkout of the benchmark's repository, "
+            "or name one with --root"
         )
     problems: list[DocumentError] = []
     entries: dict[str, Entry] = {}
-    for path in sorted((root / "entries").glob("*.json"), key=lambda path: path.name.lower()):
+    for path in sorted((root / "entries").glob("*.json"), key=lambda path: (path.name.lower(), path.name)):
         try:
             document = read_json(path)
         except DocumentError as error:

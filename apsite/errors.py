@@ -19,7 +19,9 @@ class DocumentError(ApsiteError):
     """
 
     def __init__(self, path: Path, field: str, problem: str) -> None:
-        super().__init__(f"{path}: {field}: {problem}" if field else f"{path}: {problem}")
+        # A contributed file may have any name; a line feed or an escape sequence in it must not reach the terminal.
+        shown = str(path) if str(path).isprintable() else ascii(str(path))
+        super().__init__(f"{shown}: {field}: {problem}" if field else f"{shown}: {problem}")
         self.path = path
         self.field = field
         self.problem = problem

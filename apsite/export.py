@@ -15,6 +15,7 @@ COLUMNS = (
     "model_key", "method", "name", "pipeline", "dataset", "architecture", "structure", "sparsity", "clean_accuracy",
     "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy", "n_samples", "provenance", "source",
 )  # fmt: skip
+_FRACTIONS = tuple(name for name in COLUMNS if name == "sparsity" or name.endswith("_accuracy"))
 
 
 def rows(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -45,11 +46,11 @@ def _row(catalogue: Catalogue, record: EvaluationRecord) -> dict[str, Any]:
 
 
 def to_frame(catalogue: Catalogue) -> pd.DataFrame:
-    """The table as a data frame; ``n_samples`` is a nullable integer."""
+    """The table as a data frame: fractions are floats, ``NaN`` where unknown; ``n_samples`` is a nullable integer."""
     import pandas as pd
 
     frame = pd.DataFrame(rows(catalogue), columns=list(COLUMNS))
-    return frame.astype({"n_samples": "Int64", "sparsity": "float64"})
+    return frame.astype({"n_samples": "Int64", **dict.fromkeys(_FRACTIONS, "float64")})
 
 
 def to_csv(catalogue: Catalogue) -> str:

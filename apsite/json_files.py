@@ -18,6 +18,7 @@ from apsite.errors import ApsiteError, DocumentError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
+MAX_INTEGER = 2**63 - 1
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -25,7 +26,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         DocumentError: If the file is missing, a link, over 1 MB, not UTF-8, not JSON, not an object, nested deeper
-            than 12 levels, or holds a duplicate name, NaN or Infinity.
+            than 12 levels, or holds a duplicate name, NaN, Infinity, a whole number beyond 64 bits or half a
+            surrogate pair.
     """
     if path.is_symlink():
         raise DocumentError(path, "", "is a symbolic link; put the file itself there")
@@ -39,19 +41,23 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DocumentError(path, "", f"cannot be read: {error.strerror}") from None
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
+        )
     except json.JSONDecodeError as error:
         raise DocumentError(
             path, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
     except RecursionError:
         raise DocumentError(path, "", f"is nested deeper than {MAX_DEPTH} levels") from None
-    except _Refused as error:
+    except _RefusedError as error:
         raise DocumentError(path, "", str(error)) from None
     if not isinstance(value, dict):
         raise DocumentError(path, "", f"holds a JSON {type(value).__name__}; an object is needed")
     if _depth(value) > MAX_DEPTH:
         raise DocumentError(path, "", f"is nested deeper than {MAX_DEPTH} levels")
+    if _has_surrogate(value):
+        raise DocumentError(path, "", "holds half a surrogate pair, such as \\ud800; write the character itself")
     return value
 
 
@@ -91,14 +97,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise ApsiteError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-class _Refused(ValueError):
+class _RefusedError(ValueError):
     """A construct that JSON parsers let pass and this project does not."""
 
 
@@ -107,19 +113,34 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Refused(f"names {twice!r} twice in one object; keep one of them")
+        raise _RefusedError(f"names {twice!r} twice in one object; keep one of them")
     return value
 
 
 def _refuse_constant(text: str) -> float:
-    raise _Refused(f"holds {text}, which is not a JSON number; use null for an unknown value")
+    raise _RefusedError(f"holds {text}, which is not a JSON number; use null for an unknown value")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise _Refused(f"holds the number {text}, which is too large")
+        raise _RefusedError(f"holds the number {text}, which is too large")
     return value
+
+
+def _bounded(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
+        raise _RefusedError(f"holds a whole number of {len(text.lstrip('-'))} digits, which is too large")
+    return int(text)
+
+
+def _has_surrogate(value: object) -> bool:
+    """Whether a text in `value` cannot be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _depth(value: object) -> int:

@@ -72,7 +72,7 @@ class ModelKey:
         percent = round(sparsity * 100)
         if abs(sparsity * 100 - percent) > 1e-6:
             raise ValueError(f"declared sparsity must be a whole percentage such as 0.90, not {sparsity}")
-        return cls(method, architecture, dataset, structure, percent if structure else None)
+        return cls(method, architecture, dataset, structure, percent if structure or percent else None)
 
     @classmethod
     def parse(cls, text: str) -> ModelKey:

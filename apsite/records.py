@@ -20,6 +20,7 @@ from apsite.vocabulary import (
     Protocol,
     ProvenanceKind,
     Structure,
+    epsilon_value,
 )
 
 Scalar = str | int | float | bool | None
@@ -291,8 +292,9 @@ class EvaluationRecord:
 
 
 def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
-    """Everything wrong with a record taken alone: schema, file name and words against the model key."""
+    """Everything wrong with a record taken alone: schema, budget, file name and words against the model key."""
     problems = schema_problems(path, "record", document)
+    problems += _epsilon_problems(path, document)
     text = document.get("model_key")
     if not isinstance(text, str):
         return problems
@@ -327,6 +329,19 @@ def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]
             DocumentError(path, "sparsity.declared", f"{declared} contradicts the model key, which says {key.sparsity}")
         )
     return problems
+
+
+def _epsilon_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
+    """A budget that has the form of a fraction and yet is none in (0, 1]."""
+    threat_model = document.get("threat_model")
+    epsilon = threat_model.get("epsilon") if isinstance(threat_model, dict) else None
+    if not isinstance(epsilon, str) or "/" not in epsilon:
+        return []
+    try:
+        epsilon_value(epsilon)
+    except ValueError as error:
+        return [DocumentError(path, "threat_model.epsilon", str(error))]
+    return []
 
 
 def read_record(path: Path) -> EvaluationRecord:

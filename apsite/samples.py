@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,11 @@ _DTYPES = {
     "tuning": np.dtype(np.bool_),
 }
 _FLAG_PREFIX = "robust_after_"
+# What zipfile and numpy raise on a damaged or hostile file. A header may claim more memory than there is (MemoryError)
+# or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
+_UNREADABLE = (
+    OSError, ValueError, TypeError, EOFError, RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,21 +101,22 @@ def read_samples(path: Path) -> Samples:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DocumentError(path, "", f"is over {MAX_FILE_BYTES:,} bytes")
         arrays = _unpack(path)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
     flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): attack for attack in Attack}
     for name in ("index", "label", "clean_correct"):
         if name not in arrays:
             raise DocumentError(path, name, "is missing from the file")
+    n = arrays["index"].size
     for name, array in arrays.items():
         expected = _DTYPES.get(name, np.dtype(np.bool_) if name in flags else None)
         if expected is None:
             raise DocumentError(path, name, f"is not a known array; known are {', '.join([*_DTYPES, *flags])}")
-        if array.dtype != expected or array.ndim != 1 or len(array) != len(arrays["index"]):
+        if array.dtype != expected or array.shape != (n,):
             raise DocumentError(
                 path,
                 name,
-                f"is {array.dtype} of shape {array.shape}; {expected} of shape ({len(arrays['index'])},) is needed",
+                f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is needed",
             )
     samples = Samples(
         **{name: array for name, array in arrays.items() if name in _DTYPES},
@@ -125,10 +132,17 @@ def _unpack(path: Path) -> dict[str, NDArray[Any]]:
         members = archive.infolist()
         if len(members) > len(_DTYPES) + len(Attack) or sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
             raise ValueError(f"more than {MAX_ARRAY_BYTES:,} bytes or too many arrays inside")
-        if len({member.filename for member in members}) != len(members):
+        if len({member.filename.removesuffix(".npy") for member in members}) != len(members):
             raise ValueError("an array is there twice")
+        for member in members:
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
+                raise ValueError(f"{member.filename} is encrypted or compressed in an unusual way")
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        arrays = {name: archive[name] for name in archive.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} is not an array")
+    return arrays
 
 
 def _contradictions(samples: Samples) -> list[tuple[str, str]]:
@@ -136,7 +150,7 @@ def _contradictions(samples: Samples) -> list[tuple[str, str]]:
     problems = []
     if len(samples) == 0:
         problems.append(("index", "holds no sample"))
-    elif samples.index[0] < 0 or (np.diff(samples.index) <= 0).any():
+    elif samples.index[0] < 0 or (samples.index[1:] <= samples.index[:-1]).any():
         problems.append(("index", "must be ascending with no duplicate, from 0 on"))
     if samples.aa_robust is not None and (samples.aa_robust & ~samples.clean_correct).any():
         problems.append(("aa_robust", "names samples robust that are wrong with no attack"))

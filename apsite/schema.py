@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import ValidationError
 
 from apsite.errors import DocumentError
 
@@ -25,8 +27,14 @@ def load_schema(name: str) -> dict[str, Any]:
 
 
 @functools.cache
-def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(load_schema(name))
+def _validator(name: str) -> Any:
+    return validators.extend(Draft202012Validator, {"pattern": _pattern})(load_schema(name))  # type: ignore[no-untyped-call]
+
+
+def _pattern(validator: Any, pattern: str, instance: object, _schema: object) -> Iterator[ValidationError]:
+    """``pattern`` as JSON Schema means it: ``$`` is the end of the text; Python's also stops before a last newline."""
+    if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), str(instance)):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[DocumentError]:
@@ -37,10 +45,11 @@ def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[Doc
         name: ``"entry"`` or ``"record"``.
         document: Its content.
     """
-    problems = []
-    for error in _validator(name).iter_errors(document):
-        inner = _innermost(error)
-        problems.append(DocumentError(path, json_path(inner.absolute_path), _explain(inner)))
+    problems = [
+        DocumentError(path, json_path(part.absolute_path), _explain(part))
+        for error in _validator(name).iter_errors(document)
+        for part in _parts(error)
+    ]
     unique = {(problem.field, problem.problem): problem for problem in problems}
     return sorted(unique.values(), key=lambda problem: problem.field)
 
@@ -49,44 +58,44 @@ def json_path(parts: Any) -> str:
     """Place in a document, such as ``results.autoattack.per_attack`` or ``specifics.structure[0]``."""
     text = ""
     for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        name = part if isinstance(part, int) or part.isprintable() else ascii(part)
+        text += f"[{name}]" if isinstance(part, int) else f".{name}" if text else str(name)
     return text
 
 
-def _innermost(error: ValidationError) -> ValidationError:
-    """The part of a failed alternative that tells the author most, instead of 'is not valid under any'."""
-    while error.context:
-        if error.validator == "oneOf" and (chosen := _stage_branch(error)):
-            error = chosen
-            continue
-        inner = best_match(
-            part for part in error.context if part.validator != "type" or len(error.context) == 1
-        ) or best_match(error.context)
-        if inner is None:  # pragma: no cover - best_match of a non-empty list is never None
-            return error
-        error = inner
-    return error
-
-
-def _stage_branch(error: ValidationError) -> ValidationError | None:
-    """Problem within the pipeline alternative whose ``stage`` the document names."""
-    stage = error.instance.get("stage") if isinstance(error.instance, dict) else None
-    branches: dict[int, list[ValidationError]] = {}
+def _parts(error: ValidationError) -> Iterator[ValidationError]:
+    """The problems within the alternative that the document means, instead of 'is not valid under any'."""
+    alternatives: dict[int, list[ValidationError]] = {}
     for part in error.context or ():
-        branches.setdefault(int(part.schema_path[0]), []).append(part)
-    for index, parts in branches.items():
-        declared = error.validator_value[index].get("properties", {}).get("stage", {}).get("const")
-        if declared is not None and declared == stage:
-            return parts[0]
-    stages = [branch.get("properties", {}).get("stage", {}).get("const") for branch in error.validator_value]
-    if all(stages):
-        return next((part for part in error.context or () if part.validator == "const"), None)
-    return None
+        alternatives.setdefault(int(part.schema_path[0]), []).append(part)
+    if not alternatives:
+        yield error
+        return
+    for part in _meant(error, alternatives):
+        yield from _parts(part)
+
+
+def _meant(error: ValidationError, alternatives: dict[int, list[ValidationError]]) -> list[ValidationError]:
+    """Problems of one alternative: the one whose ``stage`` the document names, else the first of the right type."""
+    rules: Any = error.validator_value
+    stages = [rule.get("properties", {}).get("stage", {}).get("const") for rule in rules]
+    stage = error.instance.get("stage") if isinstance(error.instance, dict) else None
+    if stage is not None and all(stages):
+        if stage in stages:
+            return alternatives[stages.index(stage)]
+        return [part for part in alternatives[0] if part.validator == "const"]
+    for parts in alternatives.values():
+        if not any(part.validator == "type" and not part.relative_path for part in parts):
+            return parts
+    return alternatives[0]
 
 
 def _explain(error: ValidationError) -> str:
     """What was found and what is allowed, in one line."""
-    found, rule = _show(error.instance), error.validator_value
+    instance: Any = error.instance
+    rule: Any = error.validator_value
+    schema: Any = error.schema
+    found = _show(instance)
     match error.validator:
         case "enum":
             return f"{found} is not one of {', '.join(_show(word) for word in rule)}"
@@ -94,28 +103,29 @@ def _explain(error: ValidationError) -> str:
             allowed = _stages(error) or [rule]
             return f"{found} is not {' or '.join(_show(word) for word in allowed)}"
         case "required":
-            missing = [name for name in rule if name not in error.instance]
+            missing = [name for name in rule if name not in instance]
             return f"lacks {', '.join(map(repr, missing))}; add it (null where the value is not known)"
         case "additionalProperties":
-            known = error.schema.get("properties", {})
-            extra = [name for name in error.instance if name not in known]
+            known = schema.get("properties", {})
+            extra = [name for name in instance if name not in known]
             return f"has unknown {', '.join(_show(name) for name in extra)}; known are {', '.join(known)}"
         case "type":
-            return f"{found} is not of type {' or '.join(rule) if isinstance(rule, list) else rule}"
+            kinds = _types(error) or (rule if isinstance(rule, list) else [rule])
+            return f"{found} is not of type {' or '.join(kinds)}"
         case "pattern":
-            meaning = error.schema.get("description", "")
+            meaning = schema.get("description", "")
             return f"{found} does not have the form needed here: {meaning or rule}"
         case "minimum" | "maximum":
+            if error.validator == "minimum":
+                return f"{found} is below the minimum {rule}"
             hint = "; accuracies and sparsities are fractions, not percentages" if rule == 1 else ""
-            return (
-                f"{found} is {'below' if error.validator == 'minimum' else 'above'} the {error.validator} {rule}{hint}"
-            )
+            return f"{found} is above the maximum {rule}{hint}"
         case "maxLength":
-            return f"has {len(error.instance):,} characters; at most {rule:,} are allowed"
+            return f"has {len(instance):,} characters; at most {rule:,} are allowed"
         case "minLength" | "minItems":
             return "is empty; give at least one" if error.validator == "minItems" else "is empty"
         case "maxItems" | "maxProperties":
-            return f"has {len(error.instance)} members; at most {rule} are allowed"
+            return f"has {len(instance)} members; at most {rule} are allowed"
         case "uniqueItems":
             return "names something twice; name each once"
         case _:
@@ -128,9 +138,17 @@ def _stages(error: ValidationError) -> list[str]:
     if parent is None or parent.validator != "oneOf" or not error.absolute_path:
         return []
     name = error.absolute_path[-1]
-    return [
-        branch["properties"][name]["const"] for branch in parent.validator_value if name in branch.get("properties", {})
-    ]
+    alternatives: Any = parent.validator_value
+    return [branch["properties"][name]["const"] for branch in alternatives if name in branch.get("properties", {})]
+
+
+def _types(error: ValidationError) -> list[str]:
+    """All allowed types when every alternative is of another type than the document's value."""
+    parent = error.parent
+    if parent is None or error.relative_path:
+        return []
+    rules: Any = parent.validator_value
+    return list(dict.fromkeys(rule["type"] for rule in rules if isinstance(rule.get("type"), str)))
 
 
 def _show(value: object) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from apsite.catalogue import Catalogue, scan
 from apsite.errors import DocumentError
-from apsite.metrics import robust_flags
+from apsite.metrics import median_distance, robust_flags
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples, read_samples
 from apsite.vocabulary import Attack, Protocol, ProvenanceKind, epsilon_value
@@ -54,9 +54,8 @@ def plausibility_problems(path: Path, record: EvaluationRecord) -> list[Document
         problems.append(DocumentError(path, field, problem))
 
     robust = {
-        "results.autoattack.robust_accuracy": results.autoattack and results.autoattack.robust_accuracy,
-        "results.hofmn.robust_accuracy": results.hofmn and results.hofmn.robust_accuracy,
-        "results.joint.robust_accuracy": results.joint and results.joint.robust_accuracy,
+        f"results.{name}.robust_accuracy": None if result is None else result.robust_accuracy
+        for name, result in (("autoattack", results.autoattack), ("hofmn", results.hofmn), ("joint", results.joint))
     }
     for field, value in robust.items():
         if value is not None and results.clean_accuracy is not None and value > results.clean_accuracy + _TOLERANCE:
@@ -92,6 +91,7 @@ def _own_run_problems(path: Path, record: EvaluationRecord) -> list[DocumentErro
         "checkpoint.sha256": record.checkpoint.sha256,
         "sparsity.measured": record.sparsity.measured,
         "results.n_samples": record.results.n_samples,
+        "threat_model.norm": record.threat_model.norm,
         "threat_model.epsilon": record.threat_model.epsilon,
     }
     for field, value in required.items():
@@ -117,9 +117,11 @@ def _own_run_problems(path: Path, record: EvaluationRecord) -> list[DocumentErro
                     "such a run has protocol 'custom'",
                 )
             )
-        for name in ("autoattack", "hofmn"):
-            if getattr(record.results, name) is None:
-                problems.append(DocumentError(path, f"results.{name}", "is missing; apb-1 has both attacks"))
+        problems += [
+            DocumentError(path, f"results.{name}", "is missing; apb-1 has both attacks")
+            for name in ("autoattack", "hofmn")
+            if getattr(record.results, name) is None
+        ]
     if record.provenance.kind is ProvenanceKind.VERIFIED and record.verification is None:
         problems.append(DocumentError(path, "verification", "is missing; `apsite verify` writes it"))
     return problems
@@ -140,12 +142,12 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
         samples = read_samples(samples_path)
     except DocumentError as error:
         return [error], False
-    problems = []
+    problems = _unbacked(path, record, samples)
     actual = hashlib.sha256(samples_path.read_bytes()).hexdigest()
     if actual != record.samples.sha256:
         problems.append(DocumentError(path, "samples.sha256", f"does not match the file, whose SHA-256 is {actual}"))
     for field, stated, counted in recounted(record, samples):
-        if stated is None or abs(float(stated) - float(counted)) > _TOLERANCE:
+        if stated != counted and (stated is None or counted is None or abs(stated - counted) > _TOLERANCE):
             problems.append(
                 DocumentError(path, field, f"{stated} contradicts the per-sample file, which gives {counted}")
             )
@@ -160,11 +162,33 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
     return problems, True
 
 
-def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, float | None, float]]:
+def _unbacked(path: Path, record: EvaluationRecord, samples: Samples) -> list[DocumentError]:
+    """Figures of a record for which its per-sample file has no verdicts."""
+    results = record.results
+    needed = {
+        "results.autoattack": (results.autoattack, samples.aa_robust, "aa_robust"),
+        "results.hofmn": (results.hofmn, samples.distance, "distance"),
+        "results.joint": (results.joint, None if samples.aa_robust is None else samples.distance, "both of them"),
+    }
+    problems = [
+        DocumentError(path, field, f"is stated, but the per-sample file lacks {name}; write both with `apsite eval`")
+        for field, (stated, verdicts, name) in needed.items()
+        if stated is not None and verdicts is None
+    ]
+    for attack in results.autoattack.per_attack if results.autoattack else ():
+        if attack not in samples.robust_after:
+            field = f"results.autoattack.per_attack.{attack.value}"
+            problems.append(
+                DocumentError(path, field, "is stated, but the per-sample file has no flags of this attack")
+            )
+    return problems
+
+
+def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, float | None, float | None]]:
     """Figures of a record beside the same figures counted from its samples: field, stated, counted."""
     results = record.results
     n = len(samples)
-    rows: list[tuple[str, float | None, float]] = [
+    rows: list[tuple[str, float | None, float | None]] = [
         ("results.n_samples", results.n_samples, n),
         ("results.clean_accuracy", results.clean_accuracy, int(samples.clean_correct.sum()) / n),
     ]
@@ -173,16 +197,15 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
         stated = results.autoattack.robust_accuracy if results.autoattack else None
         rows.append(("results.autoattack.robust_accuracy", stated, int(robust_aa.sum()) / n))
         counts = results.autoattack.per_attack if results.autoattack else {}
+        before = int(samples.clean_correct.sum())
         for attack in Attack:
             if attack in samples.robust_after:
-                after = counts[attack].robust_after if attack in counts else None
-                rows.append(
-                    (
-                        f"results.autoattack.per_attack.{attack.value}.robust_after",
-                        after,
-                        int(samples.robust_after[attack].sum()),
-                    )
-                )
+                after = int(samples.robust_after[attack].sum())
+                field, count = f"results.autoattack.per_attack.{attack.value}", counts.get(attack)
+                rows.append((f"{field}.attacked", count.attacked if count else None, before))
+                rows.append((f"{field}.broken", count.broken if count else None, before - after))
+                rows.append((f"{field}.robust_after", count.robust_after if count else None, after))
+                before = after
     if samples.distance is not None and record.threat_model.epsilon is not None:
         robust_fmn = robust_flags(samples.distance, epsilon_value(record.threat_model.epsilon))
         stated = results.hofmn.robust_accuracy if results.hofmn else None
@@ -192,6 +215,13 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
                 "results.hofmn.not_found",
                 results.hofmn.not_found if results.hofmn else None,
                 int(np.isinf(samples.distance).sum()),
+            )
+        )
+        rows.append(
+            (
+                "results.hofmn.median_distance",
+                results.hofmn.median_distance if results.hofmn else None,
+                median_distance(samples.distance),
             )
         )
     if robust_aa is not None and robust_fmn is not None:

@@ -1,0 +1,44 @@
+# Two commands matter: `make demo` and `make test`. Both create .venv first; Python >= 3.11 is all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit format site serve clean
+
+help:  ## List the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "apsite needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed  ## Evaluate the embedded pruned network and build the site with the result
+	$(BIN)/apsite demo
+
+test: lint types unit  ## Lint, types and all tests
+
+lint: $(VENV)/installed  ## Style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed  ## Static types
+	$(BIN)/mypy
+
+unit: $(VENV)/installed  ## Tests alone
+	$(BIN)/python -m pytest -m 'not slow'
+
+format: $(VENV)/installed  ## Mend style where that can be done by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+site: $(VENV)/installed  ## Build the site into build/
+	$(BIN)/apsite build
+
+serve: site  ## Build the site and serve it on http://127.0.0.1:8000
+	$(BIN)/apsite serve
+
+clean:  ## Remove what the commands above have made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,7 @@
+"""The command line: options in, one library call, one result out. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+from apsite.cli.main import cli, main
+
+__all__ = ["cli", "main"]

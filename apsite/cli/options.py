@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def root_option(command: Command) -> Command:
+    """``--root``: the folder that holds ``entries/`` and ``evaluations/``."""
+    return click.option(
+        "--root",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path(),
+        show_default="the current folder",
+        help="Folder that holds entries/ and evaluations/.",
+    )(command)
+
+
+def output_file_option(command: Command) -> Command:
+    """``--output``: a file instead of stdout."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write to this file instead of stdout.",
+    )(command)
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Write a result to stdout or, atomically, to a file."""
+    from apsite.json_files import atomic_file
+
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with atomic_file(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    click.echo(f"Written: {output}", err=True)

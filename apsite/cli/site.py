@@ -1,0 +1,35 @@
+"""Commands that make and show the site: build, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from apsite.cli.main import cli
+from apsite.cli.options import root_option
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@cli.command()
+@root_option
+@click.option("--output", type=_FOLDER, default=Path("build"), show_default=True, help="Folder for pages and site.")
+@click.option("--site-url", help="Address at which the site will be published.")
+def build(root: Path, output: Path, site_url: str | None) -> None:
+    """Write the pages from entries and records, and build the static site."""
+    from apsite.site.build import build_site
+
+    click.echo(build_site(root, output, site_url=site_url))
+
+
+@cli.command()
+@click.argument("output", type=_FOLDER, default=Path("build"))
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 takes a free one."
+)
+def serve(output: Path, port: int) -> None:
+    """Serve the site that `apsite build` made in OUTPUT on this machine only."""
+    from apsite.site.build import serve as serve_site
+
+    serve_site(output, port)

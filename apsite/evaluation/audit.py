@@ -1,0 +1,203 @@
+"""What a loaded network is: zeros, multiply-accumulates, and whether it behaves as the protocol needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from apsite.errors import CheckpointError, NetworkError
+from apsite.evaluation.fmn import dlr_margin
+from apsite.records import CheckpointAudit, EvaluationWarning, LayerAudit
+from apsite.vocabulary import Structure
+
+WARN_BEYOND = 0.005
+"""Difference of declared and measured sparsity above which the record carries a warning."""
+
+REFUSE_BEYOND = 0.02
+"""Difference of declared and measured sparsity above which nothing is evaluated."""
+
+
+@dataclass(frozen=True)
+class SparsityFinding:
+    """Measured sparsity and the share that matches the declared one.
+
+    Attributes:
+        measured: Fraction of zero weights of convolutions and linear layers.
+        basis: ``weights``, ``filters`` or ``channels``: the share nearest to the declared sparsity.
+        matched: That share.
+    """
+
+    measured: float
+    basis: str
+    matched: float
+
+
+def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
+    """Zero counts and multiply-accumulates of a network, layer by layer.
+
+    Args:
+        network: Network in evaluation mode.
+        example: One image of the dataset, shape ``(1, 3, height, width)``.
+
+    Returns:
+        Counts over convolutions and linear layers (`weights`), over all parameters (`parameters`), and the
+        multiply-accumulates of these layers for one image.
+    """
+    positions: dict[str, int] = {}
+
+    def count_positions(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+            per_image = output[0].numel() // output.shape[1] if output.dim() > 1 else 1
+            positions[name] = positions.get(name, 0) + per_image
+
+        return hook
+
+    layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    handles = [module.register_forward_hook(count_positions(name)) for name, module in layers]
+    try:
+        with torch.inference_mode():
+            network(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    audits, macs, effective = [], 0, 0
+    for name, module in layers:
+        weight = effective_weight(module)
+        zero = weight == 0
+        removed = int(zero.sum())
+        macs += weight.numel() * positions.get(name, 0)
+        effective += (weight.numel() - removed) * positions.get(name, 0)
+        audits.append(
+            LayerAudit(
+                name=name,
+                weights=weight.numel(),
+                zero_weights=removed,
+                filters=weight.shape[0],
+                zero_filters=int(zero.flatten(1).all(1).sum()),
+                channels=weight.shape[1],
+                zero_channels=int(zero.transpose(0, 1).flatten(1).all(1).sum()),
+            )
+        )
+    convolutions = [audit for audit, (_, module) in zip(audits, layers, strict=True) if isinstance(module, nn.Conv2d)]
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    zeros = sum(int((parameter == 0).sum()) for parameter in network.parameters())
+    return CheckpointAudit(
+        parameters=parameters,
+        nonzero_parameters=parameters - zeros,
+        weights=sum(audit.weights for audit in audits),
+        zero_weights=sum(audit.zero_weights for audit in audits),
+        macs=macs,
+        effective_macs=effective,
+        zero_filters=sum(audit.zero_filters or 0 for audit in convolutions),
+        filters=sum(audit.filters or 0 for audit in convolutions),
+        zero_channels=sum(audit.zero_channels or 0 for audit in convolutions),
+        channels=sum(audit.channels or 0 for audit in convolutions),
+        layers=tuple(audits),
+    )
+
+
+def effective_weight(module: nn.Module) -> Tensor:
+    """Weight that a convolution or linear layer multiplies with, after its mask if it carries one."""
+    effective = getattr(module, "effective_weight", None)
+    weight = effective() if callable(effective) else module.weight
+    return torch.as_tensor(weight).detach()
+
+
+def check_sparsity(
+    audit: CheckpointAudit, structure: Structure | None, declared: float
+) -> tuple[SparsityFinding, list[EvaluationWarning]]:
+    """Compare the declared sparsity with what was measured.
+
+    For structured pruning the share of zero weights, of removed filters or of removed channels may match.
+
+    Raises:
+        CheckpointError: If they differ by more than 2 points.
+    """
+    measured = audit.zero_weights / audit.weights
+    shares = {"weights": measured}
+    if structure is Structure.STRUCTURED:
+        shares["filters"] = audit.zero_filters / max(audit.filters, 1)
+        shares["channels"] = (audit.zero_channels or 0) / max(audit.channels or 0, 1)
+    if structure is None:
+        return SparsityFinding(measured, "weights", measured), []
+    basis = min(shares, key=lambda name: abs(shares[name] - declared))
+    finding = SparsityFinding(measured, basis, shares[basis])
+    difference = abs(finding.matched - declared)
+    listed = ", ".join(f"{share:.2%} of the {name}" for name, share in shares.items())
+    if difference > REFUSE_BEYOND:
+        nearest = round(finding.matched * 100)
+        raise CheckpointError(
+            f"declared sparsity is {declared:.2%} but {listed} are zero; give the right --sparsity"
+            + (f" (about {nearest / 100:.2f})" if 1 <= nearest <= 99 else "")
+            + ", or check that this is the pruned checkpoint and that its mask was saved"
+        )
+    if difference > WARN_BEYOND:
+        message = f"Declared sparsity is {declared:.2%}, but {listed} are zero."
+        return finding, [EvaluationWarning("sparsity-differs", message)]
+    return finding, []
+
+
+def check_behaviour(network: nn.Module, images: Tensor, labels: Tensor, classes: int) -> list[EvaluationWarning]:
+    """Run a few images and see whether the attacks can work on this network.
+
+    Args:
+        network: Network in evaluation mode.
+        images: Some images in [0, 1].
+        labels: Their classes.
+        classes: Number of classes of the dataset.
+
+    Returns:
+        Warnings: probabilities instead of logits, non-determinism, zero gradients.
+
+    Raises:
+        NetworkError: If the network is in training mode, fails, or returns something else than finite logits
+            of shape ``(n, classes)``.
+    """
+    if network.training:
+        raise NetworkError("the network is in training mode; call .eval() before it is evaluated")
+    try:
+        with torch.no_grad():
+            logits, again = network(images), network(images)
+    except RuntimeError as error:
+        raise NetworkError(f"the network cannot process images of shape {tuple(images.shape)}: {error}") from error
+    if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise NetworkError(
+            f"the network returns {shape} for {len(images)} images; ({len(images)}, {classes}) is needed"
+        )
+    if not torch.isfinite(logits).all():
+        raise NetworkError("the network returns NaN or infinite logits; the checkpoint may hold broken weights")
+    warnings = []
+    if not torch.equal(logits, again):
+        message = (
+            "Two forward passes of the same images differ: the network is not deterministic, "
+            "so AutoAttack and FMN may fail on it."
+        )
+        warnings.append(EvaluationWarning("non-deterministic", message))
+    sums = logits.sum(1)
+    if (logits >= 0).all() and (logits <= 1).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+        message = "The network returns probabilities instead of logits, which weakens gradient attacks."
+        warnings.append(EvaluationWarning("softmax-output", message))
+    dead = dead_gradients(network, images, labels)
+    if dead > 0:
+        message = (
+            f"The gradient of the loss is exactly zero for {dead:.1%} of the first {len(images)} images: "
+            "gradient attacks cannot start there."
+        )
+        warnings.append(EvaluationWarning("dead-gradients", message))
+    return warnings
+
+
+def dead_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of images at which the gradients of cross-entropy and of the DLR loss are both exactly zero."""
+    x = images.clone().requires_grad_(True)
+    logits = network(x)
+    if not logits.requires_grad:
+        return 1.0
+    first = torch.autograd.grad(nn.functional.cross_entropy(logits, labels, reduction="sum"), x, retain_graph=True)[0]
+    second = torch.autograd.grad(dlr_margin(logits, labels).sum(), x)[0]
+    dead = (first.flatten(1) == 0).all(1) & (second.flatten(1) == 0).all(1)
+    return float(dead.float().mean())

@@ -1,0 +1,101 @@
+"""AutoAttack standard, l-inf, through `pyautoattack`: the engine ``reference``.
+
+`pyautoattack` computes bit for bit what the official code does. Its faults stay outside: its checks (they end tracing
+and count in module globals), its state file (cannot be restored) and its printed figures are not used; parameters are
+frozen, because FAB would compute their gradients for nothing; the caller's random state is left as it was.
+
+Source: Croce and Hein, *Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+attacks*, ICML 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from apsite.errors import NetworkError
+from apsite.vocabulary import Attack
+
+TOLERANCE = 1e-6
+"""Slack of the l-inf ball: float32 rounding moves images by up to 3e-8 beyond it."""
+
+COST: Mapping[Attack, int] = {Attack.APGD_CE: 103, Attack.APGD_T: 920, Attack.FAB_T: 1829, Attack.SQUARE: 5004}
+"""Passes of one sample that stays robust, for progress only (forward passes and passes with gradient together)."""
+
+
+class ReferenceEngine:
+    """Runs one attack of AutoAttack on one batch.
+
+    Args:
+        network: Network in evaluation mode that takes images in [0, 1] and returns at least 10 logits.
+        epsilon: Budget in input units.
+        seed: Seed of every batch, as in the official code.
+        device: Where `network` is.
+    """
+
+    name = "reference"
+
+    def __init__(self, network: nn.Module, epsilon: float, seed: int, device: torch.device) -> None:
+        from pyautoattack.autoattack import AutoAttack
+
+        self._suite: Any = AutoAttack(network, norm="Linf", eps=epsilon, seed=seed, version="standard", device=device)
+        self._seed = seed
+        self._device = device
+
+    def perturb(self, attack: Attack, images: Tensor, labels: Tensor) -> Tensor:
+        """Perturbed images of one attack; where it failed they may still be classified correctly.
+
+        Args:
+            attack: Which of the four attacks.
+            images: Correctly classified images in [0, 1], shape ``(n, 3, height, width)``, float32.
+            labels: True classes, shape ``(n,)``, int64.
+
+        Returns:
+            Images of the same shape.
+        """
+        suite = self._suite
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.no_grad():
+            match attack:
+                case Attack.APGD_CE:
+                    suite.apgd.loss, suite.apgd.seed = "ce", self._seed
+                    perturbed = suite.apgd.perturb(images, labels)
+                case Attack.APGD_T:
+                    suite.apgd_targeted.seed = self._seed
+                    perturbed = suite.apgd_targeted.perturb(images, labels)
+                case Attack.FAB_T:
+                    suite.fab.targeted, suite.fab.n_restarts, suite.fab.seed = True, 1, self._seed
+                    perturbed = suite.fab.perturb(images, labels)
+                case Attack.SQUARE:
+                    suite.square.seed = self._seed
+                    perturbed = suite.square.perturb(images, labels)
+        return torch.as_tensor(perturbed).detach()
+
+
+def broken(network: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    """Which perturbed images are true adversarial examples, decided by one fresh forward pass in float32.
+
+    Args:
+        network: The evaluated network itself.
+        images: Clean images in [0, 1].
+        perturbed: Images of the same shape.
+        labels: True classes.
+        epsilon: Budget in input units.
+
+    Returns:
+        Shape ``(n,)``, bool: misclassified, inside the ball (within :data:`TOLERANCE`) and inside [0, 1].
+
+    Raises:
+        NetworkError: If a logit is not finite.
+    """
+    with torch.no_grad():
+        logits = network(perturbed)
+    if not torch.isfinite(logits).all():
+        raise NetworkError("the network returns NaN or infinite logits for an attacked image; it cannot be evaluated")
+    inside_ball = (perturbed - images).abs().amax(dim=(1, 2, 3)) <= epsilon + TOLERANCE
+    inside_box = (perturbed.amin(dim=(1, 2, 3)) >= 0) & (perturbed.amax(dim=(1, 2, 3)) <= 1)
+    verdict: Tensor = (logits.argmax(1) != labels) & inside_ball & inside_box
+    return verdict

@@ -1,0 +1,182 @@
+"""Test sets of the benchmark, read from their official files without executing anything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsite.errors import DatasetError
+from apsite.vocabulary import Dataset
+
+EMBEDDED = "embedded"
+"""Value of ``--data-dir`` that means the 256 test images inside the package."""
+
+KNOWN_SHA256 = {
+    Dataset.CIFAR10: "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a",
+}
+"""SHA-256 of images (uint8, channels first, in official order) and labels of each whole test set."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images of one test set.
+
+    Attributes:
+        dataset: Which test set.
+        images: Pixels 0..255, shape ``(n, 3, height, width)``, uint8.
+        labels: Class of each image, shape ``(n,)``, int64.
+        index: Position of each image in the official order, shape ``(n,)``, int32, ascending.
+        source: Where the images came from, for the record.
+        known: Whether the whole set has the official hash.
+    """
+
+    dataset: Dataset
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    index: NDArray[np.int32]
+    source: str
+    known: bool
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of exactly these images and labels."""
+        return array_hash(self.images, self.labels)
+
+    def first(self, count: int | None) -> ImageSet:
+        """The first `count` images in official order; all of them for ``None``.
+
+        Raises:
+            DatasetError: If there are fewer.
+        """
+        if count is None:
+            return self
+        if not 1 <= count <= len(self):
+            raise DatasetError(f"--n-examples {count}: {self.source} has {len(self)} images; choose 1 to {len(self)}")
+        return self.take(np.arange(count))
+
+    def take(self, chosen: NDArray[np.integer[Any]]) -> ImageSet:
+        """The images at positions `chosen` of this set."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], index=self.index[chosen])
+
+
+def array_hash(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    """SHA-256 of the pixels in C order followed by the labels as one byte each (two for over 256 classes)."""
+    width = np.uint8 if labels.max(initial=0) < 256 else np.uint16
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
+    digest.update(labels.astype(width).tobytes())
+    return digest.hexdigest()
+
+
+def load_test_set(dataset: Dataset, data_dir: Path | str) -> ImageSet:
+    """Whole test set of a dataset.
+
+    Args:
+        dataset: Which one.
+        data_dir: Folder with its official files, or :data:`EMBEDDED` for the 256 images inside the package.
+
+    Raises:
+        DatasetError: If the files are missing or not of the official format; the message says what is needed.
+    """
+    if str(data_dir) == EMBEDDED:
+        return embedded_images(dataset)
+    readers = {Dataset.CIFAR10: _read_cifar10}
+    if dataset not in readers:
+        raise DatasetError(f"{dataset.title} cannot be read yet; available are {', '.join(readers)}")
+    images, labels, source = readers[dataset](Path(data_dir))
+    if len(images) != dataset.test_samples:
+        raise DatasetError(
+            f"{source}: holds {len(images)} images; the test set of {dataset.title} has {dataset.test_samples}"
+        )
+    known = array_hash(images, labels) == KNOWN_SHA256.get(dataset)
+    return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), source, known)
+
+
+def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
+    """The first 256 CIFAR-10 test images, from the package.
+
+    Raises:
+        DatasetError: If another dataset is asked for.
+    """
+    from PIL import Image
+
+    if dataset is not Dataset.CIFAR10:
+        raise DatasetError(f"no images of {dataset.title} are embedded; name a folder with --data-dir")
+    folder = resources.files("apsite.demo")
+    with folder.joinpath("cifar10_test_first256.png").open("rb") as stream, Image.open(stream) as sheet:
+        tiles = np.asarray(sheet.convert("RGB")).reshape(16, 32, 16, 32, 3)
+    images = np.ascontiguousarray(tiles.transpose(0, 2, 4, 1, 3).reshape(256, 3, 32, 32))
+    labels = np.array(json.loads(folder.joinpath("cifar10_test_first256.json").read_text(encoding="utf-8")), np.int64)
+    return ImageSet(dataset, images, labels, np.arange(256, dtype=np.int32), "embedded images", known=True)
+
+
+def _read_cifar10(data_dir: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
+    """Images, labels and the file they came from, of either official layout."""
+    candidates = [
+        folder / name
+        for folder, name in (
+            (data_dir / "cifar-10-batches-bin", "test_batch.bin"),
+            (data_dir, "test_batch.bin"),
+            (data_dir / "cifar-10-batches-py", "test_batch"),
+            (data_dir, "test_batch"),
+        )
+    ]
+    for path in candidates:
+        if path.is_file():
+            rows, labels = _cifar_binary(path) if path.suffix == ".bin" else _cifar_python(path)
+            if labels.size and not 0 <= labels.min() <= labels.max() <= 9:
+                raise DatasetError(f"{path}: holds labels outside 0..9; fetch the file again")
+            return rows.reshape(-1, 3, 32, 32), labels, path.name
+    raise DatasetError(
+        f"{data_dir}: has no CIFAR-10 test set; put 'cifar-10-batches-bin/test_batch.bin' or "
+        "'cifar-10-batches-py/test_batch' there (https://www.cs.toronto.edu/~kriz/cifar.html), "
+        "or use the 256 images of the package with --data-dir embedded"
+    )
+
+
+def _cifar_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    content = np.fromfile(path, np.uint8)
+    if content.size == 0 or content.size % 3073:
+        raise DatasetError(f"{path}: has {content.size:,} bytes, which is not a multiple of 3073; fetch it again")
+    rows = content.reshape(-1, 3073)
+    return rows[:, 1:], rows[:, 0].astype(np.int64)
+
+
+def _cifar_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    try:
+        with path.open("rb") as stream:
+            batch = _PlainUnpickler(stream, encoding="bytes").load()
+        rows, labels = batch[b"data"], np.asarray(batch[b"labels"], np.int64)
+        if rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
+            raise ValueError(f"'data' is {rows.dtype} of shape {rows.shape}")
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DatasetError(f"{path}: is not the official CIFAR-10 test batch ({error}); fetch it again") from None
+    return rows, labels
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickler that builds containers, bytes and numpy arrays and refuses every other class and function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+        if (module, name) in allowed:
+            if name == "_reconstruct":
+                return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which a dataset has no use for")

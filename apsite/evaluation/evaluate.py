@@ -1,0 +1,256 @@
+"""From a checkpoint on disk to a record on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from apsite.errors import EvaluationError
+from apsite.evaluation.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
+from apsite.evaluation.checkpoints import Checkpoint as LoadedFile
+from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.datasets import EMBEDDED, ImageSet, load_test_set
+from apsite.evaluation.environment import choose_device, describe
+from apsite.evaluation.execution import as_inputs
+from apsite.evaluation.findings import results_of, warnings_of
+from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
+from apsite.evaluation.progress import Reporter, SilentReporter
+from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runner import Outcome, run
+from apsite.evaluation.settings import Settings
+from apsite.keys import ModelKey
+from apsite.records import (
+    Checkpoint,
+    CheckpointAudit,
+    EvaluatedData,
+    EvaluationRecord,
+    EvaluationWarning,
+    Provenance,
+    SamplesFile,
+    Sparsity,
+    ThreatModel,
+    write_record,
+)
+from apsite.samples import write_samples
+from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
+
+RUNS = Path(".apsite") / "runs"
+"""Where the state of unfinished runs is kept, below the working directory."""
+
+_CLASSES = {Dataset.CIFAR10: 10, Dataset.SVHN: 10, Dataset.IMAGENET: 1000}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate, and where things are.
+
+    Attributes:
+        checkpoint: Checkpoint file.
+        key: Identity of the model.
+        factory: ``file.py:factory`` or ``module:factory`` that builds the network; ``None`` for a registered one.
+        layout: Name of the registered layout; ``None`` to choose it by method and architecture, or detect it.
+        granularity: Unit that was pruned.
+        data_dir: Folder of the dataset, or ``embedded``.
+        settings: How to evaluate.
+        output: Folder of records, usually ``evaluations``.
+        device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
+        run_dir: Where the state of unfinished runs is kept.
+        fresh: Start again instead of resuming.
+        overwrite: Replace an existing record.
+        unsafe_load: Unpickle the checkpoint without restrictions.
+        url: Where the checkpoint can be had, for the record.
+        source: Who ran the evaluation, for the record.
+        notes: Remarks for the record.
+    """
+
+    checkpoint: Path
+    key: ModelKey
+    factory: str | None = None
+    layout: str | None = None
+    granularity: Granularity | None = None
+    data_dir: Path | str = EMBEDDED
+    settings: Settings = field(default_factory=Settings)
+    output: Path = Path("evaluations")
+    device: str | None = None
+    run_dir: Path = RUNS
+    fresh: bool = False
+    overwrite: bool = False
+    unsafe_load: bool = False
+    url: str | None = None
+    source: str = "the authors"
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A checkpoint fitted to its network."""
+
+    network: nn.Module
+    file: LoadedFile
+    layout: str
+    notes: tuple[str, ...]
+
+
+def load_model(request: Request) -> LoadedModel:
+    """Read the checkpoint of a request and fit it to its network; see :mod:`apsite.evaluation.loading` for errors."""
+    file = read_checkpoint(request.checkpoint, unsafe=request.unsafe_load)
+    if request.factory is not None:
+        fitted = fit_factory(file, load_factory(request.factory))
+    else:
+        fitted = fit_layout(
+            file,
+            request.key.architecture,
+            method=request.key.method,
+            dataset=request.key.dataset,
+            sparsity=request.key.sparsity if request.key.structure else None,
+            layout=request.layout,
+        )
+    return LoadedModel(fitted.network, file, request.factory or fitted.layout, fitted.notes)
+
+
+def evaluate_checkpoint(request: Request, reporter: Reporter | None = None) -> tuple[EvaluationRecord, Path]:
+    """Evaluate a checkpoint and write its record and per-sample file.
+
+    Returns:
+        The record and where it was written.
+
+    Raises:
+        ApsiteError: If anything about the request, the checkpoint, the data or the network is not as it must be. Nothing
+            is left half-written; the state of an interrupted run is kept and used by the next call.
+    """
+    reporter = reporter or SilentReporter()
+    settings, key = request.settings, request.key
+    target = request.output / key.method / f"{key}.json"
+    _check_target(target, overwrite=request.overwrite)
+    device = choose_device(request.device)
+    images = load_test_set(key.dataset, request.data_dir).first(settings.n_examples)
+    model = load_model(request)
+    network = model.network.eval().to(device)
+    reporter.say(f"{request.checkpoint.name}: {model.file.format}, layout {model.layout}")
+
+    audit, finding, warnings = audit_model(network, key.structure, key.sparsity, images, device)
+    reporter.say(
+        f"{audit.parameters:,} parameters, {finding.measured:.2%} of the weights are zero, "
+        f"{audit.effective_macs / 1e6:.1f} of {audit.macs / 1e6:.1f} M multiply-accumulates remain"
+    )
+    for warning in warnings:
+        reporter.say(f"warning: {warning.message}")
+    identity = {
+        "checkpoint": model.file.sha256,
+        "layout": model.layout,
+        "data": images.sha256,
+        "dataset": key.dataset.value,
+        "settings": settings.as_scalars(key.dataset),
+        "torch": torch.__version__,
+        "version": 1,
+    }
+    with RunState(request.run_dir, identity, fresh=request.fresh) as state:
+        if len(state):
+            reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
+        outcome = run(network, images, settings, state, device, reporter)
+        record = _record(request, model, images, audit, finding, warnings, outcome, device)
+        written, path = _write(request.output, record, outcome)
+        state.clear()
+    return written, path
+
+
+def audit_model(
+    network: nn.Module, structure: Structure | None, declared: float, images: ImageSet, device: torch.device
+) -> tuple[CheckpointAudit, SparsityFinding, list[EvaluationWarning]]:
+    """Counts, sparsity and behaviour of a network; see :mod:`apsite.evaluation.audit` for errors."""
+    some = images.first(min(64, len(images)))
+    x = as_inputs(some.images, device)
+    behaviour = check_behaviour(network, x, torch.from_numpy(some.labels).to(device), _CLASSES[images.dataset])
+    audit = audit_network(network, x[:1])
+    finding, sparsity = check_sparsity(audit, structure, declared)
+    return replace(audit, sparsity_basis=finding.basis if structure else None), finding, [*sparsity, *behaviour]
+
+
+def parse_architecture(text: str) -> tuple[Architecture | None, str | None]:
+    """Registered architecture or factory that ``--arch`` names.
+
+    Raises:
+        EvaluationError: If it is neither.
+    """
+    if text in tuple(Architecture):
+        return Architecture(text), None
+    if ":" in text:
+        return None, text
+    raise EvaluationError(
+        f"--arch {text!r} is neither one of {', '.join(Architecture)} nor 'path/to/file.py:factory' or 'module:factory'"
+    )
+
+
+def _check_target(target: Path, *, overwrite: bool) -> None:
+    """Find out before hours of attack whether the record can be written in the end."""
+    if target.exists() and not overwrite:
+        raise EvaluationError(f"{target}: is already there; replace it with --overwrite or choose another --output")
+    existing = next(parent for parent in target.absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise EvaluationError(f"{target}: cannot be written, {existing} is no writable folder; choose another")
+
+
+def _record(
+    request: Request,
+    model: LoadedModel,
+    images: ImageSet,
+    audit: CheckpointAudit,
+    finding: SparsityFinding,
+    warnings: Sequence[EvaluationWarning],
+    outcome: Outcome,
+    device: torch.device,
+) -> EvaluationRecord:
+    settings, key = request.settings, request.key
+    results = results_of(outcome.samples, outcome.trials, settings, key.dataset)
+    found = [*warnings, *warnings_of(results, settings)]
+    if not images.known:
+        message = f"The images are not the official test set of {key.dataset.title} as far as its hash is known."
+        found.append(EvaluationWarning("unknown-data", message))
+    if model.file.unsafe_load:
+        message = "The checkpoint was unpickled without restrictions, which runs code that it may carry."
+        found.append(EvaluationWarning("unsafe-load", message))
+    whole = len(images) == key.dataset.test_samples
+    return EvaluationRecord(
+        key=key,
+        protocol=settings.protocol(key.dataset, len(images)),
+        granularity=request.granularity,
+        sparsity=Sparsity(key.sparsity, finding.measured),
+        threat_model=ThreatModel("linf", settings.epsilon_text(key.dataset)),
+        results=results,
+        checkpoint=Checkpoint(
+            url=request.url,
+            sha256=model.file.sha256,
+            size=model.file.size,
+            layout=model.layout,
+            format=model.file.format,
+            unsafe_load=model.file.unsafe_load or None,
+        ),
+        provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),
+        warnings=tuple(found),
+        environment=describe(device),
+        notes=(*request.notes, *model.notes),
+        audit=audit,
+        settings=settings.as_scalars(key.dataset),
+        data=EvaluatedData(
+            split="whole test set" if whole else f"first {len(images)} test samples",
+            sha256=images.sha256,
+            known=images.known,
+            source=images.source,
+        ),
+        passes=outcome.passes,
+        seconds=outcome.seconds,
+    )
+
+
+def _write(output: Path, record: EvaluationRecord, outcome: Outcome) -> tuple[EvaluationRecord, Path]:
+    """Write the per-sample file and then the record that names its hash."""
+    samples_path = (output / record.path).with_suffix(".npz")
+    digest = write_samples(samples_path, outcome.samples)
+    record = replace(record, samples=SamplesFile(samples_path.name, digest))
+    return record, write_record(output, record)

@@ -1,0 +1,282 @@
+"""All checkpoint layouts that the benchmark can load, by name.
+
+A layout joins a network description, the constants of its normalisation, the names its tensors have in a checkpoint,
+and the methods whose published checkpoints have it. The ones of the published methods follow the constructors of the
+survey's repository tensor by tensor. Inputs are always images in [0, 1]; a layout that normalises does so inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from apsite.evaluation.networks.bottleneck import BottleneckLayout, BottleneckResNet
+from apsite.evaluation.networks.layers import Normalisation, Parametrisation
+from apsite.evaluation.networks.resnet import ResNet, ResNetLayout
+from apsite.evaluation.networks.vgg import VGG, VGGLayout
+from apsite.vocabulary import Architecture, Dataset
+
+
+class TensorSpec(NamedTuple):
+    """Shape and type of one tensor of a checkpoint."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a network family is written down in checkpoints.
+
+    Attributes:
+        name: Its name in the registry.
+        architecture: Network family.
+        methods: Names of the methods whose checkpoints have it.
+        network: What is built.
+        normalisation: Constants applied inside the network, per dataset; a dataset without any has none applied.
+        prefix: What all names of tensors start with, as in the file of an inner module; ends in a dot or is empty.
+        named_only: Whether it is used only when asked for by name, since its tensors equal those of another layout
+            and its outputs do not.
+        note: What a user should know about it; one sentence or nothing.
+    """
+
+    name: str
+    architecture: Architecture
+    methods: tuple[str, ...]
+    network: ResNetLayout | VGGLayout | BottleneckLayout
+    normalisation: tuple[tuple[Dataset, Normalisation], ...] = ()
+    prefix: str = ""
+    named_only: bool = False
+    note: str = ""
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Datasets whose number of classes and image size it has."""
+        return (Dataset.IMAGENET,) if self.network.classes == 1000 else (Dataset.CIFAR10, Dataset.SVHN)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return (3, 224, 224) if Dataset.IMAGENET in self.datasets else (3, 32, 32)
+
+    @property
+    def parametrisation(self) -> Parametrisation:
+        """How its weights store what is pruned."""
+        if isinstance(self.network, BottleneckLayout):
+            return Parametrisation.PLAIN
+        return self.network.parametrisation
+
+    @property
+    def needs_sparsity(self) -> bool:
+        """Whether the declared sparsity decides the outputs, since the file holds scores and no mask."""
+        return self.parametrisation is Parametrisation.SCORES
+
+    def normalisation_of(self, dataset: Dataset) -> Normalisation | None:
+        """Constants applied to images of `dataset` inside the network; ``None`` where they enter as they are."""
+        return dict(self.normalisation).get(dataset)
+
+    def build(self, dataset: Dataset, sparsity: float | None = None) -> nn.Module:
+        """A network of this layout with freshly initialised weights, in training mode.
+
+        Args:
+            dataset: Decides the constants of the normalisation.
+            sparsity: Fraction of weights that scores leave out; ``None`` leaves out none. Layouts without scores
+                ignore it.
+
+        Returns:
+            A network from ``(n, 3, 32, 32)`` images (ImageNet: 224) to ``(n, classes)`` logits, whose state dict has
+            exactly the tensors of :meth:`tensors`.
+
+        Raises:
+            ValueError: If the layout has no network for `dataset`, or `sparsity` is outside [0, 1).
+        """
+        if dataset not in self.datasets:
+            allowed = ", ".join(self.datasets)
+            raise ValueError(f"layout {self.name} is for {allowed}, not for {dataset}")
+        constants, left_out = self.normalisation_of(dataset), sparsity or 0.0
+        network: nn.Module
+        match self.network:
+            case ResNetLayout():
+                network = ResNet(self.network, constants, left_out)
+            case VGGLayout():
+                network = VGG(self.network, constants, left_out)
+            case BottleneckLayout():
+                network = BottleneckResNet(self.network, constants)
+        return Inner(self.prefix.rstrip("."), network) if self.prefix else network
+
+    def tensors(self) -> Mapping[str, TensorSpec]:
+        """Names, shapes and types of the tensors of its checkpoints, in order of registration."""
+        return _tensors(self)
+
+    def parameter_count(self) -> int:
+        """Number of parameters, masks and scores included; tensors with two names count once."""
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.build(self.datasets[0]).parameters())
+
+    def same_outputs(self, other: Layout, dataset: Dataset) -> bool:
+        """Whether equal weights give equal logits in both, whatever the names of the tensors."""
+        return self.network == other.network and self.normalisation_of(dataset) == other.normalisation_of(dataset)
+
+
+class Inner(nn.Module):
+    """A network under an attribute of another module, so that the names of its tensors start with that attribute."""
+
+    def __init__(self, name: str, network: nn.Module) -> None:
+        super().__init__()
+        self.inner = name
+        self.add_module(name, network)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the inner network."""
+        result: Tensor = getattr(self, self.inner)(x)
+        return result
+
+
+@cache
+def _tensors(layout: Layout) -> Mapping[str, TensorSpec]:
+    with torch.device("meta"):
+        state = layout.build(layout.datasets[0]).state_dict()
+    return MappingProxyType({key: TensorSpec(tuple(value.shape), value.dtype) for key, value in state.items()})
+
+
+def _on_both(constants: Normalisation) -> tuple[tuple[Dataset, Normalisation], ...]:
+    """The same constants for CIFAR-10 and SVHN."""
+    return ((Dataset.CIFAR10, constants), (Dataset.SVHN, constants))
+
+
+# RobustBird and FlyingBird normalise SVHN with the constants of CIFAR-10 too.
+_BIRD = _on_both(Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
+_MAD = (
+    (Dataset.CIFAR10, Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))),
+    (
+        Dataset.SVHN,
+        Normalisation((0.43090966, 0.4302428, 0.44634357), (0.19759192, 0.20029082, 0.19811132)),
+    ),
+)
+_RST = (
+    (Dataset.CIFAR10, Normalisation((0.491, 0.482, 0.447), (0.247, 0.243, 0.262))),
+    (Dataset.SVHN, Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))),
+)
+_IMAGENET = ((Dataset.IMAGENET, Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),)
+
+_R18, _V16, _R50, _R8 = Architecture.RESNET18, Architecture.VGG16, Architecture.RESNET50, Architecture.RESNET8
+_SOFTPLUS, _SCORES = Parametrisation.SOFTPLUS, Parametrisation.SCORES
+_RESNET18 = ResNetLayout()
+_PREACTIVATION = ResNetLayout(preactivation=True)
+_BASE_VGG = VGGLayout(pooled_groups=4, grid=2, hidden=(256, 256))
+_BIASED_VGG = VGGLayout(conv_bias=True)
+_RST_BASE = "The survey's repository does not define the network of RST: this is the base network with scores."
+_RST_OWN = "As in RST's own repository: batch norm without weight and bias, and a 1x1 convolution as the last layer."
+_MASKS = "Every weight is multiplied by the softplus of its mask, so a weight removed by its mask alone is not zero."
+
+
+def _own_rst(network: ResNetLayout | VGGLayout, classifier: str) -> ResNetLayout | VGGLayout:
+    return replace(network, parametrisation=_SCORES, affine=False, classifier=classifier, convolutional_classifier=True)
+
+
+# Within an architecture, earlier layouts are preferred when several fit with equal outputs.
+_LAYOUTS = (
+    Layout("base_resnet18", _R18, ("HARP", "HYDRA"), _RESNET18),
+    Layout("base_vgg16_bn", _V16, ("HARP", "HYDRA"), _BASE_VGG),
+    Layout("radmm_resnet18", _R18, ("RADMM",), _RESNET18),
+    Layout("radmm_vgg16", _V16, ("RADMM",), _BIASED_VGG),
+    Layout("twinrep_resnet18", _R18, ("TwinRep",), _RESNET18),
+    Layout("twinrep_vgg16", _V16, ("TwinRep",), VGGLayout()),
+    Layout("robustbird_resnet18", _R18, ("RobustBird",), _PREACTIVATION, _BIRD),
+    Layout("robustbird_vgg16_bn", _V16, ("RobustBird",), _BIASED_VGG, _BIRD),
+    Layout("flyingbird_resnet18", _R18, ("FlyingBird",), _PREACTIVATION, _BIRD),
+    Layout("flyingbird_vgg16_bn", _V16, ("FlyingBird",), _BIASED_VGG, _BIRD),
+    Layout("mad_resnet18", _R18, ("MAD",), ResNetLayout(parametrisation=_SOFTPLUS), _MAD, note=_MASKS),
+    Layout(
+        "mad_vgg16",
+        _V16,
+        ("MAD",),
+        VGGLayout(pooled_groups=4, features="feature", parametrisation=_SOFTPLUS),
+        _MAD,
+        note=_MASKS,
+    ),
+    Layout("li20_resnet18", _R18, ("Li20",), _RESNET18, prefix="model."),
+    Layout(
+        "li20_vgg16",
+        _V16,
+        ("Li20",),
+        VGGLayout(pooled_groups=4, hidden=(512,), hidden_norm=True, features="feature", doubled=True),
+        note="Every tensor has two names; a file that holds only one of them is completed.",
+    ),
+    Layout("pwoa_resnet18", _R18, ("PwoA",), _RESNET18),
+    Layout("pwoa_vgg16", _V16, ("PwoA",), replace(_BASE_VGG, conv_bias=True, numbered=True)),
+    Layout("rst_resnet18", _R18, ("RST",), replace(_RESNET18, parametrisation=_SCORES), note=_RST_BASE),
+    Layout("rst_vgg16", _V16, ("RST",), replace(_BASE_VGG, parametrisation=_SCORES), note=_RST_BASE),
+    Layout("rst_own_resnet18", _R18, ("RST",), _own_rst(_RESNET18, "fc"), _RST, note=_RST_OWN),
+    Layout("rst_own_vgg16", _V16, ("RST",), _own_rst(VGGLayout(), "classifier"), _RST, note=_RST_OWN),
+    Layout("resnet50", _R50, ("HARP", "HYDRA"), BottleneckLayout()),
+    Layout(
+        "resnet50_normalised",
+        _R50,
+        (),
+        BottleneckLayout(),
+        _IMAGENET,
+        named_only=True,
+        note="For networks trained on images normalised with the usual ImageNet constants.",
+    ),
+    Layout("resnet8", _R8, (), ResNetLayout(widths=(32, 64, 160), blocks=(1, 1, 1), stem_stride=2)),
+)
+_BY_NAME = MappingProxyType({layout.name: layout for layout in _LAYOUTS})
+_FIRST_PAPERS = {
+    "HARP": "Zhao2023",
+    "HYDRA": "Sehwag2020",
+    "RADMM": "Ye2019",
+    "TwinRep": "Li2023",
+    "RobustBird": "Chen2021",
+    "FlyingBird": "Chen2021",
+    "MAD": "Lee2022",
+    "Li20": "Li2020",
+    "PwoA": "Jian2022",
+    "RST": "Fu2021",
+}
+"""First author and year of the methods with published checkpoints, as method keys spell them."""
+
+
+def layouts() -> Mapping[str, Layout]:
+    """All layouts by name, in order of preference."""
+    return _BY_NAME
+
+
+def layouts_of(architecture: Architecture) -> tuple[Layout, ...]:
+    """Layouts of one network family, in order of preference."""
+    return tuple(layout for layout in _LAYOUTS if layout.architecture is architecture)
+
+
+def published_method(method: str) -> str | None:
+    """Name of the method with published checkpoints that a method key or name means; ``None`` for all others.
+
+    Another paper's method of the same name is another method: ``HARP_Zhao2023Holistic`` and ``HARP`` mean HARP,
+    ``HARP_Someone2026Other`` does not.
+    """
+    name, _, paper = method.partition("_")
+    expected = _FIRST_PAPERS.get(name)
+    if expected is None or not (method == name or paper.startswith(expected)):
+        return None
+    return name
+
+
+def method_layouts(method: str, architecture: Architecture) -> tuple[Layout, ...]:
+    """Layouts of a method's published checkpoints for one network family, in order of preference; may be empty."""
+    name = published_method(method)
+    return tuple(layout for layout in layouts_of(architecture) if name in layout.methods)
+
+
+def method_layout(method_key: str, architecture: Architecture) -> Layout | None:
+    """The layout of a method's published checkpoints for one network family, if there is one.
+
+    Args:
+        method_key: Method key or name, such as ``HARP_Zhao2023Holistic`` or ``HARP``.
+        architecture: Network family.
+    """
+    return next(iter(method_layouts(method_key, architecture)), None)

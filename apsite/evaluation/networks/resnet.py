@@ -1,0 +1,129 @@
+"""CIFAR-style residual networks of the benchmark, described rather than copied.
+
+A checkpoint layout (names and shapes of its tensors) is a small :class:`ResNetLayout`; one module class builds all of
+them. Sources: He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016 (post-activation basic block);
+He et al., *Identity Mappings in Deep Residual Networks*, ECCV 2016 (pre-activation block).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from apsite.evaluation.networks.layers import LayerMaker, Normalisation, Parametrisation, normaliser
+
+
+@dataclass(frozen=True)
+class ResNetLayout:
+    """What distinguishes one CIFAR-style residual network from another.
+
+    Attributes:
+        widths: Output channels of each stage; the stem has the width of the first.
+        blocks: Basic blocks in each stage. All stages but the first halve the resolution.
+        stem_stride: Stride of the 3x3 stem convolution. There is no max-pooling.
+        classes: Number of logits.
+        preactivation: Whether batch norm and ReLU come before each convolution. Then the stem has no batch norm, a
+            shortcut is a bare 1x1 convolution of the activated input, nothing follows the sum, and one batch norm
+            ``bn`` with ReLU closes the last stage. Otherwise they come after, and a shortcut has its batch norm.
+        classifier: Name of the last layer.
+        convolutional_classifier: Whether the last layer is a 1x1 convolution without bias instead of a linear layer.
+        parametrisation: How weights store what is pruned.
+        affine: Whether batch norm has a weight and a bias.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    stem_stride: int = 1
+    classes: int = 10
+    preactivation: bool = False
+    classifier: str = "linear"
+    convolutional_classifier: bool = False
+    parametrisation: Parametrisation = Parametrisation.PLAIN
+    affine: bool = True
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm and a shortcut, ReLU after the sum."""
+
+    def __init__(self, make: LayerMaker, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = make.conv(channels_in, channels_out, 3, stride)
+        self.bn1 = make.norm(channels_out)
+        self.conv2 = make.conv(channels_out, channels_out, 3)
+        self.bn2 = make.norm(channels_out)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(make.conv(channels_in, channels_out, 1, stride), make.norm(channels_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape ``(n, channels_out, height / stride, width / stride)``."""
+        out = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class PreactivationBlock(nn.Module):
+    """Batch norm and ReLU before each of two 3x3 convolutions; a shortcut with a weight sees the activated input."""
+
+    def __init__(self, make: LayerMaker, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = make.norm(channels_in)
+        self.conv1 = make.conv(channels_in, channels_out, 3, stride)
+        self.bn2 = make.norm(channels_out)
+        self.conv2 = make.conv(channels_out, channels_out, 3)
+        self.shortcut: nn.Sequential | None = None
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(make.conv(channels_in, channels_out, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape ``(n, channels_out, height / stride, width / stride)``, not activated."""
+        activated = functional.relu(self.bn1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(activated)
+        result: Tensor = self.conv2(functional.relu(self.bn2(self.conv1(activated)))) + shortcut
+        return result
+
+
+class ResNet(nn.Module):
+    """Residual network for 32x32 images in [0, 1], as `layout` describes it.
+
+    Args:
+        layout: The description.
+        normalisation: Constants applied to images inside the network; ``None`` where they enter as they are.
+        sparsity: Fraction of weights that scores leave out; used by layouts that carry scores only.
+    """
+
+    def __init__(self, layout: ResNetLayout, normalisation: Normalisation | None = None, sparsity: float = 0.0) -> None:
+        super().__init__()
+        self.layout = layout
+        make = LayerMaker(layout.parametrisation, sparsity, layout.affine)
+        block = PreactivationBlock if layout.preactivation else BasicBlock
+        width = layout.widths[0]
+        self.normalise = normaliser(normalisation)
+        self.conv1 = make.conv(3, width, 3, layout.stem_stride)
+        if not layout.preactivation:
+            self.bn1 = make.norm(width)
+        channels = width
+        for number, (width, count) in enumerate(zip(layout.widths, layout.blocks, strict=True), start=1):
+            stage = []
+            for index in range(count):
+                stage.append(block(make, channels, width, 2 if number > 1 and index == 0 else 1))
+                channels = width
+            setattr(self, f"layer{number}", nn.Sequential(*stage))
+        if layout.preactivation:
+            self.bn = make.norm(channels)
+        last = make.conv(channels, layout.classes, 1) if layout.convolutional_classifier else None
+        setattr(self, layout.classifier, last or make.linear(channels, layout.classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, 32, 32)``."""
+        out = self.conv1(self.normalise(x))
+        if not self.layout.preactivation:
+            out = functional.relu(self.bn1(out))
+        for number in range(1, len(self.layout.widths) + 1):
+            out = getattr(self, f"layer{number}")(out)
+        if self.layout.preactivation:
+            out = functional.relu(self.bn(out))
+        out = out.mean(dim=(2, 3), keepdim=self.layout.convolutional_classifier)
+        result: Tensor = getattr(self, self.layout.classifier)(out).flatten(1)
+        return result

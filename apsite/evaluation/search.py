@@ -1,0 +1,107 @@
+"""The hyperparameter search of HO-FMN: Gaussian-process Bayesian optimisation over the paper's space.
+
+Source: Mura et al., *HO-FMN: Hyperparameter optimization for fast minimum-norm attacks*, Neurocomputing 2024.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from apsite.evaluation.fmn import FmnParameters
+
+SPACE: dict[str, tuple[float, float]] = {
+    "learning_rate": (8 / 255, 10.0),
+    "momentum": (0.0, 0.9),
+    "weight_decay": (0.01, 1.0),
+    "dampening": (0.0, 0.2),
+}
+"""Bounds of each hyperparameter; the learning rate is searched on a logarithmic scale."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and the median distance it reached, in input units."""
+
+    parameters: FmnParameters
+    objective: float
+
+
+def suggest(finished: Sequence[Trial], seed: int) -> FmnParameters:
+    """Configuration of the next trial: a pure function of the finished trials and the seed.
+
+    Nothing else is kept between trials, so a resumed search is the same search.
+
+    Args:
+        finished: Trials so far, in order.
+        seed: Seed of the whole search.
+    """
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution
+    from optuna.trial import create_trial
+
+    distributions: dict[str, BaseDistribution] = {
+        name: FloatDistribution(low, high, log=name == "learning_rate") for name, (low, high) in SPACE.items()
+    }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler = optuna.samplers.GPSampler(seed=seed * 100_003 + len(finished), deterministic_objective=True)
+        study = optuna.create_study(sampler=sampler, direction="minimize")
+        for trial in finished:
+            study.add_trial(
+                create_trial(params=trial.parameters.as_dict(), distributions=distributions, value=trial.objective)
+            )
+        asked = study.ask(distributions)
+    return FmnParameters(**{name: float(asked.params[name]) for name in SPACE})
+
+
+def best_of(trials: Sequence[Trial]) -> Trial:
+    """Trial of the smallest median distance; of equal ones the first."""
+    return min(trials, key=lambda trial: trial.objective)
+
+
+def run_search(
+    objective: Callable[[int, FmnParameters], float],
+    count: int,
+    seed: int,
+    *,
+    stored: Callable[[int], Trial | None] = lambda number: None,
+    store: Callable[[int, Trial], None] = lambda number, trial: None,
+) -> list[Trial]:
+    """Run or resume a search.
+
+    Args:
+        objective: Median distance that a configuration reaches in trial `number`.
+        count: Trials in all.
+        seed: Seed of the search.
+        stored: The finished trial of a number, if there is one.
+        store: Called with every newly finished trial.
+
+    Returns:
+        All trials, in order.
+    """
+    trials: list[Trial] = []
+    for number in range(count):
+        trial = stored(number)
+        if trial is None:
+            parameters = suggest(trials, seed)
+            trial = Trial(parameters, objective(number, parameters))
+            store(number, trial)
+        trials.append(trial)
+    return trials
+
+
+def at_bounds(parameters: FmnParameters, tolerance: float = 1e-3) -> tuple[str, ...]:
+    """Hyperparameters that lie at a bound of :data:`SPACE`, within `tolerance` of its width (in logs for the rate)."""
+    import math
+
+    found = []
+    for name, bounds in SPACE.items():
+        low, high, value = (*bounds, getattr(parameters, name))
+        if name == "learning_rate":
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        if min(value - low, high - value) <= tolerance * (high - low):
+            found.append(name)
+    return tuple(found)

@@ -1,0 +1,103 @@
+"""Settings of an evaluation and which protocol they amount to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from apsite.errors import EvaluationError
+from apsite.records import Scalar
+from apsite.vocabulary import Dataset, Protocol, epsilon_value
+
+
+class Preset(StrEnum):
+    """Named sets of settings for ``--protocol``."""
+
+    APB_1 = "apb-1"
+    QUICK = "quick"
+
+
+ATTACKS = ("autoattack", "hofmn")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate. The defaults are protocol ``apb-1``.
+
+    Attributes:
+        preset: Name of the set of settings these came from.
+        seed: Seed of AutoAttack and of the HO-FMN search.
+        batch_size: Samples per batch.
+        attacks: Which of ``autoattack`` and ``hofmn`` to run.
+        engine: Implementation of AutoAttack.
+        epsilon: Exact budget; ``None`` for the benchmark's budget of the dataset.
+        trials: Configurations that the HO-FMN search tries.
+        search_samples: Correctly classified samples in each trial.
+        search_steps: FMN steps in each trial.
+        attack_steps: FMN steps of the final attack.
+        n_examples: Evaluate only the first so many samples; ``None`` for the whole test set.
+    """
+
+    preset: Preset = Preset.APB_1
+    seed: int = 0
+    batch_size: int = 128
+    attacks: tuple[str, ...] = ATTACKS
+    engine: str = "reference"
+    epsilon: str | None = None
+    trials: int = 32
+    search_samples: int = 64
+    search_steps: int = 100
+    attack_steps: int = 200
+    n_examples: int | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.attacks if name not in ATTACKS]
+        if unknown or not self.attacks or len(set(self.attacks)) != len(self.attacks):
+            raise EvaluationError(f"--attacks {','.join(self.attacks)}: choose from {', '.join(ATTACKS)}, each once")
+        for name in ("batch_size", "trials", "search_samples", "search_steps", "attack_steps"):
+            if getattr(self, name) < 1:
+                raise EvaluationError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**31:
+            raise EvaluationError(f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
+
+    @classmethod
+    def of(cls, preset: Preset, **changes: object) -> Settings:
+        """Settings of a preset, changed where a keyword says so."""
+        base = {
+            Preset.APB_1: cls(),
+            Preset.QUICK: cls(
+                preset=Preset.QUICK, trials=8, search_samples=32, search_steps=30, attack_steps=60, n_examples=64
+            ),
+        }[preset]
+        return replace(base, **changes)  # type: ignore[arg-type]
+
+    def epsilon_text(self, dataset: Dataset) -> str:
+        """Exact budget of this run."""
+        return self.epsilon or dataset.epsilon
+
+    def epsilon_value(self, dataset: Dataset) -> float:
+        """Budget of this run in input units."""
+        return epsilon_value(self.epsilon_text(dataset))
+
+    def protocol(self, dataset: Dataset, n_samples: int) -> Protocol:
+        """``apb-1`` if nothing is reduced or changed, else ``custom``. Seed, batch size and engine are free."""
+        neutral = replace(self, seed=0, batch_size=128, engine="reference", n_examples=None, epsilon=None)
+        whole = n_samples == dataset.test_samples and self.epsilon_text(dataset) == dataset.epsilon
+        same = replace(neutral, attacks=tuple(sorted(self.attacks))) == Settings()
+        return Protocol.APB_1 if whole and same else Protocol.CUSTOM
+
+    def as_scalars(self, dataset: Dataset) -> dict[str, Scalar]:
+        """Every setting by name, as records hold them."""
+        return {
+            "preset": self.preset.value,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "attacks": ",".join(self.attacks),
+            "engine": self.engine,
+            "epsilon": self.epsilon_text(dataset),
+            "search_trials": self.trials,
+            "search_samples": self.search_samples,
+            "search_steps": self.search_steps,
+            "attack_steps": self.attack_steps,
+            "n_examples": self.n_examples,
+        }

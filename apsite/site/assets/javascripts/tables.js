@@ -1,0 +1,167 @@
+/* Tables: sorting, facets and search over rows that the server wrote. The state lives in the address.
+ *
+ * <table data-sortable> makes buttons of its <th data-sort="text|number">; a cell's value is its data-value or text.
+ * <form data-for="group"> filters the rows of all tables with data-facets="group" by their data-<name> attributes,
+ * which may hold several words; its field `q` searches their text.
+ */
+(function () {
+  "use strict";
+
+  const state = {
+    read: () => new URLSearchParams(window.location.search),
+    write(change) {
+      const parameters = state.read();
+      change(parameters);
+      const query = parameters.toString();
+      const address = window.location.pathname + (query ? "?" + query : "") + window.location.hash;
+      try {
+        window.history.replaceState(window.history.state, "", address);
+      } catch {
+        /* Some browsers keep the address of a page on disk as it is. */
+      }
+    },
+  };
+
+  /** Position of a header cell counted in columns, as its row may be below cells that span rows. */
+  function columnOf(cell) {
+    const rows = Array.from(cell.closest("thead").rows);
+    const taken = rows.map(() => []);
+    for (const [index, row] of rows.entries()) {
+      let column = 0;
+      for (const other of row.cells) {
+        while (taken[index][column]) column += 1;
+        if (other === cell) return column;
+        for (let down = 0; down < other.rowSpan; down += 1) {
+          for (let right = 0; right < other.colSpan; right += 1) {
+            if (taken[index + down]) taken[index + down][column + right] = true;
+          }
+        }
+        column += other.colSpan;
+      }
+    }
+    return -1;
+  }
+
+  function valueOf(row, column, kind) {
+    const cell = row.cells[column];
+    const text = (cell.dataset.value ?? cell.textContent).trim();
+    if (kind === "text") return text.toLowerCase();
+    const number = Number.parseFloat(text.replace("−", "-").replaceAll(",", ""));
+    return Number.isNaN(number) ? null : number;
+  }
+
+  /** Rows without a value stand last in both directions. */
+  function compare(a, b, sign) {
+    if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;
+    if (typeof a === "string") return sign * a.localeCompare(b);
+    return sign * (a - b);
+  }
+
+  function sort(table, header, direction) {
+    const column = columnOf(header);
+    const kind = header.dataset.sort;
+    const body = table.tBodies[0];
+    const rows = Array.from(body.rows);
+    if (direction === "none") {
+      rows.sort((a, b) => Number(a.dataset.order) - Number(b.dataset.order));
+    } else {
+      const sign = direction === "ascending" ? 1 : -1;
+      const values = new Map(rows.map((row) => [row, valueOf(row, column, kind)]));
+      rows.sort((a, b) => compare(values.get(a), values.get(b), sign) || a.dataset.order - b.dataset.order);
+    }
+    body.append(...rows);
+    for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
+    if (direction !== "none") header.setAttribute("aria-sort", direction);
+  }
+
+  function nameOf(header) {
+    return header.dataset.name ?? header.textContent.trim().toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  }
+
+  function prepareSorting(table) {
+    Array.from(table.tBodies[0].rows).forEach((row, index) => (row.dataset.order = String(index)));
+    const key = "sort-" + table.id;
+    const wanted = (state.read().get(key) ?? "").split(".");
+    for (const header of table.querySelectorAll("th[data-sort]")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "ap-sort";
+      button.append(...header.childNodes);
+      header.append(button);
+      const first = header.dataset.sort === "number" ? "descending" : "ascending";
+      const second = first === "descending" ? "ascending" : "descending";
+      button.addEventListener("click", () => {
+        const now = header.getAttribute("aria-sort");
+        const next = now === null ? first : now === first ? second : "none";
+        sort(table, header, next);
+        state.write((parameters) => {
+          if (next === "none") parameters.delete(key);
+          else parameters.set(key, nameOf(header) + "." + next);
+        });
+      });
+      if (wanted[0] === nameOf(header) && ["ascending", "descending"].includes(wanted[1])) sort(table, header, wanted[1]);
+    }
+  }
+
+  function chosen(form) {
+    const groups = new Map();
+    for (const box of form.querySelectorAll("input[type=checkbox]:checked")) {
+      groups.set(box.name, [...(groups.get(box.name) ?? []), box.value]);
+    }
+    return groups;
+  }
+
+  function filter(form, tables) {
+    const groups = chosen(form);
+    const words = (form.elements.namedItem("q")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    let all = 0;
+    for (const table of tables) {
+      for (const row of table.tBodies[0].rows) {
+        const text = row.textContent.toLowerCase();
+        const fits =
+          Array.from(groups).every(([name, values]) => {
+            const has = (row.dataset[name] ?? "").split(" ");
+            return values.some((value) => has.includes(value));
+          }) && words.every((word) => text.includes(word));
+        row.hidden = !fits;
+        all += 1;
+        shown += fits ? 1 : 0;
+      }
+    }
+    form.querySelector("output").textContent = shown === all ? all + " rows" : shown + " of " + all + " rows";
+    return groups;
+  }
+
+  function remember(form, groups) {
+    state.write((parameters) => {
+      for (const field of form.elements) if (field.name) parameters.delete(field.name);
+      for (const [name, values] of groups) for (const value of values) parameters.append(name, value);
+      const search = form.elements.namedItem("q")?.value;
+      if (search) parameters.set("q", search);
+    });
+  }
+
+  /* A form's own properties give way to its fields of the same name (`dataset` is one), so attributes are read here. */
+  function prepareFacets(form) {
+    const group = form.getAttribute("data-for");
+    const tables = document.querySelectorAll('table[data-facets="' + CSS.escape(group) + '"]');
+    if (!tables.length) return;
+    const parameters = state.read();
+    for (const box of form.querySelectorAll("input[type=checkbox]")) {
+      box.checked = parameters.getAll(box.name).includes(box.value);
+    }
+    const search = form.elements.namedItem("q");
+    if (search) search.value = parameters.get("q") ?? "";
+    const update = () => remember(form, filter(form, tables));
+    form.addEventListener("input", update);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => window.setTimeout(update));
+    form.removeAttribute("hidden");
+    const groups = filter(form, tables);
+    if (groups.size) form.querySelector("details")?.setAttribute("open", "");
+  }
+
+  for (const table of document.querySelectorAll("table[data-sortable]")) prepareSorting(table);
+  for (const form of document.querySelectorAll("form.ap-facets")) prepareFacets(form);
+})();

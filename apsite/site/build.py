@@ -1,0 +1,171 @@
+"""From a data folder to a built site: pages and data to disk first, then the site generator."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from apsite.catalogue import Catalogue, load_catalogue
+from apsite.errors import ApsiteError
+from apsite.references import load_references
+from apsite.site.bundle import write_bundle
+from apsite.site.content import SiteFacts, all_pages
+from apsite.site.curves import load_curves
+from apsite.site.downloads import write_downloads
+from apsite.site.generator import (
+    Section,
+    add_offline_index,
+    read_identity,
+    run_generator,
+    tighten_policy,
+    write_configuration,
+)
+from apsite.site.pages import Page, write_pages
+
+_MARKER = ".apsite-build"
+_MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
+_CONTRIBUTE = ("evaluate", "submit")
+_GUIDES = ("protocol", "glossary", "cli", "architecture")
+
+
+def build_site(root: Path, output: Path, *, site_url: str | None = None) -> Path:
+    """Build the site of a data folder.
+
+    Args:
+        root: Folder with ``entries/`` and ``evaluations/``; ``mkdocs.yml`` and ``docs/`` are used if they are there.
+        output: Folder for everything that is made: ``pages/`` (what the generator reads), ``mkdocs.yml``, ``site/``.
+        site_url: Public address of the site; that of ``mkdocs.yml`` if ``None``.
+
+    Returns:
+        Path of the site's ``index.html``.
+
+    Raises:
+        ApsiteError: If the data has problems, `output` belongs to something else, or the generator fails.
+    """
+    catalogue = load_catalogue(root)
+    identity = read_identity(root)
+    _prepare(output)
+    pages_folder = output / "pages"
+    documents = _copy_documents(root, pages_folder)
+    bundle = _copy_assets(output)
+    facts = SiteFacts(
+        catalogue=catalogue,
+        references=load_references(),
+        curves=load_curves(catalogue),
+        downloads=write_downloads(pages_folder, catalogue),
+        documents=frozenset(documents),
+        bundle=bundle,
+        repository=_repository(identity),
+    )
+    pages = all_pages(facts)
+    taken = sorted({page.path for page in pages} & {f"{name}.md" for name in documents})
+    if taken:
+        raise ApsiteError(f"docs/{taken[0]}: a generated page has this name; rename the file")
+    write_pages(pages_folder, pages)
+    configuration = write_configuration(output, identity, navigation(pages, documents, catalogue), site_url)
+    run_generator(configuration)
+    tighten_policy(output / "site")
+    add_offline_index(output / "site")
+    return output / "site" / "index.html"
+
+
+def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Catalogue) -> list[Section]:
+    """Navigation over generated and hand-written pages.
+
+    Args:
+        pages: Generated pages.
+        documents: Titles of hand-written pages by name.
+        catalogue: Entries; their pages stand together.
+    """
+    made = {page.path: page.title for page in pages}
+    methods = tuple(Section(title, path) for path, title in made.items() if path.startswith("methods/"))
+    rest = [name for name in documents if name not in (*_CONTRIBUTE, *_GUIDES, "taxonomy-guide")]
+
+    def written(names: Iterable[str]) -> tuple[Section, ...]:
+        return tuple(Section(documents[name], f"{name}.md") for name in names if name in documents)
+
+    sections = [
+        Section("Home", "index.md"),
+        Section(
+            "Leaderboard",
+            None,
+            (Section(made["leaderboard.md"], "leaderboard.md"), Section(made["results.md"], "results.md")),
+        ),
+        Section("Curves", "curves.md"),
+        Section("Taxonomy", None, (Section(made["taxonomy.md"], "taxonomy.md"), *written(["taxonomy-guide"]))),
+        Section("Methods", None, methods),
+        Section("Analysis", "analysis.md"),
+        Section("Contribute", None, written(_CONTRIBUTE)),
+        Section("Reference", None, (*written(_GUIDES), Section("Data", "data.md"), *written(rest))),
+    ]
+    return [section for section in sections if section.path or section.sections]
+
+
+def _prepare(output: Path) -> None:
+    """Make `output` an empty build folder, keeping its cache.
+
+    Raises:
+        ApsiteError: If it holds something that no build wrote, or cannot be written.
+    """
+    try:
+        if output.exists() and not (output / _MARKER).is_file() and (not output.is_dir() or any(output.iterdir())):
+            raise ApsiteError(f"{output}: holds files that no build wrote; choose another folder or empty it")
+        output.mkdir(parents=True, exist_ok=True)
+        (output / _MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
+        for name in ("pages", "theme", "site"):
+            if (output / name).is_dir():
+                shutil.rmtree(output / name)
+        (output / "pages").mkdir()
+    except OSError as error:
+        raise ApsiteError(f"{output}: cannot be written: {error.strerror}; choose another folder") from None
+
+
+def _copy_documents(root: Path, pages: Path) -> dict[str, str]:
+    """Copy the hand-written pages of ``docs/`` and the changelog; return their titles by name."""
+    titles = {}
+    folder = root / "docs"
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if path.is_file() and not path.is_symlink():
+            target = pages / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            if path.suffix == ".md":
+                titles[path.relative_to(folder).with_suffix("").as_posix()] = _first_heading(path)
+    changelog = root / "CHANGELOG.md"
+    if changelog.is_file() and "changelog" not in titles:
+        shutil.copyfile(changelog, pages / "changelog.md")
+        titles["changelog"] = _first_heading(changelog)
+    return titles
+
+
+def _first_heading(path: Path) -> str:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# "):
+            return line[2:].strip()
+    raise ApsiteError(f"{path}: has no heading; begin it with a line such as '# {path.stem.capitalize()}'")
+
+
+def _copy_assets(output: Path) -> str:
+    """Copy styles, scripts and theme files, make the chart bundle, and return its file name."""
+    package = resources.files("apsite.site")
+    _copy_tree(package.joinpath("assets"), output / "pages" / "assets")
+    _copy_tree(package.joinpath("theme"), output / "theme")
+    return write_bundle(output / "pages" / "assets" / "javascripts", output / "cache")
+
+
+def _copy_tree(source: Traversable, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for item in source.iterdir():
+        if item.is_dir():
+            _copy_tree(item, target / item.name)
+        else:
+            (target / item.name).write_bytes(item.read_bytes())
+
+
+def _repository(identity: dict[str, Any]) -> str | None:
+    address = identity.get("repo_url")
+    return address.rstrip("/") if isinstance(address, str) and address.startswith("https://") else None

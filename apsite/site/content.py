@@ -1,0 +1,312 @@
+"""What the site says: the shared facts of one build and the pages made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from apsite.catalogue import Catalogue
+from apsite.entries import Entry
+from apsite.records import EvaluationRecord
+from apsite.references import Reference
+from apsite.site import analysis, methods, results, taxonomy
+from apsite.site.charts import curve_chart, sparsity_chart, spread
+from apsite.site.curves import LIMIT, Curve, CurvePoint
+from apsite.site.downloads import Download
+from apsite.site.intervals import robust_bounds
+from apsite.site.pages import Page, PageWriter
+from apsite.site.palette import SeriesStyle, styles
+from apsite.vocabulary import Criterion, Locality, Stage, Structure, epsilon_value
+
+_LABEL_GAP = 0.021
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """Everything that pages are made from.
+
+    Attributes:
+        catalogue: Entries and records.
+        references: Cited papers by key.
+        curves: Robustness curves.
+        downloads: Data files.
+        documents: Names of the hand-written pages, without extension, such as ``protocol``.
+        bundle: File name of the Vega script.
+        repository: Address of the repository, for links to edit an entry; ``None`` where there is none.
+    """
+
+    catalogue: Catalogue
+    references: dict[str, Reference]
+    curves: list[Curve]
+    downloads: list[Download]
+    documents: frozenset[str]
+    bundle: str
+    repository: str | None
+    labels: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", results.labels(self.catalogue.entries.values()))
+
+    @cached_property
+    def method_styles(self) -> dict[str, SeriesStyle]:
+        """Look of every evaluated method, the same on all charts, in the order of the tables."""
+        evaluated = {record.method for record in self.catalogue.records.values()}
+        ordered = sorted((self.catalogue.entries[key] for key in evaluated), key=results.stage_order)
+        return styles(self.labels[entry.key] for entry in [*_no_baselines(ordered), *_baselines(ordered)])
+
+
+def all_pages(facts: SiteFacts) -> list[Page]:
+    """Every generated page, in the order of the navigation."""
+    catalogue = facts.catalogue
+    writer = PageWriter(
+        {
+            "catalogue": catalogue,
+            "entries": catalogue.entries,
+            "references": facts.references,
+            "labels": facts.labels,
+            "documents": facts.documents,
+            "repository": facts.repository,
+            "bundle": facts.bundle,
+            "bounds": robust_bounds,
+            "traits": taxonomy.traits,
+            "facets": facet_choices(),
+        }
+    )
+    return [
+        home_page(writer, facts),
+        writer.page(
+            "leaderboard.md.j2",
+            "leaderboard.md",
+            "Leaderboard",
+            "Clean and AutoAttack accuracy of adversarially pruned networks, by method, network and sparsity.",
+            hide=("navigation", "toc"),
+            boards=[board for board in results.leaderboards(catalogue) if board.rows],
+            dense_grid=analysis.dense_grid(catalogue),
+            naive_grid=analysis.naive_grid(catalogue),
+            reduced=results.reduced(catalogue),
+            missing_reasons=results.missing_reasons,
+            board_warnings=results.board_warnings,
+            **analysis.imagenet_context(catalogue),
+        ),
+        writer.page(
+            "results.md.j2",
+            "results.md",
+            "All results",
+            "Every evaluation record of the benchmark in one table that can be sorted, filtered and searched.",
+            hide=("navigation", "toc"),
+            choices=results.choices(catalogue),
+            rows=results.ranked_results(catalogue, {c.record.model_key: c.area for c in facts.curves}),
+        ),
+        curves_page(writer, facts),
+        writer.page(
+            "taxonomy.md.j2",
+            "taxonomy.md",
+            "Taxonomy",
+            "Adversarial pruning methods by when and how they prune.",
+            hide=("navigation", "toc"),
+            tables=taxonomy.tables(catalogue),
+            step_titles=taxonomy.STEP_TITLES,
+            legend=taxonomy.legend(facts.references),
+            counts=taxonomy.counts(catalogue),
+            total=len(catalogue.methods()),
+            objectives_text=taxonomy.objectives_text,
+            codes=taxonomy.codes,
+        ),
+        writer.page(
+            "analysis.md.j2",
+            "analysis.md",
+            "Analysis",
+            "How methods were evaluated, what was overestimated, and what pruning structure and locality change.",
+            hide=("navigation",),
+            **analysis.context(catalogue, facts.labels),
+        ),
+        *(
+            methods.method_page(writer, catalogue, facts.references, entry, facts.curves)
+            for entry in ordered(catalogue)
+        ),
+        writer.page(
+            "data.md.j2",
+            "data.md",
+            "Data",
+            "Everything that the benchmark knows, as CSV and JSON files.",
+            downloads=facts.downloads,
+            sampled=[record for record in catalogue.records.values() if record.samples is not None],
+            newest=max((r.provenance.date for r in catalogue.records.values()), default=None),
+        ),
+    ]
+
+
+def ordered(catalogue: Catalogue) -> list[Entry]:
+    """All entries as tables list them, baselines last."""
+    listed = sorted(catalogue.entries.values(), key=results.stage_order)
+    return [*_no_baselines(listed), *_baselines(listed)]
+
+
+def facet_choices() -> dict[str, list[tuple[str, str]]]:
+    """Facets of the method tables: pairs of word and title."""
+    return {
+        "pipeline": [(s.value, f"{s.code} · {s.value} training") for s in Stage],
+        "prunes": [(s.value, s.value) for s in Structure],
+        "locality": [*((w.value, w.value) for w in Locality), ("unspecified", "not specified")],
+        "criterion": [(c.value, c.value) for c in Criterion],
+    }
+
+
+def home_page(writer: PageWriter, facts: SiteFacts) -> Page:
+    """Start page: leaders first, then the chart."""
+    rows = sparsity_rows(facts)
+    leads = results.leads(facts.catalogue)
+    start = {name: rows[0][name] for name in ("dataset", "network", "structure")} if rows else {}
+    choices = {name: list(dict.fromkeys(row[name] for row in rows)) for name in start}
+    evaluated = {r.method for r in facts.catalogue.records.values() if not facts.catalogue.entries[r.method].baseline}
+    return writer.page(
+        "home.md.j2",
+        "index.md",
+        "Adversarial pruning benchmark",
+        "Which pruning method keeps the most adversarial robustness at a given sparsity.",
+        hide=("navigation", "toc"),
+        leads=leads,
+        lead_of=results.lead_of,
+        boards=[board for board in results.leaderboards(facts.catalogue) if board.rows],
+        chart=sparsity_chart(rows, _only(facts.method_styles, rows), start) if rows else None,
+        rows=rows,
+        choices=choices,
+        combinations=list(dict.fromkeys(tuple(row[name] for name in start) for row in rows)),
+        totals={
+            "methods": len(facts.catalogue.methods()),
+            "evaluated": len(evaluated),
+            "records": len(facts.catalogue.records),
+        },
+        newest=max((r.provenance.date for r in facts.catalogue.records.values()), default=None),
+    )
+
+
+def sparsity_rows(facts: SiteFacts) -> list[dict[str, Any]]:
+    """Rows of the chart of robust accuracy against sparsity: every model that ranks, and the naive criteria."""
+    catalogue = facts.catalogue
+    shown = [
+        record
+        for record in catalogue.records.values()
+        if record.protocol.ranks and record.structure is not None and record.robust_accuracy is not None
+    ]
+    shown.sort(
+        key=lambda r: (
+            list(type(r.dataset)).index(r.dataset),
+            list(type(r.architecture)).index(r.architecture),
+            list(Structure).index(r.structure or Structure.UNSTRUCTURED),
+            r.method.lower(),
+            r.key.percent or 0,
+        )
+    )
+    last: dict[tuple[object, ...], int] = {}
+    for record in shown:
+        last[_line(record)] = max(last.get(_line(record), 0), record.key.percent or 0)
+    rows = []
+    for record in shown:
+        bounds = robust_bounds(record)
+        rows.append(
+            {
+                "label": facts.labels[record.method],
+                "model_key": record.model_key,
+                "dataset": record.dataset.title,
+                "network": record.architecture.title,
+                "structure": record.structure.value if record.structure else "",
+                "sparsity": f"{record.key.percent}%",
+                "clean": record.results.clean_accuracy,
+                "robust": record.robust_accuracy,
+                "low": bounds[0] if bounds else None,
+                "high": bounds[1] if bounds else None,
+                "end": record.key.percent == last[_line(record)],
+                "label_y": record.robust_accuracy,
+            }
+        )
+    _spread_labels(rows)
+    return rows
+
+
+def _line(record: EvaluationRecord) -> tuple[object, ...]:
+    """What the models of one line of the chart share."""
+    return record.method, record.dataset, record.architecture, record.structure
+
+
+def _spread_labels(rows: list[dict[str, Any]]) -> None:
+    """Move the labels of lines that end at the same sparsity apart."""
+    ends: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["end"]:
+            ends.setdefault(tuple(row[name] for name in ("dataset", "network", "structure", "sparsity")), []).append(
+                row
+            )
+    for group in ends.values():
+        heights = spread([row["robust"] for row in group], _LABEL_GAP, 0.0, 1.0)
+        for row, height in zip(group, heights, strict=True):
+            row["label_y"] = height
+
+
+def curves_page(writer: PageWriter, facts: SiteFacts) -> Page:
+    """Robustness curves of every record with per-sample distances."""
+    figures = [curve_figure(facts, curve) for curve in facts.curves]
+    return writer.page(
+        "curves.md.j2",
+        "curves.md",
+        "Robustness curves",
+        "Robust accuracy against the perturbation budget, measured sample by sample.",
+        hide=("navigation", "toc"),
+        figures=list(zip(facts.curves, figures, strict=True)),
+    )
+
+
+def curve_figure(facts: SiteFacts, curve: Curve) -> dict[str, Any]:
+    """Chart specification of one curve with its AutoAttack point."""
+    record, label = curve.record, facts.labels[curve.record.method]
+    epsilon = curve.epsilon or epsilon_value(record.dataset.epsilon)
+    bounds, share = robust_bounds(record), record.robust_accuracy
+    points = (
+        [
+            {
+                "label": label,
+                "epsilon": epsilon,
+                "robust": share,
+                "low": bounds[0],
+                "high": bounds[1],
+                "attack": "AutoAttack",
+            }
+        ]
+        if bounds is not None and share is not None
+        else []
+    )
+    return curve_chart(
+        [_datum(label, point) for point in curve.steps],
+        [
+            {**_datum(label, point), "text": f"{100 * point.robust_accuracy:.1f} % at {point.epsilon * 255:.1f}/255"}
+            for point in curve.grid
+        ],
+        points,
+        styles([label]),
+        epsilon=epsilon,
+        limit=LIMIT,
+    )
+
+
+def _datum(label: str, point: CurvePoint) -> dict[str, Any]:
+    return {
+        "label": label,
+        "epsilon": point.epsilon,
+        "robust": point.robust_accuracy,
+        "low": point.bounds[0],
+        "high": point.bounds[1],
+    }
+
+
+def _only(styles_: dict[str, SeriesStyle], rows: list[dict[str, Any]]) -> dict[str, SeriesStyle]:
+    used = {row["label"] for row in rows}
+    return {label: style for label, style in styles_.items() if label in used}
+
+
+def _no_baselines(entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if not entry.baseline]
+
+
+def _baselines(entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.baseline]

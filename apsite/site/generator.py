@@ -1,0 +1,132 @@
+"""The site generator: its configuration written out, its run, and the content security policy of what it built."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from apsite.errors import ApsiteError
+
+_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
+_POLICY_LOOSE = "script-src 'self' 'unsafe-inline'"
+_TIMEOUT = 600
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the navigation: a title with pages below it, or one page (`path`)."""
+
+    title: str
+    path: str | None = None
+    sections: tuple[Section, ...] = ()
+
+    def to_nav(self) -> dict[str, Any]:
+        """The form that the generator's configuration has."""
+        return {self.title: self.path if self.path else [section.to_nav() for section in self.sections]}
+
+
+def read_identity(root: Path) -> dict[str, Any]:
+    """What the benchmark's checkout says of its site: ``mkdocs.yml`` of `root`, empty where there is none.
+
+    Raises:
+        ApsiteError: If the file is not a YAML mapping.
+    """
+    path = root / "mkdocs.yml"
+    if not path.is_file():
+        return {}
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ApsiteError(f"{path}: is not plain YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise ApsiteError(f"{path}: holds no settings; it must be a YAML mapping with at least 'site_name'")
+    return document
+
+
+def write_configuration(output: Path, identity: dict[str, Any], nav: Sequence[Section], site_url: str | None) -> Path:
+    """Write the generator's configuration into `output` and return its path.
+
+    Args:
+        output: Build folder; it has the folders ``pages`` and ``theme``.
+        identity: Settings of the checkout; they win over the packaged ones, but for what the build decides itself.
+        nav: Navigation.
+        site_url: Public address; that of `identity` if ``None``.
+    """
+    packaged = yaml.safe_load(
+        resources.files("apsite.site").joinpath("templates/mkdocs.yml").read_text(encoding="utf-8")
+    )
+    settings = packaged | {name: value for name, value in identity.items() if name != "theme"}
+    settings["theme"] = packaged["theme"] | identity.get("theme", {}) | {"custom_dir": "theme"}
+    settings |= {"docs_dir": "pages", "site_dir": "site", "nav": [section.to_nav() for section in nav]}
+    if site_url is not None:
+        settings["site_url"] = site_url
+    path = output / "mkdocs.yml"
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
+    path.write_text(f"# Written by `apsite build`; changes are lost with the next build.\n{text}", encoding="utf-8")
+    return path
+
+
+def run_generator(configuration: Path) -> None:
+    """Build the site of a configuration; warnings are errors (and counted only while they are logged).
+
+    Raises:
+        ApsiteError: With the generator's output, if it fails.
+    """
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--clean",
+        "-f",
+        str(configuration),
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell, our own arguments
+            command,
+            env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ApsiteError(f"mkdocs did not finish within {_TIMEOUT} seconds; {configuration} is kept") from None
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip()
+        raise ApsiteError(f"mkdocs could not build {configuration}:\n{said}")
+
+
+def tighten_policy(site: Path) -> None:
+    """Replace the leave for inline scripts in every page's content security policy by hashes of those it has."""
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        hashes = []
+        for attributes, body in _SCRIPT.findall(text):
+            if "application/json" not in attributes:
+                digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+                hashes.append(f"'sha256-{digest}'")
+        path.write_text(
+            text.replace(_POLICY_LOOSE, " ".join(["script-src 'self'", *dict.fromkeys(hashes)])), encoding="utf-8"
+        )
+
+
+def add_offline_index(site: Path) -> None:
+    """Put the search index beside itself as a script, which pages that are opened from disk ask for."""
+    index = site / "search" / "search_index.json"
+    if index.is_file():
+        text = index.read_text(encoding="utf-8")
+        index.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")

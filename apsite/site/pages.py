@@ -1,0 +1,148 @@
+"""Pages as files: templates, escaping and front matter.
+
+Contributed text reaches a page only through a template expression, which is always escaped. Line breaks in it are
+written as character references, so that no contributed line can start a Markdown or HTML block of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from apsite.site import figures, links
+from apsite.vocabulary import ProvenanceKind
+
+_PLAIN_TITLE = re.compile(r"[\w ()+.,:/-]{1,80}")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page before the site generator sees it.
+
+    Attributes:
+        path: Path below the pages folder, ending in ``.md``.
+        title: Title for navigation; plain characters only.
+        text: Front matter, Markdown and HTML blocks.
+    """
+
+    path: str
+    title: str
+    text: str
+
+
+def environment() -> jinja2.Environment:
+    """Template environment of all pages: everything escaped, undefined names refused."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("apsite.site"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=one_line,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "percent": figures.percent,
+        "points": figures.signed_points,
+        "sparsity": figures.sparsity,
+        "interval": figures.interval,
+        "count": figures.count,
+        "large": figures.large,
+        "distance": figures.distance,
+        "budget": figures.budget,
+        "raw": lambda value: "" if value is None else value,
+        "json_block": json_block,
+    }
+    made.globals |= {
+        "external": links.external,
+        "provenance_kinds": list(ProvenanceKind),
+        "zip": zip,
+    }
+    return made
+
+
+def one_line(value: object) -> object:
+    """A value of a template expression with its line breaks as character references; markup is left as it is."""
+    if value is None:
+        raise ValueError("a template wrote a missing value; say what stands in its place")
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return Markup(re.sub(r"\r\n?|[\n\u0085\u2028\u2029]", "&#10;", str(escape(value))))  # noqa: S704 - escaped
+    return value
+
+
+def json_block(value: object) -> Markup:
+    """JSON that is safe inside a ``<script type="application/json">`` element: no ``<``, no line break."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704 - no markup
+
+
+def plain_title(text: str, fallback: str) -> str:
+    """`text` if navigation and window titles, which nobody escapes, can show it as it is; `fallback` otherwise."""
+    return text if _PLAIN_TITLE.fullmatch(text) else fallback
+
+
+class PageWriter:
+    """Renders templates into pages.
+
+    Args:
+        shared: Names that every template may use.
+    """
+
+    def __init__(self, shared: Mapping[str, Any]) -> None:
+        self._environment = environment()
+        self._shared = dict(shared)
+
+    def page(
+        self,
+        template: str,
+        path: str,
+        title: str,
+        description: str,
+        *,
+        hide: tuple[str, ...] = (),
+        **context: Any,
+    ) -> Page:
+        """Page of a template.
+
+        Args:
+            template: File name in the templates folder.
+            path: Path below the pages folder, ending in ``.md``.
+            title: Plain title, see :func:`plain_title`.
+            description: One plain sentence for search engines.
+            hide: Parts of the frame to leave out: ``navigation``, ``toc``.
+            **context: Names for the template.
+
+        Raises:
+            ValueError: If title or description hold characters that are special in HTML.
+        """
+        for text in (title, description):
+            if re.search(r"[<>&\"\n]", text):
+                raise ValueError(f"{text!r} is not a plain title or description")
+        front = {"title": title, "description": description, **({"hide": list(hide)} if hide else {})}
+        names = {**self._shared, "url": partial(_address, path), "page_title": title, **context}
+        body = self._environment.get_template(template).render(names)
+        lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items()]
+        return Page(path, title, "---\n" + "\n".join(lines) + "\n---\n\n" + body.strip() + "\n")
+
+
+def write_pages(folder: Path, pages: list[Page]) -> None:
+    """Write pages below `folder`."""
+    for page in pages:
+        target = folder / page.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(page.text, encoding="utf-8")
+
+
+def _address(page: str, target: str) -> str:
+    """Address of another page or file: ``leaderboard`` for a page, ``data/apsite.csv`` for a file."""
+    path, mark, fragment = target.partition("#")
+    last = path.rpartition("/")[2]
+    whole = f"{path}.html" if last and "." not in last else path
+    return links.relative(page, whole + mark + fragment)

@@ -1,0 +1,241 @@
+"""The leaderboards as tables: what stands in which row and column. Pure functions of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from apsite.catalogue import Catalogue
+from apsite.entries import Entry
+from apsite.leaderboard import Setting, by_setting, leader_count, leaders, rankable, setting_of
+from apsite.records import EvaluationRecord
+from apsite.site.intervals import Bounds, Lead, interval_of, lead, ranks, robust_bounds
+from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Stage, Structure
+
+NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
+DATASETS = (Dataset.CIFAR10, Dataset.SVHN)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model in a leaderboard; `record` is ``None`` where there is no result."""
+
+    record: EvaluationRecord | None
+    leads: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in a leaderboard, a cell for each column."""
+
+    entry: Entry
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Methods by networks and sparsities, for one dataset and structure.
+
+    Attributes:
+        identity: Name for addresses, such as ``cifar10-unstructured``.
+        dataset: Dataset.
+        structure: What pruning removes.
+        networks: Networks, each with all sparsities.
+        percents: Sparsities in whole percent.
+        rows: Methods.
+        marked: How many leaders each column marks.
+        missing: Methods with at least one empty cell.
+    """
+
+    identity: str
+    dataset: Dataset
+    structure: Structure
+    networks: tuple[Architecture, ...]
+    percents: tuple[int, ...]
+    rows: tuple[Row, ...]
+    marked: int
+
+    @property
+    def missing(self) -> list[Entry]:
+        """Methods with at least one empty cell."""
+        return [row.entry for row in self.rows if any(cell.record is None for cell in row.cells)]
+
+
+@dataclass(frozen=True)
+class RankedResult:
+    """A record with what ranks it. `rank` is ``None`` for records that do not rank, dense ones and baselines."""
+
+    record: EvaluationRecord
+    entry: Entry
+    rank: int | None
+    bounds: Bounds | None
+    area: float | None
+
+
+def stage_order(entry: Entry) -> tuple[int, int, str]:
+    """Order of methods in tables, as the survey has it: pipeline stage, then year, then name."""
+    return list(Stage).index(entry.pipeline.stage), entry.paper.year, entry.name.lower()
+
+
+def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
+    """The survey's four leaderboards (its Tables 3 to 6): CIFAR-10 and SVHN, unstructured and structured."""
+    return [
+        leaderboard(catalogue, dataset, structure, NETWORKS, tuple(round(100 * s) for s in structure.sparsities))
+        for dataset in DATASETS
+        for structure in Structure
+    ]
+
+
+def leaderboard(
+    catalogue: Catalogue,
+    dataset: Dataset,
+    structure: Structure,
+    networks: tuple[Architecture, ...],
+    percents: tuple[int, ...],
+) -> Leaderboard:
+    """Leaderboard of one dataset and structure.
+
+    A method has a row if the benchmark ranks any model of it with this structure on one of `networks`, on whatever
+    dataset, so that a dash says "evaluated elsewhere, not here" instead of hiding the method.
+    """
+    found: dict[tuple[str, Setting], EvaluationRecord] = {}
+    methods: set[str] = set()
+    for record in catalogue.records.values():
+        setting = setting_of(record)
+        if setting is None or not rankable(record) or catalogue.entries[record.method].baseline:
+            continue
+        if setting.structure is structure and setting.architecture in networks:
+            methods.add(record.method)
+            found[record.method, setting] = record
+    columns = [Setting(dataset, network, structure, percent) for network in networks for percent in percents]
+    marked = leader_count(structure)
+    bold = {
+        key
+        for column in columns
+        for key in leaders([record for (_, setting), record in found.items() if setting == column], marked)
+    }
+    rows = tuple(
+        Row(
+            entry,
+            tuple(
+                Cell(record, record is not None and record.model_key in bold)
+                for record in (found.get((entry.key, column)) for column in columns)
+            ),
+        )
+        for entry in sorted((catalogue.entries[key] for key in methods), key=stage_order)
+    )
+    if not any(cell.record for row in rows for cell in row.cells):
+        rows = ()
+    return Leaderboard(f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked)
+
+
+def leads(catalogue: Catalogue) -> dict[Setting, Lead]:
+    """Leader of each setting in which a method ranks, and who is tied with it."""
+    found = {setting: lead(records) for setting, records in by_setting(catalogue).items()}
+    return {setting: value for setting, value in found.items() if value is not None}
+
+
+def dense(catalogue: Catalogue) -> list[EvaluationRecord]:
+    """Records of dense pretrained networks."""
+    return [record for record in catalogue.records.values() if record.structure is None]
+
+
+def baselines(catalogue: Catalogue) -> list[EvaluationRecord]:
+    """Records of naive criteria, which do not rank among the methods."""
+    return [
+        record
+        for record in catalogue.records.values()
+        if catalogue.entries[record.method].baseline and record.structure is not None and record.protocol.ranks
+    ]
+
+
+def reduced(catalogue: Catalogue) -> list[EvaluationRecord]:
+    """Records of reduced or changed runs, which never rank."""
+    return [record for record in catalogue.records.values() if not record.protocol.ranks]
+
+
+def ranked_results(catalogue: Catalogue, areas: dict[str, float]) -> list[RankedResult]:
+    """Every record once, grouped by setting and most robust first.
+
+    Args:
+        catalogue: Entries and records.
+        areas: Area under the robustness curve by model key, where there is one.
+    """
+    rank: dict[str, int] = {}
+    for records in by_setting(catalogue).values():
+        rank |= ranks(records)
+    return [
+        RankedResult(
+            record,
+            catalogue.entries[record.method],
+            rank.get(record.model_key),
+            robust_bounds(record),
+            areas.get(record.model_key),
+        )
+        for record in sorted(catalogue.records.values(), key=_result_order)
+    ]
+
+
+def lead_of(found: dict[Setting, Lead], board: Leaderboard, network: Architecture, percent: int) -> Lead | None:
+    """Leader of one column of a leaderboard; ``None`` where nothing ranks."""
+    return found.get(Setting(board.dataset, network, board.structure, percent))
+
+
+def missing_reasons(board: Leaderboard) -> list[tuple[Entry, list[str]]]:
+    """Methods with dashes, each with the notes of its entry that say why: those that name the dataset or a gap."""
+    return [
+        (entry, [note for note in entry.notes if "no value" in note or "could not" in note]) for entry in board.missing
+    ]
+
+
+def board_warnings(board: Leaderboard) -> list[str]:
+    """Warnings of the records of a leaderboard, each once."""
+    found = [
+        warning.message
+        for row in board.rows
+        for cell in row.cells
+        if cell.record is not None
+        for warning in cell.record.warnings
+    ]
+    return list(dict.fromkeys(found))
+
+
+def choices(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
+    """Facets of the table of all records: pairs of word and title, of what occurs."""
+    records = list(catalogue.records.values())
+    structures = {record.structure for record in records}
+    percents = sorted({record.key.percent or 0 for record in records})
+    return {
+        "dataset": [(d.value, d.title) for d in Dataset if any(r.dataset is d for r in records)],
+        "architecture": [(a.value, a.title) for a in Architecture if any(r.architecture is a for r in records)],
+        "structure": [
+            *((s.value, s.value) for s in Structure if s in structures),
+            *([("dense", "dense")] if None in structures else []),
+        ],
+        "percent": [(str(p), f"{p} %") if p else ("dense", "dense") for p in percents],
+        "provenance": [(k.value, k.value) for k in ProvenanceKind if any(r.provenance.kind is k for r in records)],
+    }
+
+
+def clean_bounds(record: EvaluationRecord) -> Bounds | None:
+    """Wilson 95 % interval of the clean accuracy of a record."""
+    return interval_of(record.results.clean_accuracy, record.results.n_samples)
+
+
+def labels(entries: Iterable[Entry]) -> dict[str, str]:
+    """Names for charts by method key: the name where only one method has it, else the key."""
+    listed = list(entries)
+    names = [entry.name for entry in listed]
+    return {entry.key: entry.name if names.count(entry.name) == 1 else entry.key for entry in listed}
+
+
+def _result_order(record: EvaluationRecord) -> tuple[object, ...]:
+    key = record.key
+    return (
+        list(Dataset).index(key.dataset),
+        list(Architecture).index(key.architecture),
+        len(Structure) if key.structure is None else list(Structure).index(key.structure),
+        key.percent or 0,
+        -(record.robust_accuracy or 0.0),
+        record.model_key,
+    )

@@ -1,0 +1,151 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+from rich.text import Text
+
+from apsite.catalogue import Catalogue
+from apsite.entries import Entry
+from apsite.leaderboard import by_setting, leader_count, leaders
+from apsite.metrics import wilson_interval
+from apsite.records import EvaluationRecord, Results
+from apsite.vocabulary import Architecture, Attack, Dataset, Structure
+
+
+def percent(value: float | None) -> str:
+    """Fraction in percent with two decimals; a dash where it is unknown."""
+    return "–" if value is None else f"{value * 100:.2f}"
+
+
+def leaderboard_tables(
+    catalogue: Catalogue,
+    dataset: Dataset | None = None,
+    architecture: Architecture | None = None,
+    structure: Structure | None = None,
+) -> list[Table]:
+    """One table per dataset, structure and network: methods by sparsities, clean / AutoAttack, leaders marked."""
+    groups = by_setting(catalogue)
+    tables = []
+    for wanted_dataset in [dataset] if dataset else Dataset:
+        for wanted_structure in [structure] if structure else Structure:
+            for network in [architecture] if architecture else Architecture:
+                columns = {
+                    setting.percent: ranked
+                    for setting, ranked in groups.items()
+                    if (setting.dataset, setting.structure, setting.architecture)
+                    == (wanted_dataset, wanted_structure, network)
+                }
+                if columns:
+                    title = f"{wanted_dataset.title}, {wanted_structure.value} pruning, {network.title}"
+                    tables.append(_leaderboard(catalogue, title, wanted_structure, columns))
+    return tables
+
+
+def _leaderboard(
+    catalogue: Catalogue, title: str, structure: Structure, columns: dict[int, list[EvaluationRecord]]
+) -> Table:
+    table = Table(title=title, caption="clean / AutoAttack, %; ★ leads by AutoAttack", title_justify="left")
+    table.add_column("Method", no_wrap=True)
+    for percentage in sorted(columns):
+        table.add_column(f"{percentage} %", justify="right", no_wrap=True)
+    marked = {key for ranked in columns.values() for key in leaders(ranked, leader_count(structure))}
+    methods = {record.method for ranked in columns.values() for record in ranked}
+    best = {
+        method: max(
+            record.robust_accuracy or 0.0 for ranked in columns.values() for record in ranked if record.method == method
+        )
+        for method in methods
+    }
+    for method in sorted(methods, key=lambda method: (-best[method], method)):
+        cells = []
+        for percentage in sorted(columns):
+            record = next((record for record in columns[percentage] if record.method == method), None)
+            text = (
+                "–"
+                if record is None
+                else f"{percent(record.results.clean_accuracy)} / {percent(record.robust_accuracy)}"
+            )
+            leads = record is not None and record.model_key in marked
+            cells.append(Text(f"★ {text}" if leads else text, style="bold" if leads else ""))
+        table.add_row(Text(catalogue.entries[method].name), *cells)
+    return table
+
+
+def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
+    """What is known about one method: its description, then its results."""
+    pipeline, specifics = entry.pipeline, entry.specifics
+    lines = [
+        f"{entry.name} ({entry.key})",
+        f"  {entry.paper.title}. {entry.paper.venue} {entry.paper.year}. {entry.paper.url or ''}".rstrip(),
+        f"  prunes {pipeline.stage.value} training; "
+        + "; ".join(
+            f"{step.name}: "
+            + (
+                "not specified"
+                if step.objectives is None
+                else ", ".join(step.objectives)
+                if step.objectives
+                else "none"
+            )
+            for step in pipeline.steps
+        ),
+        f"  structure: {', '.join(specifics.structure)}; locality: {', '.join(specifics.locality or ('not specified',))}; "
+        f"criterion: {specifics.criterion} ({specifics.criterion.title.lower()})",
+        f"  code: {entry.code_url or 'none known'}",
+    ]
+    yield Text("\n".join(lines))
+    table = Table(title="Results (%)", title_justify="left")
+    for name in ("Dataset", "Network", "Structure", "Sparsity", "Clean", "AutoAttack", "HO-FMN", "Joint", "Provenance"):
+        table.add_column(
+            name, justify="right" if name not in ("Dataset", "Network", "Structure", "Provenance") else "left"
+        )
+    for record in catalogue.records_of(entry.key):
+        results = record.results
+        table.add_row(
+            record.dataset.title,
+            record.architecture.title,
+            record.structure.value if record.structure else "dense",
+            f"{record.sparsity.declared * 100:.0f} %",
+            percent(results.clean_accuracy),
+            percent(record.robust_accuracy),
+            percent(results.hofmn.robust_accuracy if results.hofmn else None),
+            percent(results.joint.robust_accuracy if results.joint else None),
+            f"{record.provenance.kind.value}{'' if record.protocol.ranks else ' (reduced, not ranked)'}",
+        )
+    yield table
+
+
+def result_table(record: EvaluationRecord) -> Table:
+    """Summary of one evaluation: counts, shares and 95 % intervals."""
+    results = record.results
+    n = results.n_samples or 1
+    table = Table(
+        title=Text(f"{record.model_key}: {n:,} samples, l-inf {record.threat_model.epsilon}"), title_justify="left"
+    )
+    for name, justify in (("", "left"), ("robust", "right"), ("%", "right"), ("95 % interval", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name, share in _figures(results):
+        count = round(share * n)
+        low, high = wilson_interval(count, n)
+        table.add_row(Text(name), f"{count:,}", percent(share), f"{percent(low)} – {percent(high)}")
+    for warning in record.warnings:
+        table.caption = Text("\n".join(f"! {warning.message}" for warning in record.warnings), justify="left")
+    return table
+
+
+def _figures(results: Results) -> Iterable[tuple[str, float]]:
+    n = results.n_samples or 1
+    if results.clean_accuracy is not None:
+        yield "clean (no attack)", results.clean_accuracy
+    if results.autoattack:
+        for attack, count in results.autoattack.per_attack.items():
+            if attack is not Attack.SQUARE:
+                yield f"  after {attack.title}", count.robust_after / n
+        yield "AutoAttack", results.autoattack.robust_accuracy
+    if results.hofmn:
+        yield "HO-FMN", results.hofmn.robust_accuracy
+    if results.joint:
+        yield "joint (both attacks)", results.joint.robust_accuracy

@@ -1,0 +1,241 @@
+"""Small documents that are right in every respect, and ways to break them in one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apsite.keys import ModelKey
+from apsite.samples import Samples, samples_bytes
+from apsite.vocabulary import Attack
+
+Document = dict[str, Any]
+
+METHOD = "Tiny_Doe2024Small"
+RIVAL = "Rival_Roe2023Other"
+MODEL = f"{METHOD}_R18_CIFAR10_US_90"
+_MISSING = object()
+
+
+def entry_document(key: str = METHOD, **changes: Any) -> Document:
+    """Entry of an A-method, with top-level fields replaced by `changes`."""
+    document: Document = {
+        "schema_version": 1,
+        "key": key,
+        "name": key.split("_")[0],
+        "aliases": [],
+        "baseline": False,
+        "paper": {
+            "title": "Small Networks",
+            "authors": ["Jane Doe"],
+            "venue": "ICLR",
+            "year": 2024,
+            "url": "https://example.org/paper",
+            "bibtex": "@article{Doe2024Small}",
+        },
+        "code": {"url": "https://example.org/code"},
+        "pipeline": {
+            "stage": "after",
+            "pretraining": ["AT-PGD"],
+            "finetuning": ["AT-PGD"],
+            "schedule": ["one-shot"],
+        },
+        "specifics": {
+            "structure": ["unstructured"],
+            "granularity": ["weight"],
+            "locality": ["global"],
+            "criterion": "LIS",
+        },
+        "audit": {
+            "autoattack": True,
+            "pgd": True,
+            "others": ["CW"],
+            "robustness_curve": False,
+            "pgd_over_10_iterations": None,
+        },
+        "reported": [
+            {
+                "dataset": "cifar10",
+                "architecture": "resnet18",
+                "structure": "unstructured",
+                "sparsity": 0.9,
+                "attack": "PGD",
+                "robust_accuracy": 0.5,
+            }
+        ],
+        "notes": ["A remark."],
+        "checkpoints": [{"model_key": f"{key}_R18_CIFAR10_US_90", "url": "hf://jane/tiny/model.pt", "sha256": None}],
+    }
+    return {**document, **changes}
+
+
+def record_document(model_key: str = MODEL, *, clean: float | None = 0.8, robust: float | None = 0.4) -> Document:
+    """Record of a published figure, its words taken from the model key."""
+    key = ModelKey.parse(model_key)
+    return {
+        "schema_version": 1,
+        "model_key": model_key,
+        "method": key.method,
+        "protocol": "piras-2024",
+        "dataset": key.dataset.value,
+        "architecture": key.architecture.value,
+        "structure": key.structure.value if key.structure else None,
+        "granularity": None,
+        "sparsity": {"declared": key.sparsity, "measured": None},
+        "threat_model": {"norm": "linf", "epsilon": key.dataset.epsilon},
+        "results": {
+            "n_samples": key.dataset.test_samples,
+            "clean_accuracy": clean,
+            "autoattack": None if robust is None else {"robust_accuracy": robust, "per_attack": {}},
+            "hofmn": None,
+            "joint": None,
+        },
+        "warnings": [],
+        "checkpoint": {"url": None, "sha256": None},
+        "environment": {},
+        "provenance": {
+            "kind": "published",
+            "source": "Piras2024Adversarial",
+            "location": "Table 3",
+            "date": "2024-09-02",
+        },
+    }
+
+
+def samples() -> Samples:
+    """Verdicts of eight samples; :func:`own_document` states the figures that follow from them."""
+
+    def flags(text: str) -> np.ndarray:
+        return np.array([letter == "1" for letter in text])
+
+    return Samples(
+        index=np.arange(8, dtype=np.int32),
+        label=np.arange(8, dtype=np.int16),
+        clean_correct=flags("11111100"),
+        aa_robust=flags("11100000"),
+        # Of 8/255 = 8.03/256: the first, second and fourth lie beyond it.
+        distance=np.array([np.inf, 12 / 256, 4 / 256, 10 / 256, 2 / 256, 4 / 256, 0, 0], dtype=np.float32),
+        tuning=flags("11000000"),
+        robust_after={
+            Attack.APGD_CE: flags("11111000"),
+            Attack.APGD_T: flags("11110000"),
+            Attack.FAB_T: flags("11110000"),
+            Attack.SQUARE: flags("11100000"),
+        },
+    )
+
+
+def own_document(model_key: str = MODEL) -> Document:
+    """Record of an own, reduced run on the eight samples of :func:`samples`, with every optional field."""
+    document = record_document(model_key)
+    document.update(
+        protocol="custom",
+        granularity="weight",
+        sparsity={"declared": 0.9, "measured": 0.9002},
+        results={
+            "n_samples": 8,
+            "clean_accuracy": 0.75,
+            "autoattack": {
+                "robust_accuracy": 0.375,
+                "per_attack": {
+                    "apgd-ce": {"attacked": 6, "broken": 1, "robust_after": 5},
+                    "apgd-t": {"attacked": 5, "broken": 1, "robust_after": 4},
+                    "fab-t": {"attacked": 4, "broken": 0, "robust_after": 4},
+                    "square": {"attacked": 4, "broken": 1, "robust_after": 3},
+                },
+            },
+            "hofmn": {
+                "robust_accuracy": 0.375,
+                "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.0},
+                "median_distance": 7 / 256,
+                "not_found": 1,
+                "search": {"trials": 4, "samples": 2, "steps": 10, "best_median": 0.03, "at_bound": ["dampening"]},
+                "steps": 20,
+            },
+            "joint": {"robust_accuracy": 0.25, "broken_only_by_autoattack": 1, "broken_only_by_hofmn": 1},
+        },
+        warnings=[{"code": "few-search-samples", "message": "Only 2 samples were there for the search."}],
+        notes=["A remark."],
+        checkpoint={
+            "url": "https://example.org/model.pt",
+            "sha256": "a" * 64,
+            "size": 1000,
+            "layout": "resnet18",
+            "format": "safetensors",
+            "unsafe_load": False,
+        },
+        audit={
+            "parameters": 1000,
+            "nonzero_parameters": 110,
+            "weights": 990,
+            "zero_weights": 890,
+            "macs": 5000,
+            "effective_macs": 500,
+            "zero_filters": 1,
+            "filters": 10,
+            "layers": [
+                {
+                    "name": "conv1.weight",
+                    "weights": 990,
+                    "zero_weights": 890,
+                    "filters": 10,
+                    "zero_filters": 1,
+                    "channels": 3,
+                    "zero_channels": 0,
+                }
+            ],
+            "zero_channels": 0,
+            "channels": 3,
+            "sparsity_basis": "weights",
+        },
+        settings={"seed": 0, "preset": "quick", "deterministic": True, "note": None, "epsilon": "8/255"},
+        data={"split": "test, first 8", "sha256": "b" * 64, "known": True, "source": "official files"},
+        passes={"autoattack": {"forward": 100, "backward": 200}},
+        seconds={"autoattack": 1.5},
+        samples={"file": f"{model_key}.npz", "sha256": hashlib.sha256(samples_bytes(samples())).hexdigest()},
+        environment={"torch": "2.13.0", "device": "cpu"},
+        verification={"date": "2026-01-02", "samples": 8, "agreement": 1.0, "by": "a maintainer"},
+        provenance={"kind": "verified", "source": "Jane Doe", "location": None, "date": "2026-01-01"},
+    )
+    return document
+
+
+def changed(document: Document, path: str, value: Any = _MISSING) -> Document:
+    """Copy of a document with the value at a place such as ``specifics.structure[0]`` replaced, or removed."""
+    result = copy.deepcopy(document)
+    parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)]
+    target: Any = result
+    for part in parts[:-1]:
+        target = target[part]
+    if value is _MISSING:
+        del target[parts[-1]]
+    else:
+        target[parts[-1]] = value
+    return result
+
+
+def write_data(root: Path, *documents: Document) -> Path:
+    """Write entries and records where they belong below `root`; own runs get their per-sample file."""
+    (root / "entries").mkdir(parents=True, exist_ok=True)
+    for document in documents:
+        if "model_key" not in document:
+            write_document(root / "entries" / f"{document['key']}.json", document)
+            continue
+        path = root / "evaluations" / document["method"] / f"{document['model_key']}.json"
+        write_document(path, document)
+        if "samples" in document:
+            path.with_suffix(".npz").write_bytes(samples_bytes(samples()))
+    return root
+
+
+def write_document(path: Path, document: Any) -> Path:
+    """Write a document wherever a test wants it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path

@@ -1,0 +1,81 @@
+"""The reference engine: the flags of `pyautoattack` itself, verified, with nothing of the caller's changed."""
+
+import numpy as np
+import pytest
+import torch
+
+from apsite.errors import NetworkError
+from apsite.evaluation.autoattack import ReferenceEngine, broken
+from apsite.evaluation.progress import SilentReporter
+from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runner import run
+from apsite.evaluation.settings import Settings
+from apsite.vocabulary import Attack
+
+CPU = torch.device("cpu")
+EPSILON = 8 / 255
+
+
+def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images, tmp_path):
+    """AutoAttack standard on 64 images: the robust flags equal the ones of one direct call with the same seed."""
+    from pyautoattack import AutoAttack
+
+    chosen = images.first(64)
+    settings = Settings(attacks=("autoattack",), batch_size=64, seed=0)
+    with RunState(tmp_path, {"test": "parity"}) as state:
+        ours = run(demo_network, chosen, settings, state, CPU, SilentReporter()).samples
+    x = torch.from_numpy(chosen.images).float() / 255
+    y = torch.from_numpy(chosen.labels)
+    theirs = AutoAttack(demo_network, norm="Linf", eps=EPSILON, seed=0, version="standard", device="cpu")
+    adversarial, predicted = theirs.run_standard_evaluation(x, y, batch_size=64)
+    assert ours.aa_robust is not None
+    assert np.array_equal(ours.aa_robust, (predicted == y).numpy())
+    robust_again = (demo_network(adversarial).argmax(1) == y).numpy()
+    assert np.array_equal(ours.aa_robust, robust_again)
+    assert 5 < int(ours.aa_robust.sum()) < int(ours.clean_correct.sum())
+
+
+@pytest.mark.parametrize("attack", list(Attack))
+def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(one_boundary, grey_images, attack):
+    """A budget of 0.9 of the exact distance breaks nothing; 1.2 of it (3 for the black-box attack) everything."""
+    labels = one_boundary(grey_images).argmax(1)
+    exact = one_boundary.distances(grey_images, labels)
+    nearest = exact.argsort()[20:24]
+    for factor, expected in ((0.9, False), (3.0 if attack is Attack.SQUARE else 1.2, True)):
+        for index in nearest:
+            image, label, epsilon = grey_images[index, None], labels[index, None], float(exact[index]) * factor
+            perturbed = ReferenceEngine(one_boundary, epsilon, 0, CPU).perturb(attack, image, label)
+            assert bool(broken(one_boundary, image, perturbed, label, epsilon)) is expected
+
+
+def test_the_random_state_of_the_caller_is_untouched(one_boundary, grey_images):
+    """Attacks seed their own generator state and put the caller's back."""
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    labels = one_boundary(grey_images[:2]).argmax(1)
+    ReferenceEngine(one_boundary, 0.01, 0, CPU).perturb(Attack.APGD_CE, grey_images[:2], labels)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_success_needs_the_ball_the_box_and_the_wrong_class(many_boundaries, grey_images):
+    """A misclassified image outside the ball or outside [0, 1] is no success, nor is a correct one."""
+    labels = many_boundaries(grey_images).argmax(1)
+    far = 1 - grey_images
+    assert (many_boundaries(far).argmax(1) != labels).any()
+    assert not broken(many_boundaries, grey_images, far, labels, EPSILON).any()
+    assert broken(many_boundaries, grey_images, far, labels, 1.0).any()
+    assert not broken(many_boundaries, grey_images, far + 1, labels, 10.0).any()
+    assert not broken(many_boundaries, grey_images, grey_images, labels, EPSILON).any()
+
+
+def test_infinite_logits_are_an_error():
+    """A network that overflows under attack cannot be judged."""
+
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 10), float("nan"))
+
+    x = torch.zeros(1, 3, 4, 4)
+    with pytest.raises(NetworkError, match="NaN or infinite"):
+        broken(Broken(), x, x, torch.zeros(1, dtype=torch.int64), EPSILON)

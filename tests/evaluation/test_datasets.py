@@ -1,0 +1,104 @@
+"""Reading test sets: both official CIFAR-10 layouts, the embedded images, and files that are wrong."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from apsite.errors import DatasetError
+from apsite.evaluation import datasets
+from apsite.evaluation.datasets import embedded_images, load_test_set
+from apsite.vocabulary import Dataset
+
+
+@pytest.fixture
+def whole_set():
+    """10,000 random images and labels in the official row format."""
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 256, (10_000, 3072), dtype=np.uint8)
+    return rows, generator.integers(0, 10, 10_000).astype(np.uint8)
+
+
+def test_binary_and_python_layouts_give_the_same_arrays(whole_set, tmp_path):
+    """The same images in either official layout are the same set with the same hash, not the official one."""
+    rows, labels = whole_set
+    (tmp_path / "a" / "cifar-10-batches-bin").mkdir(parents=True)
+    np.concatenate([labels[:, None], rows], 1).tofile(tmp_path / "a" / "cifar-10-batches-bin" / "test_batch.bin")
+    (tmp_path / "b" / "cifar-10-batches-py").mkdir(parents=True)
+    batch = {b"data": rows, b"labels": labels.tolist(), b"batch_label": b"testing batch 1 of 1"}
+    (tmp_path / "b" / "cifar-10-batches-py" / "test_batch").write_bytes(pickle.dumps(batch, protocol=2))
+    binary, python = (load_test_set(Dataset.CIFAR10, tmp_path / name) for name in "ab")
+    assert np.array_equal(binary.images, python.images)
+    assert binary.sha256 == python.sha256
+    assert binary.images.shape == (10_000, 3, 32, 32)
+    assert np.array_equal(binary.images[7].reshape(-1), rows[7])
+    assert not binary.known
+    assert load_test_set(Dataset.CIFAR10, tmp_path / "a" / "cifar-10-batches-bin").sha256 == binary.sha256
+
+
+def test_a_dataset_pickle_cannot_run_code(tmp_path):
+    """A test batch that names a function is refused, and the function does not run."""
+    sentinel = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(sentinel), "w"))
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "test_batch").write_bytes(pickle.dumps({b"data": Hostile(), b"labels": []}))
+    with pytest.raises(DatasetError, match="names .*open, which a dataset has no use for"):
+        load_test_set(Dataset.CIFAR10, tmp_path)
+    assert not sentinel.exists()
+
+
+def test_a_missing_set_says_what_to_put_where(tmp_path):
+    """The message names the files, the address and the embedded images."""
+    with pytest.raises(DatasetError, match=r"test_batch\.bin.*https://.*--data-dir embedded"):
+        load_test_set(Dataset.CIFAR10, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "multiple of 3073"),
+        (b"x" * 3000, "multiple of 3073"),
+        (bytes(3073), "holds 1 images; the test set of CIFAR-10 has 10000"),
+        (b"\x0b" + bytes(3072), r"labels outside 0\.\.9"),
+    ],
+)
+def test_files_of_the_wrong_format_are_refused(tmp_path, content, message):
+    """Truncated files, wrong labels and wrong counts each have their own message."""
+    (tmp_path / "test_batch.bin").write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        load_test_set(Dataset.CIFAR10, tmp_path)
+
+
+def test_a_python_batch_of_the_wrong_content_is_refused(tmp_path):
+    """A pickle of something else is named as such."""
+    (tmp_path / "test_batch").write_bytes(pickle.dumps([1, 2, 3]))
+    with pytest.raises(DatasetError, match="is not the official CIFAR-10 test batch"):
+        load_test_set(Dataset.CIFAR10, tmp_path)
+
+
+def test_the_embedded_images_are_the_first_256_of_the_test_set():
+    """Their labels begin as the official test labels do, and their hash is fixed."""
+    images = embedded_images()
+    assert images.images.shape == (256, 3, 32, 32)
+    assert images.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
+    assert images.sha256 == "02c93770de95aa047eefbdb49b752df189e5dac6bca98adb287cd3297d1e6423"
+    assert images.known
+
+
+def test_only_cifar10_is_embedded():
+    """Another dataset needs a folder."""
+    with pytest.raises(DatasetError, match="no images of SVHN are embedded"):
+        load_test_set(Dataset.SVHN, datasets.EMBEDDED)
+
+
+def test_the_first_images_keep_their_positions():
+    """A reduced set says which samples it holds, and refuses more than there are."""
+    images = embedded_images().first(5)
+    assert images.index.tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(DatasetError, match="has 5 images; choose 1 to 5"):
+        images.first(6)

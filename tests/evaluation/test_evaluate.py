@@ -1,0 +1,176 @@
+"""From checkpoint to record: what is refused before it starts, and what a record carries."""
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from apsite.errors import ApsiteError, CheckpointError, DatasetError, EvaluationError
+from apsite.evaluation.demonstration import network_path, request
+from apsite.evaluation.evaluate import evaluate_checkpoint, parse_architecture
+from apsite.evaluation.settings import Preset, Settings
+from apsite.keys import ModelKey
+from apsite.records import read_record
+from apsite.samples import read_samples
+from apsite.validation import recounted
+from apsite.vocabulary import Architecture, Dataset, Protocol, ProvenanceKind
+
+TINY = Settings.of(Preset.QUICK, n_examples=4, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
+
+
+def short_request(folder, **changes):
+    """The demonstration with only a short HO-FMN on four images."""
+    return dataclasses.replace(request(folder, 4), settings=TINY, overwrite=False, **changes)
+
+
+def test_a_record_carries_everything_and_agrees_with_its_samples(tmp_path):
+    """The written files are read back: counts equal the samples, and all parts of the protocol's record are there."""
+    record, path = evaluate_checkpoint(short_request(tmp_path))
+    assert read_record(path) == record
+    samples = read_samples(path.with_suffix(".npz"))
+    assert all(stated == pytest.approx(counted) for _, stated, counted in recounted(record, samples))
+    assert record.protocol is Protocol.CUSTOM
+    assert record.provenance.kind is ProvenanceKind.SUBMITTED
+    assert record.sparsity.measured == pytest.approx(0.9, abs=1e-4)
+    assert record.data is not None
+    assert record.data.known
+    assert record.data.split == "first 4 test samples"
+    assert record.audit is not None
+    assert record.audit.macs > record.audit.effective_macs > 0
+    assert record.settings is not None
+    assert record.settings["seed"] == 0
+    assert record.environment["torch"] == torch.__version__.split("+")[0] or record.environment["torch"]
+    assert record.checkpoint.sha256 is not None
+    assert set(record.passes or {}) == {"clean", "hofmn-search", "hofmn"}
+    assert list((tmp_path / "runs").glob("*/*.npz")) == []
+
+
+def test_an_existing_record_is_not_replaced_unasked(tmp_path):
+    """The second evaluation is refused before it starts; with ``overwrite`` it gives the same figures."""
+    first, path = evaluate_checkpoint(short_request(tmp_path))
+    before = path.read_bytes()
+    with pytest.raises(EvaluationError, match="is already there; replace it with --overwrite"):
+        evaluate_checkpoint(short_request(tmp_path))
+    assert path.read_bytes() == before
+    again, _ = evaluate_checkpoint(dataclasses.replace(short_request(tmp_path), overwrite=True))
+    assert again.results == first.results
+    assert again.samples == first.samples
+
+
+def changed_checkpoint(folder, change):
+    """The demonstration checkpoint with changed tensors."""
+    state = load_file(network_path())
+    change(state)
+    path = folder / "changed.safetensors"
+    save_file(state, path)
+    return path
+
+
+def densify(state):
+    state["layer3.0.conv2.weight"] += 0.01
+
+
+def poison(state):
+    state["linear.weight"][0, 0] = float("nan")
+
+
+def shrink(state):
+    state["linear.weight"] = state["linear.weight"][:, :5].contiguous()
+
+
+def drop(state):
+    del state["bn1.bias"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (densify, r"declared sparsity is 90\.00% but .* of the weights are zero"),
+        (poison, r"(?i)nan"),
+        (shrink, r"linear\.weight"),
+        (drop, r"bn1\.bias"),
+    ],
+)
+def test_checkpoints_that_are_not_what_they_should_be_are_refused(tmp_path, change, message):
+    """Wrong sparsity, NaN weights, wrong shapes and missing tensors: a clear error and no file left behind."""
+    path = changed_checkpoint(tmp_path, change)
+    with pytest.raises(CheckpointError, match=message):
+        evaluate_checkpoint(short_request(tmp_path / "out", checkpoint=path))
+    assert not list((tmp_path / "out").rglob("*.json"))
+
+
+def test_a_wrong_sparsity_is_refused_with_the_right_one(tmp_path):
+    """The checkpoint is 90 % sparse; 0.95 is refused and 0.90 proposed."""
+    key = ModelKey.of("LAMP_Lee2021Layer", Architecture.RESNET8, Dataset.CIFAR10, request(tmp_path, 1).key.structure, 0.95)
+    with pytest.raises(CheckpointError, match=r"about 0\.90"):
+        evaluate_checkpoint(short_request(tmp_path, key=key))
+
+
+def test_a_wrong_architecture_names_the_layout_that_fits(tmp_path):
+    """A ResNet8 checkpoint evaluated as ResNet18 is refused, and the message says what it is."""
+    key = dataclasses.replace(request(tmp_path, 1).key, architecture=Architecture.RESNET18)
+    with pytest.raises(CheckpointError, match="resnet8"):
+        evaluate_checkpoint(short_request(tmp_path, key=key))
+
+
+def test_missing_things_are_named(tmp_path):
+    """A missing checkpoint, a folder without the set and too many examples each have their own message."""
+    with pytest.raises(CheckpointError, match=r"absent\.pt"):
+        evaluate_checkpoint(short_request(tmp_path, checkpoint=tmp_path / "absent.pt"))
+    with pytest.raises(DatasetError, match="has no CIFAR-10 test set"):
+        evaluate_checkpoint(short_request(tmp_path, data_dir=tmp_path))
+    many = dataclasses.replace(short_request(tmp_path), settings=dataclasses.replace(TINY, n_examples=300))
+    with pytest.raises(DatasetError, match="choose 1 to 256"):
+        evaluate_checkpoint(many)
+
+
+def test_an_unwritable_output_is_found_out_before_the_attack(tmp_path):
+    """A file in the place of the output folder is an error at once."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EvaluationError, match="cannot be written"):
+        evaluate_checkpoint(short_request(tmp_path, output=tmp_path / "file"))
+
+
+def test_a_network_of_the_author_is_evaluated_through_its_factory(tmp_path):
+    """``file.py:factory`` builds the network that the checkpoint is loaded into."""
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from apsite.evaluation.networks.registry import layouts\n"
+        "from apsite.vocabulary import Dataset\n"
+        "def make():\n"
+        "    return layouts()['resnet8'].build(Dataset.CIFAR10, None)\n"
+    )
+    record, _ = evaluate_checkpoint(short_request(tmp_path, factory=f"{source}:make"))
+    expected, _ = evaluate_checkpoint(short_request(tmp_path / "other"))
+    assert record.results == expected.results
+
+
+def test_protocols_follow_from_the_settings():
+    """Only the unreduced default on the whole test set is apb-1; seed and batch size are free."""
+    whole = Dataset.CIFAR10.test_samples
+    assert Settings().protocol(Dataset.CIFAR10, whole) is Protocol.APB_1
+    assert Settings(seed=7, batch_size=5).protocol(Dataset.CIFAR10, whole) is Protocol.APB_1
+    assert Settings(epsilon="8/255").protocol(Dataset.CIFAR10, whole) is Protocol.APB_1
+    assert Settings(epsilon="8/255").protocol(Dataset.IMAGENET, 50_000) is Protocol.CUSTOM
+    assert Settings().protocol(Dataset.CIFAR10, 64) is Protocol.CUSTOM
+    for changed in ({"trials": 31}, {"attack_steps": 100}, {"attacks": ("autoattack",)}, {"epsilon": "4/255"}):
+        assert Settings(**changed).protocol(Dataset.CIFAR10, whole) is Protocol.CUSTOM
+    assert Settings.of(Preset.QUICK).protocol(Dataset.CIFAR10, whole) is Protocol.CUSTOM
+
+
+@pytest.mark.parametrize(
+    "changes", [{"attacks": ("pgd",)}, {"attacks": ()}, {"trials": 0}, {"batch_size": -1}, {"seed": -1}]
+)
+def test_impossible_settings_are_refused(changes):
+    """Unknown attacks and counts below one are errors of the user."""
+    with pytest.raises(EvaluationError):
+        Settings(**changes)
+
+
+def test_architectures_are_registered_words_or_factories():
+    """Anything else is an error that lists what is allowed."""
+    assert parse_architecture("resnet18") == (Architecture.RESNET18, None)
+    assert parse_architecture("a.py:make") == (None, "a.py:make")
+    with pytest.raises(ApsiteError, match=r"resnet18, vgg16.*file\.py:factory"):
+        parse_architecture("alexnet")

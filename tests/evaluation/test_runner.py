@@ -1,0 +1,218 @@
+"""Evaluations: resumed ones equal uninterrupted ones, batches do not matter to HO-FMN, nothing is counted twice."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from apsite.errors import NetworkError
+from apsite.evaluation import runner
+from apsite.evaluation.findings import results_of, warnings_of
+from apsite.evaluation.progress import SilentReporter
+from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runner import LANES, run
+from apsite.evaluation.settings import Settings
+from apsite.samples import samples_bytes
+from apsite.vocabulary import Attack
+
+CPU = torch.device("cpu")
+SHORT = Settings(
+    trials=3, search_samples=8, search_steps=5, attack_steps=10, batch_size=6, n_examples=12, epsilon="1/255"
+)
+
+
+class TinyNetwork(torch.nn.Sequential):
+    """A few random convolutions: not trained, quick to attack, and broken by some attacks only."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(
+            torch.nn.Conv2d(3, 8, 3, 4, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 16, 3, 2, 1), torch.nn.ReLU(),
+            torch.nn.Flatten(), torch.nn.Linear(256, 10),
+        )  # fmt: skip
+        self.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The tiny network."""
+    return TinyNetwork()
+
+
+@pytest.fixture(scope="module")
+def tiny_images(tiny, images):
+    """Embedded images with the classes that the tiny network gives them, but for every sixth."""
+    labels = tiny(torch.from_numpy(images.images).float() / 255).argmax(1).numpy()
+    labels[::6] = (labels[::6] + 1) % 10
+    return dataclasses.replace(images, labels=labels)
+
+
+def evaluate(network, images, settings, folder):
+    """Evaluate with the state in `folder`."""
+    with RunState(folder, {"settings": dataclasses.asdict(settings)}) as state:
+        return run(network, images.first(settings.n_examples), settings, state, CPU, SilentReporter())
+
+
+class InterruptedState(RunState):
+    """State that raises an interruption when unit number `after` would be stored."""
+
+    after = 0
+
+    def put(self, unit, **arrays):
+        if len(self) >= self.after:
+            raise KeyboardInterrupt
+        super().put(unit, **arrays)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, tiny, tiny_images):
+    """The outcome of one evaluation in one go."""
+    return evaluate(tiny, tiny_images, SHORT, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("units", [3, 9])
+def test_a_resumed_evaluation_equals_an_uninterrupted_one(tiny, tiny_images, tmp_path, uninterrupted, units):
+    """Interrupted after any number of units and resumed: the same samples, trials and passes."""
+    state = InterruptedState(tmp_path, {"settings": dataclasses.asdict(SHORT)})
+    state.after = units
+    with pytest.raises(KeyboardInterrupt), state:
+        run(tiny, tiny_images.first(12), SHORT, state, CPU, SilentReporter())
+    resumed = evaluate(tiny, tiny_images, SHORT, tmp_path)
+    assert samples_bytes(resumed.samples) == samples_bytes(uninterrupted.samples)
+    assert resumed.trials == uninterrupted.trials
+    assert resumed.passes == uninterrupted.passes
+
+
+def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_path):
+    """HO-FMN draws nothing at random per batch: the same distances for batches of 5, 16 and 64."""
+    settings = dataclasses.replace(SHORT, attacks=("hofmn",), n_examples=48)
+    found = [
+        evaluate(demo_network, images, dataclasses.replace(settings, batch_size=size), tmp_path).samples.distance
+        for size in (5, 16, 64)
+    ]
+    assert np.isfinite(found[0]).all()
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_counts_add_up(uninterrupted):
+    """Each attack attacks what the one before left; the joint figure is within both; passes are counted."""
+    samples = uninterrupted.samples
+    results = results_of(samples, uninterrupted.trials, SHORT, images_dataset())
+    counts = results.autoattack.per_attack
+    assert list(counts) == list(Attack)
+    expected = int(samples.clean_correct.sum())
+    for count in counts.values():
+        assert count.attacked == expected
+        expected -= count.broken
+        assert count.robust_after == expected
+    assert results.joint.robust_accuracy <= min(results.autoattack.robust_accuracy, results.hofmn.robust_accuracy)
+    assert uninterrupted.passes["clean"].forward == 12
+    batches = -(-int(samples.clean_correct.sum()) // SHORT.batch_size)
+    assert uninterrupted.passes["hofmn"].backward == batches * LANES * SHORT.attack_steps
+    assert uninterrupted.passes["hofmn-search"].backward == 3 * 2 * LANES * SHORT.search_steps
+    survivors = counts[Attack.APGD_T].robust_after
+    assert uninterrupted.passes["square"].forward >= 5004 * counts[Attack.SQUARE].robust_after
+    assert uninterrupted.passes["fab-t"].backward >= 900 * survivors
+
+
+def images_dataset():
+    """Dataset of the embedded images."""
+    from apsite.vocabulary import Dataset
+
+    return Dataset.CIFAR10
+
+
+def test_a_network_that_knows_nothing_is_evaluated_without_attack(images, tmp_path):
+    """If no sample is classified correctly there is nothing to attack, and every robust accuracy is zero."""
+
+    class Wrong(torch.nn.Module):
+        def forward(self, x):
+            logits = torch.zeros(len(x), 10)
+            logits[:, 9] = 1
+            return logits + 0 * x.sum()
+
+    chosen = images.take(np.flatnonzero(images.labels != 9)[:5])
+    settings = dataclasses.replace(SHORT, n_examples=None)
+    with RunState(tmp_path, {}) as state:
+        outcome = run(Wrong().eval(), chosen, settings, state, CPU, SilentReporter())
+    results = results_of(outcome.samples, outcome.trials, settings, images_dataset())
+    assert results.clean_accuracy == results.autoattack.robust_accuracy == results.hofmn.robust_accuracy == 0
+    assert outcome.trials == ()
+
+
+def test_nan_logits_end_the_evaluation(images, tmp_path):
+    """A network that returns NaN is an error, not a misclassification."""
+
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 10), float("nan"))
+
+    with RunState(tmp_path, {}) as state, pytest.raises(NetworkError, match="NaN or infinite"):
+        run(Broken().eval(), images.first(2), SHORT, state, CPU, SilentReporter())
+
+
+def test_too_little_memory_halves_the_batch_and_says_so(demo_network, images, tmp_path, monkeypatch):
+    """A batch that does not fit is done in halves; the verdicts are those of the halves, and a line says so."""
+    original = runner.fmn_attack
+
+    calls, failed = [], []
+
+    def limited(network, x, *arguments):
+        calls.append(len(x))
+        if len(calls) > 3 and not failed:
+            failed.append(len(x))
+            raise torch.OutOfMemoryError
+        return original(network, x, *arguments)
+
+    settings = dataclasses.replace(SHORT, attacks=("hofmn",), search_samples=4)
+    expected = evaluate(demo_network, images, settings, tmp_path / "a").samples.distance
+    monkeypatch.setattr(runner, "fmn_attack", limited)
+    said = []
+
+    class Listening(SilentReporter):
+        def say(self, message):
+            said.append(message)
+
+    with RunState(tmp_path / "b", {}) as state:
+        outcome = run(demo_network, images.first(12), settings, state, CPU, Listening())
+    assert np.array_equal(outcome.samples.distance, expected)
+    assert any(message.startswith("out of memory with 6 samples; going on with 3") for message in said)
+
+
+def test_the_lines_that_users_of_autoattack_grep_are_said(tiny, tiny_images, tmp_path):
+    """The three well-known lines appear in the log."""
+    said = []
+
+    class Listening(SilentReporter):
+        def say(self, message):
+            said.append(message)
+
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",), n_examples=2)
+    with RunState(tmp_path, {}) as state:
+        run(tiny, tiny_images.first(2), settings, state, CPU, Listening())
+    text = "\n".join(said)
+    assert "initial accuracy: " in text
+    for attack in Attack:
+        assert f"robust accuracy after {attack.title.upper()}: " in text
+    assert "\nrobust accuracy: " in text
+
+
+def test_warnings_follow_from_the_figures(uninterrupted):
+    """A search on too few samples is warned about; figures that agree are not."""
+    results = results_of(uninterrupted.samples, uninterrupted.trials, SHORT, images_dataset())
+    codes = {warning.code for warning in warnings_of(results, dataclasses.replace(SHORT, search_samples=64))}
+    assert "few-search-samples" in codes
+    weak = dataclasses.replace(
+        results, hofmn=dataclasses.replace(results.hofmn, robust_accuracy=results.autoattack.robust_accuracy + 0.06)
+    )
+    assert "hofmn-weak" in {warning.code for warning in warnings_of(weak, SHORT)}
+    gained = dataclasses.replace(
+        results.autoattack,
+        per_attack={
+            attack: dataclasses.replace(count, broken=1) for attack, count in results.autoattack.per_attack.items()
+        },
+    )
+    codes = {warning.code for warning in warnings_of(dataclasses.replace(results, autoattack=gained), SHORT)}
+    assert {"fab-gains", "square-gains"} <= codes

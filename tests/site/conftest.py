@@ -1,0 +1,48 @@
+"""Pages of the benchmark's own data, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("altair", reason="the site needs the extra 'site'")
+
+from apsite.catalogue import Catalogue, load_catalogue
+from apsite.references import load_references
+from apsite.site.content import SiteFacts, all_pages
+from apsite.site.curves import load_curves
+from tests.site.html_tables import PageContent, read_page
+
+DOCUMENTS = frozenset({"evaluate", "submit", "protocol", "glossary", "taxonomy-guide"})
+
+
+def site_facts(catalogue: Catalogue) -> SiteFacts:
+    """Facts of a catalogue, with no file written."""
+    return SiteFacts(
+        catalogue=catalogue,
+        references=load_references(),
+        curves=load_curves(catalogue),
+        downloads=[],
+        documents=DOCUMENTS,
+        bundle="vega.js",
+        repository="https://example.org/repository",
+    )
+
+
+@pytest.fixture(scope="session")
+def benchmark_facts(benchmark_data: Catalogue) -> SiteFacts:
+    """Facts of the benchmark's own data."""
+    return site_facts(benchmark_data)
+
+
+@pytest.fixture(scope="session")
+def benchmark_pages(benchmark_facts: SiteFacts) -> dict[str, PageContent]:
+    """Pages of the benchmark's own data, by path."""
+    return {page.path: read_page(page.text) for page in all_pages(benchmark_facts)}
+
+
+@pytest.fixture
+def tiny_facts(tiny_data: Path) -> SiteFacts:
+    """Facts of a small catalogue with one own run and its per-sample file."""
+    return site_facts(load_catalogue(tiny_data))

@@ -1,0 +1,197 @@
+"""Tables of the pages by value: what they print is what the records hold and what the survey printed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from apsite.export import rows as export_rows
+from apsite.leaderboard import leader_count, leaders
+from apsite.site import analysis, methods, results, taxonomy
+from apsite.site.figures import percent
+from apsite.vocabulary import Dataset, Stage, Structure
+
+TABLE_OF = {
+    ("cifar10", "unstructured"): 3,
+    ("cifar10", "structured"): 4,
+    ("svhn", "unstructured"): 5,
+    ("svhn", "structured"): 6,
+}
+
+
+@pytest.mark.parametrize(("dataset", "structure"), TABLE_OF)
+def test_leaderboard_prints_what_the_survey_prints(benchmark_pages, benchmark_data, printed_rows, dataset, structure):
+    """Every cell of Tables 3 to 6, digit by digit, in its row and column."""
+    board = next(
+        b
+        for b in results.leaderboards(benchmark_data)
+        if (b.dataset, b.structure) == (Dataset(dataset), Structure(structure))
+    )
+    printed = {
+        (row["method_name"], row["architecture"], row["sparsity_percent"]): row
+        for row in printed_rows
+        if row["table"] == TABLE_OF[dataset, structure]
+    }
+    page_rows = benchmark_pages["leaderboard.md"].tables[f"board-{board.identity}"][2:]
+    seen = 0
+    for row, cells in zip(board.rows, page_rows, strict=True):
+        assert cells[0].endswith(row.entry.name)
+        columns = [(network.value, p) for network in board.networks for p in board.percents]
+        for cell, (network, sparsity) in zip(cells[1:], columns, strict=True):
+            survey = printed.get((row.entry.name, network, sparsity))
+            if survey is None:
+                assert cell == "–"
+            else:
+                assert cell == f"{survey['clean']:.2f}/{survey['robust']:.2f}"
+                seen += 1
+    assert seen == len(printed)
+
+
+def test_leaderboard_marks_the_first_three_and_the_first(benchmark_data):
+    """Marks are computed per column by AutoAttack: three for unstructured pruning, one for structured."""
+    for board in results.leaderboards(benchmark_data):
+        for column in range(len(board.networks) * len(board.percents)):
+            cells = [row.cells[column] for row in board.rows]
+            expected = leaders([cell.record for cell in cells if cell.record], leader_count(board.structure))
+            assert {cell.record.model_key for cell in cells if cell.leads} == expected
+            assert len(expected) >= board.marked
+
+
+def test_a_method_without_results_keeps_its_row(benchmark_data):
+    """The survey's row of dashes is shown, with the reason from the entry."""
+    board = next(b for b in results.leaderboards(benchmark_data) if b.identity == "svhn-structured")
+    assert "RADMM" in [row.entry.name for row in board.rows]
+    reasons = {entry.name: notes for entry, notes in results.missing_reasons(board)}
+    assert any("no value" in note or "none" in note for note in reasons["RADMM"])
+
+
+def test_all_results_prints_every_record(benchmark_pages, benchmark_data):
+    """The long table has a row for each exported row, with the same figures."""
+    page = benchmark_pages["results.md"]
+    printed = Counter(
+        (row[4], row[5], row[8], row[9], row[1].split(" reduced")[0].split(" baseline")[0])
+        for row in page.tables["results"][1:]
+    )
+    expected = Counter(
+        (
+            record.dataset.title,
+            record.architecture.title,
+            percent(row["clean_accuracy"]),
+            percent(row["aa_robust_accuracy"]),
+            row["name"],
+        )
+        for row, record in zip(export_rows(benchmark_data), benchmark_data.records.values(), strict=True)
+    )
+    assert printed == expected
+
+
+def test_custom_runs_never_rank(tiny_facts):
+    """A reduced run has no rank, no leader's mark, and stands in its own table."""
+    catalogue = tiny_facts.catalogue
+    custom = [key for key, record in catalogue.records.items() if not record.protocol.ranks]
+    assert custom
+    ranked = {item.record.model_key: item.rank for item in results.ranked_results(catalogue, {})}
+    assert all(ranked[key] is None for key in custom)
+    assert {record.model_key for record in results.reduced(catalogue)} == set(custom)
+    shown = {
+        cell.record.model_key
+        for b in results.leaderboards(catalogue)
+        for r in b.rows
+        for cell in r.cells
+        if cell.record
+    }
+    assert not shown & set(custom)
+
+
+def test_home_names_the_leaders(benchmark_pages, benchmark_data):
+    """Each cell of the start page names the most robust method of its setting."""
+    page = benchmark_pages["index.md"]
+    for setting, found in results.leads(benchmark_data).items():
+        if setting.dataset is Dataset.IMAGENET:
+            continue
+        table = page.tables[f"leads-{setting.dataset.value}-{setting.structure.value}"]
+        row = next(cells for cells in table if cells[0] == f"{setting.percent} %")
+        cell = row[1 + results.NETWORKS.index(setting.architecture)]
+        assert cell.startswith(benchmark_data.entries[found.record.method].name)
+        assert percent(found.record.robust_accuracy) in cell
+        for other in found.tied:
+            assert benchmark_data.entries[other.method].name in cell
+
+
+def test_taxonomy_tables_hold_the_survey_s_methods(benchmark_pages, benchmark_data):
+    """Fifteen A-, six B- and five D-methods, each in its table with its abbreviations."""
+    page = benchmark_pages["taxonomy.md"]
+    assert {s.code: len(page.tables[f"taxonomy-{s.code}"]) - 1 for s in Stage} == {"A": 15, "B": 6, "D": 5}
+    table = {row[0]: row[1:] for s in Stage for row in page.tables[f"taxonomy-{s.code}"][1:]}
+    assert table["HARP"][:6] == ["AT-PGD + TRADES + MART", "AT-PGD + TRADES + MART", "1S", "S, US", "G", "LIS"]
+    assert table["RST"][:6] == ["AT-PGD", "none", "1S", "US", "L", "LIS"]
+    assert table["AWT"][2:5] == ["n.s.", "US", "n.s."]
+    assert table["BCS-P"][:4] == ["AT-PGD + TRADES + AT-Unlabeled + MART + AT-Scale", "US", "L, G", "BCS"]
+    assert len(benchmark_data.methods()) == 26
+
+
+def test_counts_are_computed(benchmark_data):
+    """The counts that Table 1 of the survey gives, whatever its text says."""
+    found = {
+        heading: {item.term: item.count for item in items} for heading, items in taxonomy.counts(benchmark_data).items()
+    }
+    assert found["Pipeline"] == {"A": 15, "B": 6, "D": 5}
+    assert found["Structure"] == {"US": 21, "S": 13}
+    assert found["Locality"] == {"L": 10, "G": 16, "n.s.": 1}
+    assert found["Criterion"] == {"LWM": 7, "SOLWM": 4, "RELWM": 2, "LIS": 11, "HGM": 1, "BCS": 1}
+
+
+def test_every_abbreviation_is_defined_with_its_citation(benchmark_pages, benchmark_facts):
+    """Whatever stands in a taxonomy table stands in the legend, and all but natural training cites a paper."""
+    terms = {item.term: item for items in taxonomy.legend(benchmark_facts.references).values() for item in items}
+    for stage in Stage:
+        head, *rows = benchmark_pages["taxonomy.md"].tables[f"taxonomy-{stage.code}"]
+        for row in rows:
+            for cell in row[1 : head.index("Year")]:
+                assert set(cell.replace(" + ", ",").replace(", ", ",").split(",")) - {"none"} <= set(terms), cell
+    assert [term for term, item in terms.items() if item.reference is None] == ["NT"]
+
+
+def test_comparison_takes_the_next_lower_sparsity(benchmark_data):
+    """A report at 93.75 % meets the measurement at 90 %, and the difference is computed, not copied."""
+    radmm = next(e for e in benchmark_data.methods() if e.name == "RADMM")
+    found = next(c for c in methods.comparisons(benchmark_data, radmm) if c.reported.sparsity == 0.9375)
+    assert found.measured is not None
+    assert found.measured.sparsity.declared == 0.9
+    assert found.difference == pytest.approx(0.47 - 0.4368)
+    bird = next(e for e in benchmark_data.methods() if e.name == "FlyingBird")
+    assert any(c.difference == pytest.approx(0.0352) for c in methods.comparisons(benchmark_data, bird))
+
+
+def test_analysis_counts_what_the_tables_hold(benchmark_data, benchmark_facts):
+    """Ten methods were tested with AutoAttack, one with a curve, three with few iterations; 14 pairs, 12 for US."""
+    found = analysis.context(benchmark_data, benchmark_facts.labels)
+    assert found["tally"] == {"autoattack": 10, "curve": 1, "short": 3, "silent": 2}
+    assert (found["unstructured_wins"], len(found["pairs"])) == (12, 14)
+    assert found["positive"] == len(found["compared"])
+
+
+def test_method_page_tells_all(benchmark_pages):
+    """A method page has its results, the reported figures, the audit, checkpoints and the citation."""
+    page = benchmark_pages["methods/TwinRep_Li2023Learning.md"]
+    results_table = page.tables["results"]
+    assert ["SVHN", "VGG16", "structured", "90 %", "89.61", "44.83"] in [row[:6] for row in results_table]
+    assert next(row[5:] for row in page.tables["reported"][1:]) == ["49.30", "42.93", "+6.37"]
+    assert "prunes while it trains" in page.text
+    assert "@inproceedings{Li2023Learning" in page.text
+    assert len(page.tables["checkpoints"]) > 1
+
+
+def test_links_inside_the_site_lead_somewhere(benchmark_pages):
+    """Every relative link of a generated page names a page, a document or a data file, and anchors exist."""
+    import posixpath
+
+    known = {path.replace(".md", ".html") for path in benchmark_pages}
+    documents = {"evaluate.html", "submit.html", "taxonomy-guide.html"}
+    for path, page in benchmark_pages.items():
+        for link in page.links:
+            if link.startswith(("https://", "#")):
+                continue
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(path), link.partition("#")[0]))
+            assert target in known | documents or target.startswith("data/"), f"{path}: {link}"

@@ -1,0 +1,174 @@
+"""The results as one table: the survey's figures exactly as printed, and nothing invented."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from apsite.catalogue import Catalogue, load_catalogue
+from apsite.export import COLUMNS, to_csv, to_frame, to_json_rows
+from tests.builders import METHOD, MODEL, RIVAL
+
+DESIGN = (
+    "model_key, method, name, pipeline, dataset, architecture, structure, sparsity, clean_accuracy, "
+    "aa_robust_accuracy, hofmn_robust_accuracy, joint_robust_accuracy, n_samples, provenance, source"
+)
+PRINTED_PER_TABLE = {3: 60, 4: 24, 5: 52, 6: 18, 7: 20, 8: 12, 10: 6}
+
+
+def read(text: str) -> list[dict[str, str]]:
+    """Rows of a CSV text."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture(scope="module")
+def published(benchmark_data: Catalogue) -> list[dict[str, str]]:
+    """The survey's rows of the benchmark's own table, as text."""
+    return [row for row in read(to_csv(benchmark_data)) if row["source"] == "Piras2024Adversarial"]
+
+
+def test_the_columns_are_those_of_the_design(benchmark_data: Catalogue) -> None:
+    """Names and order are a public contract."""
+    assert list(COLUMNS) == DESIGN.split(", ")
+    assert to_csv(benchmark_data).split("\n")[0] == ",".join(COLUMNS)
+
+
+def test_the_survey_prints_192_results(printed_rows: list[dict[str, Any]]) -> None:
+    """154 in the four leaderboards, 20 dense, 12 baselines, 6 on ImageNet."""
+    assert Counter(row["table"] for row in printed_rows) == PRINTED_PER_TABLE
+    assert sum(PRINTED_PER_TABLE[table] for table in (3, 4, 5, 6)) == 154
+    assert len(printed_rows) == 192
+
+
+def test_the_published_rows_are_exactly_as_printed(
+    published: list[dict[str, str]], printed_rows: list[dict[str, Any]]
+) -> None:
+    """Every figure, digit for digit: the text of the fraction is the printed percentage over 100."""
+
+    def percent(field: str) -> Decimal | None:
+        return Decimal(field) * 100 if field else None
+
+    exported = [
+        (
+            row["name"], row["dataset"], row["architecture"], row["structure"], percent(row["sparsity"]),
+            percent(row["clean_accuracy"]), percent(row["aa_robust_accuracy"]),
+        )
+        for row in published
+    ]  # fmt: skip
+    printed = [
+        (
+            row["method_name"], row["dataset"], row["architecture"], row["structure"], Decimal(row["sparsity_percent"]),
+            row["clean"], row["robust"],
+        )
+        for row in printed_rows
+    ]  # fmt: skip
+    assert Counter(exported) == Counter(printed)
+
+
+def test_each_published_record_names_its_table(benchmark_data: Catalogue, printed_rows: list[dict[str, Any]]) -> None:
+    """Count per table, and the table of every single figure."""
+    located = {
+        (
+            benchmark_data.entries[record.method].name,
+            record.dataset.value,
+            record.architecture.value,
+            record.structure.value if record.structure else "",
+            round(record.sparsity.declared * 100),
+        ): record.provenance.location
+        for record in benchmark_data.records.values()
+        if record.provenance.source == "Piras2024Adversarial"
+    }
+    assert located == {
+        (
+            row["method_name"], row["dataset"], row["architecture"], row["structure"], row["sparsity_percent"],
+        ): f"Table {row['table']}"
+        for row in printed_rows
+    }  # fmt: skip
+
+
+def test_the_rows_say_what_they_are(published: list[dict[str, str]], benchmark_data: Catalogue) -> None:
+    """Keys, stage, source; the whole test set except where the survey does not state it."""
+    sizes = {"cifar10": "10000", "svhn": "26032", "imagenet": ""}
+    for row in published:
+        assert row["model_key"].startswith(f"{row['method']}_")
+        assert row["pipeline"] == benchmark_data.entries[row["method"]].pipeline.stage.value
+        assert row["provenance"] == "published"
+        assert row["n_samples"] == sizes[row["dataset"]]
+
+
+def test_unknown_values_are_empty_fields(published: list[dict[str, str]]) -> None:
+    """No dash, no zero, no ``nan``: dense networks have no structure, the survey has no HO-FMN figure."""
+    for row in published:
+        assert row["hofmn_robust_accuracy"] == row["joint_robust_accuracy"] == ""
+        dense = row["model_key"].endswith("_dense")
+        assert (row["structure"] == "") is dense
+        assert (row["sparsity"] == "0.0") is dense
+    unknown = [row for row in published if row["clean_accuracy"] == ""]
+    assert len(unknown) == PRINTED_PER_TABLE[8] + PRINTED_PER_TABLE[10]
+
+
+def test_the_tiny_table_is_known(tiny_data: Path) -> None:
+    """All columns of a published, a dense and an own run, in catalogue order."""
+    lines = to_csv(load_catalogue(tiny_data)).split("\n")
+    tail = "published,Piras2024Adversarial"
+    assert lines[1:] == [
+        f"{RIVAL}_R18_CIFAR10_US_95,{RIVAL},Rival,after,cifar10,resnet18,unstructured,0.95,0.8,0.45,,,10000,{tail}",
+        f"{MODEL},{METHOD},Tiny,after,cifar10,resnet18,unstructured,0.9,0.75,0.375,0.375,0.25,8,verified,Jane Doe",
+        f"{METHOD}_R18_CIFAR10_US_95,{METHOD},Tiny,after,cifar10,resnet18,unstructured,0.95,0.8,0.4,,,10000,{tail}",
+        f"{METHOD}_V16_SVHN_dense,{METHOD},Tiny,after,svhn,vgg16,,0.0,0.8,,,,26032,{tail}",
+        "",
+    ]
+
+
+def test_the_json_rows_hold_the_same_values(tiny_data: Path) -> None:
+    """Unknown is ``null`` there; names and order are the same."""
+    catalogue = load_catalogue(tiny_data)
+    rows = json.loads(to_json_rows(catalogue))
+    assert all(list(row) == list(COLUMNS) for row in rows)
+    for row, text in zip(rows, read(to_csv(catalogue)), strict=True):
+        for name in COLUMNS:
+            assert (row[name] is None) == (text[name] == "")
+            if isinstance(row[name], float):
+                assert row[name] == float(text[name])
+            elif row[name] is not None:
+                assert str(row[name]) == text[name]
+    dense = rows[-1]
+    assert (dense["structure"], dense["sparsity"], dense["aa_robust_accuracy"]) == (None, 0.0, None)
+
+
+def test_the_frame_has_numbers_where_numbers_are(benchmark_data: Catalogue) -> None:
+    """Also in columns where every value is unknown, so that arithmetic works on all of them."""
+    frame = to_frame(benchmark_data)
+    assert list(frame.columns) == list(COLUMNS)
+    assert len(frame) == len(benchmark_data.records)
+    for name in ("sparsity", *(name for name in COLUMNS if name.endswith("_accuracy"))):
+        assert frame[name].dtype == "float64"
+    assert frame["n_samples"].dtype == "Int64"
+    imagenet = frame[frame["dataset"] == "imagenet"]
+    assert imagenet["n_samples"].isna().all()
+    assert imagenet["clean_accuracy"].isna().all()
+    assert math.isclose(
+        frame.set_index("model_key").loc["HARP_Zhao2023Holistic_R18_CIFAR10_US_90", "clean_accuracy"], 0.8338
+    )
+
+
+def test_the_catalogue_gives_the_frame(benchmark_data: Catalogue) -> None:
+    """The way of the Python interface."""
+    pd.testing.assert_frame_equal(benchmark_data.to_frame(), to_frame(benchmark_data))
+
+
+def test_no_record_is_a_table_with_a_header() -> None:
+    """An empty catalogue is no error."""
+    empty = Catalogue(Path(), {}, {})
+    assert to_csv(empty) == ",".join(COLUMNS) + "\n"
+    assert json.loads(to_json_rows(empty)) == []
+    assert to_frame(empty)["clean_accuracy"].dtype == "float64"

@@ -1,0 +1,113 @@
+"""Method keys and model keys."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apsite.keys import METHOD_KEY, ModelKey
+from apsite.schema import load_schema
+from apsite.vocabulary import Architecture, Dataset, Structure
+
+METHOD = "HARP_Zhao2023Holistic"
+
+method_keys = st.from_regex(METHOD_KEY, fullmatch=True)
+networks = st.sampled_from(Architecture)
+datasets = st.sampled_from(Dataset)
+pruned_keys = st.builds(ModelKey, method_keys, networks, datasets, st.sampled_from(Structure), st.integers(1, 99))
+dense_keys = st.builds(ModelKey, method_keys, networks, datasets, st.none(), st.none())
+
+
+@given(pruned_keys | dense_keys)
+def test_a_model_key_reads_back_as_itself(key: ModelKey) -> None:
+    """Text and parts carry the same information, for all words and methods."""
+    assert ModelKey.parse(str(key)) == key
+
+
+@given(pruned_keys | dense_keys)
+def test_the_schemas_accept_every_model_key(key: ModelKey) -> None:
+    """What the code can make, a record may hold."""
+    assert re.search(load_schema("record")["$defs"]["model_key"]["pattern"], str(key))
+
+
+@given(method_keys, networks, datasets, st.sampled_from(Structure), st.integers(1, 99))
+def test_a_key_of_words_and_a_fraction_has_whole_percent(
+    method: str, network: Architecture, dataset: Dataset, structure: Structure, percent: int
+) -> None:
+    """No fraction of a percentage is lost to floating point."""
+    key = ModelKey.of(method, network, dataset, structure, percent / 100)
+    assert key.percent == percent
+    assert key.sparsity == percent / 100
+    assert str(key).endswith(f"_{structure.code}_{percent}")
+
+
+def test_a_dense_key_has_no_structure_and_sparsity_zero() -> None:
+    """Its text ends in ``_dense``."""
+    key = ModelKey.of(METHOD, Architecture.VGG16, Dataset.SVHN, None, 0.0)
+    assert str(key) == f"{METHOD}_V16_SVHN_dense"
+    assert (key.structure, key.percent, key.sparsity) == (None, None, 0.0)
+
+
+def test_a_published_key_is_spelt_as_in_the_survey() -> None:
+    """A known key, part by part."""
+    key = ModelKey.parse(f"{METHOD}_R18_CIFAR10_US_90")
+    assert key == ModelKey(METHOD, Architecture.RESNET18, Dataset.CIFAR10, Structure.UNSTRUCTURED, 90)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not of the form <method key>_<R18|V16|R50|R8>_<CIFAR10|SVHN|ImageNet>_<US|S>_<percent>"),
+        (METHOD, "is not of the form <method key>_"),
+        (f"{METHOD}_R18_CIFAR10", "is not of the form"),
+        (f"{METHOD}_R18_CIFAR10_US", "is not of the form"),
+        (f"{METHOD}_R18_CIFAR10_US_90_x", "is not of the form"),
+        (f"{METHOD}_R18_CIFAR10_Dense", "is not of the form"),
+        (f"{METHOD}_R34_CIFAR10_US_90", "architecture 'R34' is not one of R18, V16, R50, R8"),
+        (f"{METHOD}_R34_CIFAR10_dense", "architecture 'R34' is not one of R18, V16, R50, R8"),
+        (f"{METHOD}_R18_cifar10_US_90", "dataset 'cifar10' is not one of CIFAR10, SVHN, ImageNet"),
+        (f"{METHOD}_R18_CIFAR10_us_90", "structure 'us' is not one of US, S"),
+        (f"{METHOD}_R18_CIFAR10_US_0", "sparsity '0' is not a whole percentage from 1 to 99"),
+        (f"{METHOD}_R18_CIFAR10_US_100", "sparsity '100' is not a whole percentage from 1 to 99"),
+        (f"{METHOD}_R18_CIFAR10_US_9.5", "sparsity '9.5' is not a whole percentage"),
+        (f"{METHOD}_R18_CIFAR10_US_09", "sparsity '09' is not a whole percentage"),
+        (f"{METHOD}_R18_CIFAR10_US_90\n", r"sparsity '90\n' is not a whole percentage"),
+        (f"{METHOD}_R18_CIFAR10_US_٩٠", "is not a whole percentage"),
+        ("HARP_zhao2023Holistic_R18_CIFAR10_US_90", "method key 'HARP_zhao2023Holistic' is not of the form"),
+        ("HARP_Zhao23Holistic_R18_CIFAR10_US_90", "<Name>_<FirstAuthor><Year><FirstTitleWord>"),
+        ("HÄRP_Zhao2023Holistic_R18_CIFAR10_US_90", "such as 'HARP_Zhao2023Holistic'"),
+    ],
+)
+def test_a_malformed_model_key_says_which_part_is_wrong_and_what_is_allowed(text: str, message: str) -> None:
+    """Each part has its own message."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ModelKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("structure", "sparsity", "message"),
+    [
+        (Structure.UNSTRUCTURED, 0.905, "must be a whole percentage such as 0.90, not 0.905"),
+        (Structure.UNSTRUCTURED, 90, "must be a whole percentage from 1 to 99, not 9000"),
+        (Structure.UNSTRUCTURED, 0.0, "must be a whole percentage from 1 to 99, not 0"),
+        (Structure.UNSTRUCTURED, 1.0, "must be a whole percentage from 1 to 99, not 100"),
+        (Structure.STRUCTURED, -0.5, "must be a whole percentage from 1 to 99, not -50"),
+        (None, 0.9, "a dense model has neither structure nor sparsity"),
+    ],
+)
+def test_parts_that_contradict_each_other_make_no_key(
+    structure: Structure | None, sparsity: float, message: str
+) -> None:
+    """A sparsity given in percent, out of range or without a structure is refused, never rounded away."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ModelKey.of(METHOD, Architecture.RESNET18, Dataset.CIFAR10, structure, sparsity)
+
+
+@pytest.mark.parametrize(("structure", "percent"), [(Structure.UNSTRUCTURED, None), (None, 90)])
+def test_structure_and_percentage_go_together(structure: Structure | None, percent: int | None) -> None:
+    """Neither stands without the other."""
+    with pytest.raises(ValueError, match="a dense model has neither structure nor sparsity; a pruned one has both"):
+        ModelKey(METHOD, Architecture.RESNET18, Dataset.CIFAR10, structure, percent)

@@ -1,0 +1,186 @@
+"""Numbers from per-sample results: closed forms, and properties that hold for any samples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+
+from apsite.metrics import (
+    area_under_curve,
+    median_distance,
+    robust_accuracy,
+    robust_flags,
+    robustness_curve,
+    wilson_interval,
+)
+
+one_distance = st.sampled_from([0.0, math.inf, 0.03125, 0.5]) | st.floats(0, 2, width=32, allow_subnormal=False)
+distances = arrays.arrays(np.float32, st.integers(1, 50), elements=one_distance)
+budgets = st.floats(0, 2, width=32, allow_subnormal=False)
+
+KNOWN = np.array([0.0, 0.25, 0.5, 0.5, math.inf], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "share"),
+    [(0.0, 0.8), (0.1, 0.8), (0.25, 0.6), (0.4999, 0.6), (0.5, 0.2), (1.0, 0.2), (1e9, 0.2)],
+)
+def test_robust_accuracy_counts_what_lies_beyond_the_budget(epsilon: float, share: float) -> None:
+    """A sample whose distance equals the budget is broken within it."""
+    assert robust_accuracy(KNOWN, epsilon) == share
+
+
+@given(distances)
+def test_robust_accuracy_without_a_budget_is_clean_accuracy(d: NDArray[np.float32]) -> None:
+    """Distance 0 means wrong with no attack."""
+    assert robust_accuracy(d, 0) == np.count_nonzero(d) / d.size
+
+
+@given(distances, budgets, budgets)
+def test_robust_accuracy_never_grows_with_the_budget(d: NDArray[np.float32], a: float, b: float) -> None:
+    """A larger budget can only break more samples."""
+    low, high = sorted((a, b))
+    assert 0 <= robust_accuracy(d, high) <= robust_accuracy(d, low) <= 1
+
+
+@given(distances, budgets, st.randoms())
+def test_robust_accuracy_does_not_depend_on_the_order(d: NDArray[np.float32], epsilon: float, random) -> None:
+    """It is a count."""
+    assert robust_accuracy(np.array(random.sample(list(d), len(d))), epsilon) == robust_accuracy(d, epsilon)
+
+
+def test_a_stored_distance_of_exactly_the_budget_is_broken() -> None:
+    """8/255 is not a float32; the comparison is made in float32, as the file stores the distances."""
+    stored = np.array([8 / 255], dtype=np.float32)
+    assert float(stored[0]) != 8 / 255
+    assert not robust_flags(stored, 8 / 255)[0]
+    assert robust_flags(np.nextafter(stored, np.float32(1)), 8 / 255)[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "epsilon", "message"),
+    [
+        ([], 0.1, "distances are empty"),
+        ([0.1, -0.1], 0.1, "distances hold a negative or NaN value"),
+        ([0.1, math.nan], 0.1, "distances hold a negative or NaN value"),
+        ([0.1], -0.1, "epsilon must not be negative, not -0.1"),
+    ],
+)
+def test_impossible_distances_are_a_callers_mistake(values: list[float], epsilon: float, message: str) -> None:
+    """Nothing is clipped or skipped."""
+    with pytest.raises(ValueError, match=message):
+        robust_accuracy(np.array(values), epsilon)
+
+
+def test_the_curve_of_known_distances_is_exact() -> None:
+    """It steps down where a distance lies, and never below what was never broken."""
+    at, share = robustness_curve(KNOWN)
+    assert at.tolist() == [0.0, 0.25, 0.5]
+    assert share.tolist() == pytest.approx([0.8, 0.6, 0.2], abs=1e-15)
+
+
+@given(distances, budgets)
+def test_the_curve_is_robust_accuracy_at_every_budget(d: NDArray[np.float32], epsilon: float) -> None:
+    """The last step at or before a budget has the value there."""
+    at, share = robustness_curve(d)
+    assert at[0] == 0
+    assert (np.diff(at) > 0).all()
+    assert (np.diff(share) < 0).all()
+    assert share[np.searchsorted(at, epsilon, side="right") - 1] == pytest.approx(
+        robust_accuracy(d, epsilon), abs=1e-12
+    )
+
+
+@given(distances, st.floats(0.01, 2))
+def test_the_area_is_the_sum_of_the_curves_steps(d: NDArray[np.float32], limit: float) -> None:
+    """Two ways to integrate a step function agree."""
+    at, share = robustness_curve(d)
+    widths = np.diff(np.minimum(np.append(at, math.inf), limit))
+    assert area_under_curve(d, limit) == pytest.approx(float((widths * share).sum()) / limit, abs=1e-9)
+
+
+@pytest.mark.parametrize(("limit", "area"), [(0.25, 0.8), (0.5, 0.7), (1.0, 0.45)])
+def test_the_area_of_known_distances(limit: float, area: float) -> None:
+    """By hand: the mean of the distances cut at the limit, over the limit."""
+    assert area_under_curve(KNOWN, limit) == pytest.approx(area, abs=1e-15)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0])
+def test_an_area_needs_a_positive_limit(limit: float) -> None:
+    """There is no curve to the left of 0."""
+    with pytest.raises(ValueError, match="limit must be positive"):
+        area_under_curve(KNOWN, limit)
+
+
+@pytest.mark.parametrize(
+    ("values", "median"),
+    [
+        ([0.5], 0.5),
+        ([0.0, 0.0, 0.5], 0.5),
+        ([0.25, 0.75], 0.5),
+        ([0.25, 0.5, math.inf], 0.5),
+        ([0.0, 0.25, math.inf, math.inf], None),
+        ([0.25, math.inf], None),
+        ([math.inf], None),
+        ([0.0, 0.0], None),
+        ([], None),
+    ],
+)
+def test_the_median_is_over_correct_samples(values: list[float], median: float | None) -> None:
+    """``None`` where no sample is correct or half of them were never broken."""
+    assert median_distance(np.array(values, dtype=np.float32)) == median
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        # From the closed form with z = 1.959963984540054, rounded to six places.
+        (0, 10, 0.0, 0.277533),
+        (10, 10, 0.722467, 1.0),
+        (5, 10, 0.236593, 0.763407),
+        (81, 263, 0.255289, 0.366210),
+        (4649, 10000, 0.455140, 0.474687),
+        (0, 1, 0.0, 0.793451),
+    ],
+)
+def test_wilson_intervals_have_their_known_values(successes: int, trials: int, low: float, high: float) -> None:
+    """81 of 263 is the example of Newcombe (1998): 0.2553 to 0.3662."""
+    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-7)
+
+
+counts = st.integers(1, 50_000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
+
+
+@given(counts, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_a_wilson_interval_solves_its_equation(count: tuple[int, int], confidence: float) -> None:
+    """Each bound p lies z standard errors, taken at p itself, from the observed share."""
+    from statistics import NormalDist
+
+    successes, trials = count
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    low, high = wilson_interval(successes, trials, confidence)
+    assert 0 <= low <= successes / trials <= high <= 1
+    for bound in (low, high):
+        error = math.sqrt(bound * (1 - bound) / trials)
+        assert abs(successes / trials - bound) == pytest.approx(z * error, abs=1e-6)
+
+
+@given(counts)
+def test_a_wilson_interval_treats_success_and_failure_alike(count: tuple[int, int]) -> None:
+    """What is the lower bound for robust samples is the upper one for broken samples."""
+    successes, trials = count
+    low, high = wilson_interval(successes, trials)
+    assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 10), (11, 10)])
+def test_impossible_counts_have_no_interval(successes: int, trials: int) -> None:
+    """The message repeats them."""
+    with pytest.raises(ValueError, match=f"cannot have {successes} successes in {trials} trials"):
+        wilson_interval(successes, trials)

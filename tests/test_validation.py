@@ -1,0 +1,401 @@
+"""The one gate for data: what is implausible, what contradicts the samples, what does not belong there."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apsite.errors import ApsiteError
+from apsite.records import record_from_json, record_problems
+from apsite.samples import Samples, samples_bytes
+from apsite.validation import plausibility_problems, validate
+from apsite.vocabulary import Attack
+from tests.builders import (
+    METHOD,
+    MODEL,
+    Document,
+    changed,
+    entry_document,
+    own_document,
+    record_document,
+    samples,
+    write_data,
+    write_document,
+)
+
+DataFolder = Callable[..., Path]
+PATH = Path(f"evaluations/{METHOD}/{MODEL}.json")
+REMOVED = object()
+
+
+def own_run(protocol: str, **results: Any) -> Document:
+    """Submitted record of a protocol on the whole test set."""
+    document = changed(own_document(), "protocol", protocol)
+    document = changed(changed(document, "provenance.kind", "submitted"), "verification")
+    for name, value in {"n_samples": 10_000, **results}.items():
+        document = changed(document, f"results.{name}", value)
+    return document
+
+
+def found_in(document: Document) -> list[tuple[str, str]]:
+    """Implausible figures of a document that is otherwise right."""
+    assert record_problems(PATH, document) == []
+    return [(found.field, found.problem) for found in plausibility_problems(PATH, record_from_json(document))]
+
+
+def test_the_benchmarks_own_data_is_valid(repository: Path) -> None:
+    """Entries, records and per-sample files, each and together."""
+    report = validate(repository)
+    assert report.problems == ()
+    assert report.entries == len(list((repository / "entries").glob("*.json"))) >= 28
+    assert report.records == len(list((repository / "evaluations").glob("*/*.json"))) >= 192
+    assert report.sample_files == len(list((repository / "evaluations").glob("*/*.npz")))
+
+
+def test_the_tiny_data_is_valid(tiny_data: Path) -> None:
+    """What the other tests break is right before."""
+    report = validate(tiny_data)
+    assert report.problems == ()
+    assert (report.entries, report.records, report.sample_files) == (2, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "document", [record_document(), own_document(), own_run("custom"), own_run("apb-1")], ids=lambda d: d["protocol"]
+)
+def test_plausible_figures_have_no_problem(document: Document) -> None:
+    """Published, reduced and full runs."""
+    assert found_in(document) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "message"),
+    [
+        (
+            record_document(clean=0.3, robust=0.4),
+            "results.autoattack.robust_accuracy", "0.4 exceeds the clean accuracy 0.3",
+        ),
+        (
+            own_run("apb-1", hofmn={"robust_accuracy": 0.8, "parameters": {}}),
+            "results.hofmn.robust_accuracy", "0.8 exceeds the clean accuracy 0.75",
+        ),
+        (
+            changed(own_run("apb-1"), "results.joint.robust_accuracy", 0.376),
+            "results.joint.robust_accuracy",
+            "0.376 exceeds results.autoattack.robust_accuracy 0.375; it counts samples robust under both",
+        ),
+        (
+            own_run("apb-1", hofmn={"robust_accuracy": 0.2, "parameters": {}}),
+            "results.joint.robust_accuracy",
+            "0.25 exceeds results.hofmn.robust_accuracy 0.2; it counts samples robust under both",
+        ),
+        (record_document(clean=None, robust=None), "results", "holds no figure at all"),
+        (
+            changed(record_document(), "protocol", "apb-1"),
+            "protocol", "a published figure was not obtained by apb-1; use 'piras-2024' or 'custom'",
+        ),
+        (own_run("piras-2024"), "protocol", "'piras-2024' is for the survey's published figures only"),
+        (
+            changed(own_run("apb-1"), "threat_model.epsilon", "4/255"),
+            "threat_model.epsilon", "apb-1 needs 8/255, not 4/255",
+        ),
+        (
+            changed(own_run("apb-1"), "threat_model.epsilon", "16/510"),
+            "threat_model.epsilon", "apb-1 needs 8/255, not 16/510",
+        ),
+        (
+            own_run("apb-1", n_samples=9_999),
+            "results.n_samples", "9999 is not the whole test set of 10000; such a run has protocol 'custom'",
+        ),
+        (own_run("apb-1", hofmn=None), "results.hofmn", "is missing; apb-1 has both attacks"),
+        (own_run("apb-1", autoattack=None), "results.autoattack", "is missing; apb-1 has both attacks"),
+        (
+            changed(own_run("apb-1"), "provenance.kind", "verified"),
+            "verification", "is missing; `apsite verify` writes it",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_an_implausible_figure_says_what_it_contradicts(document: Document, field: str, message: str) -> None:
+    """One contradiction, one message."""
+    assert (field, message) in found_in(document)
+
+
+def test_a_dense_network_has_no_granularity() -> None:
+    """Nothing was removed."""
+    document = changed(record_document(f"{METHOD}_R18_CIFAR10_dense"), "granularity", "weight")
+    problems = plausibility_problems(PATH, record_from_json(document))
+    assert [(found.field, found.problem) for found in problems] == [
+        ("granularity", "a dense network has none; set it to null")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("samples", REMOVED), ("settings", REMOVED), ("data", REMOVED), ("audit", REMOVED),
+        ("checkpoint.sha256", None), ("sparsity.measured", None), ("results.n_samples", None),
+        ("threat_model.norm", None), ("threat_model.epsilon", None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("protocol", ["apb-1", "custom"])
+def test_an_own_run_states_how_it_was_made(protocol: str, field: str, value: Any) -> None:
+    """A published figure may lack these; whoever ran it himself has them."""
+    document = changed(own_run(protocol), field) if value is REMOVED else changed(own_run(protocol), field, value)
+    assert found_in(document) == [(field, "is missing; records of own runs are written by `apsite eval`")]
+
+
+def test_equal_figures_are_plausible() -> None:
+    """No attack broke anything: all shares are the same."""
+    assert found_in(record_document(clean=0.4, robust=0.4)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "counted"),
+    [
+        ("results.n_samples", 9, "8"),
+        ("results.clean_accuracy", 0.875, "0.75"),
+        ("results.autoattack.robust_accuracy", 0.5, "0.375"),
+        ("results.autoattack.per_attack.apgd-ce.attacked", 8, "6"),
+        ("results.autoattack.per_attack.apgd-ce.broken", 0, "1"),
+        ("results.autoattack.per_attack.apgd-ce.robust_after", 6, "5"),
+        ("results.autoattack.per_attack.apgd-t.attacked", 6, "5"),
+        ("results.autoattack.per_attack.apgd-t.robust_after", 5, "4"),
+        ("results.autoattack.per_attack.fab-t.broken", 1, "0"),
+        ("results.autoattack.per_attack.square.robust_after", 4, "3"),
+        ("results.hofmn.robust_accuracy", 0.25, "0.375"),
+        ("results.hofmn.not_found", 0, "1"),
+        ("results.hofmn.median_distance", 0.03, "0.02734375"),
+        ("results.hofmn.median_distance", None, "0.02734375"),
+        ("results.joint.robust_accuracy", 0.125, "0.25"),
+        ("results.joint.broken_only_by_autoattack", 0, "1"),
+        ("results.joint.broken_only_by_hofmn", 2, "1"),
+    ],
+)
+def test_a_figure_that_the_samples_do_not_give_is_an_error(
+    data_folder: DataFolder, field: str, value: Any, counted: str
+) -> None:
+    """Each figure of a record is recounted from its per-sample file."""
+    root = data_folder(entry_document(), changed(own_document(), field, value))
+    problems = [(found.field, found.problem) for found in validate(root).problems]
+    assert (field, f"{value} contradicts the per-sample file, which gives {counted}") in problems
+    assert [name for name, problem in problems if "per-sample file" in problem] == [field]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "results.hofmn.not_found",
+        "results.joint.broken_only_by_autoattack",
+        "results.joint.broken_only_by_hofmn",
+    ],
+)
+def test_a_figure_that_the_samples_give_must_be_stated(data_folder: DataFolder, field: str) -> None:
+    """Leaving out an unwelcome count is a contradiction, too."""
+    (problem,) = validate(data_folder(entry_document(), changed(own_document(), field))).problems
+    assert (problem.field, problem.problem) == (field, "None contradicts the per-sample file, which gives 1")
+
+
+def write_own_run(root: Path, verdicts: Samples, document: Document | None = None) -> Path:
+    """Own run with other verdicts, the stated hash being right."""
+    digest = hashlib.sha256(samples_bytes(verdicts)).hexdigest()
+    write_data(root, entry_document(), changed(document or own_document(), "samples.sha256", digest))
+    path = root / "evaluations" / METHOD / f"{MODEL}.npz"
+    path.write_bytes(samples_bytes(verdicts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "fields"),
+    [
+        (
+            replace(samples(), aa_robust=None, robust_after={}),
+            {
+                "results.autoattack": "lacks aa_robust",
+                "results.joint": "lacks both of them",
+                "results.autoattack.per_attack.apgd-ce": "has no flags of this attack",
+                "results.autoattack.per_attack.apgd-t": "has no flags of this attack",
+                "results.autoattack.per_attack.fab-t": "has no flags of this attack",
+                "results.autoattack.per_attack.square": "has no flags of this attack",
+            },
+        ),
+        (
+            replace(samples(), distance=None, tuning=None),
+            {"results.hofmn": "lacks distance", "results.joint": "lacks both of them"},
+        ),
+        (
+            replace(
+                samples(),
+                robust_after={
+                    attack: flags for attack, flags in samples().robust_after.items() if attack is not Attack.FAB_T
+                },
+            ),
+            {"results.autoattack.per_attack.fab-t": "has no flags of this attack"},
+        ),
+    ],
+    ids=["no AutoAttack", "no HO-FMN", "no FAB-T"],
+)
+def test_a_figure_without_verdicts_is_an_error(tmp_path: Path, verdicts: Samples, fields: dict[str, str]) -> None:
+    """A record cannot claim a robust accuracy that its samples do not speak of."""
+    write_own_run(tmp_path, verdicts)
+    problems = {found.field: found.problem for found in validate(tmp_path).problems}
+    assert problems.keys() == fields.keys()
+    for field, message in fields.items():
+        assert problems[field].startswith("is stated, but the per-sample file ")
+        assert message in problems[field]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("autoattack", ["results.autoattack.robust_accuracy", "results.joint.robust_accuracy"]),
+        ("hofmn", ["results.hofmn.robust_accuracy", "results.hofmn.not_found", "results.joint.robust_accuracy"]),
+        ("joint", ["results.joint.broken_only_by_hofmn"]),
+    ],
+)
+def test_verdicts_without_a_figure_are_an_error(data_folder: DataFolder, name: str, fields: list[str]) -> None:
+    """A record cannot keep silent about an attack that its samples speak of."""
+    document = changed(changed(own_document(), f"results.{name}", None), "results.joint", None)
+    problems = {found.field: found.problem for found in validate(data_folder(entry_document(), document)).problems}
+    for field in fields:
+        assert problems[field].startswith("None contradicts the per-sample file, which gives ")
+
+
+def test_a_changed_per_sample_file_is_noticed(tiny_data: Path) -> None:
+    """Even if all counts are the same: the hash is stated."""
+    path = tiny_data / "evaluations" / METHOD / f"{MODEL}.npz"
+    other = samples_bytes(replace(samples(), label=np.zeros(8, dtype=np.int16)))
+    path.write_bytes(other)
+    (problem,) = validate(tiny_data).problems
+    assert problem.field == "samples.sha256"
+    assert problem.problem == f"does not match the file, whose SHA-256 is {hashlib.sha256(other).hexdigest()}"
+
+
+def test_samples_outside_the_test_set_are_noticed(tmp_path: Path) -> None:
+    """CIFAR-10 has 10,000 test images, numbered from 0."""
+    path = write_own_run(tmp_path, replace(samples(), index=np.arange(9_993, 10_001, dtype=np.int32)))
+    (problem,) = validate(tmp_path).problems
+    assert (problem.path, problem.field) == (path, "index")
+    assert problem.problem == "10000 is outside the test set of 10000 images"
+
+
+def test_a_missing_per_sample_file_is_noticed(tiny_data: Path) -> None:
+    """The record refers to it."""
+    (tiny_data / "evaluations" / METHOD / f"{MODEL}.npz").unlink()
+    report = validate(tiny_data)
+    assert report.sample_files == 0
+    assert [found.path.name for found in report.problems] == [f"{MODEL}.npz"]
+    assert "is not a readable .npz file ([Errno 2] No such file" in report.problems[0].problem
+
+
+def test_an_unreadable_per_sample_file_is_one_problem(tiny_data: Path) -> None:
+    """Nothing is recounted from it."""
+    (tiny_data / "evaluations" / METHOD / f"{MODEL}.npz").write_bytes(b"x")
+    assert [found.problem for found in validate(tiny_data).problems] == [
+        "is not a readable .npz file (File is not a zip file); write it with `apsite eval`"
+    ]
+
+
+def test_a_record_refers_to_the_file_beside_it(data_folder: DataFolder) -> None:
+    """Another record's verdicts are not its own."""
+    root = data_folder(entry_document(), changed(own_document(), "samples.file", "other.npz"))
+    assert [(found.field, found.problem) for found in validate(root).problems] == [
+        ("samples.file", f"'other.npz' must be '{MODEL}.npz'")
+    ]
+
+
+def test_a_per_sample_file_that_no_record_refers_to_is_noticed(data_folder: DataFolder) -> None:
+    """Left over from an older run."""
+    root = data_folder(entry_document(), record_document())
+    (root / "evaluations" / METHOD / f"{MODEL}.npz").write_bytes(samples_bytes(samples()))
+    assert [(found.path.name, found.problem) for found in validate(root).problems] == [
+        (f"{MODEL}.npz", "no record refers to it; remove it or run `apsite eval` again")
+    ]
+
+
+def test_a_per_sample_file_without_a_record_is_noticed(tiny_data: Path) -> None:
+    """Half of a result."""
+    (tiny_data / "evaluations" / METHOD / f"{MODEL}.json").unlink()
+    assert [(found.path.name, found.problem) for found in validate(tiny_data).problems] == [
+        (f"{MODEL}.npz", "has no record beside it; add the .json that `apsite eval` wrote")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("entries/README.md", "does not belong here; entries/ holds <method key>.json only"),
+        ("entries/.DS_Store", "does not belong here; entries/ holds"),
+        ("entries/Tiny_Doe2024Small.JSON", "does not belong here; entries/ holds"),
+        ("entries/model.npz", "does not belong here; entries/ holds"),
+        ("entries/folder/Tiny_Doe2024Small.json", "does not belong here; entries/ holds"),
+        ("evaluations/x.json", "does not belong here; evaluations/ holds <method key>/<model key>.json or .npz only"),
+        (f"evaluations/{METHOD}/model.pt", "does not belong here; evaluations/ holds"),
+        (f"evaluations/{METHOD}/deep/{MODEL}.json", "does not belong here; evaluations/ holds"),
+        (f"evaluations/{METHOD}/.gitkeep", "does not belong here; evaluations/ holds"),
+    ],
+)
+def test_a_stray_file_is_noticed(tiny_data: Path, name: str, message: str) -> None:
+    """A file that nobody reads is a mistake: a misspelt folder, a checkpoint, a draft."""
+    path = tiny_data / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    (problem,) = validate(tiny_data).problems
+    assert problem.path == path
+    assert message in problem.problem
+
+
+@pytest.mark.parametrize("name", ["entries/Link_Doe2024Small.json", "entries/folder", f"evaluations/{METHOD}/x.npz"])
+def test_a_link_is_noticed_and_not_followed(tiny_data: Path, tmp_path: Path, name: str) -> None:
+    """Of files and of folders; what it leads to is never read as data."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = outside if name.endswith("folder") else outside / "file.json"
+    write_document(outside / "file.json", entry_document())
+    (tiny_data / name).symlink_to(target)
+    problems = validate(tiny_data).problems
+    assert {found.path for found in problems} == {tiny_data / name}
+    assert "is a symbolic link; links are not allowed here" in [found.problem for found in problems]
+    assert validate(tiny_data).entries == 2
+
+
+def test_a_linked_folder_of_records_is_noticed(tiny_data: Path, tmp_path: Path) -> None:
+    """Its records are in the catalogue's reach, so the link itself must fail the gate."""
+    folder = tiny_data / "evaluations" / METHOD
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    problems = validate(tiny_data).problems
+    assert (folder, "is a symbolic link; links are not allowed here") in [(it.path, it.problem) for it in problems]
+
+
+def test_all_problems_come_at_once_and_in_order(tmp_path: Path) -> None:
+    """Whatever their kind: of one document, between files, of figures, of samples, of stray files."""
+    write_data(
+        tmp_path,
+        changed(entry_document(), "baseline", 1),
+        changed(own_document(), "results.clean_accuracy", 0.2),
+        record_document("Orphan_Doe2024Small_R18_CIFAR10_US_90"),
+    )
+    (tmp_path / "entries" / "notes.txt").write_text("")
+    problems = validate(tmp_path).problems
+    assert [(found.path.name, found.field) for found in problems] == [
+        (f"{METHOD}.json", "baseline"),
+        ("notes.txt", ""),
+        ("Orphan_Doe2024Small_R18_CIFAR10_US_90.json", "method"),
+        (f"{MODEL}.json", "results.autoattack.robust_accuracy"),
+        (f"{MODEL}.json", "results.clean_accuracy"),
+        (f"{MODEL}.json", "results.hofmn.robust_accuracy"),
+        (f"{MODEL}.json", "results.joint.robust_accuracy"),
+    ]
+
+
+def test_a_folder_without_data_is_an_error(tmp_path: Path) -> None:
+    """Validating nothing must not look like success."""
+    with pytest.raises(ApsiteError, match="has no folder 'entries'"):
+        validate(tmp_path)

@@ -1,0 +1,203 @@
+"""The closed words: the same in the enums and in the JSON Schemas, each with all its properties."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apsite import vocabulary
+from apsite.keys import METHOD_KEY
+from apsite.references import load_references
+from apsite.schema import load_schema
+from apsite.vocabulary import (
+    Architecture,
+    Attack,
+    Criterion,
+    Dataset,
+    Granularity,
+    Locality,
+    Objective,
+    Protocol,
+    ProvenanceKind,
+    Schedule,
+    Stage,
+    Structure,
+    epsilon_value,
+)
+
+ENUMS = [
+    kind
+    for _, kind in inspect.getmembers(vocabulary, inspect.isclass)
+    if issubclass(kind, StrEnum) and kind is not StrEnum
+]
+
+# Where each word list stands in the schemas.
+PLACES: dict[type[StrEnum], list[tuple[str, str]]] = {
+    Dataset: [("entry", "$defs.dataset.enum"), ("record", "$defs.dataset.enum")],
+    Architecture: [("entry", "$defs.architecture.enum"), ("record", "$defs.architecture.enum")],
+    Structure: [("entry", "$defs.structure.enum"), ("record", "$defs.structure.enum")],
+    Granularity: [("entry", "$defs.granularity.enum"), ("record", "$defs.granularity.enum")],
+    Schedule: [("entry", "$defs.schedule.enum")],
+    Locality: [("entry", "$defs.locality.enum")],
+    Criterion: [("entry", "$defs.criterion.enum")],
+    Objective: [("entry", "$defs.objective.enum")],
+    Stage: [("entry", "properties.pipeline.oneOf.*.properties.stage.const")],
+    Protocol: [("record", "properties.protocol.enum")],
+    ProvenanceKind: [("record", "properties.provenance.properties.kind.enum")],
+    Attack: [
+        ("record", "properties.results.properties.autoattack.anyOf.0.properties.per_attack.propertyNames.enum"),
+    ],
+}
+
+
+def words_at(schema: Any, place: str) -> Any:
+    """What stands at a dotted place of a schema; ``*`` collects from every alternative."""
+    head, _, rest = place.partition(".")
+    if head == "*":
+        return [words_at(alternative, rest) for alternative in schema]
+    found = schema[int(head)] if isinstance(schema, list) else schema[head]
+    return words_at(found, rest) if rest else found
+
+
+def code_groups(name: str) -> list[set[str]]:
+    """The alternatives of each group of codes in a schema's pattern for model keys."""
+    pattern = load_schema(name)["$defs"]["model_key"]["pattern"]
+    return [set(group.split("|")) for group in re.findall(r"\(([A-Za-z0-9|]+)\)", pattern)]
+
+
+def test_every_word_list_has_a_place_in_the_schemas() -> None:
+    """A new enum needs a line in this test."""
+    assert set(PLACES) == set(ENUMS)
+
+
+@pytest.mark.parametrize(("kind", "schema", "place"), [(kind, *at) for kind, places in PLACES.items() for at in places])
+def test_enums_and_schemas_hold_the_same_words_in_the_same_order(kind: type[StrEnum], schema: str, place: str) -> None:
+    """No word exists in one of them only."""
+    assert words_at(load_schema(schema), place) == [word.value for word in kind]
+
+
+@pytest.mark.parametrize("schema", ["entry", "record"])
+def test_model_keys_of_the_schemas_have_the_codes_of_the_vocabulary(schema: str) -> None:
+    """A new architecture or dataset must reach the schemas' patterns."""
+    years, architectures, datasets, structures = code_groups(schema)
+    assert years == {"19", "20"}
+    assert architectures == {word.code for word in Architecture}
+    assert datasets == {word.code for word in Dataset}
+    assert structures == {word.code for word in Structure}
+
+
+@pytest.mark.parametrize("schema", ["entry", "record"])
+def test_method_keys_have_one_form(schema: str) -> None:
+    """The schemas' pattern is the one of the key module."""
+    assert load_schema(schema)["$defs"]["method_key"]["pattern"] == f"^{METHOD_KEY.pattern.replace('?:', '')}$"
+
+
+@pytest.mark.parametrize("name", ["method_key", "model_key", "sha256", "dataset", "architecture", "structure"])
+def test_both_schemas_define_a_shared_word_alike(name: str) -> None:
+    """What stands in both schemas is the same in both."""
+    assert load_schema("entry")["$defs"][name] == load_schema("record")["$defs"][name]
+
+
+@pytest.mark.parametrize(
+    "word", [word for kind in ENUMS for word in kind], ids=lambda word: f"{type(word).__name__}.{word}"
+)
+def test_every_word_has_every_property(word: StrEnum) -> None:
+    """The tables behind the properties are total, and only natural training has no citation."""
+    names = [name for name, value in vars(type(word)).items() if isinstance(value, property)]
+    missing = [name for name in names if getattr(word, name) in (None, "")]
+    assert missing == (["citation"] if word is Objective.NT else [])
+
+
+@pytest.mark.parametrize("kind", ENUMS, ids=lambda kind: kind.__name__)
+def test_codes_and_titles_are_unique(kind: type[StrEnum]) -> None:
+    """Two words never look the same on a page or in a key."""
+    for name in ("code", "title"):
+        if isinstance(vars(kind).get(name), property):
+            assert len({getattr(word, name) for word in kind}) == len(kind)
+
+
+def test_sparsities_are_those_of_the_benchmark() -> None:
+    """Survey, section 4.2."""
+    assert Structure.UNSTRUCTURED.sparsities == (0.90, 0.95, 0.99)
+    assert Structure.STRUCTURED.sparsities == (0.50, 0.75, 0.90)
+
+
+def test_datasets_have_their_official_sizes_and_budgets() -> None:
+    """The whole test set (ImageNet: validation set), and the exact budget as text."""
+    assert {word.value: (word.test_samples, word.epsilon) for word in Dataset} == {
+        "cifar10": (10_000, "8/255"),
+        "svhn": (26_032, "8/255"),
+        "imagenet": (50_000, "4/255"),
+    }
+
+
+def test_only_custom_runs_never_rank() -> None:
+    """A reduced run is shown and not ranked."""
+    assert [protocol for protocol in Protocol if not protocol.ranks] == [Protocol.CUSTOM]
+
+
+@pytest.mark.parametrize(
+    ("objective", "number"),
+    [
+        (Objective.AT_PGD, 12), (Objective.TRADES, 14), (Objective.MART, 35), (Objective.AT_UNLABELED, 33),
+        (Objective.LBGAT, 36), (Objective.AT_FGSM, 45), (Objective.AT_FAST, 38), (Objective.AT_SCALE, 57),
+        (Objective.AT_FEATURES, 43), (Objective.CNI, 40), (Objective.KD, 5),
+    ],
+)  # fmt: skip
+def test_objectives_cite_the_paper_that_the_survey_cites(objective: Objective, number: int) -> None:
+    """The citation resolves to the number in the survey's bibliography."""
+    assert load_references()[str(objective.citation)].number == number
+
+
+def test_every_objective_has_its_own_citation() -> None:
+    """Eleven objectives, eleven papers; natural training needs none."""
+    citations = [objective.citation for objective in Objective if objective is not Objective.NT]
+    assert len(set(citations)) == len(Objective) - 1
+
+
+def test_the_reference_list_is_the_survey_and_its_bibliography() -> None:
+    """The survey's numbers 1 to 70 without gap; every reference names its authors, title and venue."""
+    references = load_references()
+    numbers = [reference.number for reference in references.values() if reference.number is not None]
+    assert numbers[:70] == list(range(1, 71))
+    assert "Piras2024Adversarial" in references
+    assert references["Piras2024Adversarial"].number is None
+    for key, reference in references.items():
+        assert reference.key == key
+        assert reference.authors
+        assert reference.title
+        assert reference.venue
+        assert str(reference.year) in key
+        assert reference.url is None or reference.url.startswith("https://")
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000))
+def test_a_budget_is_the_quotient_of_its_text(numerator: int, denominator: int) -> None:
+    """Exact within float64, and refused beyond 1."""
+    text = f"{numerator}/{denominator}"
+    if numerator <= denominator:
+        assert epsilon_value(text) == numerator / denominator
+    else:
+        with pytest.raises(ValueError, match=r"epsilon must be in \(0, 1\]"):
+            epsilon_value(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8", "8/", "/255", "8/255/1", "0.031", "-8/255", "8/0", "8/255\n", "٨/255", "8 /255"]
+)
+def test_a_budget_that_is_no_fraction_is_refused(text: str) -> None:
+    """The message shows what a budget looks like."""
+    with pytest.raises(ValueError, match="epsilon must be a fraction such as '8/255'"):
+        epsilon_value(text)
+
+
+def test_a_budget_of_zero_is_refused() -> None:
+    """Robust accuracy at 0 is clean accuracy, not a threat model."""
+    with pytest.raises(ValueError, match=r"epsilon must be in \(0, 1\]"):
+        epsilon_value("0/255")
