@@ -92,7 +92,8 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
             )
             for step in pipeline.steps
         ),
-        f"  structure: {', '.join(specifics.structure)}; locality: {', '.join(specifics.locality or ('not specified',))}; "
+        f"  structure: {', '.join(specifics.structure)}; "
+        f"locality: {', '.join(specifics.locality or ('not specified',))}; "
         f"criterion: {specifics.criterion} ({specifics.criterion.title.lower()})",
         f"  code: {entry.code_url or 'none known'}",
     ]

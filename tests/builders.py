@@ -28,7 +28,7 @@ def entry_document(key: str = METHOD, **changes: Any) -> Document:
     document: Document = {
         "schema_version": 1,
         "key": key,
-        "name": key.split("_")[0],
+        "name": key.split("_", maxsplit=1)[0],
         "aliases": [],
         "baseline": False,
         "paper": {

@@ -26,6 +26,11 @@ def nested(levels: int) -> bytes:
     return b'{"a":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
 
 
+def names_in(folder: Path) -> list[str]:
+    """Names of everything in a folder, temporary files too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def refusal(path: Path, content: bytes) -> str:
     """Message with which a file of this content is refused; it names the file."""
     path.write_bytes(content)
@@ -39,7 +44,7 @@ def refusal(path: Path, content: bytes) -> str:
 @given(document=documents)
 def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]) -> None:
     """Any text, number and order of names survives."""
-    path = tmp_path_factory.mktemp("json") / "a.json"
+    path = tmp_path_factory.getbasetemp() / "document.json"
     write_json(path, document)
     again = read_json(path)
     assert again == document
@@ -146,7 +151,7 @@ def test_a_value_that_is_no_json_number_is_never_written(tmp_path: Path, value: 
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"a": value})
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert names_in(tmp_path) == ["a.json"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -154,11 +159,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     """Whatever ends the block, an exception of any kind or Ctrl-C."""
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(error), atomic_file(path) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def write_half() -> None:
+        with atomic_file(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names_in(tmp_path) == ["a.txt"]
 
 
 def test_the_name_is_taken_only_when_the_content_is_complete(tmp_path: Path) -> None:
@@ -170,7 +180,7 @@ def test_the_name_is_taken_only_when_the_content_is_complete(tmp_path: Path) -> 
         assert path.read_text() == "old"
         assert temporary.parent == path.parent
     assert path.read_text() == "new"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names_in(tmp_path) == ["a.txt"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -189,7 +199,7 @@ def test_an_unwritable_folder_is_an_error_that_says_what_to_do(tmp_path: Path) -
         ApsiteError, match="cannot be written: Permission denied; choose a folder that you can write to"
     ):
         write_json(folder / "a.json", {})
-    assert os.listdir(folder) == []
+    assert names_in(folder) == []
 
 
 def test_a_refused_folder_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +213,7 @@ def test_a_refused_folder_is_an_error_that_says_what_to_do(tmp_path: Path, monke
         ApsiteError, match="cannot be written: Permission denied; choose a folder that you can write to"
     ):
         write_json(tmp_path / "a.json", {})
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_a_target_that_is_a_folder_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
@@ -211,11 +221,11 @@ def test_a_target_that_is_a_folder_is_an_error_and_leaves_no_file(tmp_path: Path
     (tmp_path / "a.json").mkdir()
     with pytest.raises(ApsiteError, match=r"a\.json: cannot be written"):
         write_json(tmp_path / "a.json", {})
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert names_in(tmp_path) == ["a.json"]
 
 
 def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     """An operating system error inside the block becomes a mendable one."""
     with pytest.raises(ApsiteError, match="cannot be written: No space left"), atomic_file(tmp_path / "a.json"):
         raise OSError(28, "No space left on device")
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []

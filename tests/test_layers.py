@@ -21,6 +21,7 @@ LAYERS = (
     ("demo",),
     ("evaluation", "site"),
     ("cli",),
+    ("__main__",),
 )
 STRANGERS = (("evaluation", "site"), ("site", "evaluation"))
 # What only one part of the package may import: the extras of pyproject.toml.

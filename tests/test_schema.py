@@ -144,6 +144,6 @@ def test_a_pattern_ends_where_the_text_ends(document: str, field: str, value: An
 def test_any_value_anywhere_gives_messages_of_one_line(value: Any, field: str) -> None:
     """Whatever a contributor writes, the gate answers in words and does not fail itself."""
     for problem in schema_problems(PATH, "entry", changed(entry_document(), field, value)):
-        assert problem.field.startswith(field.split("[")[0])
+        assert problem.field.startswith(field.split("[", maxsplit=1)[0])
         assert problem.problem
         assert "\n" not in str(problem)

@@ -30,6 +30,6 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
 )
 def serve(output: Path, port: int) -> None:
     """Serve the site that `apsite build` made in OUTPUT on this machine only."""
-    from apsite.site.build import serve as serve_site
+    from apsite.site.server import serve as serve_site
 
     serve_site(output, port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.errors import DatasetError
+from apsite.evaluation.image_files import ImageFiles, Images, read_cifar10, read_imagenet, read_svhn
 from apsite.vocabulary import Dataset
 
 EMBEDDED = "embedded"
@@ -24,6 +25,12 @@ KNOWN_SHA256 = {
 }
 """SHA-256 of images (uint8, channels first, in official order) and labels of each whole test set."""
 
+_READERS: dict[Dataset, Callable[[Path], tuple[Images, NDArray[np.int64], str]]] = {
+    Dataset.CIFAR10: read_cifar10,
+    Dataset.SVHN: read_svhn,
+    Dataset.IMAGENET: read_imagenet,
+}
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -31,7 +38,7 @@ class ImageSet:
 
     Attributes:
         dataset: Which test set.
-        images: Pixels 0..255, shape ``(n, 3, height, width)``, uint8.
+        images: Pixels 0..255, shape ``(n, 3, height, width)``, uint8; for ImageNet decoded when sliced.
         labels: Class of each image, shape ``(n,)``, int64.
         index: Position of each image in the official order, shape ``(n,)``, int32, ascending.
         source: Where the images came from, for the record.
@@ -39,7 +46,7 @@ class ImageSet:
     """
 
     dataset: Dataset
-    images: NDArray[np.uint8]
+    images: Images
     labels: NDArray[np.int64]
     index: NDArray[np.int32]
     source: str
@@ -67,13 +74,16 @@ class ImageSet:
 
     def take(self, chosen: NDArray[np.integer[Any]]) -> ImageSet:
         """The images at positions `chosen` of this set."""
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], index=self.index[chosen])
+        images = self.images.take(chosen) if isinstance(self.images, ImageFiles) else self.images[chosen]
+        return replace(self, images=images, labels=self.labels[chosen], index=self.index[chosen])
 
 
-def array_hash(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+def array_hash(images: Images, labels: NDArray[np.int64]) -> str:
     """SHA-256 of the pixels in C order followed by the labels as one byte each (two for over 256 classes)."""
     width = np.uint8 if labels.max(initial=0) < 256 else np.uint16
-    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
+    digest = hashlib.sha256()
+    for start in range(0, len(images), 1000):
+        digest.update(np.ascontiguousarray(images[start : start + 1000]).tobytes())
     digest.update(labels.astype(width).tobytes())
     return digest.hexdigest()
 
@@ -90,15 +100,12 @@ def load_test_set(dataset: Dataset, data_dir: Path | str) -> ImageSet:
     """
     if str(data_dir) == EMBEDDED:
         return embedded_images(dataset)
-    readers = {Dataset.CIFAR10: _read_cifar10}
-    if dataset not in readers:
-        raise DatasetError(f"{dataset.title} cannot be read yet; available are {', '.join(readers)}")
-    images, labels, source = readers[dataset](Path(data_dir))
+    images, labels, source = _READERS[dataset](Path(data_dir))
     if len(images) != dataset.test_samples:
         raise DatasetError(
             f"{source}: holds {len(images)} images; the test set of {dataset.title} has {dataset.test_samples}"
         )
-    known = array_hash(images, labels) == KNOWN_SHA256.get(dataset)
+    known = dataset in KNOWN_SHA256 and array_hash(images, labels) == KNOWN_SHA256[dataset]
     return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), source, known)
 
 
@@ -118,65 +125,3 @@ def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
     images = np.ascontiguousarray(tiles.transpose(0, 2, 4, 1, 3).reshape(256, 3, 32, 32))
     labels = np.array(json.loads(folder.joinpath("cifar10_test_first256.json").read_text(encoding="utf-8")), np.int64)
     return ImageSet(dataset, images, labels, np.arange(256, dtype=np.int32), "embedded images", known=True)
-
-
-def _read_cifar10(data_dir: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
-    """Images, labels and the file they came from, of either official layout."""
-    candidates = [
-        folder / name
-        for folder, name in (
-            (data_dir / "cifar-10-batches-bin", "test_batch.bin"),
-            (data_dir, "test_batch.bin"),
-            (data_dir / "cifar-10-batches-py", "test_batch"),
-            (data_dir, "test_batch"),
-        )
-    ]
-    for path in candidates:
-        if path.is_file():
-            rows, labels = _cifar_binary(path) if path.suffix == ".bin" else _cifar_python(path)
-            if labels.size and not 0 <= labels.min() <= labels.max() <= 9:
-                raise DatasetError(f"{path}: holds labels outside 0..9; fetch the file again")
-            return rows.reshape(-1, 3, 32, 32), labels, path.name
-    raise DatasetError(
-        f"{data_dir}: has no CIFAR-10 test set; put 'cifar-10-batches-bin/test_batch.bin' or "
-        "'cifar-10-batches-py/test_batch' there (https://www.cs.toronto.edu/~kriz/cifar.html), "
-        "or use the 256 images of the package with --data-dir embedded"
-    )
-
-
-def _cifar_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    content = np.fromfile(path, np.uint8)
-    if content.size == 0 or content.size % 3073:
-        raise DatasetError(f"{path}: has {content.size:,} bytes, which is not a multiple of 3073; fetch it again")
-    rows = content.reshape(-1, 3073)
-    return rows[:, 1:], rows[:, 0].astype(np.int64)
-
-
-def _cifar_python(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    try:
-        with path.open("rb") as stream:
-            batch = _PlainUnpickler(stream, encoding="bytes").load()
-        rows, labels = batch[b"data"], np.asarray(batch[b"labels"], np.int64)
-        if rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
-            raise ValueError(f"'data' is {rows.dtype} of shape {rows.shape}")
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise DatasetError(f"{path}: is not the official CIFAR-10 test batch ({error}); fetch it again") from None
-    return rows, labels
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler that builds containers, bytes and numpy arrays and refuses every other class and function."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-        }
-        if (module, name) in allowed:
-            if name == "_reconstruct":
-                return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which a dataset has no use for")

@@ -121,8 +121,8 @@ def evaluate_checkpoint(request: Request, reporter: Reporter | None = None) -> t
         The record and where it was written.
 
     Raises:
-        ApsiteError: If anything about the request, the checkpoint, the data or the network is not as it must be. Nothing
-            is left half-written; the state of an interrupted run is kept and used by the next call.
+        ApsiteError: If anything about the request, the checkpoint, the data or the network is not as it must be.
+            Nothing is left half-written; the state of an interrupted run is kept and used by the next call.
     """
     reporter = reporter or SilentReporter()
     settings, key = request.settings, request.key
@@ -165,7 +165,7 @@ def audit_model(
 ) -> tuple[CheckpointAudit, SparsityFinding, list[EvaluationWarning]]:
     """Counts, sparsity and behaviour of a network; see :mod:`apsite.evaluation.audit` for errors."""
     some = images.first(min(64, len(images)))
-    x = as_inputs(some.images, device)
+    x = as_inputs(some.images[:], device)
     behaviour = check_behaviour(network, x, torch.from_numpy(some.labels).to(device), _CLASSES[images.dataset])
     audit = audit_network(network, x[:1])
     finding, sparsity = check_sparsity(audit, structure, declared)

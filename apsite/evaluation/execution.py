@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from apsite.evaluation.image_files import Images
 from apsite.records import Passes
 
 PassListener = Callable[[int], None]
@@ -56,7 +57,7 @@ def as_inputs(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 
 def predict(
-    network: nn.Module, images: NDArray[np.uint8], device: torch.device, batch_size: int
+    network: nn.Module, images: Images, device: torch.device, batch_size: int
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """Logits (on the CPU) and predicted classes of all images, without gradients."""
     with torch.inference_mode():

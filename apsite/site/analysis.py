@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
-from apsite.site import methods, results
+from apsite.site import figures, methods, results
+from apsite.site.charts import gap_chart
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 
@@ -54,6 +55,7 @@ def context(catalogue: Catalogue, labels: Mapping[str, str]) -> dict[str, Any]:
             "silent": sum(e.audit.pgd_over_10_iterations is None for e in audited if e.audit),
         },
         "compared": compared,
+        "gaps": gap_chart(gap_rows(compared)) if differences else None,
         "mean_difference": sum(differences) / len(differences) if differences else None,
         "positive": sum(value > 0 for value in differences),
         "dense_grid": dense_grid(catalogue),
@@ -63,6 +65,21 @@ def context(catalogue: Catalogue, labels: Mapping[str, str]) -> dict[str, Any]:
         "labels": labels,
         **imagenet_context(catalogue),
     }
+
+
+def gap_rows(compared: Sequence[tuple[Entry, methods.Comparison]]) -> list[dict[str, Any]]:
+    """Rows of the chart of reported against measured robust accuracy, one a comparison that has both."""
+    return [
+        {
+            "model": f"{entry.name} {item.reported.architecture.title} {item.reported.structure.code} "
+            f"{figures.sparsity(item.reported.sparsity)}",
+            "order": order,
+            "reported": item.reported.robust_accuracy,
+            "measured": item.measured.robust_accuracy,
+        }
+        for order, (entry, item) in enumerate(compared)
+        if item.measured is not None
+    ]
 
 
 def dense_grid(catalogue: Catalogue) -> Grid:

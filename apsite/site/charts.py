@@ -6,12 +6,13 @@ colours of the page; the page sets them to suit its light or dark scheme.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import altair as alt
 
-from apsite.site.palette import SeriesStyle
+from apsite.site.palette import COLOURS, SeriesStyle
 
 Spec = dict[str, Any]
 Datum = Mapping[str, Any]
@@ -19,9 +20,13 @@ Datum = Mapping[str, Any]
 _INK = alt.param(name="ink", value="#1c2326")
 _MUTED = alt.param(name="muted", value="#66727a")
 _PAPER = alt.param(name="paper", value="#ffffff")
+_INK_COLOUR = cast(Any, alt.expr("ink"))
+_MUTED_COLOUR = cast(Any, alt.expr("muted"))
 _PERCENT = ".0%"
 _BUDGET_LABEL = "datum.value == 0 ? '0' : format(datum.value * 255, 'd') + '/255'"
 _LABEL_ROOM = 92
+_AXIS_ROOM = 56
+_STRIP = 20
 
 
 def style_scales(styles: Mapping[str, SeriesStyle]) -> dict[str, Any]:
@@ -89,7 +94,9 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
         .encode(x=x, y=alt.Y("label_y:Q"), text="label:N", color=scales["color"], opacity=lit)
     )
     chart = alt.layer(lines, points, names).add_params(_INK, _MUTED, _PAPER, *shown)
-    return _finish(chart, 400, "Robust accuracy under AutoAttack against sparsity, a line for each method.")
+    return _finish(
+        chart, 400, "Robust accuracy under AutoAttack against sparsity, a line for each method.", _LABEL_ROOM
+    )
 
 
 def curve_chart(
@@ -134,17 +141,13 @@ def curve_chart(
         x=x, y=y, color=scales["color"], strokeDash=scales["strokeDash"]
     )
     budget = _chart([{"epsilon": epsilon, "text": f"ε = {epsilon * 255:.0f}/255"}])
-    rule = budget.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=cast(Any, alt.expr("muted"))).encode(x=x)
-    mark = budget.mark_text(align="left", dx=6, fontSize=12, color=cast(Any, alt.expr("muted"))).encode(
+    rule = budget.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=_MUTED_COLOUR).encode(x=x)
+    mark = budget.mark_text(align="left", dx=6, fontSize=12, color=_MUTED_COLOUR).encode(
         x=x, y=alt.value(8), text="text:N"
     )
     attacks = _chart(points)
-    error = attacks.mark_rule(strokeWidth=1.5, color=cast(Any, alt.expr("ink"))).encode(
-        x=x, y=alt.Y("low:Q"), y2="high:Q"
-    )
-    point = attacks.mark_point(
-        filled=True, size=110, shape="diamond", opacity=1, color=cast(Any, alt.expr("ink"))
-    ).encode(
+    error = attacks.mark_rule(strokeWidth=1.5, color=_INK_COLOUR).encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
+    point = attacks.mark_point(filled=True, size=110, shape="diamond", opacity=1, color=_INK_COLOUR).encode(
         x=x,
         y=y,
         tooltip=[
@@ -156,17 +159,94 @@ def curve_chart(
         ],
     )
     sampled = _chart(grid)
-    catcher = sampled.mark_point(opacity=0, size=1).encode(x=x, y=y).add_params(readout)
+    catcher = sampled.mark_point(opacity=0, size=1, aria=False).encode(x=x, y=y).add_params(readout)
     here = sampled.transform_filter(readout)
-    cursor = here.mark_rule(color=cast(Any, alt.expr("ink")), strokeWidth=1).encode(x=x)
-    dot = here.mark_point(filled=True, size=60, opacity=1).encode(x=x, y=y, color=scales["color"])
+    cursor = here.mark_rule(aria=False, color=_INK_COLOUR, strokeWidth=1).encode(x=x)
+    dot = here.mark_point(aria=False, filled=True, size=60, opacity=1).encode(x=x, y=y, color=scales["color"])
     value = here.mark_text(
-        align="left", dx=10, dy=-10, fontSize=13, fontWeight=600, color=cast(Any, alt.expr("ink"))
+        aria=False,
+        align=cast(Any, alt.expr(f"datum.epsilon > {0.7 * limit} ? 'right' : 'left'")),
+        dx=cast(Any, alt.expr(f"datum.epsilon > {0.7 * limit} ? -10 : 10")),
+        dy=-10,
+        fontSize=13,
+        fontWeight=600,
+        color=_INK_COLOUR,
     ).encode(x=x, y=y, text="text:N")
     layers = alt.layer(band, line, rule, mark, error, point, catcher, cursor, dot, value)
     return _finish(
         layers.add_params(_INK, _MUTED, _PAPER), 420, "Robust accuracy against the perturbation budget, as step curves."
     )
+
+
+def field_chart(rows: Sequence[Datum]) -> Spec:
+    """Models of one method among all models of their settings: a strip of ticks a setting, the method's as a dot.
+
+    Args:
+        rows: One a model: ``setting`` (text), ``order`` (of settings), ``name``, ``robust``, ``low``, ``high``
+            (fractions) and ``own`` (whether it is of the method).
+    """
+    base = _chart(rows)
+    y = alt.Y(
+        "setting:N",
+        title=None,
+        sort=alt.SortField("order"),
+        axis=alt.Axis(labelLimit=240, domain=False, tickSize=0, labelPadding=8),
+    )
+    x = alt.X(
+        "robust:Q",
+        title="Robust accuracy (AutoAttack)",
+        axis=alt.Axis(format=_PERCENT, tickCount=6, orient="top"),
+        scale=alt.Scale(domain=[0, _ceiling(rows)]),
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title="Method"),
+        alt.Tooltip("setting:N", title="Setting"),
+        alt.Tooltip("robust:Q", title="Robust", format=".2%"),
+    ]
+    others = (
+        base.transform_filter("!datum.own")
+        .mark_tick(thickness=2, size=12, opacity=0.55, color=_MUTED_COLOUR)
+        .encode(x=x, y=y, tooltip=tooltip)
+    )
+    own = base.transform_filter("datum.own")
+    interval = own.mark_rule(strokeWidth=2, color=COLOURS[1]).encode(x=alt.X("low:Q"), x2="high:Q", y=y)
+    dot = own.mark_point(filled=True, size=70, opacity=1, color=COLOURS[1]).encode(x=x, y=y, tooltip=tooltip)
+    chart = alt.layer(others, interval, dot).add_params(_INK, _MUTED, _PAPER)
+    return _finish(chart, _height(rows, "setting"), "Models of one method among all others of the same setting.")
+
+
+def gap_chart(rows: Sequence[Datum]) -> Spec:
+    """Reported and measured robust accuracy of the same models, joined by a line.
+
+    Args:
+        rows: One a comparison: ``model`` (text), ``order``, ``reported`` and ``measured`` (fractions).
+    """
+    base = _chart(rows)
+    y = alt.Y(
+        "model:N",
+        title=None,
+        sort=alt.SortField("order"),
+        axis=alt.Axis(labelLimit=260, domain=False, tickSize=0, labelPadding=8),
+    )
+    low = min((min(row["reported"], row["measured"]) for row in rows), default=0.0)
+    scale = alt.Scale(domain=[math.floor(20 * low) / 20, _ceiling([{"robust": row["reported"]} for row in rows])])
+    axis = alt.Axis(format=_PERCENT, tickCount=6, orient="top")
+    tooltip = [
+        alt.Tooltip("model:N", title="Model"),
+        alt.Tooltip("reported:Q", title="Reported", format=".2%"),
+        alt.Tooltip("measured:Q", title="Measured", format=".2%"),
+    ]
+    line = base.mark_rule(strokeWidth=2, color=_MUTED_COLOUR).encode(
+        x=alt.X("measured:Q", title="Robust accuracy", scale=scale, axis=axis), x2="reported:Q", y=y
+    )
+    reported = base.mark_point(size=60, shape="circle", filled=False, strokeWidth=2, color=COLOURS[1], opacity=1)
+    measured = base.mark_point(size=60, shape="diamond", filled=True, color=COLOURS[0], opacity=1)
+    chart = alt.layer(
+        line,
+        reported.encode(x="reported:Q", y=y, tooltip=tooltip),
+        measured.encode(x="measured:Q", y=y, tooltip=tooltip),
+    ).add_params(_INK, _MUTED, _PAPER)
+    return _finish(chart, _height(rows, "model"), "Robust accuracy that papers report and that the benchmark measured.")
 
 
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -193,7 +273,12 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
 def _ceiling(rows: Sequence[Datum]) -> float:
     """End of a robust accuracy axis: the next tenth above all rows, at least 0.5."""
     top = max((float(row["robust"]) for row in rows), default=0.5)
-    return max(0.5, -(-top // 0.1) / 10 if top % 0.1 else top)
+    return max(0.5, math.ceil(round(10 * top, 6)) / 10)
+
+
+def _height(rows: Sequence[Datum], field: str) -> int:
+    """Height in pixels of a chart with one strip for each value of a field."""
+    return _AXIS_ROOM + _STRIP * len({row[field] for row in rows})
 
 
 def _chart(rows: Sequence[Datum]) -> alt.Chart:
@@ -201,11 +286,12 @@ def _chart(rows: Sequence[Datum]) -> alt.Chart:
     return alt.Chart(cast(Any, {"values": list(map(dict, rows))}))
 
 
-def _finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str) -> Spec:
+def _finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str, right: int = 12) -> Spec:
+    """Specification of a chart as wide as its place on the page, with room of `right` pixels beside it."""
     finished = chart.properties(
         width="container",
         height=height,
         description=description,
-        padding={"left": 4, "top": 8, "right": _LABEL_ROOM if "method" in description else 12, "bottom": 4},
+        padding={"left": 4, "top": 8, "right": right, "bottom": 4},
     ).configure_view(stroke=None)
     return cast(Spec, finished.to_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry, ReportedResult
@@ -10,8 +11,9 @@ from apsite.leaderboard import Setting, by_setting, setting_of
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
 from apsite.site import taxonomy
+from apsite.site.charts import field_chart
 from apsite.site.curves import Curve
-from apsite.site.intervals import ranks
+from apsite.site.intervals import ranks, robust_bounds
 from apsite.site.pages import Page, PageWriter, plain_title
 from apsite.vocabulary import Attack
 
@@ -54,6 +56,31 @@ def standings(catalogue: Catalogue, method: str) -> list[Standing]:
     return found
 
 
+def field_rows(catalogue: Catalogue, method: str) -> list[dict[str, Any]]:
+    """Rows of the chart of a method's models among all models of their settings."""
+    rows = []
+    groups = by_setting(catalogue, baselines=True)
+    own = [standing.record for standing in standings(catalogue, method) if standing.rank is not None]
+    for order, record in enumerate(own):
+        setting = setting_of(record)
+        assert setting is not None
+        text = f"{setting.dataset.title} {setting.architecture.title} {setting.structure.code} {setting.percent}%"
+        for other in groups[setting]:
+            bounds = robust_bounds(other)
+            rows.append(
+                {
+                    "setting": text,
+                    "order": order,
+                    "name": catalogue.entries[other.method].name,
+                    "robust": other.robust_accuracy,
+                    "low": bounds[0] if bounds else other.robust_accuracy,
+                    "high": bounds[1] if bounds else other.robust_accuracy,
+                    "own": other.method == method,
+                }
+            )
+    return rows
+
+
 def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:
     """What the paper of a method reports against what the benchmark measured."""
     found = []
@@ -82,6 +109,7 @@ def method_page(
     curves: list[Curve],
 ) -> Page:
     """Page of one method."""
+    field = field_rows(catalogue, entry.key)
     title = plain_title(entry.name, entry.key.partition("_")[0])
     return writer.page(
         "method.md.j2",
@@ -103,6 +131,7 @@ def method_page(
         standings=standings(catalogue, entry.key),
         comparisons=comparisons(catalogue, entry),
         curves=[curve for curve in curves if curve.record.method == entry.key],
+        chart=field_chart(field) if field else None,
         has_curves=any(record.results.hofmn for record in catalogue.records_of(entry.key)),
         attacks=list(Attack),
     )

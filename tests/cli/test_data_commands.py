@@ -18,7 +18,6 @@ from apsite.cli import cli
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, record_document, write_data
 
 Run = Callable[..., Result]
-PROGRAM = "from apsite.cli import main; main()"
 
 
 @pytest.fixture
@@ -72,7 +71,7 @@ def test_validate_survives_a_hostile_file_name(tiny_data: Path, style: str) -> N
     """A name may hold undecodable bytes, line feeds and escape sequences; the report is still one line a problem."""
     (tiny_data / "entries" / "a\n::error::\x1b[31m\udcff.json").write_text("{}")
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "validate", "--root", str(tiny_data), "--format", style],
+        [sys.executable, "-m", "apsite", "validate", "--root", str(tiny_data), "--format", style],
         env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
         capture_output=True,
         check=False,

@@ -121,7 +121,7 @@ def test_a_reader_that_goes_away_causes_no_traceback(repository: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     result = subprocess.run(
-        [sys.executable, "-c", "from apsite.cli import main; main()", "export", "--root", str(repository)],
+        [sys.executable, "-m", "apsite", "export", "--root", str(repository)],
         stdout=writing,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN),

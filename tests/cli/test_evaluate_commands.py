@@ -119,7 +119,9 @@ def test_demo_evaluates_the_embedded_network(away):
     """Without a checkout the demonstration evaluates alone; nothing but the number of images is reduced."""
     result = invoke("demo", "--no-site", "--n-examples", "2", "--output", "out", "--quiet")
     assert result.exit_code == 0, result.output
-    record = json.loads((away / "out/evaluations/LAMP_Lee2021Layer/LAMP_Lee2021Layer_R8_CIFAR10_US_90.json").read_text())
+    record = json.loads(
+        (away / "out/evaluations/LAMP_Lee2021Layer/LAMP_Lee2021Layer_R8_CIFAR10_US_90.json").read_text()
+    )
     assert record["settings"]["search_trials"] == 32
     assert record["settings"]["attacks"] == "autoattack,hofmn"
     assert record["protocol"] == "custom"

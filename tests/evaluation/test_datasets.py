@@ -53,8 +53,8 @@ def test_a_dataset_pickle_cannot_run_code(tmp_path):
 
 
 def test_a_missing_set_says_what_to_put_where(tmp_path):
-    """The message names the files, the address and the embedded images."""
-    with pytest.raises(DatasetError, match=r"test_batch\.bin.*https://.*--data-dir embedded"):
+    """The message names the command, the files and the embedded images."""
+    with pytest.raises(DatasetError, match=r"apsite data fetch cifar10.*test_batch\.bin.*--data-dir embedded"):
         load_test_set(Dataset.CIFAR10, tmp_path)
 
 

@@ -16,10 +16,10 @@ import pytest
 pytest.importorskip("altair", reason="the site needs the extra 'site'")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
-from apsite.catalogue import load_catalogue
-from apsite.site import build_site
-from apsite.site.server import make_server
-from tests.builders import entry_document, own_document, write_data
+from apsite.catalogue import load_catalogue  # noqa: E402 - after the check for what it needs
+from apsite.site import build_site  # noqa: E402
+from apsite.site.server import make_server  # noqa: E402
+from tests.builders import entry_document, own_document, write_data  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -38,9 +38,8 @@ class Visit:
     problems: list[str] = field(default_factory=list)
 
     def open(self, address: str) -> Any:
-        """Go to a page of the site and wait until it has settled."""
+        """Go to a page of the site and wait until its charts are drawn."""
         self.page.goto(self.base + address)
-        self.page.wait_for_load_state("networkidle")
         if self.page.locator(".ap-chart").count():
             self.page.wait_for_selector(".ap-chart[data-drawn] svg", state="attached")
         return self.page
@@ -75,9 +74,8 @@ def base(site: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Headless Chromium of the machine."""
-    path = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip("no chromium on this machine; install the Debian package 'chromium'")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -103,7 +101,9 @@ def visit(browser: Any, base: str) -> Any:
             "request",
             lambda request: None if request.url.startswith((address, "data:")) else report(f"request: {request.url}"),
         )
+        opened.page.set_default_timeout(10_000)
         yield opened
+        opened.page.wait_for_timeout(200)
         context.close()
         assert not opened.problems
 
@@ -129,16 +129,16 @@ def test_every_page_is_quiet(site, visit):
             assert page.locator("img[src=x]").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_pages_fit_the_screen_in_both_schemes(visit, scheme, width):
-    """Main pages follow the scheme of the system, and none is wider than a phone."""
-    with visit(color_scheme=scheme, viewport={"width": width, "height": 780}) as opened:
+@pytest.mark.parametrize(("scheme", "name"), [("light", "default"), ("dark", "slate")])
+def test_pages_fit_the_screen_in_both_schemes(visit, scheme, name):
+    """Main pages follow the scheme of the system, and none is wider than a phone or a laptop."""
+    with visit(color_scheme=scheme) as opened:
         for address in ("index.html", "leaderboard.html", "results.html", "taxonomy.html", "curves.html", METHOD_PAGE):
             page = opened.open(address)
-            expected = "slate" if scheme == "dark" else "default"
-            assert page.locator("body").get_attribute("data-md-color-scheme") == expected
-            assert page.evaluate("document.documentElement.scrollWidth") == width, address
+            assert page.locator("body").get_attribute("data-md-color-scheme") == name
+            for width in (360, 1280):
+                page.set_viewport_size({"width": width, "height": 780})
+                assert page.evaluate("document.documentElement.scrollWidth") == width, address
 
 
 def test_policy_allows_no_evaluation(site):
@@ -153,7 +153,7 @@ def test_policy_allows_no_evaluation(site):
 
 
 def test_curve_is_drawn_and_follows_the_scheme(visit):
-    """The curve, its band, the mark at 8/255 and the AutoAttack point are there, and are drawn anew when it gets dark."""
+    """Curve, band, the mark at 8/255 and the AutoAttack point are there, and drawn anew when it gets dark."""
     with visit(color_scheme="light") as opened:
         page = opened.open("curves.html")
         chart = page.locator(".ap-chart").first
@@ -173,23 +173,21 @@ def test_readout_follows_the_pointer(visit):
         page = opened.open("curves.html")
         box = page.locator(".ap-chart svg").first.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.wait_for_function(
-            "Array.from(document.querySelectorAll('.ap-chart .mark-text text')).some(t => t.textContent.includes(' at '))"
-        )
+        page.locator(".ap-chart .mark-text text", has_text=" % at ").first.wait_for(state="attached")
 
 
 def test_chart_of_the_start_page_keeps_its_choice(visit):
     """A choice stands in the address, survives a reload, and never leaves an empty chart."""
     with visit() as opened:
         page = opened.open("index.html")
-        page.get_by_text("SVHN", exact=True).last.click()
-        page.get_by_text("structured", exact=True).last.click()
+        page.locator(".ap-choices").get_by_text("SVHN", exact=True).click()
+        page.locator(".ap-choices").get_by_text("structured", exact=True).click()
         assert "dataset=SVHN" in page.url
         page.reload()
         page.wait_for_selector(".ap-chart[data-drawn] svg", state="attached")
         assert page.locator("input[name=dataset]:checked").get_attribute("value") == "SVHN"
         assert page.locator(".ap-chart .mark-line path").count() >= 3
-        page.get_by_text("ImageNet", exact=True).last.click()
+        page.locator(".ap-choices").get_by_text("ImageNet", exact=True).click()
         assert page.locator("input[name=network]:checked").get_attribute("value") == "ResNet50"
 
 
@@ -201,20 +199,17 @@ def test_facets_search_and_sort_survive_a_reload(visit):
         page.locator("summary", has_text="Filter").click()
         page.locator("input[name=dataset][value=cifar10]").check()
         page.locator("input[name=structure][value=structured]").check()
-        page.locator("input[type=search]").fill("harp")
+        page.locator("input[name=find]").fill("harp")
         page.locator("#results th", has_text="AutoAttack").get_by_role("button").click()
         shown = rows_shown(page, "results")
         assert shown == ["HARP"] * 6
         scores = [float(text) for text in page.locator("#results tbody tr:visible td:nth-child(10)").all_inner_texts()]
         assert scores == sorted(scores, reverse=True)
         page.reload()
-        page.wait_for_load_state("networkidle")
         again = [float(text) for text in page.locator("#results tbody tr:visible td:nth-child(10)").all_inner_texts()]
         assert again == scores
         page.get_by_role("button", name="Reset").click()
-        page.wait_for_function(
-            f"document.querySelector('.ap-facets output').textContent.startsWith('{everything} rows')"
-        )
+        page.locator(".ap-facets output", has_text=re.compile(f"^{everything} rows")).wait_for()
         assert "dataset" not in page.url
 
 
@@ -227,7 +222,7 @@ def test_leaderboard_sorts_by_its_own_columns_from_the_keyboard(visit):
         page.keyboard.press("Enter")
         assert head.get_attribute("aria-sort") == "descending"
         cells = page.locator("#board-svhn-unstructured tbody tr td:nth-child(3)")
-        values = [value for value in (cell.get_attribute("data-value") for cell in cells.all())]
+        values = [cell.get_attribute("data-value") for cell in cells.all()]
         numbers = [float(value) for value in values if value]
         assert numbers == sorted(numbers, reverse=True)
         assert values[len(numbers) :] == [""] * (len(values) - len(numbers))

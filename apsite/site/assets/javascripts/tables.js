@@ -2,7 +2,8 @@
  *
  * <table data-sortable> makes buttons of its <th data-sort="text|number">; a cell's value is its data-value or text.
  * <form data-for="group"> filters the rows of all tables with data-facets="group" by their data-<name> attributes,
- * which may hold several words; its field `q` searches their text.
+ * which may hold several words; its field `find` searches their text.
+ * (The name is not `q`, as the theme takes that parameter of the address for its own search.)
  */
 (function () {
   "use strict";
@@ -113,7 +114,7 @@
 
   function filter(form, tables) {
     const groups = chosen(form);
-    const words = (form.elements.namedItem("q")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = (form.elements.namedItem("find")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     let all = 0;
     for (const table of tables) {
@@ -137,8 +138,8 @@
     state.write((parameters) => {
       for (const field of form.elements) if (field.name) parameters.delete(field.name);
       for (const [name, values] of groups) for (const value of values) parameters.append(name, value);
-      const search = form.elements.namedItem("q")?.value;
-      if (search) parameters.set("q", search);
+      const search = form.elements.namedItem("find")?.value;
+      if (search) parameters.set("find", search);
     });
   }
 
@@ -151,8 +152,8 @@
     for (const box of form.querySelectorAll("input[type=checkbox]")) {
       box.checked = parameters.getAll(box.name).includes(box.value);
     }
-    const search = form.elements.namedItem("q");
-    if (search) search.value = parameters.get("q") ?? "";
+    const search = form.elements.namedItem("find");
+    if (search) search.value = parameters.get("find") ?? "";
     const update = () => remember(form, filter(form, tables));
     form.addEventListener("input", update);
     form.addEventListener("submit", (event) => event.preventDefault());
