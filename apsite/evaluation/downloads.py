@@ -216,12 +216,12 @@ def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
 
 def _doi(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
     """File of a data repository, resolved by pooch."""
-    import pooch
+    from pooch.downloaders import DOIDownloader
     from requests import RequestException
 
     reporter.say(f"{url}: resolving")
     try:
-        pooch.DOIDownloader()(url, str(part), None)
+        DOIDownloader()(url, str(part), None)  # type: ignore[no-untyped-call]
     except (ValueError, OSError, RequestException) as error:
         raise DownloadError(f"{url}: cannot be fetched ({error})") from None
 

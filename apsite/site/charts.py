@@ -1,7 +1,8 @@
 """Charts as Vega-Lite specifications, checked against the schema when they are made.
 
 Names of contributors stand in the data only, never in an expression. The parameters `ink`, `muted` and `paper` are
-colours of the page; the page sets them to suit its light or dark scheme.
+colours of the page; the page sets them to suit its light or dark scheme, and replaces the colours of series in the dark
+scheme by those of `usermeta`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, cast
 
 import altair as alt
 
-from apsite.site.palette import COLOURS, SeriesStyle
+from apsite.site.palette import COLOURS, DARK, SeriesStyle
 
 Spec = dict[str, Any]
 Datum = Mapping[str, Any]
@@ -292,6 +293,7 @@ def _finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: st
         width="container",
         height=height,
         description=description,
+        usermeta={"dark": DARK},
         padding={"left": 4, "top": 8, "right": right, "bottom": 4},
     ).configure_view(stroke=None)
     return cast(Spec, finished.to_dict())

@@ -50,10 +50,13 @@ class SiteFacts:
 
     @cached_property
     def method_styles(self) -> dict[str, SeriesStyle]:
-        """Look of every evaluated method, the same on all charts, in the order of the tables."""
+        """Look of every evaluated method, the same on all charts; naive criteria are grey."""
         evaluated = {record.method for record in self.catalogue.records.values()}
         ordered = sorted((self.catalogue.entries[key] for key in evaluated), key=results.stage_order)
-        return styles(self.labels[entry.key] for entry in [*_no_baselines(ordered), *_baselines(ordered)])
+        return styles(
+            (self.labels[entry.key] for entry in _no_baselines(ordered)),
+            (self.labels[entry.key] for entry in _baselines(ordered)),
+        )
 
 
 def all_pages(facts: SiteFacts) -> list[Page]:

@@ -49,10 +49,13 @@
     };
   }
 
-  /** The page's colours as the values of the specification's colour parameters. */
-  function coloured(specification) {
+  /** The specification in the colours of the page's scheme. */
+  function coloured(text) {
     const values = { ink: colour("--ap-ink"), muted: colour("--ap-muted"), paper: colour("--ap-paper") };
-    const copy = structuredClone(specification);
+    const plain = JSON.parse(text);
+    const dark = document.body.dataset.mdColorScheme === "slate";
+    const swaps = new Map(Object.entries((dark && plain.usermeta?.dark) || {}));
+    const copy = JSON.parse(text, (key, value) => swaps.get(value) ?? value);
     for (const parameter of copy.params ?? []) {
       if (parameter.name in values) parameter.value = values[parameter.name];
     }
@@ -69,9 +72,8 @@
   }
 
   async function draw(chart) {
-    const specification = JSON.parse(chart.querySelector("script[type='application/json']").textContent);
     const form = choicesOf(chart);
-    const spec = coloured(specification);
+    const spec = coloured(chart.querySelector("script[type='application/json']").textContent);
     if (form) {
       const values = Object.fromEntries(new FormData(form));
       for (const parameter of spec.params ?? []) if (parameter.name in values) parameter.value = values[parameter.name];
