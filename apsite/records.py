@@ -26,6 +26,12 @@ from apsite.vocabulary import (
 Scalar = str | int | float | bool | None
 _Word = TypeVar("_Word", bound=StrEnum)
 
+SEARCH_BATCH = "search_batch"
+"""Setting that says which samples the HO-FMN search took; records without it have one fixed batch."""
+
+ROTATING = "rotating"
+"""Value of that setting in the survey's way: a new batch in each trial, and HO-FMN is counted over the other samples."""
+
 
 @dataclass(frozen=True)
 class Sparsity:
@@ -279,6 +285,20 @@ class EvaluationRecord:
     def structure(self) -> Structure | None:
         """What pruning removed; ``None`` for a dense network."""
         return self.key.structure
+
+    @property
+    def leaves_out_tuning(self) -> bool:
+        """Whether HO-FMN and joint figures count only samples that the search did not take (``--protocol paper``)."""
+        rotating = self.settings is not None and self.settings.get(SEARCH_BATCH) == ROTATING
+        return rotating and self.protocol is Protocol.CUSTOM
+
+    @property
+    def hofmn_samples(self) -> int | None:
+        """Samples behind the HO-FMN and joint figures; ``None`` where the source does not state it."""
+        search = self.results.hofmn.search if self.results.hofmn else None
+        if self.results.n_samples is None or search is None or not self.leaves_out_tuning:
+            return self.results.n_samples
+        return self.results.n_samples - search.trials * search.samples
 
     @property
     def robust_accuracy(self) -> float | None:

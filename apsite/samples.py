@@ -62,6 +62,18 @@ class Samples:
     def __len__(self) -> int:
         return len(self.index)
 
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Samples:
+        """The samples at positions, or with a flag, `chosen`."""
+        arrays = {name: getattr(self, name) for name in _DTYPES}
+        return Samples(
+            **{name: array if array is None else array[chosen] for name, array in arrays.items()},
+            robust_after={attack: flags[chosen] for attack, flags in self.robust_after.items()},
+        )
+
+    def without_tuning(self) -> Samples:
+        """The samples that the HO-FMN search did not use."""
+        return self if self.tuning is None else self.take(~self.tuning)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by their names in the file."""
         named = {name: getattr(self, name) for name in _DTYPES}

@@ -39,7 +39,7 @@ def leaderboard_tables(
                     == (wanted_dataset, wanted_structure, network)
                 }
                 if columns:
-                    title = f"{wanted_dataset.title}, {wanted_structure.value} pruning, {network.title}"
+                    title = f"{wanted_dataset.label}, {wanted_structure.value} pruning, {network.label}"
                     tables.append(_leaderboard(catalogue, title, wanted_structure, columns))
     return tables
 
@@ -94,7 +94,7 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
         ),
         f"  structure: {', '.join(specifics.structure)}; "
         f"locality: {', '.join(specifics.locality or ('not specified',))}; "
-        f"criterion: {specifics.criterion} ({specifics.criterion.title.lower()})",
+        f"criterion: {specifics.criterion} ({specifics.criterion.label.lower()})",
         f"  code: {entry.code_url or 'none known'}",
     ]
     yield Text("\n".join(lines))
@@ -106,8 +106,8 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
     for record in catalogue.records_of(entry.key):
         results = record.results
         table.add_row(
-            record.dataset.title,
-            record.architecture.title,
+            record.dataset.label,
+            record.architecture.label,
             record.structure.value if record.structure else "dense",
             f"{record.sparsity.declared * 100:.0f} %",
             percent(results.clean_accuracy),
@@ -144,7 +144,7 @@ def _figures(results: Results) -> Iterable[tuple[str, float]]:
     if results.autoattack:
         for attack, count in results.autoattack.per_attack.items():
             if attack is not Attack.SQUARE:
-                yield f"  after {attack.title}", count.robust_after / n
+                yield f"  after {attack.label}", count.robust_after / n
         yield "AutoAttack", results.autoattack.robust_accuracy
     if results.hofmn:
         yield "HO-FMN", results.hofmn.robust_accuracy

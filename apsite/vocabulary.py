@@ -22,7 +22,7 @@ class Dataset(StrEnum):
         return {"cifar10": "CIFAR10", "svhn": "SVHN", "imagenet": "ImageNet"}[self.value]
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """How sentences spell it."""
         return {"cifar10": "CIFAR-10", "svhn": "SVHN", "imagenet": "ImageNet"}[self.value]
 
@@ -51,7 +51,7 @@ class Architecture(StrEnum):
         return {"resnet18": "R18", "vgg16": "V16", "resnet50": "R50", "resnet8": "R8"}[self.value]
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """How sentences spell it."""
         return {"resnet18": "ResNet18", "vgg16": "VGG16", "resnet50": "ResNet50", "resnet8": "ResNet8"}[self.value]
 
@@ -130,7 +130,7 @@ class Criterion(StrEnum):
     BCS = "BCS"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """The abbreviation in full."""
         return {
             "LWM": "Lowest weight magnitude",
@@ -159,7 +159,7 @@ class Objective(StrEnum):
     NT = "NT"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """What the abbreviation stands for."""
         return {
             "AT-PGD": "Adversarial training with projected gradient descent",
@@ -204,7 +204,7 @@ class Attack(StrEnum):
     SQUARE = "square"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """How the AutoAttack paper spells it."""
         return {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}[self.value]
 

@@ -217,7 +217,7 @@ def test_table_2_has_ten_ticks_for_autoattack(methods: dict[str, Entry]) -> None
 def test_reported_results_are_those_of_table_9(methods: dict[str, Entry]) -> None:
     """Every figure of the column "Orig.", under PGD on CIFAR-10, and no other."""
     reported = {
-        (entry.name, one.architecture.title, one.structure.code, one.sparsity, one.robust_accuracy): (
+        (entry.name, one.architecture.label, one.structure.code, one.sparsity, one.robust_accuracy): (
             one.dataset, one.attack,
         )
         for entry in methods.values()
@@ -239,7 +239,7 @@ def test_table_9_compares_with_the_benchmark_s_own_records(benchmark_data: Catal
         if record.provenance.source == "Piras2024Adversarial"
         and record.dataset is Dataset.CIFAR10
         and benchmark_data.entries[record.method].name == name
-        and record.architecture.title == network
+        and record.architecture.label == network
         and record.structure is not None
         and (record.structure.code, str(record.key.percent)) == (structure, percent)
     )
@@ -277,7 +277,7 @@ def test_every_dash_of_the_leaderboards_has_a_reason(
             note
             for note in methods[name].notes
             if f"Table {table} " in note
-            and (network.title in note or "none for any structured SVHN model" in note)
+            and (network.label in note or "none for any structured SVHN model" in note)
             and (f"{percent}" in note or table == 6)
             and re.search("has no value|none for any", note)
         ]

@@ -43,8 +43,9 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--granularity", type=click.Choice([word.value for word in Granularity]), help="Unit that was pruned.")
 @click.option("--layout", help="Name of the registered parameter layout, where several fit (`apsite models list`).")
 @click.option(
-    "--data-dir", default="data", show_default=True,
-    help="Folder with the official files of the dataset, or 'embedded' for 256 CIFAR-10 test images of the package.",
+    "--data-dir",
+    help="Folder with the official files of the dataset, or 'embedded' for 256 CIFAR-10 test images of the package.  "
+    "[default: where `apsite data fetch` puts them]",
 )  # fmt: skip
 @click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
 @click.option("--n-examples", type=click.IntRange(1), help="Only the first so many samples; such a run does not rank.")
@@ -71,21 +72,22 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @root_option
 def eval_(
     checkpoint: Path, method: str, dataset: str, arch: str, network: str | None, structure: str | None,
-    sparsity: float | None, granularity: str | None, layout: str | None, data_dir: str, device: str | None,
+    sparsity: float | None, granularity: str | None, layout: str | None, data_dir: str | None, device: str | None,
     n_examples: int | None, batch_size: int, seed: int, protocol: str, attacks: str, engine: str, output: Path,
     overwrite: bool, resume: bool, run_dir: Path, checkpoint_url: str | None, unsafe_load: bool,
     log_file: Path | None, quiet: bool, as_json: bool, root: Path,
 ) -> None:  # fmt: skip
-    r"""Attack CHECKPOINT with AutoAttack and HO-FMN and write its evaluation record.
+    """Attack CHECKPOINT with AutoAttack and HO-FMN and write its evaluation record.
 
     \b
     Example:
-      apsite eval model.pt --method HARP_Zhao2023Holistic --dataset cifar10 --arch resnet18 \
-          --structure unstructured --sparsity 0.90 --data-dir data
+      apsite eval model.pt --method HARP_Zhao2023Holistic --dataset cifar10 --arch resnet18 \\
+          --structure unstructured --sparsity 0.90
 
     The record is written to OUTPUT/<method>/<model key>.json, the verdict of every sample beside it as .npz.
     An interrupted run goes on where it stopped when the same command is given again.
     """
+    from apsite.evaluation.downloads import data_dir as default_data_dir
     from apsite.evaluation.evaluate import Request, parse_architecture
     from apsite.evaluation.settings import Preset, Settings
 
@@ -110,7 +112,7 @@ def eval_(
         factory=factory,
         layout=layout,
         granularity=_granularity(granularity, structure),
-        data_dir=data_dir,
+        data_dir=data_dir or default_data_dir(),
         settings=Settings.of(Preset(protocol), **changes),
         output=output,
         device=device,

@@ -47,7 +47,7 @@ class ApsiteGroup(click.Group):
 @click.group(cls=ApsiteGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(metadata.version("apsite"), prog_name="apsite")
 def cli() -> None:
-    r"""The open benchmark of adversarial pruning: evaluate pruned networks, check and show results.
+    """The open benchmark of adversarial pruning: evaluate pruned networks, check and show results.
 
     \b
     First steps:
@@ -66,6 +66,6 @@ def main() -> None:
     cli(prog_name="apsite")
 
 
-from apsite.cli import data, evaluate, site  # noqa: E402  (the modules add their commands to the group above)
+from apsite.cli import audit, data, datasets, evaluate, models, site  # noqa: E402  (the modules add their commands to the group above)
 
-__all__ = ["cli", "data", "evaluate", "main", "site"]
+__all__ = ["audit", "cli", "data", "datasets", "evaluate", "main", "models", "site"]

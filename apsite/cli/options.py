@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from apsite.evaluation.progress import Reporter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,3 +46,13 @@ def emit(text: str, output: Path | None) -> None:
     with atomic_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     click.echo(f"Written: {output}", err=True)
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool) -> Iterator[Reporter]:
+    """Reporter that suits stderr, its bars drawn while the context lasts."""
+    from apsite.evaluation.progress import TerminalReporter, default_reporter
+
+    reporter = default_reporter(quiet=quiet)
+    with reporter if isinstance(reporter, TerminalReporter) else contextlib.nullcontext():
+        yield reporter

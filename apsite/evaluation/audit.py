@@ -46,23 +46,7 @@ def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
         Counts over convolutions and linear layers (`weights`), over all parameters (`parameters`), and the
         multiply-accumulates of these layers for one image.
     """
-    positions: dict[str, int] = {}
-
-    def count_positions(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-            per_image = output[0].numel() // output.shape[1] if output.dim() > 1 else 1
-            positions[name] = positions.get(name, 0) + per_image
-
-        return hook
-
-    layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    handles = [module.register_forward_hook(count_positions(name)) for name, module in layers]
-    try:
-        with torch.inference_mode():
-            network(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    layers, positions = _layers(network), _positions(network, example)
     audits, macs, effective = [], 0, 0
     for name, module in layers:
         weight = effective_weight(module)
@@ -97,6 +81,43 @@ def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
         channels=sum(audit.channels or 0 for audit in convolutions),
         layers=tuple(audits),
     )
+
+
+def multiply_accumulates(network: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulates of convolutions and linear layers for one image, zeros counted like other weights.
+
+    Args:
+        network: Network in evaluation mode, on any device; ``meta`` costs neither memory nor time.
+        example: One image, shape ``(1, 3, height, width)``, on the same device.
+    """
+    positions = _positions(network, example)
+    return sum(module.weight.numel() * positions.get(name, 0) for name, module in _layers(network))
+
+
+def _layers(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+    """Convolutions and linear layers by name."""
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+def _positions(network: nn.Module, example: Tensor) -> dict[str, int]:
+    """How many times each weight of a layer is used for one image; layers that are not used are left out."""
+    positions: dict[str, int] = {}
+
+    def count_positions(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+            per_image = output[0].numel() // output.shape[1] if output.dim() > 1 else 1
+            positions[name] = positions.get(name, 0) + per_image
+
+        return hook
+
+    handles = [module.register_forward_hook(count_positions(name)) for name, module in _layers(network)]
+    try:
+        with torch.inference_mode():
+            network(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return positions
 
 
 def effective_weight(module: nn.Module) -> Tensor:

@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.errors import DatasetError
-from apsite.evaluation.image_files import ImageFiles, Images, read_cifar10, read_imagenet, read_svhn
+from apsite.evaluation.downloads import OFFICIAL, has_hash
+from apsite.evaluation.image_files import (
+    ImageFiles,
+    Images,
+    find_cifar10,
+    find_imagenet,
+    find_svhn,
+    read_cifar10,
+    read_imagenet,
+    read_svhn,
+)
 from apsite.vocabulary import Dataset
 
 EMBEDDED = "embedded"
@@ -23,12 +33,19 @@ EMBEDDED = "embedded"
 KNOWN_SHA256 = {
     Dataset.CIFAR10: "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a",
 }
-"""SHA-256 of images (uint8, channels first, in official order) and labels of each whole test set."""
+"""SHA-256 of images (uint8, channels first, in official order) and labels of each whole test set.
+
+A set that is not listed here is known by the checksum that its authors publish for the file, if they do."""
 
 _READERS: dict[Dataset, Callable[[Path], tuple[Images, NDArray[np.int64], str]]] = {
     Dataset.CIFAR10: read_cifar10,
     Dataset.SVHN: read_svhn,
     Dataset.IMAGENET: read_imagenet,
+}
+_FINDERS: dict[Dataset, Callable[[Path], Path | None]] = {
+    Dataset.CIFAR10: find_cifar10,
+    Dataset.SVHN: find_svhn,
+    Dataset.IMAGENET: find_imagenet,
 }
 
 
@@ -42,7 +59,7 @@ class ImageSet:
         labels: Class of each image, shape ``(n,)``, int64.
         index: Position of each image in the official order, shape ``(n,)``, int32, ascending.
         source: Where the images came from, for the record.
-        known: Whether the whole set has the official hash.
+        known: Whether the whole set, or the file that holds it, has the official hash.
     """
 
     dataset: Dataset
@@ -103,10 +120,27 @@ def load_test_set(dataset: Dataset, data_dir: Path | str) -> ImageSet:
     images, labels, source = _READERS[dataset](Path(data_dir))
     if len(images) != dataset.test_samples:
         raise DatasetError(
-            f"{source}: holds {len(images)} images; the test set of {dataset.title} has {dataset.test_samples}"
+            f"{source}: holds {len(images)} images; the test set of {dataset.label} has {dataset.test_samples}"
         )
-    known = dataset in KNOWN_SHA256 and array_hash(images, labels) == KNOWN_SHA256[dataset]
+    known = _is_official(dataset, images, labels, find_test_set(dataset, Path(data_dir)))
     return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), source, known)
+
+
+def find_test_set(dataset: Dataset, data_dir: Path) -> Path | None:
+    """File (ImageNet: folder) that :func:`load_test_set` would read; ``None`` if there is none."""
+    return _FINDERS[dataset](data_dir)
+
+
+def has_known_hash(dataset: Dataset) -> bool:
+    """Whether it can be told that a set of this dataset is the official one."""
+    return dataset in KNOWN_SHA256 or dataset in OFFICIAL
+
+
+def _is_official(dataset: Dataset, images: Images, labels: NDArray[np.int64], file: Path | None) -> bool:
+    if dataset in KNOWN_SHA256:
+        return array_hash(images, labels) == KNOWN_SHA256[dataset]
+    official = OFFICIAL.get(dataset)
+    return official is not None and file is not None and has_hash(file, official.known_hash)
 
 
 def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
@@ -118,7 +152,7 @@ def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
     from PIL import Image
 
     if dataset is not Dataset.CIFAR10:
-        raise DatasetError(f"no images of {dataset.title} are embedded; name a folder with --data-dir")
+        raise DatasetError(f"no images of {dataset.label} are embedded; name a folder with --data-dir")
     folder = resources.files("apsite.demo")
     with folder.joinpath("cifar10_test_first256.png").open("rb") as stream, Image.open(stream) as sheet:
         tiles = np.asarray(sheet.convert("RGB")).reshape(16, 32, 16, 32, 3)

@@ -41,7 +41,7 @@ def request(output: Path, n_examples: int) -> Request:
 
 
 def copy_data(root: Path, output: Path) -> None:
-    """Copy entries and records to `output`, so that a site can be built there without touching the checkout.
+    """Copy entries, records and guides to `output`, so that a site can be built there without touching the checkout.
 
     Raises:
         ApsiteError: If `root` has no data, or `output` is not a folder of this kind.
@@ -51,7 +51,10 @@ def copy_data(root: Path, output: Path) -> None:
             f"{root}: has no folder 'entries' to build a site from; run this in a checkout of the repository, "
             "or evaluate alone with --no-site"
         )
-    for name in ("entries", "evaluations"):
+    for name in ("entries", "evaluations", "docs"):
         if (root / name).is_dir():
             shutil.rmtree(output / name, ignore_errors=True)
             shutil.copytree(root / name, output / name)
+    if (root / "mkdocs.yml").is_file():
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / "mkdocs.yml", output / "mkdocs.yml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -84,7 +84,7 @@ def fetch_dataset(dataset: Dataset, folder: Path, reporter: Reporter, official: 
     official = official or OFFICIAL.get(dataset)
     if official is None:
         raise DownloadError(
-            f"{dataset.title} cannot be fetched: its licence asks you to register at https://image-net.org; "
+            f"{dataset.label} cannot be fetched: its licence asks you to register at https://image-net.org; "
             "put its validation folder with 1,000 class folders where --data-dir points"
         )
     target = folder / official.name
@@ -110,10 +110,13 @@ def fetch(
     Raises:
         DownloadError: If it cannot be fetched, is a web page, or has another hash.
     """
-    if target.exists() and (known_hash is None or _matches(target, known_hash)):
+    if target.exists() and (known_hash is None or has_hash(target, known_hash)):
         reporter.say(f"{target.name}: already there{'' if known_hash is None else ', checksum right'}")
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"{target.parent}: cannot be made: {error.strerror}; choose another folder") from None
     scheme = url.split(":", 1)[0]
     ways: dict[str, Callable[[str, Path, Reporter, int | None], None]] = {
         "https": _http, "http": _http, "doi": _doi, "hf": _hugging_face, "gdrive": _google_drive,
@@ -123,7 +126,7 @@ def fetch(
     part = target.with_name(f"{target.name}.part")
     ways[scheme](url, part, reporter, size)
     refuse_web_page(part, url)
-    if known_hash is not None and not _matches(part, known_hash):
+    if known_hash is not None and not has_hash(part, known_hash):
         part.unlink()
         raise DownloadError(f"{url}: the file does not have the checksum {known_hash}; it was removed, fetch it again")
     part.replace(target)
@@ -170,7 +173,8 @@ def pinned(url: str, path: Path, pins: Path, declared: str | None) -> str:
     return actual
 
 
-def _matches(path: Path, known_hash: str) -> bool:
+def has_hash(path: Path, known_hash: str) -> bool:
+    """Whether a file has the hash ``algorithm:hexadecimal``."""
     algorithm, _, expected = known_hash.partition(":")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest() == expected
@@ -179,39 +183,70 @@ def _matches(path: Path, known_hash: str) -> bool:
 def _unpack(archive: Path, folder: Path, member: str) -> None:
     """Unpack one folder of a tar archive, data only."""
     import tarfile
+    import zlib
 
     try:
         with tarfile.open(archive) as files:
             chosen = [info for info in files.getmembers() if info.name.split("/")[0] == member]
             files.extractall(folder, chosen, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
         raise DownloadError(f"{archive}: cannot be unpacked ({error}); remove it and fetch it again") from None
+    if not chosen:
+        raise DownloadError(f"{archive}: has no folder {member!r}; remove it and fetch it again")
 
 
 def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
-    """Plain download that continues an unfinished one by a range request."""
-    import requests
+    """Plain download that continues an unfinished one, if the host says that the file is still the same.
 
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    The host's validator (entity tag or date) is kept beside the unfinished file; without one, both halves of a file
+    that changed in between would be joined unnoticed, so the download starts again.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    validator_file = part.with_name(f"{part.name}.tag")
+    have = part.stat().st_size if part.exists() and validator_file.exists() else 0
+    headers = {"Accept-Encoding": "identity"}  # bytes as they lie there: a checksum and a range mean those
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": validator_file.read_text(encoding="utf-8")}
     try:
         with requests.get(url, headers=headers, stream=True, timeout=60) as answer:
-            if answer.status_code == 416:  # nothing is left to send
-                return
+            if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}":
+                validator_file.unlink()
+                return  # nothing was left to send
+            if answer.status_code == 416:
+                part.unlink()
             answer.raise_for_status()
-            if have and answer.status_code != 206:
+            if have and not (
+                answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            ):
                 have = 0
+            validator = _validator(answer.headers)
+            if validator:
+                validator_file.write_text(validator, encoding="utf-8")
+            else:
+                validator_file.unlink(missing_ok=True)
             total = size or have + int(answer.headers.get("Content-Length", 0))
             reporter.start(part.name.removesuffix(".part"), max(total, 1))
             with part.open("ab" if have else "wb") as stream:
-                for chunk in answer.iter_content(_CHUNK):
+                for chunk in answer.raw.stream(_CHUNK, decode_content=False):
                     stream.write(chunk)
                     have += len(chunk)
                     reporter.advance(have, f"{have / 1e6:.1f} MB")
-    except requests.RequestException as error:
-        kept = f"; {have / 1e6:.1f} MB are kept, the same command goes on from there" if have else ""
+    except (requests.RequestException, HTTPError) as error:
+        resumable = have and validator_file.exists()
+        kept = f"; {have / 1e6:.1f} MB are kept, the same command goes on from there" if resumable else ""
         raise DownloadError(f"{urlsplit(url).netloc}: {url} cannot be fetched ({error}){kept}") from None
+    except OSError as error:
+        raise DownloadError(f"{part}: cannot be written: {error.strerror or error}; free some space there") from None
+    validator_file.unlink(missing_ok=True)
     reporter.finish(f"{have / 1e6:.1f} MB")
+
+
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """What identifies this version of a file to its host; a weak entity tag does not."""
+    tag = headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 
 
 def _doi(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
@@ -254,7 +289,7 @@ def _google_drive(url: str, part: Path, reporter: Reporter, size: int | None) ->
     identifier = url.removeprefix("gdrive://")
     reporter.say(f"{url}: fetching from Google Drive")
     try:
-        found = gdown.download(id=identifier, output=str(part), quiet=True, resume=True)
+        found: object = gdown.download(id=identifier, output=str(part), quiet=True, resume=True)
     except Exception as error:  # gdown raises plain exceptions of many kinds; all of them mean: not fetched
         raise DownloadError(f"{url}: cannot be fetched ({error}); the file may have too many readers today") from None
     if found is None:

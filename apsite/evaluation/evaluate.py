@@ -23,6 +23,7 @@ from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.progress import Reporter, SilentReporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
+from apsite.evaluation.search import Trial
 from apsite.evaluation.settings import Settings
 from apsite.keys import ModelKey
 from apsite.records import (
@@ -37,7 +38,7 @@ from apsite.records import (
     ThreatModel,
     write_record,
 )
-from apsite.samples import write_samples
+from apsite.samples import Samples, write_samples
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
 
 RUNS = Path(".apsite") / "runs"
@@ -58,7 +59,7 @@ class Request:
         granularity: Unit that was pruned.
         data_dir: Folder of the dataset, or ``embedded``.
         settings: How to evaluate.
-        output: Folder of records, usually ``evaluations``.
+        output: Folder of records, usually ``evaluations``; ``None`` to write nothing.
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
         run_dir: Where the state of unfinished runs is kept.
         fresh: Start again instead of resuming.
@@ -76,7 +77,7 @@ class Request:
     granularity: Granularity | None = None
     data_dir: Path | str = EMBEDDED
     settings: Settings = field(default_factory=Settings)
-    output: Path = Path("evaluations")
+    output: Path | None = Path("evaluations")
     device: str | None = None
     run_dir: Path = RUNS
     fresh: bool = False
@@ -85,6 +86,11 @@ class Request:
     url: str | None = None
     source: str = "the authors"
     notes: Sequence[str] = ()
+
+    @property
+    def target(self) -> Path | None:
+        """Where the record goes; ``None`` if nothing is written."""
+        return None if self.output is None else self.output / self.key.method / f"{self.key}.json"
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,23 @@ class LoadedModel:
     file: LoadedFile
     layout: str
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation that has ended.
+
+    Attributes:
+        record: The record; it names the per-sample file only if that was written.
+        samples: Verdict of every sample, see :class:`apsite.samples.Samples` for shapes and units.
+        trials: Trials of the HO-FMN search, in order; empty if there was no search.
+        path: Where the record was written; ``None`` if it was not.
+    """
+
+    record: EvaluationRecord
+    samples: Samples
+    trials: tuple[Trial, ...]
+    path: Path | None
 
 
 def load_model(request: Request) -> LoadedModel:
@@ -123,14 +146,37 @@ def evaluate_checkpoint(request: Request, reporter: Reporter | None = None) -> t
     Raises:
         ApsiteError: If anything about the request, the checkpoint, the data or the network is not as it must be.
             Nothing is left half-written; the state of an interrupted run is kept and used by the next call.
+        ValueError: If the request names no output.
+    """
+    if request.target is None:
+        raise ValueError("the request names no output; use evaluate_model, which can go without")
+    check_target(request.target, overwrite=request.overwrite)
+    choose_device(request.device)
+    images = load_test_set(request.key.dataset, request.data_dir).first(request.settings.n_examples)
+    evaluation = evaluate_model(load_model(request), images, request, reporter)
+    assert evaluation.path is not None
+    return evaluation.record, evaluation.path
+
+
+def evaluate_model(
+    model: LoadedModel, images: ImageSet, request: Request, reporter: Reporter | None = None
+) -> Evaluation:
+    """Evaluate a loaded network on the given images; writes a record if the request names an output.
+
+    Args:
+        model: The network and what is known of its checkpoint. It is put in evaluation mode, frozen and moved.
+        images: Samples to evaluate, all of them.
+        request: Identity, settings and places; its checkpoint and data folder are not read again.
+        reporter: Receives the progress.
+
+    Raises:
+        ApsiteError: As :func:`evaluate_checkpoint`.
     """
     reporter = reporter or SilentReporter()
     settings, key = request.settings, request.key
-    target = request.output / key.method / f"{key}.json"
-    _check_target(target, overwrite=request.overwrite)
+    if request.target is not None:
+        check_target(request.target, overwrite=request.overwrite)
     device = choose_device(request.device)
-    images = load_test_set(key.dataset, request.data_dir).first(settings.n_examples)
-    model = load_model(request)
     network = model.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {model.file.format}, layout {model.layout}")
 
@@ -154,10 +200,11 @@ def evaluate_checkpoint(request: Request, reporter: Reporter | None = None) -> t
         if len(state):
             reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
         outcome = run(network, images, settings, state, device, reporter)
-        record = _record(request, model, images, audit, finding, warnings, outcome, device)
-        written, path = _write(request.output, record, outcome)
+        record, path = _record(request, model, images, audit, finding, warnings, outcome, device), None
+        if request.output is not None:
+            record, path = _write(request.output, record, outcome)
         state.clear()
-    return written, path
+    return Evaluation(record, outcome.samples, outcome.trials, path)
 
 
 def audit_model(
@@ -187,8 +234,12 @@ def parse_architecture(text: str) -> tuple[Architecture | None, str | None]:
     )
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    """Find out before hours of attack whether the record can be written in the end."""
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Find out before hours of attack whether the record can be written in the end.
+
+    Raises:
+        EvaluationError: If it cannot, or would replace one unasked.
+    """
     if target.exists() and not overwrite:
         raise EvaluationError(f"{target}: is already there; replace it with --overwrite or choose another --output")
     existing = next(parent for parent in target.absolute().parents if parent.exists())
@@ -210,7 +261,7 @@ def _record(
     results = results_of(outcome.samples, outcome.trials, settings, key.dataset)
     found = [*warnings, *warnings_of(results, settings)]
     if not images.known:
-        message = f"The images are not the official test set of {key.dataset.title} as far as its hash is known."
+        message = f"The images are not the official test set of {key.dataset.label} as far as its hash is known."
         found.append(EvaluationWarning("unknown-data", message))
     if model.file.unsafe_load:
         message = "The checkpoint was unpickled without restrictions, which runs code that it may carry."

@@ -36,30 +36,32 @@ def results_of(samples: Samples, trials: Sequence[Trial], settings: Settings, da
     if samples.aa_robust is not None:
         autoattack = AutoAttackResult(int(samples.aa_robust.sum()) / n, _per_attack(samples))
     if samples.distance is not None:
-        robust = robust_flags(samples.distance, epsilon)
+        counted = samples.without_tuning() if settings.left_out else samples
+        assert counted.distance is not None
+        m, robust = len(counted), robust_flags(counted.distance, epsilon)
         best = best_of(trials) if trials else None
         search = None
         if best is not None and samples.tuning is not None:
             search = SearchResult(
                 trials=len(trials),
-                samples=int(samples.tuning.sum()),
+                samples=settings.search_samples if settings.left_out else int(samples.tuning.sum()),
                 steps=settings.search_steps,
                 best_median=best.objective,
                 at_bound=at_bounds(best.parameters),
             )
         hofmn = HofmnResult(
-            robust_accuracy=int(robust.sum()) / n,
+            robust_accuracy=int(robust.sum()) / m,
             parameters=best.parameters.as_dict() if best else {},
-            median_distance=median_distance(samples.distance),
-            not_found=int(np.isinf(samples.distance).sum()),
+            median_distance=median_distance(counted.distance),
+            not_found=int(np.isinf(counted.distance).sum()),
             search=search,
             steps=settings.attack_steps,
         )
-        if samples.aa_robust is not None:
+        if counted.aa_robust is not None:
             joint = JointResult(
-                robust_accuracy=int((samples.aa_robust & robust).sum()) / n,
-                broken_only_by_autoattack=int((~samples.aa_robust & robust).sum()),
-                broken_only_by_hofmn=int((samples.aa_robust & ~robust).sum()),
+                robust_accuracy=int((counted.aa_robust & robust).sum()) / m,
+                broken_only_by_autoattack=int((~counted.aa_robust & robust).sum()),
+                broken_only_by_hofmn=int((counted.aa_robust & ~robust).sum()),
             )
     return Results(n, int(samples.clean_correct.sum()) / n, autoattack, hofmn, joint)
 
@@ -90,10 +92,14 @@ def warnings_of(results: Results, settings: Settings) -> list[EvaluationWarning]
             broken = counts[attack].broken
             warn(
                 f"{attack.value.split('-')[0]}-gains",
-                f"{attack.title} broke {broken} of {n} samples that the attacks before it left robust: {meaning}.",
+                f"{attack.label} broke {broken} of {n} samples that the attacks before it left robust: {meaning}.",
             )
+    m = n - settings.left_out
     if results.autoattack and results.hofmn:
-        gap = results.hofmn.robust_accuracy - results.autoattack.robust_accuracy
+        autoattack = results.autoattack.robust_accuracy
+        if settings.left_out and results.joint:  # AutoAttack on the samples behind the figure of HO-FMN
+            autoattack = results.joint.robust_accuracy + (results.joint.broken_only_by_hofmn or 0) / m
+        gap = results.hofmn.robust_accuracy - autoattack
         if gap > WEAK:
             warn(
                 "hofmn-weak",
@@ -103,7 +109,7 @@ def warnings_of(results: Results, settings: Settings) -> list[EvaluationWarning]
     if results.joint and results.joint.broken_only_by_hofmn:
         warn(
             "autoattack-incomplete",
-            f"HO-FMN broke {results.joint.broken_only_by_hofmn} of {n} samples that AutoAttack left robust: "
+            f"HO-FMN broke {results.joint.broken_only_by_hofmn} of {m} samples that AutoAttack left robust: "
             "the joint figure is the better estimate.",
         )
     search = results.hofmn.search if results.hofmn else None

@@ -16,6 +16,33 @@ Labels = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
 
+def find_cifar10(data_dir: Path) -> Path | None:
+    """Test batch of either official layout; ``None`` if there is none."""
+    candidates = [
+        data_dir / "cifar-10-batches-bin" / "test_batch.bin",
+        data_dir / "test_batch.bin",
+        data_dir / "cifar-10-batches-py" / "test_batch",
+        data_dir / "test_batch",
+    ]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def find_svhn(data_dir: Path) -> Path | None:
+    """Test file of cropped digits; ``None`` if there is none."""
+    candidates = [data_dir / "test_32x32.mat", data_dir / "svhn" / "test_32x32.mat"]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def find_imagenet(data_dir: Path) -> Path | None:
+    """Folder that holds the 1,000 class folders of the validation set; ``None`` if there is none."""
+    candidates = [data_dir / "val", data_dir / "imagenet" / "val", data_dir]
+    return next((path for path in candidates if len(_class_folders(path)) == 1000), None)
+
+
+def _class_folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
 def read_cifar10(data_dir: Path) -> tuple[Pixels, Labels, str]:
     """CIFAR-10 test set of either official layout: images, labels, name of the file.
 
@@ -24,13 +51,7 @@ def read_cifar10(data_dir: Path) -> tuple[Pixels, Labels, str]:
     Raises:
         DatasetError: If there is none, or it is damaged.
     """
-    candidates = [
-        data_dir / "cifar-10-batches-bin" / "test_batch.bin",
-        data_dir / "test_batch.bin",
-        data_dir / "cifar-10-batches-py" / "test_batch",
-        data_dir / "test_batch",
-    ]
-    path = next((path for path in candidates if path.is_file()), None)
+    path = find_cifar10(data_dir)
     if path is None:
         raise DatasetError(
             f"{data_dir}: has no CIFAR-10 test set; fetch it with `apsite data fetch cifar10`, put "
@@ -85,8 +106,7 @@ def read_svhn(data_dir: Path) -> tuple[Pixels, Labels, str]:
     """
     from scipy.io.matlab import MatReadError, loadmat
 
-    candidates = [data_dir / "test_32x32.mat", data_dir / "svhn" / "test_32x32.mat"]
-    path = next((path for path in candidates if path.is_file()), None)
+    path = find_svhn(data_dir)
     if path is None:
         raise DatasetError(
             f"{data_dir}: has no SVHN test set; fetch it with `apsite data fetch svhn`, or put 'test_32x32.mat' there"
@@ -162,15 +182,15 @@ def read_imagenet(data_dir: Path) -> tuple[ImageFiles, Labels, str]:
     Raises:
         DatasetError: If there are not exactly 1,000 class folders.
     """
-    folder = next(
-        (path for path in (data_dir / "val", data_dir / "imagenet" / "val", data_dir) if path.is_dir()), data_dir
-    )
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    if len(classes) != 1000:
+    folder = find_imagenet(data_dir)
+    if folder is None:
+        near = next((path for path in (data_dir / "val", data_dir / "imagenet" / "val") if path.is_dir()), data_dir)
         raise DatasetError(
-            f"{data_dir}: holds {len(classes)} class folders; the ImageNet validation set has 1,000 (val/n01440764/…). "
-            "Its licence forbids fetching it for you: get it from https://image-net.org and sort it into class folders"
+            f"{near}: holds {len(_class_folders(near))} class folders; the ImageNet validation set has 1,000 "
+            "(val/n01440764/…). Its licence forbids fetching it for you: get it from https://image-net.org and sort it "
+            "into class folders"
         )
+    classes = _class_folders(folder)
     found = sorted(
         (path.name, number, path)
         for number, name in enumerate(classes)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from apsite.errors import NetworkError
+from apsite.errors import EvaluationError, NetworkError
 from apsite.evaluation.autoattack import COST, ReferenceEngine, broken
 from apsite.evaluation.datasets import ImageSet
 from apsite.evaluation.execution import CountedNetwork, as_inputs, folded, predict
@@ -28,6 +28,9 @@ Arrays = dict[str, NDArray[np.generic]]
 
 LANES = 16
 """HO-FMN fills every batch up to a multiple of this."""
+
+WORST = 1.0
+"""Median distance of a trial that had no correctly classified sample: the largest that images in [0, 1] allow."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def run(
     state: RunState,
     device: torch.device,
     reporter: Reporter,
+    parameters: FmnParameters | None = None,
 ) -> Outcome:
     """Evaluate a network; resumes from what `state` holds.
 
@@ -64,11 +68,18 @@ def run(
         state: Entered run state.
         device: Where to compute.
         reporter: Receives the progress.
+        parameters: Configuration of HO-FMN; ``None`` to search for it.
 
     Raises:
+        EvaluationError: If there are no more samples than the search leaves out.
         NetworkError: If the network returns something that is not finite.
     """
-    return _Run(network, images, settings, state, device, reporter).outcome()
+    if settings.left_out >= len(images) and "hofmn" in settings.attacks:
+        raise EvaluationError(
+            f"--protocol {settings.preset.value}: the search takes the first {settings.left_out} samples, which the "
+            f"figures of HO-FMN leave out, and there are only {len(images)}; evaluate more or choose another protocol"
+        )
+    return _Run(network, images, settings, state, device, reporter).outcome(parameters)
 
 
 class _Run:
@@ -90,8 +101,8 @@ class _Run:
         self.passes: dict[str, Passes] = {}
         self.seconds: dict[str, float] = {}
 
-    def outcome(self) -> Outcome:
-        """All phases in order."""
+    def outcome(self, parameters: FmnParameters | None) -> Outcome:
+        """All phases in order; the search is left out where `parameters` are given."""
         clean = self.clean()
         robust_after: dict[Attack, NDArray[np.bool_]] = {}
         distance: NDArray[np.float32] | None = None
@@ -100,8 +111,10 @@ class _Run:
         if "autoattack" in self.settings.attacks:
             robust_after = self.autoattack(clean)
         if "hofmn" in self.settings.attacks:
-            tuning, trials = self.search(clean)
-            distance = self.minimum_norm(clean, trials)
+            if parameters is None:
+                tuning, trials = self.search(clean)
+                parameters = best_of(trials).parameters if trials else None
+            distance = self.minimum_norm(clean, parameters)
         samples = Samples(
             index=self.images.index,
             label=self.images.labels.astype(np.int16),
@@ -136,7 +149,7 @@ class _Run:
         started = time.monotonic()
         for attack in Attack:
             survivors = np.flatnonzero(robust)
-            self.reporter.start(attack.title, len(survivors))
+            self.reporter.start(attack.label, len(survivors))
             for number, (done, chosen) in enumerate(self.batches(survivors)):
                 self.follow(done, len(chosen), COST[attack], f"{int(robust.sum())} robust")
 
@@ -151,7 +164,7 @@ class _Run:
             self.reporter.finish(f"{robust.mean():.2%} robust, {len(survivors) - int(robust.sum())} broken")
             elapsed = time.monotonic() - started
             self.reporter.say(
-                f"robust accuracy after {attack.title.upper()}: {robust.mean():.2%} (total time {elapsed:.1f} s)"
+                f"robust accuracy after {attack.label.upper()}: {robust.mean():.2%} (total time {elapsed:.1f} s)"
             )
         self.reporter.say(f"robust accuracy: {robust.mean():.2%}")
         return after
@@ -163,22 +176,22 @@ class _Run:
         return np.asarray(broken(self.network, x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
 
     def search(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple[Trial, ...]]:
-        """Samples of the HO-FMN search (fixed by the seed, correctly classified) and its trials."""
-        correct = np.flatnonzero(clean)
-        order = np.random.default_rng(self.settings.seed).permutation(correct)
-        chosen = np.sort(order[: self.settings.search_samples])
-        tuning = np.zeros(len(clean), np.bool_)
-        tuning[chosen] = True
-        if not len(chosen):
-            return tuning, ()
-        x, y = self.tensors(chosen)
-        searched = CountedNetwork(folded(self.network.network, x[:8]))
+        """Samples that the HO-FMN search takes, and its trials."""
+        tuning, batch = self.search_batches(clean)
+        first = np.flatnonzero(tuning & clean)[:8]
+        if not len(first):
+            return np.zeros_like(tuning), ()
+        searched = CountedNetwork(folded(self.network.network, self.tensors(first)[0]))
         count, steps = self.settings.trials, self.settings.search_steps
         self.reporter.start("HO-FMN search", count)
         best = np.inf
 
         def objective(number: int, parameters: FmnParameters) -> float:
             nonlocal best
+            chosen = batch(number)
+            if not len(chosen):
+                return WORST
+            x, y = self.tensors(chosen)
             progress = _within(self.reporter, number, (steps + 1) * len(chosen), lambda: _grey(best))
             searched.listener = progress
             parts = [
@@ -213,13 +226,28 @@ class _Run:
         self.reporter.finish(f"best median {_grey(winner.objective)}, step {winner.parameters.learning_rate:.4f}")
         return tuning, tuple(trials)
 
-    def minimum_norm(self, clean: NDArray[np.bool_], trials: tuple[Trial, ...]) -> NDArray[np.float32]:
+    def search_batches(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Callable[[int], NDArray[np.int64]]]:
+        """Samples that the search takes, and the correctly classified ones of them that each trial attacks.
+
+        A fixed batch is drawn by the seed from the correctly classified samples; rotating ones follow each other from
+        the start of the set, as the survey has it.
+        """
+        tuning, size = np.zeros(len(clean), np.bool_), self.settings.search_samples
+        if self.settings.left_out:
+            tuning[: self.settings.left_out] = True
+            return tuning, lambda number: number * size + np.flatnonzero(clean[number * size : (number + 1) * size])
+        order = np.random.default_rng(self.settings.seed).permutation(np.flatnonzero(clean))
+        fixed = np.sort(order[:size])
+        tuning[fixed] = True
+        return tuning, lambda number: fixed
+
+    def minimum_norm(self, clean: NDArray[np.bool_], parameters: FmnParameters | None) -> NDArray[np.float32]:
         """Distance of every sample: 0 for clean errors, ``inf`` where the attack found nothing."""
         distance = np.zeros(len(clean), np.float32)
         correct = np.flatnonzero(clean)
         self.reporter.start("HO-FMN attack", len(correct))
-        if trials:
-            parameters, steps = best_of(trials).parameters, self.settings.attack_steps
+        if parameters is not None and len(correct):
+            steps = self.settings.attack_steps
             x, _ = self.tensors(correct[:8])
             searched = CountedNetwork(folded(self.network.network, x))
             for number, (done, chosen) in enumerate(self.batches(correct)):

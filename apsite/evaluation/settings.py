@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from apsite.errors import EvaluationError
-from apsite.records import Scalar
+from apsite.records import ROTATING, SEARCH_BATCH, Scalar
 from apsite.vocabulary import Dataset, Protocol, epsilon_value
 
 
@@ -14,10 +14,16 @@ class Preset(StrEnum):
     """Named sets of settings for ``--protocol``."""
 
     APB_1 = "apb-1"
+    PAPER = "paper"
     QUICK = "quick"
 
 
 ATTACKS = ("autoattack", "hofmn")
+
+FIXED = "fixed"
+"""Search batch of ``apb-1``: one batch of correctly classified samples, drawn by the seed, in all trials."""
+
+SEARCH_BATCHES = (FIXED, ROTATING)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,10 @@ class Settings:
         engine: Implementation of AutoAttack.
         epsilon: Exact budget; ``None`` for the benchmark's budget of the dataset.
         trials: Configurations that the HO-FMN search tries.
-        search_samples: Correctly classified samples in each trial.
+        search_samples: Samples in each trial.
+        search_batch: ``fixed``: the same correctly classified samples in all trials, and the figures of HO-FMN count
+            every sample. ``rotating``: each trial takes the next samples of the set (those of them that are correctly
+            classified), and the figures of HO-FMN leave out all samples that the search took.
         search_steps: FMN steps in each trial.
         attack_steps: FMN steps of the final attack.
         n_examples: Evaluate only the first so many samples; ``None`` for the whole test set.
@@ -46,6 +55,7 @@ class Settings:
     epsilon: str | None = None
     trials: int = 32
     search_samples: int = 64
+    search_batch: str = FIXED
     search_steps: int = 100
     attack_steps: int = 200
     n_examples: int | None = None
@@ -57,6 +67,8 @@ class Settings:
         for name in ("batch_size", "trials", "search_samples", "search_steps", "attack_steps"):
             if getattr(self, name) < 1:
                 raise EvaluationError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.search_batch not in SEARCH_BATCHES:
+            raise EvaluationError(f"search_batch {self.search_batch!r} is not one of {', '.join(SEARCH_BATCHES)}")
         if not 0 <= self.seed < 2**31:
             raise EvaluationError(f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
 
@@ -65,11 +77,17 @@ class Settings:
         """Settings of a preset, changed where a keyword says so."""
         base = {
             Preset.APB_1: cls(),
+            Preset.PAPER: cls(preset=Preset.PAPER, search_batch=ROTATING),
             Preset.QUICK: cls(
                 preset=Preset.QUICK, trials=8, search_samples=32, search_steps=30, attack_steps=60, n_examples=64
             ),
         }[preset]
         return replace(base, **changes)  # type: ignore[arg-type]
+
+    @property
+    def left_out(self) -> int:
+        """Samples at the start of the set that the search takes and the figures of HO-FMN leave out."""
+        return self.trials * self.search_samples if self.search_batch == ROTATING else 0
 
     def epsilon_text(self, dataset: Dataset) -> str:
         """Exact budget of this run."""
@@ -100,4 +118,5 @@ class Settings:
             "search_steps": self.search_steps,
             "attack_steps": self.attack_steps,
             "n_examples": self.n_examples,
+            **({SEARCH_BATCH: self.search_batch} if self.search_batch != FIXED else {}),
         }

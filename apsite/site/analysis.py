@@ -71,7 +71,7 @@ def gap_rows(compared: Sequence[tuple[Entry, methods.Comparison]]) -> list[dict[
     """Rows of the chart of reported against measured robust accuracy, one a comparison that has both."""
     return [
         {
-            "model": f"{entry.name} {item.reported.architecture.title} {item.reported.structure.code} "
+            "model": f"{entry.name} {item.reported.architecture.label} {item.reported.structure.code} "
             f"{figures.sparsity(item.reported.sparsity)}",
             "order": order,
             "reported": item.reported.robust_accuracy,
@@ -88,7 +88,7 @@ def dense_grid(catalogue: Catalogue) -> Grid:
     found = {(r.method, r.dataset, r.architecture): r for r in results.dense(catalogue)}
     keys = {method for method, dataset, network in found if (dataset, network) in columns}
     return Grid(
-        tuple(f"{dataset.title} {network.title}" for dataset, network in columns),
+        tuple(f"{dataset.label} {network.label}" for dataset, network in columns),
         tuple(
             (entry, tuple(found.get((entry.key, *column)) for column in columns))
             for entry in sorted((catalogue.entries[key] for key in keys), key=results.stage_order)
@@ -110,7 +110,7 @@ def naive_grid(catalogue: Catalogue) -> Grid:
     }
     keys = {method for method, _, _ in found}
     return Grid(
-        tuple(f"{network.title} {percent} %" for network, percent in columns),
+        tuple(f"{network.label} {percent} %" for network, percent in columns),
         tuple(
             (entry, tuple(found.get((entry.key, *column)) for column in columns))
             for entry in sorted((catalogue.entries[key] for key in keys), key=results.stage_order)

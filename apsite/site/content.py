@@ -212,8 +212,8 @@ def sparsity_rows(facts: SiteFacts) -> list[dict[str, Any]]:
             {
                 "label": facts.labels[record.method],
                 "model_key": record.model_key,
-                "dataset": record.dataset.title,
-                "network": record.architecture.title,
+                "dataset": record.dataset.label,
+                "network": record.architecture.label,
                 "structure": record.structure.value if record.structure else "",
                 "sparsity": f"{record.key.percent}%",
                 "clean": record.results.clean_accuracy,

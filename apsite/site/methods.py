@@ -64,7 +64,7 @@ def field_rows(catalogue: Catalogue, method: str) -> list[dict[str, Any]]:
     for order, record in enumerate(own):
         setting = setting_of(record)
         assert setting is not None
-        text = f"{setting.dataset.title} {setting.architecture.title} {setting.structure.code} {setting.percent}%"
+        text = f"{setting.dataset.label} {setting.architecture.code} {setting.structure.code} {setting.percent}%"
         for other in groups[setting]:
             bounds = robust_bounds(other)
             rows.append(

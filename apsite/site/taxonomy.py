@@ -119,13 +119,13 @@ def legend(references: dict[str, Reference]) -> dict[str, list[Definition]]:
     survey = references.get("Piras2024Adversarial")
     return {
         "Training objectives": [
-            Definition(word.value, word.title, "", references.get(word.citation) if word.citation is not None else None)
+            Definition(word.value, word.label, "", references.get(word.citation) if word.citation is not None else None)
             for word in Objective
         ],
         "Criteria": [
             Definition(
                 word.value,
-                word.title,
+                word.label,
                 _CRITERION_MEANINGS[word],
                 references.get("Han2015Learning") if word is Criterion.LWM else survey,
             )
@@ -213,7 +213,7 @@ def sentence(entry: Entry) -> str:
         Stage.DURING: "prunes while it trains",
     }[entry.pipeline.stage]
     what = f"{kinds} pruning" + (f" of {figures.words(units)}" if units else "")
-    criterion = f"{specifics.criterion.title.lower()} ({specifics.criterion.value})"
+    criterion = f"{specifics.criterion.label.lower()} ({specifics.criterion.value})"
     return f"{entry.name} {when}{schedule}. It does {what}, {where}, and selects what to remove by {criterion}."
 
 
@@ -221,7 +221,7 @@ def step_sentence(step: Step) -> str:
     """Objectives of a step in words."""
     if step.objectives is None:
         return "not specified in the paper"
-    return "; ".join(f"{objective.title} ({objective.value})" for objective in step.objectives) or "no such step"
+    return "; ".join(f"{objective.label} ({objective.value})" for objective in step.objectives) or "no such step"
 
 
 def objective_citations(step: Step, references: dict[str, Reference]) -> list[tuple[Objective, Reference | None]]:

@@ -102,7 +102,9 @@ def test_checkpoints_that_are_not_what_they_should_be_are_refused(tmp_path, chan
 
 def test_a_wrong_sparsity_is_refused_with_the_right_one(tmp_path):
     """The checkpoint is 90 % sparse; 0.95 is refused and 0.90 proposed."""
-    key = ModelKey.of("LAMP_Lee2021Layer", Architecture.RESNET8, Dataset.CIFAR10, request(tmp_path, 1).key.structure, 0.95)
+    key = ModelKey.of(
+        "LAMP_Lee2021Layer", Architecture.RESNET8, Dataset.CIFAR10, request(tmp_path, 1).key.structure, 0.95
+    )
     with pytest.raises(CheckpointError, match=r"about 0\.90"):
         evaluate_checkpoint(short_request(tmp_path, key=key))
 

@@ -195,7 +195,7 @@ def test_the_lines_that_users_of_autoattack_grep_are_said(tiny, tiny_images, tmp
     text = "\n".join(said)
     assert "initial accuracy: " in text
     for attack in Attack:
-        assert f"robust accuracy after {attack.title.upper()}: " in text
+        assert f"robust accuracy after {attack.label.upper()}: " in text
     assert "\nrobust accuracy: " in text
 
 

@@ -70,13 +70,13 @@ def test_all_results_prints_every_record(benchmark_pages, benchmark_data):
     """The long table has a row for each exported row, with the same figures."""
     page = benchmark_pages["results.md"]
     printed = Counter(
-        (row[4], row[5], row[8], row[9], row[1].split(" reduced")[0].split(" baseline")[0])
+        (row[4], row[5], row[8], row[9], row[0].split(" reduced")[0].split(" baseline")[0])
         for row in page.tables["results"][1:]
     )
     expected = Counter(
         (
-            record.dataset.title,
-            record.architecture.title,
+            record.dataset.label,
+            record.architecture.label,
             percent(row["clean_accuracy"]),
             percent(row["aa_robust_accuracy"]),
             row["name"],

@@ -1,0 +1,112 @@
+"""Commands about test sets: data list, data fetch, data check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from apsite.cli.main import cli
+from apsite.cli.options import progress
+from apsite.vocabulary import Dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WORDS = click.Choice([word.value for word in Dataset])
+_TERMS = {
+    Dataset.CIFAR10: "no licence stated; https://www.cs.toronto.edu/~kriz/cifar.html",
+    Dataset.SVHN: "for non-commercial use only; http://ufldl.stanford.edu/housenumbers",
+    Dataset.IMAGENET: "non-commercial research, after registration; https://image-net.org",
+}
+
+
+def data_dir_option(command: Callable[..., None]) -> Callable[..., None]:
+    """``--data-dir``: where the official files are."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder with the official files.  [default: the cache folder of this user]",
+    )(command)
+
+
+@cli.group("data")
+def data_group() -> None:
+    """Test sets: what is there, fetch, check."""
+
+
+@data_group.command("list")
+@data_dir_option
+def list_(data_dir: Path | None) -> None:
+    """Show each dataset: size, terms, and whether it is there and the official one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from apsite.evaluation.downloads import OFFICIAL
+    from apsite.evaluation.downloads import data_dir as default
+
+    folder = data_dir or default()
+    table = Table(caption=f"Folder: {folder}", caption_justify="left")
+    for column in ("Dataset", "Test images", "Download", "Terms, source", "Present"):
+        table.add_column(column, overflow="fold")
+    for dataset in Dataset:
+        size = f"{OFFICIAL[dataset].size / 1e6:.0f} MB" if dataset in OFFICIAL else "by hand"
+        table.add_row(dataset.value, f"{dataset.test_samples:,}", size, _TERMS[dataset], _presence(dataset, folder))
+    Console().print(table)
+
+
+@data_group.command()
+@click.argument("dataset", type=_WORDS)
+@data_dir_option
+@click.option("--quiet", is_flag=True, help="No progress.")
+def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
+    """Fetch the official test files of DATASET; an interrupted download goes on where it stopped.
+
+    The checksum that its authors publish is checked. ImageNet cannot be fetched for you.
+    """
+    from apsite.evaluation.downloads import data_dir as default
+    from apsite.evaluation.downloads import fetch_dataset
+
+    with progress(quiet=quiet) as reporter:
+        folder = fetch_dataset(Dataset(dataset), data_dir or default(), reporter)
+    click.echo(folder)
+
+
+@data_group.command()
+@click.argument("dataset", type=_WORDS)
+@data_dir_option
+def check(dataset: str, data_dir: Path | None) -> None:
+    """Read the whole test set of DATASET and say whether it is the official one; exits with 1 if it is not.
+
+    ImageNet takes minutes: its 50,000 images are decoded for the hash.
+    """
+    from apsite.evaluation.datasets import has_known_hash, load_test_set
+    from apsite.evaluation.downloads import data_dir as default
+
+    word = Dataset(dataset)
+    images = load_test_set(word, data_dir or default())
+    click.echo(f"Dataset: {word.title}, {images.source}")
+    click.echo(f"Images:  {len(images):,}")
+    click.echo(f"Shape:   {images.images.shape}, uint8")
+    click.echo(f"SHA-256: {images.sha256}")
+    no = "no, these are not the official files" if has_known_hash(word) else "no official hash of this set is known"
+    click.echo(f"Known:   {'yes, the official test set' if images.known else no}")
+    if not images.known:
+        raise click.exceptions.Exit(1)
+
+
+def _presence(dataset: Dataset, folder: Path) -> str:
+    """Whether the files of a dataset are in a folder and the official ones."""
+    from apsite.errors import DatasetError
+    from apsite.evaluation.datasets import find_test_set, has_known_hash, load_test_set
+
+    if find_test_set(dataset, folder) is None:
+        return "no"
+    if not has_known_hash(dataset):
+        return "yes; no official hash is known"
+    try:
+        images = load_test_set(dataset, folder)
+    except DatasetError:
+        return f"damaged; see apsite data check {dataset}"
+    return "yes, the official files" if images.known else "yes, but not the official files"

@@ -1,0 +1,180 @@
+"""APGD: projected gradient ascent with momentum whose step size adapts, untargeted (CE) and targeted (DLR).
+
+Source: Croce and Hein, ICML 2020, sections 3 and 4; the schedule of checkpoints is that of their algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STEPS = 100
+_FIRST_CHECK, _SMALLEST_PERIOD, _PERIOD_CUT = 22, 6, 3
+_SUCCESS_SHARE = 0.75
+_MOMENTUM = 0.75
+DROP_SHARE = 0.1
+"""Share of finished rows from which a batch is made smaller."""
+
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each row, shape ``(n,)``; `targets` are not used."""
+    return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """Targeted difference of logits ratio of each row, shape ``(n,)``; it grows towards the target class."""
+    top = logits.topk(4, dim=1).values
+    own, other = (logits.gather(1, index[:, None]).squeeze(1) for index in (labels, targets))
+    return -(own - other) / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)
+
+
+@dataclass
+class _Rows:
+    """State of every row that is still attacked; all tensors have one entry a row."""
+
+    owner: Tensor
+    images: Tensor
+    labels: Tensor
+    targets: Tensor
+    current: Tensor
+    previous: Tensor
+    gradient: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    checked_loss: Tensor
+    reduced: Tensor
+    step_size: Tensor
+    history: Tensor
+
+    def keep(self, chosen: Tensor) -> None:
+        """Go on with the rows `chosen` only."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name)[chosen])
+
+
+def start_points(images: Tensor, uniform: Tensor, epsilon: float) -> Tensor:
+    """Random starts on the surface of the ball, clipped to [0, 1]; `uniform` holds draws in [0, 1)."""
+    direction = 2 * uniform.to(images.device) - 1
+    scale = direction.abs().amax(dim=(1, 2, 3), keepdim=True) + 1e-12
+    return (images + epsilon * (direction / scale)).clamp(0, 1)
+
+
+def apgd(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    owner: Tensor,
+    starts: Tensor,
+    targets: Tensor,
+    objective: Objective,
+    epsilon: float,
+    found: Tensor,
+    adversarial: Tensor,
+) -> None:
+    """Attack rows until each has its 100 steps or its sample is fooled; fills `found` and `adversarial`.
+
+    Args:
+        network: Network in evaluation mode.
+        images: Clean images of the samples, shape ``(samples, 3, height, width)``.
+        labels: Their classes, shape ``(samples,)``.
+        owner: Sample of each row, shape ``(rows,)``; a sample may have several rows, one for each target.
+        starts: Start of each row, shape ``(rows, 3, height, width)``.
+        targets: Target class of each row; ignored by an untargeted objective.
+        objective: Loss to maximise.
+        epsilon: Budget in input units.
+        found: Whether a sample is fooled, shape ``(samples,)``; changed in place.
+        adversarial: An adversarial image for each fooled sample; changed in place.
+    """
+    rows = _start(images[owner], labels[owner], owner, starts, targets, epsilon)
+    loss, wrong = _evaluate(network, rows, objective)
+    rows.best_gradient, rows.best_loss, rows.checked_loss = rows.gradient, loss, loss
+    _harvest(rows, found, adversarial, wrong)
+    period, since_check = _FIRST_CHECK, 0
+    for step in range(STEPS):
+        finished = found[rows.owner]
+        if bool(finished.float().mean() >= DROP_SHARE):
+            rows.keep(~finished)
+        if not len(rows.owner):
+            return
+        _move(rows, epsilon, _MOMENTUM if step else 1.0)
+        loss, wrong = _evaluate(network, rows, objective)
+        _harvest(rows, found, adversarial, wrong)
+        rows.history[:, step] = loss
+        better = loss > rows.best_loss
+        wide = better.view(-1, 1, 1, 1)
+        rows.best = torch.where(wide, rows.current, rows.best)
+        rows.best_gradient = torch.where(wide, rows.gradient, rows.best_gradient)
+        rows.best_loss = torch.where(better, loss, rows.best_loss)
+        since_check += 1
+        if since_check == period:
+            _check(rows, step, period)
+            period = max(period - _PERIOD_CUT, _SMALLEST_PERIOD)
+            since_check = 0
+
+
+def _start(images: Tensor, labels: Tensor, owner: Tensor, starts: Tensor, targets: Tensor, epsilon: float) -> _Rows:
+    """Rows at their starting points, with nothing evaluated yet."""
+    zeros = torch.zeros(len(owner), device=images.device)
+    return _Rows(
+        owner=owner,
+        images=images,
+        labels=labels,
+        targets=targets,
+        current=starts,
+        previous=starts,
+        gradient=starts,
+        best=starts,
+        best_gradient=starts,
+        best_loss=zeros,
+        checked_loss=zeros,
+        reduced=torch.ones_like(zeros, dtype=torch.bool),
+        step_size=torch.full((len(owner), 1, 1, 1), 2 * epsilon, device=images.device),
+        history=torch.zeros(len(owner), STEPS, device=images.device),
+    )
+
+
+def _evaluate(network: nn.Module, rows: _Rows, objective: Objective) -> tuple[Tensor, Tensor]:
+    """Loss and misclassification of the current points; keeps the gradient in `rows`."""
+    point = rows.current.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits = network(point)
+        loss = objective(logits, rows.labels, rows.targets)
+        (rows.gradient,) = torch.autograd.grad(loss.sum(), point)
+    return loss.detach(), logits.detach().argmax(1) != rows.labels
+
+
+def _harvest(rows: _Rows, found: Tensor, adversarial: Tensor, wrong: Tensor) -> None:
+    """Note the samples of the rows that are misclassified where they are now."""
+    owners = rows.owner[wrong]
+    adversarial[owners] = rows.current[wrong]
+    found[owners] = True
+
+
+def _move(rows: _Rows, epsilon: float, momentum: float) -> None:
+    """One step along the sign of the gradient with momentum, projected onto the ball and [0, 1]."""
+    low, high = rows.images - epsilon, rows.images + epsilon
+    inertia = rows.current - rows.previous
+    rows.previous = rows.current
+    plain = (rows.current + rows.step_size * rows.gradient.sign()).clamp(low, high).clamp(0, 1)
+    mixed = rows.current + (plain - rows.current) * momentum + inertia * (1 - momentum)
+    rows.current = mixed.clamp(low, high).clamp(0, 1)
+
+
+def _check(rows: _Rows, step: int, period: int) -> None:
+    """Halve the step size of rows that oscillate or make no progress, and send them back to their best point."""
+    columns = torch.arange(step - period, step + 1, device=rows.history.device) % STEPS
+    recent = rows.history[:, columns]
+    rises = (recent[:, 1:] > recent[:, :-1]).sum(1)
+    halve = (rises <= period * _SUCCESS_SHARE) | (~rows.reduced & (rows.checked_loss >= rows.best_loss))
+    rows.reduced, rows.checked_loss = halve, rows.best_loss
+    wide = halve.view(-1, 1, 1, 1)
+    rows.step_size = torch.where(wide, rows.step_size / 2, rows.step_size)
+    rows.current = torch.where(wide, rows.best, rows.current)
+    rows.gradient = torch.where(wide, rows.best_gradient, rows.gradient)
