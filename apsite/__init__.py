@@ -10,14 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from apsite.catalogue import Catalogue, load_catalogue
+    from apsite.evaluation.datasets import load_test_set
     from apsite.evaluation.loading import load_network
+    from apsite.evaluation.python_interface import audit, evaluate, evaluate_samples
+    from apsite.evaluation.settings import Settings
 
-__all__ = ["Catalogue", "load_catalogue", "load_network"]
+__all__ = [
+    "Catalogue",
+    "Settings",
+    "audit",
+    "evaluate",
+    "evaluate_samples",
+    "load_catalogue",
+    "load_network",
+    "load_test_set",
+]
 
 _HOMES = {
     "Catalogue": "apsite.catalogue",
+    "Settings": "apsite.evaluation.settings",
+    "audit": "apsite.evaluation.python_interface",
+    "evaluate": "apsite.evaluation.python_interface",
+    "evaluate_samples": "apsite.evaluation.python_interface",
     "load_catalogue": "apsite.catalogue",
     "load_network": "apsite.evaluation.loading",
+    "load_test_set": "apsite.evaluation.datasets",
 }
 
 

@@ -84,6 +84,29 @@ def median_distance(distances: Distances) -> float | None:
     return median if math.isfinite(median) else None
 
 
+def mcnemar_p_value(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value of McNemar's test: could paired verdicts that differ be of either kind equally often?
+
+    Args:
+        only_first: Samples that only the first evaluation calls correct or robust.
+        only_second: Samples that only the second one does.
+
+    Returns:
+        A probability in (0, 1]; small if the differences go one way. 1 if there are none.
+
+    Raises:
+        ValueError: If a count is negative.
+
+    Source: McNemar, *Note on the sampling error of the difference between correlated proportions or percentages*,
+    Psychometrika 12 (1947); the exact form is the sign test of the differing pairs.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"counts must not be negative, not {only_first} and {only_second}")
+    differing = only_first + only_second
+    tail = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**differing)
+
+
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion.
 

@@ -30,7 +30,7 @@ SEARCH_BATCH = "search_batch"
 """Setting that says which samples the HO-FMN search took; records without it have one fixed batch."""
 
 ROTATING = "rotating"
-"""Value of that setting in the survey's way: a new batch in each trial, and HO-FMN is counted over the other samples."""
+"""Value of that setting in the survey's way: a new batch in each trial, HO-FMN counted over the other samples."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,9 @@ class Samples:
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Samples:
         """The samples at positions, or with a flag, `chosen`."""
-        arrays = {name: getattr(self, name) for name in _DTYPES}
-        return Samples(
-            **{name: array if array is None else array[chosen] for name, array in arrays.items()},
+        return replace(
+            self,
+            **{name: getattr(self, name)[chosen] for name in _DTYPES if getattr(self, name) is not None},
             robust_after={attack: flags[chosen] for attack, flags in self.robust_after.items()},
         )
 

@@ -11,7 +11,7 @@ from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.leaderboard import by_setting, leader_count, leaders
 from apsite.metrics import wilson_interval
-from apsite.records import EvaluationRecord, Results
+from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Attack, Dataset, Structure
 
 
@@ -122,13 +122,13 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
 def result_table(record: EvaluationRecord) -> Table:
     """Summary of one evaluation: counts, shares and 95 % intervals."""
     results = record.results
-    n = results.n_samples or 1
+    total = results.n_samples or 1
     table = Table(
-        title=Text(f"{record.model_key}: {n:,} samples, l-inf {record.threat_model.epsilon}"), title_justify="left"
+        title=Text(f"{record.model_key}: {total:,} samples, l-inf {record.threat_model.epsilon}"), title_justify="left"
     )
     for name, justify in (("", "left"), ("robust", "right"), ("%", "right"), ("95 % interval", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name, share in _figures(results):
+    for name, share, n in _figures(record):
         count = round(share * n)
         low, high = wilson_interval(count, n)
         table.add_row(Text(name), f"{count:,}", percent(share), f"{percent(low)} – {percent(high)}")
@@ -137,16 +137,19 @@ def result_table(record: EvaluationRecord) -> Table:
     return table
 
 
-def _figures(results: Results) -> Iterable[tuple[str, float]]:
-    n = results.n_samples or 1
+def _figures(record: EvaluationRecord) -> Iterable[tuple[str, float, int]]:
+    """Name, share, and how many samples it is a share of."""
+    results = record.results
+    n, others = results.n_samples or 1, record.hofmn_samples or 1
+    left_out = f", {n - others:,} searched samples left out" if n != others else ""
     if results.clean_accuracy is not None:
-        yield "clean (no attack)", results.clean_accuracy
+        yield "clean (no attack)", results.clean_accuracy, n
     if results.autoattack:
         for attack, count in results.autoattack.per_attack.items():
             if attack is not Attack.SQUARE:
-                yield f"  after {attack.label}", count.robust_after / n
-        yield "AutoAttack", results.autoattack.robust_accuracy
+                yield f"  after {attack.label}", count.robust_after / n, n
+        yield "AutoAttack", results.autoattack.robust_accuracy, n
     if results.hofmn:
-        yield "HO-FMN", results.hofmn.robust_accuracy
+        yield f"HO-FMN{left_out}", results.hofmn.robust_accuracy, others
     if results.joint:
-        yield "joint (both attacks)", results.joint.robust_accuracy
+        yield "joint (both attacks)", results.joint.robust_accuracy, others

@@ -86,7 +86,7 @@ def check(dataset: str, data_dir: Path | None) -> None:
 
     word = Dataset(dataset)
     images = load_test_set(word, data_dir or default())
-    click.echo(f"Dataset: {word.title}, {images.source}")
+    click.echo(f"Dataset: {word.label}, {images.source}")
     click.echo(f"Images:  {len(images):,}")
     click.echo(f"Shape:   {images.images.shape}, uint8")
     click.echo(f"SHA-256: {images.sha256}")

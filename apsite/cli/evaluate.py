@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from apsite.cli.main import cli
-from apsite.cli.options import root_option
-from apsite.errors import ApsiteError
-from apsite.keys import ModelKey
+from apsite.cli.options import progress, root_option
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 if TYPE_CHECKING:
     from apsite.evaluation.evaluate import Request
+    from apsite.evaluation.manifest import ModelOutcome
+    from apsite.evaluation.progress import Reporter
     from apsite.records import EvaluationRecord
 
 _FILE = click.Path(path_type=Path)
@@ -24,17 +27,17 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @cli.command("eval")
-@click.argument("checkpoint", type=_FILE)
-@click.option("--method", required=True, help="Method key, such as HARP_Zhao2023Holistic.")
-@click.option("--dataset", type=click.Choice([word.value for word in Dataset]), required=True)
+@click.argument("checkpoint", type=_FILE, required=False)
+@click.option("--manifest", type=_FILE,
+              help="Evaluate the models that this TOML file lists, instead of one CHECKPOINT.")  # fmt: skip
+@click.option("--method", help="Method key, such as HARP_Zhao2023Holistic.")
+@click.option("--dataset", type=click.Choice([word.value for word in Dataset]))
 @click.option(
-    "--arch", required=True,
+    "--arch",
     help=f"Registered network ({', '.join(Architecture)}), or 'file.py:factory' / 'module:factory' together with "
     "--as to say which network it is.",
 )  # fmt: skip
-@click.option(
-    "--as", "network", type=click.Choice([word.value for word in Architecture]), help="Which network a factory builds."
-)
+@click.option("--as", type=click.Choice([word.value for word in Architecture]), help="Which network a factory builds.")
 @click.option(
     "--structure", type=click.Choice([word.value for word in Structure]),
     help="What was pruned. Leave out together with --sparsity for a dense network.",
@@ -52,8 +55,9 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True,
               help="Images attacked together; lower it where memory runs out.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
-@click.option("--protocol", type=click.Choice(["apb-1", "quick"]), default="apb-1", show_default=True,
-              help="quick: 64 samples and a short search, for a first look; does not rank.")  # fmt: skip
+@click.option("--protocol", type=click.Choice(["apb-1", "paper", "quick"]), default="apb-1", show_default=True,
+              help="paper: HO-FMN searches on the first 2,048 samples and counts the others, as in the survey. "
+              "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
 @click.option("--attacks", default="autoattack,hofmn", show_default=True, help="Comma-separated.")
 @click.option("--engine", type=click.Choice(["reference"]), default="reference", show_default=True,
               help="Implementation of AutoAttack.")  # fmt: skip
@@ -70,12 +74,10 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 @root_option
+@click.pass_context
 def eval_(
-    checkpoint: Path, method: str, dataset: str, arch: str, network: str | None, structure: str | None,
-    sparsity: float | None, granularity: str | None, layout: str | None, data_dir: str | None, device: str | None,
-    n_examples: int | None, batch_size: int, seed: int, protocol: str, attacks: str, engine: str, output: Path,
-    overwrite: bool, resume: bool, run_dir: Path, checkpoint_url: str | None, unsafe_load: bool,
-    log_file: Path | None, quiet: bool, as_json: bool, root: Path,
+    context: click.Context, /, checkpoint: Path | None, manifest: Path | None, log_file: Path | None, quiet: bool,
+    as_json: bool, root: Path, **options: Any,
 ) -> None:  # fmt: skip
     """Attack CHECKPOINT with AutoAttack and HO-FMN and write its evaluation record.
 
@@ -86,44 +88,91 @@ def eval_(
 
     The record is written to OUTPUT/<method>/<model key>.json, the verdict of every sample beside it as .npz.
     An interrupted run goes on where it stopped when the same command is given again.
-    """
-    from apsite.evaluation.downloads import data_dir as default_data_dir
-    from apsite.evaluation.evaluate import Request, parse_architecture
-    from apsite.evaluation.settings import Preset, Settings
 
-    registered, factory = parse_architecture(arch)
-    if registered is not None and network is not None:
-        raise click.UsageError("--as goes with a factory; a registered --arch says itself which network it is")
-    if registered is None and network is None:
-        raise click.UsageError(f"say with --as which network {arch} builds: {', '.join(Architecture)}")
-    if (structure is None) != (not sparsity):
-        raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")
-    changes: dict[str, object] = {
-        "batch_size": batch_size,
-        "seed": seed,
-        "engine": engine,
-        "attacks": tuple(part.strip() for part in attacks.split(",")),
-    }
-    if n_examples is not None:
-        changes["n_examples"] = n_examples
-    request = Request(
-        checkpoint=checkpoint,
-        key=_model_key(method, registered or Architecture(str(network)), dataset, structure, sparsity, root),
-        factory=factory,
-        layout=layout,
-        granularity=_granularity(granularity, structure),
-        data_dir=data_dir or default_data_dir(),
-        settings=Settings.of(Preset(protocol), **changes),
-        output=output,
-        device=device,
-        run_dir=run_dir,
-        fresh=not resume,
-        overwrite=overwrite,
-        unsafe_load=unsafe_load,
-        url=checkpoint_url,
-    )
+    With --manifest the models of a TOML file are evaluated one after the other: a table [[model]] each, with the names
+    of these options (checkpoint_url for --checkpoint-url), and [defaults] for what they share. Models whose record is
+    there are skipped, a failure ends that model only, and options of the command line hold for all.
+    """
+    if manifest is not None:
+        _eval_manifest(context, manifest, log_file=log_file, quiet=quiet, as_json=as_json, root=root)
+        return
+    if checkpoint is None:
+        raise click.UsageError("give a CHECKPOINT, or a list of models with --manifest")
+    for name in ("method", "dataset", "arch"):
+        if options[name] is None:
+            raise click.UsageError(f"Missing option '--{name}'; only --manifest goes without.")
+    from apsite.evaluation.manifest import OptionsError, request_of
+
+    try:
+        request = request_of({**options, "checkpoint": checkpoint}, _resolver(root))
+    except OptionsError as error:
+        raise click.UsageError(str(error)) from None
     record, path = _evaluate(request, quiet=quiet, log_file=log_file)
     _print_result(record, path, as_json=as_json)
+
+
+def _eval_manifest(
+    context: click.Context, manifest: Path, *, log_file: Path | None, quiet: bool, as_json: bool, root: Path
+) -> None:
+    """Evaluate the models of a manifest; ends with a table, and with 1 if any failed."""
+    from apsite.evaluation.evaluate import evaluate_checkpoint
+    from apsite.evaluation.manifest import IDENTITY, NAMES, Status, read_manifest, run_manifest
+
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    }
+    stray = [name for name in IDENTITY if name in given]
+    if stray:
+        names = ", ".join("CHECKPOINT" if name == "checkpoint" else f"--{name.replace('_', '-')}" for name in stray)
+        raise click.UsageError(f"{names} cannot be given with --manifest; say it in {manifest}")
+    requests = read_manifest(manifest, {name: given[name] for name in NAMES if name in given}, _resolver(root))
+    with _reporting(quiet=quiet, log_file=log_file) as reporter:
+        outcomes = list(run_manifest(requests, lambda request: evaluate_checkpoint(request, reporter), reporter))
+    if as_json:
+        summary = [
+            {
+                "model_key": str(outcome.key),
+                "status": outcome.status.value,
+                "record": None if outcome.path is None else str(outcome.path),
+                "reason": outcome.reason or None,
+            }
+            for outcome in outcomes
+        ]
+        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        _print_outcomes(outcomes)
+    if any(outcome.status is Status.FAILED for outcome in outcomes):
+        raise click.exceptions.Exit(1)
+
+
+def _print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from apsite.evaluation.manifest import Status
+    from apsite.terminal import percent
+
+    counts = Counter(outcome.status for outcome in outcomes)
+    title = ", ".join(f"{counts[status]} {status.value}" for status in Status)
+    table = Table(title=Text(f"{len(outcomes)} models: {title} (%)"), title_justify="left")
+    table.add_column("Model", overflow="fold")
+    table.add_column("Outcome", no_wrap=True)
+    for name in ("Clean", "AutoAttack", "HO-FMN", "Joint"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        figures: list[float | None] = [None] * 4
+        if outcome.record is not None:
+            results = outcome.record.results
+            attacks = (results.autoattack, results.hofmn, results.joint)
+            figures = [results.clean_accuracy, *(None if one is None else one.robust_accuracy for one in attacks)]
+        table.add_row(Text(str(outcome.key)), outcome.status.value, *map(percent, figures))
+    Console().print(table)
+    for outcome in outcomes:
+        if outcome.reason:
+            click.echo(f"{outcome.key}: {outcome.status.value}: {outcome.reason}")
 
 
 @cli.command()
@@ -155,40 +204,38 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
         click.echo("        open it in a browser, or run: apsite serve " + str(output / "build"))
 
 
-def _model_key(
-    method: str, architecture: Architecture, dataset: str, structure: str | None, sparsity: float | None, root: Path
-) -> ModelKey:
-    """Key of the model, its method resolved through the entries where there are any."""
-    if (root / "entries").is_dir():
-        from apsite.catalogue import load_catalogue
+def _resolver(root: Path) -> Callable[[str], str]:
+    """Function that finds the method key of a key or alias through the entries, where there are any."""
+    if not (root / "entries").is_dir():
+        return str
+    from apsite.catalogue import load_catalogue
 
-        method = load_catalogue(root).resolve(method).key
-    try:
-        return ModelKey.of(
-            method, architecture, Dataset(dataset), Structure(structure) if structure else None, sparsity or 0.0
-        )
-    except ValueError as error:
-        raise ApsiteError(str(error)) from None
+    catalogue = load_catalogue(root)
+    return lambda method: catalogue.resolve(method).key
 
 
-def _granularity(word: str | None, structure: str | None) -> Granularity | None:
-    if word is not None:
-        return Granularity(word)
-    return Granularity.WEIGHT if structure == Structure.UNSTRUCTURED else None
+@contextlib.contextmanager
+def _reporting(*, quiet: bool, log_file: Path | None) -> Iterator[Reporter]:
+    """Progress on stderr and in the log file; an interruption says how to go on."""
+    from apsite.evaluation.progress import LogFileReporter
 
-
-def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[EvaluationRecord, Path]:
-    """Evaluate with progress on stderr; an interruption says how to go on."""
-    from apsite.evaluation.evaluate import evaluate_checkpoint
-    from apsite.evaluation.progress import LogFileReporter, TerminalReporter, default_reporter
-
-    reporter = default_reporter(quiet=quiet)
-    with reporter if isinstance(reporter, TerminalReporter) else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        reporter = stack.enter_context(progress(quiet=quiet))
+        if log_file:
+            reporter = stack.enter_context(contextlib.closing(LogFileReporter(reporter, log_file)))
         try:
-            return evaluate_checkpoint(request, LogFileReporter(reporter, log_file) if log_file else reporter)
+            yield reporter
         except KeyboardInterrupt:
             reporter.say("interrupted: the finished work is kept; give the same command again to go on")
             raise
+
+
+def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[EvaluationRecord, Path]:
+    """Evaluate one model with progress."""
+    from apsite.evaluation.evaluate import evaluate_checkpoint
+
+    with _reporting(quiet=quiet, log_file=log_file) as reporter:
+        return evaluate_checkpoint(request, reporter)
 
 
 def _print_result(record: EvaluationRecord, path: Path, *, as_json: bool) -> None:

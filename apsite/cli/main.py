@@ -66,6 +66,14 @@ def main() -> None:
     cli(prog_name="apsite")
 
 
-from apsite.cli import audit, data, datasets, evaluate, models, site  # noqa: E402  (the modules add their commands to the group above)
+from apsite.cli import (  # noqa: E402  (the modules add their commands to the group above)
+    audit,
+    data,
+    datasets,
+    evaluate,
+    models,
+    site,
+    verify,
+)
 
-__all__ = ["audit", "cli", "data", "datasets", "evaluate", "main", "models", "site"]
+__all__ = ["audit", "cli", "data", "datasets", "evaluate", "main", "models", "site", "verify"]

@@ -183,7 +183,7 @@ def _check_zip(path: Path, file: BufferedReader, size: int) -> None:
 
 def _read_safetensors(path: Path, file: BufferedReader) -> object:
     try:
-        return safetensors.torch.load(file.read())
+        return dict(sorted(safetensors.torch.load(file.read()).items()))  # their order there is random
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: truncated or damaged safetensors: {_first_line(error)}. {_TRANSFER_AGAIN}"

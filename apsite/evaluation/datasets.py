@@ -105,7 +105,7 @@ def array_hash(images: Images, labels: NDArray[np.int64]) -> str:
     return digest.hexdigest()
 
 
-def load_test_set(dataset: Dataset, data_dir: Path | str) -> ImageSet:
+def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
     """Whole test set of a dataset.
 
     Args:
@@ -115,6 +115,7 @@ def load_test_set(dataset: Dataset, data_dir: Path | str) -> ImageSet:
     Raises:
         DatasetError: If the files are missing or not of the official format; the message says what is needed.
     """
+    dataset = Dataset(dataset)
     if str(data_dir) == EMBEDDED:
         return embedded_images(dataset)
     images, labels, source = _READERS[dataset](Path(data_dir))

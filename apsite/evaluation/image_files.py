@@ -104,6 +104,8 @@ def read_svhn(data_dir: Path) -> tuple[Pixels, Labels, str]:
     Raises:
         DatasetError: If there is none, or it is damaged.
     """
+    import zlib
+
     from scipy.io.matlab import MatReadError, loadmat
 
     path = find_svhn(data_dir)
@@ -112,11 +114,25 @@ def read_svhn(data_dir: Path) -> tuple[Pixels, Labels, str]:
             f"{data_dir}: has no SVHN test set; fetch it with `apsite data fetch svhn`, or put 'test_32x32.mat' there"
         )
     try:
+        with path.open("rb") as stream:
+            stream.seek(128)
+            # A compressed file carries checksums; on a damaged one without them loadmat can crash the interpreter.
+            if stream.read(4) not in {b"\x0f\0\0\0", b"\0\0\0\x0f"}:
+                raise ValueError("it is not a compressed MATLAB 5 file")
         content = loadmat(path, variable_names=["X", "y"])  # type: ignore[no-untyped-call]
         pixels, labels = content["X"], content["y"].astype(np.int64).reshape(-1)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape != (32, 32, 3, len(labels)):
             raise ValueError(f"'X' is {pixels.dtype} of shape {pixels.shape}")
-    except (MatReadError, ValueError, KeyError, TypeError, OSError, NotImplementedError, IndexError) as error:
+    except (
+        MatReadError,
+        zlib.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        OSError,
+        NotImplementedError,
+        IndexError,
+    ) as error:
         raise DatasetError(f"{path}: is not the official SVHN test file ({error}); fetch it again") from None
     if labels.size == 0 or not 1 <= labels.min() <= labels.max() <= 10:
         raise DatasetError(f"{path}: holds labels outside 1..10; fetch the file again")
@@ -126,7 +142,8 @@ def read_svhn(data_dir: Path) -> tuple[Pixels, Labels, str]:
 class ImageFiles:
     """Images that are decoded when they are asked for; behaves like an array of shape ``(n, 3, size, size)``, uint8.
 
-    Every image is resized so that its shorter side has 256 pixels (bilinear) and cropped to its centre.
+    Every image is resized so that its shorter side has 256 pixels (bilinear) and cropped to its centre; the longer side
+    is rounded down and half a pixel of the crop to even, as torchvision's ``Resize`` and ``CenterCrop`` do.
     """
 
     def __init__(self, paths: Sequence[Path], size: int = 224, shorter_side: int = 256) -> None:
@@ -155,14 +172,12 @@ class ImageFiles:
         try:
             with Image.open(path) as image:
                 picture = image.convert("RGB")
-        except (OSError, Image.DecompressionBombError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DatasetError(f"{path}: is not a readable image ({error})") from None
-        width, height = picture.size
-        scale = self._shorter_side / min(width, height)
-        picture = picture.resize(
-            (max(self._size, round(width * scale)), max(self._size, round(height * scale))), Image.Resampling.BILINEAR
-        )
-        left, top = (picture.width - self._size) // 2, (picture.height - self._size) // 2
+        short = min(picture.size)
+        width, height = (self._shorter_side * side // short for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = round((width - self._size) / 2), round((height - self._size) / 2)
         cropped = picture.crop((left, top, left + self._size, top + self._size))
         return np.ascontiguousarray(np.asarray(cropped, np.uint8).transpose(2, 0, 1))
 

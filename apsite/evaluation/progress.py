@@ -150,6 +150,10 @@ class LogFileReporter:
         self._inner.say(message)
         self._plain.say(message)
 
+    def close(self) -> None:
+        """Close the file; nothing may be reported afterwards."""
+        self._stream.close()
+
 
 def duration(seconds: float) -> str:
     """Time span as people say it: ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""

@@ -180,6 +180,11 @@ class _Run:
         tuning, batch = self.search_batches(clean)
         first = np.flatnonzero(tuning & clean)[:8]
         if not len(first):
+            if clean.any():
+                raise EvaluationError(
+                    f"none of the first {self.settings.left_out} samples is classified correctly, so there is nothing "
+                    "to search on; choose --protocol apb-1"
+                )
             return np.zeros_like(tuning), ()
         searched = CountedNetwork(folded(self.network.network, self.tensors(first)[0]))
         count, steps = self.settings.trials, self.settings.search_steps

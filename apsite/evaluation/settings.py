@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from apsite.errors import EvaluationError
 from apsite.records import ROTATING, SEARCH_BATCH, Scalar
 from apsite.vocabulary import Dataset, Protocol, epsilon_value
+
+_Value = TypeVar("_Value", str, int)
 
 
 class Preset(StrEnum):
@@ -19,6 +23,9 @@ class Preset(StrEnum):
 
 
 ATTACKS = ("autoattack", "hofmn")
+
+ENGINES = ("reference",)
+"""Implementations of AutoAttack."""
 
 FIXED = "fixed"
 """Search batch of ``apb-1``: one batch of correctly classified samples, drawn by the seed, in all trials."""
@@ -67,6 +74,8 @@ class Settings:
         for name in ("batch_size", "trials", "search_samples", "search_steps", "attack_steps"):
             if getattr(self, name) < 1:
                 raise EvaluationError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.engine not in ENGINES:
+            raise EvaluationError(f"--engine {self.engine!r} is not one of {', '.join(ENGINES)}")
         if self.search_batch not in SEARCH_BATCHES:
             raise EvaluationError(f"search_batch {self.search_batch!r} is not one of {', '.join(SEARCH_BATCHES)}")
         if not 0 <= self.seed < 2**31:
@@ -83,6 +92,38 @@ class Settings:
             ),
         }[preset]
         return replace(base, **changes)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_scalars(cls, stated: Mapping[str, Scalar]) -> Settings:
+        """Settings that a record states, which is untrusted: the inverse of :meth:`as_scalars`.
+
+        Raises:
+            EvaluationError: If one is missing or of the wrong kind.
+        """
+
+        def read(name: str, kind: type[_Value]) -> _Value:
+            value = stated.get(name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise EvaluationError(f"settings.{name} of the record is {value!r}; a {kind.__name__} is needed")
+            return value
+
+        preset = read("preset", str)
+        if preset not in tuple(Preset):
+            raise EvaluationError(f"settings.preset of the record is {preset!r}; known are {', '.join(Preset)}")
+        return cls(
+            preset=Preset(preset),
+            seed=read("seed", int),
+            batch_size=read("batch_size", int),
+            attacks=tuple(read("attacks", str).split(",")),
+            engine=read("engine", str),
+            epsilon=read("epsilon", str),
+            trials=read("search_trials", int),
+            search_samples=read("search_samples", int),
+            search_batch=read(SEARCH_BATCH, str) if SEARCH_BATCH in stated else FIXED,
+            search_steps=read("search_steps", int),
+            attack_steps=read("attack_steps", int),
+            n_examples=None if stated.get("n_examples") is None else read("n_examples", int),
+        )
 
     @property
     def left_out(self) -> int:

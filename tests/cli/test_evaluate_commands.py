@@ -115,6 +115,7 @@ def test_an_interrupted_evaluation_exits_with_130_and_can_go_on(away):
     assert "resuming" in result.stderr
 
 
+@pytest.mark.slow
 def test_demo_evaluates_the_embedded_network(away):
     """Without a checkout the demonstration evaluates alone; nothing but the number of images is reduced."""
     result = invoke("demo", "--no-site", "--n-examples", "2", "--output", "out", "--quiet")

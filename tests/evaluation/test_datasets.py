@@ -47,7 +47,7 @@ def test_a_dataset_pickle_cannot_run_code(tmp_path):
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     (folder / "test_batch").write_bytes(pickle.dumps({b"data": Hostile(), b"labels": []}))
-    with pytest.raises(DatasetError, match="names .*open, which a dataset has no use for"):
+    with pytest.raises(DatasetError, match=r"names .*open, which a dataset has no use for"):
         load_test_set(Dataset.CIFAR10, tmp_path)
     assert not sentinel.exists()
 

@@ -148,6 +148,15 @@ def test_a_network_of_the_author_is_evaluated_through_its_factory(tmp_path):
     assert record.results == expected.results
 
 
+def test_the_demonstration_reduces_nothing_but_the_number_of_images(tmp_path):
+    """Its settings are those of the protocol, on real images of the package, into a folder of its own."""
+    asked = request(tmp_path, 64)
+    assert asked.settings == Settings(n_examples=64)
+    assert asked.settings.protocol(Dataset.CIFAR10, 64) is Protocol.CUSTOM
+    assert str(asked.data_dir) == "embedded"
+    assert asked.output == tmp_path / "evaluations"
+
+
 def test_protocols_follow_from_the_settings():
     """Only the unreduced default on the whole test set is apb-1; seed and batch size are free."""
     whole = Dataset.CIFAR10.test_samples

@@ -73,27 +73,38 @@ def fab_targeted(
     clean, own = images[owner], labels[owner]
     point = clean
     gap, gradient, _ = _linearise(network, point, own, targets)
+    crossed = torch.zeros(len(owner), dtype=torch.bool, device=images.device)
     for _ in range(STEPS):
         finished = found[owner]
         if bool(finished.float().mean() >= DROP_SHARE):
             kept = ~finished
-            owner, targets, clean, own, point, gap, gradient = (
-                values[kept] for values in (owner, targets, clean, own, point, gap, gradient)
+            owner, targets, clean, own, point, gap, gradient, crossed = (
+                values[kept] for values in (owner, targets, clean, own, point, gap, gradient, crossed)
             )
         if not len(owner):
             return
         point = _step(point, clean, gap, gradient)
-        gap, gradient, wrong = _linearise(network, point, own, targets)
-        if not bool(wrong.any()):
-            continue
+        # A row that has crossed the boundary once mostly does so again and is then pulled back: its prediction alone is
+        # needed here. For the others prediction and gradient come from one pass.
+        wrong = torch.zeros_like(crossed)
+        stay, back = (~crossed).nonzero().squeeze(1), crossed.nonzero().squeeze(1)
+        gap, gradient = gap.clone(), gradient.clone()
+        if len(stay):
+            gap[stay], gradient[stay], wrong[stay] = _linearise(network, point[stay], own[stay], targets[stay])
+        if len(back):
+            with torch.no_grad():
+                wrong[back] = network(point[back]).argmax(1) != own[back]
         hit = wrong.nonzero().squeeze(1)
-        distance = (point[hit] - clean[hit]).abs().amax(dim=(1, 2, 3))
-        inside = hit[distance <= epsilon]
-        adversarial[owner[inside]] = point[inside]
-        found[owner[inside]] = True
-        point = point.index_copy(0, hit, clean[hit] + (point[hit] - clean[hit]) * _BACK)
-        new_gap, new_gradient, _ = _linearise(network, point[hit], own[hit], targets[hit])
-        gap, gradient = gap.index_copy(0, hit, new_gap), gradient.index_copy(0, hit, new_gradient)
+        if len(hit):
+            distance = (point[hit] - clean[hit]).abs().amax(dim=(1, 2, 3))
+            inside = hit[distance <= epsilon]
+            adversarial[owner[inside]] = point[inside]
+            found[owner[inside]] = True
+            point = point.index_copy(0, hit, clean[hit] + (point[hit] - clean[hit]) * _BACK)
+        stale = (wrong | crossed).nonzero().squeeze(1)
+        if len(stale):
+            gap[stale], gradient[stale], _ = _linearise(network, point[stale], own[stale], targets[stale])
+        crossed = wrong
 
 
 def _step(point: Tensor, clean: Tensor, gap: Tensor, gradient: Tensor) -> Tensor:

@@ -1,0 +1,150 @@
+"""The command audit: what a checkpoint is, without attacking it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from apsite.cli.main import cli
+from apsite.vocabulary import Architecture, Dataset, Structure
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from apsite.evaluation.auditing import CheckpointReport
+
+
+@cli.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
+)
+@click.option("--method", help="Method key; decides between layouts that have the same tensors.")
+@click.option("--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True)
+@click.option("--structure", type=click.Choice([word.value for word in Structure]), help="What was pruned.")
+@click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
+@click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
+@click.option("--unsafe-load", is_flag=True, help="Unpickle without restrictions. RUNS CODE from the file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def audit(
+    checkpoint: Path, arch: str, method: str | None, dataset: str, structure: str | None, sparsity: float | None,
+    layout: str | None, unsafe_load: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure CHECKPOINT without attacking it: layout, sparsity, costs, behaviour.
+
+    Exits with 1 if `apsite eval` would refuse it.
+    """
+    from apsite.evaluation.auditing import audit_checkpoint
+    from apsite.json_files import to_json
+
+    if (structure is None) != (not sparsity):
+        raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")
+    report = audit_checkpoint(
+        checkpoint, architecture=arch, method=method, dataset=dataset, structure=structure, sparsity=sparsity,
+        layout=layout, unsafe=unsafe_load,
+    )  # fmt: skip
+    if as_json:
+        click.echo(to_json(report.to_json()), nl=False)
+    else:
+        _print(report)
+    for refusal in report.refusals:
+        click.echo(f"Error: {refusal}", err=True)
+    if report.refused:
+        raise click.exceptions.Exit(1)
+
+
+def _print(report: CheckpointReport) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.print(_summary(report))
+    if report.counts is not None:
+        console.print(_layers(report))
+    if report.others:
+        console.print(_others(report))
+    for line in [f"Warning: {warning.message}" for warning in report.warnings] + [f"Note: {it}" for it in report.notes]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary(report: CheckpointReport) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"Audit of {report.path.name}"), title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    declared = f"{report.declared:.2%}, {report.structure}" if report.declared else "nothing declared (dense)"
+    rows = [
+        ("File", f"{report.size:,} bytes, {report.format}, tensors in {report.container}"),
+        ("SHA-256", report.sha256),
+        ("Network", f"{report.architecture}, {report.dataset.label}"),
+        ("Layout", report.layout or ("of the factory" if ":" in report.architecture else "none fits")),
+        ("Sparsity declared", declared),
+    ]
+    counts = report.counts
+    if counts is not None:
+        macs, effective = counts.macs / 1e6, counts.effective_macs / 1e6
+        rows += [
+            ("Sparsity measured", f"{_share(counts.zero_weights, counts.weights)} of the weights are zero"),
+            ("Zero filters", _part(counts.zero_filters, counts.filters)),
+            ("Zero channels", _part(counts.zero_channels or 0, counts.channels or 0)),
+            ("Parameters", f"{counts.parameters:,}, of which {counts.nonzero_parameters:,} are not zero"),
+            ("Multiply-accumulates", f"{macs:,.1f} M dense, {effective:,.1f} M effective"),
+        ]
+        if report.finding is not None and report.structure is not None:
+            finding = report.finding
+            difference = (finding.matched - (report.declared or 0)) * 100
+            rows.insert(6, ("Declared against found", f"{difference:+.2f} points, by {finding.basis}"))
+    if report.inputs:
+        rows.append(("Behaviour", _behaviour(report)))
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    return table
+
+
+def _behaviour(report: CheckpointReport) -> str:
+    codes = [warning.code for warning in report.warnings if warning.code != "sparsity-differs"]
+    return f"{', '.join(codes) or ('refused' if report.refused else 'as the attacks need it')} (on {report.inputs})"
+
+
+def _layers(report: CheckpointReport) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Layers", title_justify="left")
+    table.add_column("Layer", overflow="fold")
+    for column in ("Weights", "Zero", "Sparsity", "Zero filters", "Zero channels"):
+        table.add_column(column, justify="right")
+    assert report.counts is not None
+    for layer in report.counts.layers:
+        table.add_row(
+            Text(layer.name),
+            f"{layer.weights:,}",
+            f"{layer.zero_weights:,}",
+            _share(layer.zero_weights, layer.weights),
+            f"{layer.zero_filters or 0} of {layer.filters or 0}",
+            f"{layer.zero_channels or 0} of {layer.channels or 0}",
+        )
+    return table
+
+
+def _others(report: CheckpointReport) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Other layouts", title_justify="left", caption_justify="left")
+    table.add_column("Layout", no_wrap=True)
+    table.add_column("Why not", overflow="fold")
+    for other in report.others:
+        table.add_row(other.name, Text(other.summary))
+    return table
+
+
+def _part(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({_share(part, whole)})"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.2%}" if whole else "–"

@@ -1,0 +1,111 @@
+"""Commands about networks and checkpoints: models list, models info, models fetch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from apsite.cli.main import cli
+from apsite.cli.options import progress, root_option
+from apsite.errors import ApsiteError
+from apsite.vocabulary import Architecture
+
+
+@cli.group("models")
+def models_group() -> None:
+    """Registered networks, and checkpoints to fetch."""
+
+
+@models_group.command("list")
+@click.option("--arch", type=click.Choice([word.value for word in Architecture]), help="Only this network family.")
+def list_(arch: str | None) -> None:
+    """Show every registered parameter layout with its methods, parameters and multiply-accumulates."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from apsite.evaluation.auditing import layout_macs
+    from apsite.evaluation.networks.registry import layouts
+
+    table = Table(caption="MACs: multiply-accumulates for one image", caption_justify="left")
+    for column in ("Layout", "Network", "Datasets", "Methods"):
+        table.add_column(column)
+    for column in ("Parameters", "MACs"):
+        table.add_column(column, justify="right")
+    for layout in layouts().values():
+        if arch in (None, layout.architecture):
+            table.add_row(
+                layout.name,
+                layout.architecture.value,
+                ", ".join(layout.datasets),
+                ", ".join(layout.methods) or "–",
+                f"{layout.parameter_count():,}",
+                f"{layout_macs(layout) / 1e6:,.1f} M",
+            )
+    Console().print(table)
+
+
+@models_group.command()
+@click.argument("layout")
+def info(layout: str) -> None:
+    """Show LAYOUT in full: sizes, normalisation, and every tensor that its checkpoints hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from apsite.evaluation.auditing import layout_macs
+    from apsite.evaluation.networks.registry import layouts
+
+    if layout not in layouts():
+        raise ApsiteError(f"layout {layout!r} is not registered; `apsite models list` shows {', '.join(layouts())}")
+    found = layouts()[layout]
+    tensors = found.tensors()
+    click.echo(f"Layout:        {found.name}")
+    click.echo(f"Network:       {found.architecture.label} (--arch {found.architecture})")
+    click.echo(f"Methods:       {', '.join(found.methods) or 'none in particular'}")
+    click.echo(f"Datasets:      {', '.join(found.datasets)}, images of shape {found.input_shape} in [0, 1]")
+    click.echo(f"Parameters:    {found.parameter_count():,}")
+    click.echo(f"MACs:          {layout_macs(found):,} for one image")
+    for dataset in found.datasets:
+        constants = found.normalisation_of(dataset)
+        inside = f"mean {constants.mean}, std {constants.std}" if constants else "none, images enter as they are"
+        click.echo(f"Normalisation: {dataset}: {inside}")
+    click.echo(f"Pruning:       {found.parametrisation.value} parametrisation" + _hint(needs=found.needs_sparsity))
+    if found.named_only:
+        click.echo(f"Choice:        only by name, --layout {found.name}")
+    if found.note:
+        click.echo(f"Note:          {found.note}")
+    table = Table(title=f"{len(tensors)} tensors", title_justify="left")
+    for column in ("Tensor", "Shape", "Type"):
+        table.add_column(column, overflow="fold")
+    for name, tensor in tensors.items():
+        shape = " × ".join(map(str, tensor.shape)) or "scalar"
+        table.add_row(name, shape, str(tensor.dtype).removeprefix("torch."))
+    Console().print(table)
+
+
+@models_group.command()
+@click.argument("model_key")
+@root_option
+@click.option("--choose", type=click.IntRange(1), help="Which checkpoint, where several are published for the key.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="File to write.  [default: in the cache folder of this user]")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress.")
+def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, quiet: bool) -> None:
+    """Fetch the published checkpoint of MODEL_KEY, such as HARP_Zhao2023Holistic_R18_CIFAR10_US_90.
+
+    Its SHA-256 is remembered at first use: if the address gives another file later, that is an error.
+    Addresses on Google Drive and the Hugging Face hub need `pip install apsite[fetch]`.
+    """
+    from apsite.catalogue import load_catalogue
+    from apsite.evaluation.published import fetch_checkpoint
+
+    catalogue = load_catalogue(root)
+    with progress(quiet=quiet) as reporter:
+        fetched = fetch_checkpoint(catalogue, model_key, reporter, choose=choose, output=output)
+    click.echo(f"File:     {fetched.path}")
+    click.echo(f"SHA-256:  {fetched.sha256}")
+    click.echo(f"Evaluate: {fetched.eval_command}")
+
+
+def _hint(*, needs: bool) -> str:
+    return "; the declared sparsity makes the mask" if needs else ""

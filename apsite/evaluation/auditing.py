@@ -1,0 +1,237 @@
+"""Auditing a checkpoint without attacking it: which layout it has, how sparse it is, what it costs, how it behaves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apsite.errors import ApsiteError, CheckpointError, NetworkError
+from apsite.evaluation.audit import (
+    SparsityFinding,
+    audit_network,
+    check_behaviour,
+    check_sparsity,
+    multiply_accumulates,
+)
+from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
+from apsite.evaluation.datasets import embedded_images
+from apsite.evaluation.execution import as_inputs
+from apsite.evaluation.loading import (
+    FittedNetwork,
+    explain_layouts,
+    fit_factory,
+    fit_layout,
+    load_factory,
+)
+from apsite.evaluation.networks.registry import Layout
+from apsite.records import CheckpointAudit, EvaluationWarning
+from apsite.vocabulary import Architecture, Dataset, Structure
+
+_INPUTS = {Dataset.CIFAR10: (64, 3, 32, 32), Dataset.SVHN: (64, 3, 32, 32), Dataset.IMAGENET: (8, 3, 224, 224)}
+_CLASSES = {Dataset.CIFAR10: 10, Dataset.SVHN: 10, Dataset.IMAGENET: 1000}
+
+
+@dataclass(frozen=True)
+class OtherLayout:
+    """A registered layout that was not used.
+
+    Attributes:
+        name: Its name.
+        architecture: Its family.
+        summary: Why it was not used, tensors in numbers.
+        reason: The same with some of the names of the tensors.
+    """
+
+    name: str
+    architecture: Architecture
+    summary: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CheckpointReport:
+    """What is known about a checkpoint without attacking it.
+
+    Attributes:
+        path: The file.
+        size: Its bytes.
+        sha256: Its hash, in hexadecimal.
+        format: How it is written, such as ``safetensors``.
+        container: Key of the file under which the tensors were; ``bare`` if there was none.
+        architecture: What was asked for: a network family, or the specification of a factory.
+        dataset: Dataset whose images the network takes.
+        structure: Declared structure; ``None`` for a dense network or if nothing was declared.
+        declared: Declared sparsity, a fraction; ``None`` if nothing was declared.
+        layout: Registered layout that was used; ``None`` for a factory's network, or if nothing fits.
+        others: The layouts that were not used, the nearest first; empty for a factory's network.
+        counts: Zeros, parameters and multiply-accumulates; ``None`` if nothing fits or the network fails.
+        finding: Measured sparsity and the share that matches the declared one; ``None`` as `counts`, or if refused.
+        inputs: On which images it was run; empty as long as nothing fits.
+        warnings: What a reader of its results should know.
+        notes: What was done to load it, one sentence each.
+        refusals: Why it would not be evaluated, one message each; empty if it would be.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    format: str
+    container: str
+    architecture: str
+    dataset: Dataset
+    structure: Structure | None
+    declared: float | None
+    layout: str | None = None
+    others: tuple[OtherLayout, ...] = ()
+    counts: CheckpointAudit | None = None
+    finding: SparsityFinding | None = None
+    inputs: str = ""
+    warnings: tuple[EvaluationWarning, ...] = ()
+    notes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether `apsite eval` would refuse it."""
+        return bool(self.refusals)
+
+    def to_json(self) -> dict[str, Any]:
+        """Document with the same names; paths and words as text."""
+        return {**asdict(self), "path": str(self.path), "refused": self.refused}
+
+
+def audit_checkpoint(
+    checkpoint: Path | str,
+    *,
+    architecture: str,
+    method: str | None = None,
+    dataset: str | Dataset = Dataset.CIFAR10,
+    structure: str | Structure | None = None,
+    sparsity: float | None = None,
+    layout: str | None = None,
+    unsafe: bool = False,
+) -> CheckpointReport:
+    """Report on a checkpoint. What would make `apsite eval` refuse it is collected in the report, not raised.
+
+    Args:
+        checkpoint: The file.
+        architecture: Network family, or a factory as ``path/to/file.py:factory`` or ``package.module:factory``.
+        method: Method key or name, which decides between layouts that have the same tensors.
+        dataset: Decides the size of the images, the classes and the constants of a normalisation.
+        structure: Declared structure; give it together with `sparsity`.
+        sparsity: Declared sparsity, a fraction. Needed where a checkpoint holds scores instead of zeros.
+        layout: Name of a registered layout, to choose it explicitly.
+        unsafe: Allow the file to execute code; see :func:`apsite.evaluation.checkpoints.read_checkpoint`.
+
+    Raises:
+        CheckpointError: If the file cannot be read at all.
+        NetworkError: If the architecture or layout is unknown, or the factory fails.
+        ValueError: If `dataset` or `structure` is not one of the known words, or one of `structure` and `sparsity` is
+            given without the other.
+    """
+    dataset, structure = Dataset(dataset), Structure(structure) if structure else None
+    if (structure is None) != (not sparsity):
+        raise ValueError("give both structure and sparsity for a pruned network, neither for a dense one")
+    file = read_checkpoint(Path(checkpoint), unsafe=unsafe)
+    report = CheckpointReport(
+        file.path, file.size, file.sha256, file.format, file.container, architecture, dataset, structure, sparsity
+    )
+    try:
+        fitted = _fit(file, architecture, method, dataset, sparsity, layout)
+    except CheckpointError as error:
+        others = () if ":" in architecture else _others(file, architecture, dataset, sparsity, None)
+        return replace(report, others=others, notes=file.notes, refusals=(str(error),))
+    if fitted.layout:
+        report = replace(
+            report,
+            layout=fitted.layout,
+            others=_others(file, architecture, dataset, sparsity, fitted.layout),
+        )
+    return measured(replace(report, notes=fitted.notes), fitted)
+
+
+def layout_macs(layout: Layout) -> int:
+    """Multiply-accumulates of a registered layout for one image."""
+    with torch.device("meta"):
+        network = layout.build(layout.datasets[0]).eval()
+        return multiply_accumulates(network, torch.empty(1, *layout.input_shape))
+
+
+def _fit(
+    file: Checkpoint,
+    architecture: str,
+    method: str | None,
+    dataset: Dataset,
+    sparsity: float | None,
+    layout: str | None,
+) -> FittedNetwork:
+    if ":" in architecture:
+        return fit_factory(file, load_factory(architecture), sparsity=sparsity)
+    if architecture not in tuple(Architecture):
+        raise NetworkError(
+            f"--arch {architecture!r} is neither one of {', '.join(Architecture)} nor a factory such as "
+            "'path/to/file.py:factory'"
+        )
+    return fit_layout(file, Architecture(architecture), method, dataset, sparsity=sparsity, layout=layout)
+
+
+def _others(
+    file: Checkpoint, architecture: str, dataset: Dataset, sparsity: float | None, chosen: str | None
+) -> tuple[OtherLayout, ...]:
+    """Registered layouts that were not used, those of the asked family first."""
+    fits = [fit for fit in explain_layouts(file, dataset, sparsity=sparsity) if fit.layout.name != chosen]
+    fits.sort(key=lambda fit: fit.layout.architecture != architecture)
+    others = []
+    for fit in fits:
+        why = _why_unused(fit.layout, architecture, chosen) if fit.fits else ""
+        others.append(OtherLayout(fit.layout.name, fit.layout.architecture, why or fit.summary, why or fit.reason))
+    return tuple(others)
+
+
+def _why_unused(layout: Layout, architecture: str, chosen: str | None) -> str:
+    """Why a layout that fits was not used."""
+    if layout.architecture != architecture:
+        return f"fits, but is of {layout.architecture}; declare that instead"
+    if layout.named_only:
+        return "fits; used only when asked for by name"
+    return f"fits as well; {chosen} comes first" if chosen else "fits; ask for it by name"
+
+
+def measured(report: CheckpointReport, fitted: FittedNetwork) -> CheckpointReport:
+    """The report with everything that running the network tells."""
+    images, labels, inputs = _images(report.dataset)
+    refusals: list[str] = []
+    warnings: list[EvaluationWarning] = []
+    try:
+        warnings += check_behaviour(fitted.network, images, labels, _CLASSES[report.dataset])
+    except NetworkError as error:
+        refusals.append(str(error))
+    try:
+        counts = audit_network(fitted.network, images[:1])
+    except RuntimeError:  # the images do not fit; check_behaviour has said so
+        return replace(report, inputs=inputs, refusals=tuple(refusals))
+    finding = None
+    try:
+        finding, found = check_sparsity(counts, report.structure, report.declared or 0.0)
+        warnings = [*found, *warnings]
+    except ApsiteError as error:
+        refusals.append(str(error))
+    if finding is not None and report.structure is not None:
+        counts = replace(counts, sparsity_basis=finding.basis)
+    return replace(
+        report, counts=counts, finding=finding, inputs=inputs, warnings=tuple(warnings), refusals=tuple(refusals)
+    )
+
+
+def _images(dataset: Dataset) -> tuple[Tensor, Tensor, str]:
+    """Images to run a network on, their labels, and what they are."""
+    shape = _INPUTS[dataset]
+    if dataset is Dataset.CIFAR10:
+        some = embedded_images().first(shape[0])
+        return as_inputs(some.images[:], torch.device("cpu")), torch.from_numpy(some.labels), "embedded test images"
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    return images, torch.arange(shape[0]) % _CLASSES[dataset], "random images in [0, 1]"

@@ -1,0 +1,305 @@
+"""Evaluating a list of models: a TOML file with the options of ``apsite eval`` by name, run one after the other.
+
+.. code-block:: toml
+
+    [defaults]
+    dataset = "cifar10"
+    arch = "resnet18"
+    structure = "unstructured"
+
+    [[model]]
+    checkpoint = "checkpoints/harp_90.pt"
+    method = "HARP_Zhao2023Holistic"
+    sparsity = 0.90
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from apsite.errors import ApsiteError, EvaluationError
+from apsite.evaluation.datasets import EMBEDDED
+from apsite.evaluation.downloads import data_dir as default_data_dir
+from apsite.evaluation.evaluate import RUNS, Request, parse_architecture
+from apsite.evaluation.progress import Reporter
+from apsite.evaluation.settings import ENGINES, Preset, Settings
+from apsite.keys import ModelKey
+from apsite.records import EvaluationRecord, read_record
+from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
+
+Options = Mapping[str, Any]
+"""Options of ``apsite eval`` by name, with ``_`` for ``-``; what is not there, or ``None``, has its default."""
+
+REQUIRED = ("checkpoint", "method", "dataset", "arch")
+IDENTITY = (*REQUIRED, "as", "structure", "sparsity", "granularity", "layout", "checkpoint_url")
+"""Options that say which model is evaluated; the others say how and where."""
+
+_WORDS: dict[str, tuple[str, ...]] = {
+    "dataset": tuple(Dataset),
+    "as": tuple(Architecture),
+    "structure": tuple(Structure),
+    "granularity": tuple(Granularity),
+    "protocol": tuple(Preset),
+    "engine": ENGINES,
+}
+_PATHS = ("checkpoint", "data_dir", "output", "run_dir")
+_TEXTS = ("method", "arch", "layout", "device", "attacks", "checkpoint_url")
+_COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
+_FLAGS = ("overwrite", "resume", "unsafe_load")
+NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
+_FREE = ("batch_size", "engine")
+
+
+class OptionsError(EvaluationError):
+    """Options that contradict each other, or of which one is missing."""
+
+
+class Status(StrEnum):
+    """How the evaluation of one model of a list ended."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ModelOutcome:
+    """One model of a list.
+
+    Attributes:
+        key: Identity of the model.
+        status: How it ended.
+        record: Its record; ``None`` if it failed.
+        path: Where that is.
+        reason: Why it was skipped or failed; empty if it is done.
+    """
+
+    key: ModelKey
+    status: Status
+    record: EvaluationRecord | None
+    path: Path | None
+    reason: str = ""
+
+
+def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request:
+    """Evaluation that options describe.
+
+    Args:
+        options: Options by name; all of :data:`REQUIRED` are there.
+        resolve: Gives the method key of a key or alias.
+
+    Raises:
+        OptionsError: If options contradict each other.
+        ApsiteError: If a value is not one of those allowed.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    registered, factory = parse_architecture(given["arch"])
+    if registered is not None and "as" in given:
+        raise OptionsError("--as goes with a factory; a registered --arch says itself which network it is")
+    if registered is None and "as" not in given:
+        raise OptionsError(f"say with --as which network {factory} builds: {', '.join(Architecture)}")
+    structure, sparsity = given.get("structure"), given.get("sparsity", 0.0)
+    if (structure is None) != (not sparsity):
+        raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
+    changes: dict[str, object] = {
+        name: given[name] for name in ("batch_size", "seed", "engine", "n_examples") if name in given
+    }
+    if "attacks" in given:
+        changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))
+    try:
+        key = ModelKey.of(
+            resolve(given["method"]),
+            registered or Architecture(given["as"]),
+            Dataset(given["dataset"]),
+            Structure(structure) if structure else None,
+            sparsity,
+        )
+    except ValueError as error:
+        raise ApsiteError(str(error)) from None
+    granularity = given.get("granularity", Granularity.WEIGHT if structure == Structure.UNSTRUCTURED else None)
+    return Request(
+        checkpoint=Path(given["checkpoint"]),
+        key=key,
+        factory=factory,
+        layout=given.get("layout"),
+        granularity=Granularity(granularity) if granularity else None,
+        data_dir=given.get("data_dir") or default_data_dir(),
+        settings=Settings.of(Preset(given.get("protocol", Preset.APB_1)), **changes),
+        output=Path(given.get("output", "evaluations")),
+        device=given.get("device"),
+        run_dir=Path(given.get("run_dir", RUNS)),
+        fresh=not given.get("resume", True),
+        overwrite=given.get("overwrite", False),
+        unsafe_load=given.get("unsafe_load", False),
+        url=given.get("checkpoint_url"),
+    )
+
+
+def read_manifest(
+    path: Path, overrides: Options | None = None, resolve: Callable[[str], str] = str
+) -> tuple[Request, ...]:
+    """Evaluations that a manifest lists. Paths in it are relative to the manifest.
+
+    Args:
+        path: The TOML file: tables ``[[model]]``, and ``[defaults]`` for what they share.
+        overrides: Options that hold for all models, whatever the file says; their paths stay as they are.
+        resolve: Gives the method key of a key or alias.
+
+    Raises:
+        EvaluationError: With every problem of the file, one a line: each says where, what was found and what is
+            allowed.
+    """
+    document = _parse(path)
+    problems = [
+        f"{path}: {name!r} is not known at the top; a manifest has [[model]] tables and [defaults]"
+        for name in document
+        if name not in ("model", "defaults")
+    ]
+    models, defaults = document.get("model"), document.get("defaults", {})
+    if not isinstance(models, list) or not models or not all(isinstance(model, dict) for model in models):
+        raise EvaluationError(f"{path}: lists no model; add a table [[model]] for each")
+    if not isinstance(defaults, dict):
+        raise EvaluationError(f"{path}: defaults must be a table, [defaults]")
+    problems += [f"{path}: defaults.{problem}" for problem in _problems(defaults)]
+    requests: list[Request] = []
+    places: dict[Path, int] = {}
+    for number, model in enumerate(models, 1):
+        where = f"{path}: model {number}"
+        found = [f"{where}: {problem}" for problem in _problems(model)]
+        options = {**defaults, **model}
+        found += [f"{where}: {name} is missing" for name in REQUIRED if name not in options]
+        problems += found
+        if found or problems:
+            continue
+        try:
+            request = request_of({**_below(path.parent, options), **(overrides or {})}, resolve)
+        except ApsiteError as error:
+            problems.append(f"{where}: {error}")
+            continue
+        assert request.target is not None
+        first = places.setdefault(request.target, number)
+        if first != number:
+            problems.append(f"{where}: is {request.key} as model {first} is; both would write {request.target}")
+        requests.append(request)
+    if problems:
+        raise EvaluationError("\n".join(problems))
+    return tuple(requests)
+
+
+def run_manifest(
+    requests: Sequence[Request],
+    evaluate: Callable[[Request], tuple[EvaluationRecord, Path]],
+    reporter: Reporter,
+) -> Iterator[ModelOutcome]:
+    """Evaluate one model after the other; a failure ends that model only.
+
+    A model is skipped when its output holds a record of an own run with the same checkpoint and the same settings.
+    Any other record in its place is a failure unless the request says to overwrite it.
+
+    Args:
+        requests: What :func:`read_manifest` gave.
+        evaluate: Evaluates one and gives the record and its path, as
+            :func:`apsite.evaluation.evaluate.evaluate_checkpoint`.
+        reporter: Told which model is at work.
+
+    Yields:
+        The outcome of each model, in order.
+    """
+    for number, request in enumerate(requests, 1):
+        reporter.say(f"model {number} of {len(requests)}: {request.key}")
+        try:
+            existing = _existing(request)
+            if existing is not None:
+                yield ModelOutcome(request.key, Status.SKIPPED, existing, request.target, "its record is there")
+                continue
+            record, path = evaluate(request)
+        except ApsiteError as error:
+            reporter.say(f"{request.key}: failed: {error}")
+            yield ModelOutcome(request.key, Status.FAILED, None, None, str(error))
+        else:
+            yield ModelOutcome(request.key, Status.DONE, record, path)
+
+
+def _existing(request: Request) -> EvaluationRecord | None:
+    """Record of exactly this evaluation, if it is there; an error if another record is in its place."""
+    target = request.target
+    if target is None or request.overwrite or not target.exists():
+        return None
+    record = read_record(target)
+    if record.provenance.kind is ProvenanceKind.PUBLISHED:
+        difference = f"a figure published by {record.provenance.source}"
+    elif record.checkpoint.sha256 != _sha256(request.checkpoint):
+        difference = "of another checkpoint"
+    else:
+        wanted = request.settings.as_scalars(request.key.dataset)
+        stated = record.settings or {}
+        names = [name for name in {**wanted, **stated} if wanted.get(name) != stated.get(name) and name not in _FREE]
+        if not names:
+            return record
+        difference = "made with other settings: " + ", ".join(
+            f"{name} {stated.get(name)} instead of {wanted.get(name)}" for name in names
+        )
+    raise EvaluationError(
+        f"{target}: the record there is {difference}; replace it with --overwrite or choose another --output"
+    )
+
+
+def _sha256(path: Path) -> str | None:
+    """Hash of a checkpoint; ``None`` if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise EvaluationError(f"{path}: is not TOML: {error}") from None
+
+
+def _problems(table: Mapping[str, object]) -> Iterator[str]:
+    """What is wrong with the options of one table, each with what is allowed."""
+    for name, value in table.items():
+        if name not in NAMES:
+            meant = name.replace("-", "_")
+            hint = f"write {meant}" if meant in NAMES else f"known are {', '.join(NAMES)}"
+            yield f"{name} is not an option; {hint}"
+        elif name in _WORDS:
+            if value not in _WORDS[name]:
+                yield f"{name} {value!r} is not one of {', '.join(_WORDS[name])}"
+        elif name in _PATHS or name in _TEXTS:
+            if not isinstance(value, str) or not value:
+                yield f"{name} must be a text, not {value!r}"
+        elif name in _FLAGS:
+            if not isinstance(value, bool):
+                yield f"{name} must be true or false, not {value!r}"
+        elif name in _COUNTS:
+            if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[name]:
+                yield f"{name} must be a whole number from {_COUNTS[name]} on, not {value!r}"
+        elif not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+            yield f"{name} must be a fraction such as 0.90, not {value!r}"
+
+
+def _below(folder: Path, options: Options) -> dict[str, Any]:
+    """The options with paths made relative to `folder`, the factory's file among them."""
+    placed = dict(options)
+    for name in _PATHS:
+        if name in placed and not (name == "data_dir" and placed[name] == EMBEDDED):
+            placed[name] = str(folder / placed[name])
+    source, colon, factory = str(placed["arch"]).rpartition(":")
+    if source.endswith(".py") or "/" in source:
+        placed["arch"] = f"{folder / source}{colon}{factory}"
+    return placed

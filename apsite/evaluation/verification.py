@@ -1,0 +1,323 @@
+"""Checking a record: its evaluation again on a random part of its samples, compared verdict by verdict.
+
+The rule. A re-run agrees if the record is about this very checkpoint and this very data, the measured sparsity is the
+stated one, at most :data:`TOLERANCE` of the samples have a verdict (correct; robust under AutoAttack; further than
+epsilon under HO-FMN) that differs, and the differences do not go one way: McNemar's exact two-sided test of each verdict
+has a p-value of at least :data:`ALPHA`.
+
+Differences are expected to be rare. HO-FMN is deterministic up to rounding. `pyautoattack` draws its random numbers per
+batch, and a part of the samples makes other batches: the union of its attacks is stable, a rare sample is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from apsite.errors import EvaluationError
+from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
+from apsite.evaluation.datasets import ImageSet, load_test_set
+from apsite.evaluation.downloads import data_dir as default_data_dir
+from apsite.evaluation.environment import choose_device
+from apsite.evaluation.evaluate import RUNS, audit_model
+from apsite.evaluation.fmn import FmnParameters
+from apsite.evaluation.loading import FittedNetwork, fit_factory, fit_layout, load_factory
+from apsite.evaluation.progress import Reporter, SilentReporter
+from apsite.evaluation.python_interface import IN_MEMORY
+from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runner import run
+from apsite.evaluation.search import SPACE
+from apsite.evaluation.settings import FIXED, Settings
+from apsite.json_files import write_json
+from apsite.metrics import mcnemar_p_value, robust_flags
+from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
+from apsite.samples import Samples, read_samples
+from apsite.validation import plausibility_problems, samples_problems
+from apsite.vocabulary import ProvenanceKind, epsilon_value
+
+TOLERANCE = 0.01
+"""Share of the samples whose verdicts may differ."""
+
+ALPHA = 0.01
+"""p-value below which the differences count as going one way."""
+
+_SPARSITY_SLACK = 1e-6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One verdict of the record against the same of the re-run, sample by sample.
+
+    Attributes:
+        verdict: ``clean``, ``AutoAttack`` or ``HO-FMN``.
+        samples: Samples compared.
+        recorded: Samples that the record calls correct or robust.
+        rerun: Samples that the re-run calls so.
+        only_recorded: Samples that only the record calls so.
+        only_rerun: Samples that only the re-run calls so.
+    """
+
+    verdict: str
+    samples: int
+    recorded: int
+    rerun: int
+    only_recorded: int
+    only_rerun: int
+
+    @property
+    def agreement(self) -> float:
+        """Share of samples with the same verdict."""
+        return 1 - (self.only_recorded + self.only_rerun) / self.samples
+
+    @property
+    def p_value(self) -> float:
+        """How likely differences this lopsided are if either side is as likely to err."""
+        return mcnemar_p_value(self.only_recorded, self.only_rerun)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Outcome of a re-run.
+
+    Attributes:
+        record: The record that was checked.
+        samples: Samples that were evaluated again.
+        comparisons: One for each verdict that the record has.
+        agreement: Share of samples whose verdicts are all the same.
+        objections: Why it does not agree, a sentence each; empty if it does.
+    """
+
+    record: EvaluationRecord
+    samples: int
+    comparisons: tuple[Comparison, ...]
+    agreement: float
+    objections: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the record stands."""
+        return not self.objections
+
+
+def verify_record(
+    path: Path,
+    checkpoint: Path,
+    *,
+    samples: int = 512,
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+    device: str | None = None,
+    factory: str | None = None,
+    batch_size: int | None = None,
+    unsafe: bool = False,
+    run_dir: Path = RUNS,
+    reporter: Reporter | None = None,
+) -> Finding:
+    """Evaluate a random part of a record's samples again, with the record's own parameters; nothing is written.
+
+    Clean accuracy, AutoAttack and the final attack of HO-FMN are run; the search is not repeated.
+
+    Args:
+        path: The record; its per-sample file stands beside it.
+        checkpoint: The file that it is about.
+        samples: How many samples, at most all of them.
+        seed: Seed of their choice. The attacks have the record's seed.
+        data_dir: Folder of the dataset, or ``embedded``; ``None`` for the folder that ``apsite data fetch`` fills.
+        device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
+        factory: Builds the network of a record that names a factory. What a record names is never executed.
+        batch_size: Samples attacked together; ``None`` for the record's.
+        unsafe: Let the checkpoint execute code while it is loaded.
+        run_dir: Where finished work is kept, so that an interrupted verification goes on.
+        reporter: Receives the progress.
+
+    Raises:
+        ApsiteError: If the record is no own run or breaks a rule of `apsite validate`, the checkpoint or the data is
+            another one, or the network cannot be evaluated.
+        ValueError: If `samples` is not positive.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, not {samples}")
+    reporter = reporter or SilentReporter()
+    record = _own_record(path)
+    recorded = read_samples(path.with_suffix(".npz"))
+    chosen_device = choose_device(device)
+    settings, parameters = _settings(record, batch_size)
+    file = _same_checkpoint(record, checkpoint, unsafe=unsafe)
+    images = _same_images(record, recorded, data_dir)
+    chosen = np.sort(np.random.default_rng(seed).choice(len(recorded), min(samples, len(recorded)), replace=False))
+    recorded, images = recorded.take(chosen), images.take(chosen)
+    fitted = _network(record, file, factory)
+    network = fitted.network.eval().to(chosen_device)
+    key = record.key
+    _, finding, _ = audit_model(network, key.structure, key.sparsity, images, chosen_device)
+    assert record.samples is not None
+    identity = {
+        "verification": record.samples.sha256,
+        "checkpoint": file.sha256,
+        "data": images.sha256,
+        "settings": settings.as_scalars(key.dataset),
+        "parameters": None if parameters is None else parameters.as_dict(),
+        "torch": torch.__version__,
+        "version": 1,
+    }
+    reporter.say(f"{record.model_key}: {len(images)} of {record.results.n_samples} samples again")
+    with RunState(run_dir, identity) as state:
+        again = run(network, images, settings, state, chosen_device, reporter, parameters).samples
+        state.clear()
+    return compare(record, recorded, again, finding.measured)
+
+
+def compare(record: EvaluationRecord, recorded: Samples, again: Samples, sparsity: float | None = None) -> Finding:
+    """Judge a re-run by the rule of this module.
+
+    Args:
+        record: What is checked.
+        recorded: The record's verdicts of the samples that were evaluated again.
+        again: The verdicts of the re-run, of the same samples.
+        sparsity: Sparsity measured in the re-run; ``None`` to leave it out.
+    """
+    before, after = _verdicts(record, recorded), _verdicts(record, again)
+    comparisons, differs = [], np.zeros(len(recorded), np.bool_)
+    for name in before:
+        one, other = before[name], after[name]
+        differs |= one != other
+        comparisons.append(
+            Comparison(
+                name, len(one), int(one.sum()), int(other.sum()), int((one & ~other).sum()), int((other & ~one).sum())
+            )
+        )
+    agreement = 1 - int(differs.sum()) / len(differs)
+    objections = []
+    stated = record.sparsity.measured
+    if sparsity is not None and (stated is None or abs(stated - sparsity) > _SPARSITY_SLACK):
+        objections.append(f"The record states a measured sparsity of {stated}; it is {sparsity}.")
+    if int(differs.sum()) > TOLERANCE * len(differs):
+        objections.append(
+            f"{int(differs.sum())} of {len(differs)} samples have another verdict; at most {TOLERANCE:.0%} may."
+        )
+    objections += [
+        f"{one.verdict}: the differences go one way, {one.only_recorded} for the record and {one.only_rerun} against "
+        f"it (p = {one.p_value:.2g}, below {ALPHA})."
+        for one in comparisons
+        if one.p_value < ALPHA
+    ]
+    return Finding(record, len(recorded), tuple(comparisons), agreement, tuple(objections))
+
+
+def write_verification(path: Path, finding: Finding, by: str | None = None) -> EvaluationRecord:
+    """Put the outcome of a re-run that agrees into its record, atomically.
+
+    Raises:
+        ValueError: If it does not agree.
+    """
+    if not finding.agrees:
+        raise ValueError("only a re-run that agrees vouches for a record")
+    today = datetime.now(UTC).date().isoformat()
+    record = with_verification(finding.record, Verification(today, finding.samples, finding.agreement, by))
+    write_json(path, record_to_json(record))
+    return record
+
+
+def _verdicts(record: EvaluationRecord, samples: Samples) -> dict[str, NDArray[np.bool_]]:
+    """Every verdict that the record has."""
+    verdicts = {"clean": samples.clean_correct}
+    if record.results.autoattack is not None and samples.aa_robust is not None:
+        verdicts["AutoAttack"] = samples.aa_robust
+    if record.results.hofmn is not None and samples.distance is not None and record.threat_model.epsilon is not None:
+        verdicts["HO-FMN"] = robust_flags(samples.distance, epsilon_value(record.threat_model.epsilon))
+    return verdicts
+
+
+def _own_record(path: Path) -> EvaluationRecord:
+    """Record of an own run that passes the checks of `apsite validate`."""
+    record = read_record(path)
+    if record.provenance.kind is ProvenanceKind.PUBLISHED:
+        raise EvaluationError(
+            f"{path}: is a figure that {record.provenance.source} published, without the verdict of each sample; "
+            "evaluate the checkpoint with `apsite eval` instead"
+        )
+    problems = [*plausibility_problems(path, record), *samples_problems(path, record)[0]]
+    if problems:
+        raise problems[0]
+    return record
+
+
+def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Settings, FmnParameters | None]:
+    """Settings of the re-run and the configuration of HO-FMN, from what the record states."""
+    stated, results = Settings.from_scalars(record.settings or {}), record.results
+    attacks, parameters, steps = [], None, stated.attack_steps
+    if results.autoattack is not None:
+        attacks.append("autoattack")
+    if results.hofmn is not None and results.hofmn.parameters:
+        missing = [name for name in SPACE if name not in results.hofmn.parameters]
+        if missing:
+            raise EvaluationError(f"results.hofmn.parameters of the record lacks {', '.join(missing)}")
+        attacks.append("hofmn")
+        parameters = FmnParameters(**{name: float(results.hofmn.parameters[name]) for name in SPACE})
+        steps = results.hofmn.steps or steps
+    if not attacks:
+        raise EvaluationError(f"{record.model_key}: the record has no attack that could be run again")
+    return (
+        replace(
+            stated,
+            attacks=tuple(attacks),
+            epsilon=record.threat_model.epsilon,
+            batch_size=batch_size or stated.batch_size,
+            attack_steps=steps,
+            search_batch=FIXED,
+            n_examples=None,
+        ),
+        parameters,
+    )
+
+
+def _same_checkpoint(record: EvaluationRecord, path: Path, *, unsafe: bool) -> Checkpoint:
+    file = read_checkpoint(path, unsafe=unsafe)
+    if file.sha256 != record.checkpoint.sha256:
+        raise EvaluationError(
+            f"{path}: is not the checkpoint of the record: its SHA-256 is {file.sha256}, the record has "
+            f"{record.checkpoint.sha256}"
+        )
+    return file
+
+
+def _same_images(record: EvaluationRecord, recorded: Samples, data_dir: str | Path | None) -> ImageSet:
+    """The images of the record, found to be the very same by their hash."""
+    images = load_test_set(record.dataset, data_dir if data_dir is not None else default_data_dir())
+    if recorded.index[-1] >= len(images):
+        raise EvaluationError(
+            f"{images.source}: has {len(images)} images; the record speaks of image {recorded.index[-1]}"
+        )
+    images = images.take(recorded.index)
+    assert record.data is not None
+    if images.sha256 != record.data.sha256:
+        raise EvaluationError(
+            f"{images.source}: the images are not those of the record: their hash is {images.sha256}, the record has "
+            f"{record.data.sha256}; use the official files"
+        )
+    return images
+
+
+def _network(record: EvaluationRecord, file: Checkpoint, factory: str | None) -> FittedNetwork:
+    """The network of the record. A factory that a record names is never executed, since records are untrusted."""
+    layout, key = record.checkpoint.layout, record.key
+    if factory is not None:
+        return fit_factory(file, load_factory(factory), sparsity=key.sparsity if key.structure else None)
+    if layout is not None and ":" in layout:
+        raise EvaluationError(
+            f"{record.model_key}: the network was built by the author's own code, {layout!r}; read that code, and name "
+            "your copy with --arch file.py:factory"
+        )
+    return fit_layout(
+        file,
+        key.architecture,
+        method=key.method,
+        dataset=key.dataset,
+        sparsity=key.sparsity if key.structure else None,
+        layout=None if layout == IN_MEMORY else layout,
+    )

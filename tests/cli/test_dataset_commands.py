@@ -1,0 +1,118 @@
+"""`apsite data` as a user runs it; the official addresses are replaced by a server on this machine."""
+
+import hashlib
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+from apsite.evaluation import datasets, downloads
+from apsite.evaluation.datasets import array_hash
+from apsite.evaluation.downloads import OfficialFile
+from apsite.vocabulary import Dataset
+from tests.loopback import loopback_server
+
+ROWS = np.repeat(np.random.default_rng(0).integers(0, 10, (10_000, 439), dtype=np.uint8), 7, axis=1)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The user's cache folder, empty."""
+    monkeypatch.setenv("APSITE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def official(monkeypatch):
+    """CIFAR-10 of random pixels, served on this machine and known as the official set."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as files:
+        info = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
+        info.size = ROWS.size
+        files.addfile(info, io.BytesIO(ROWS.tobytes()))
+    content = stream.getvalue()
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    known = array_hash(ROWS[:, 1:].reshape(-1, 3, 32, 32), ROWS[:, 0].astype(np.int64))
+    with loopback_server() as server:
+        url = server.serve("cifar.tar.gz", content, cut_after=100_000)
+        file = OfficialFile(url, "cifar.tar.gz", f"md5:{digest}", len(content), "cifar-10-batches-bin")
+        monkeypatch.setitem(downloads.OFFICIAL, Dataset.CIFAR10, file)
+        monkeypatch.setitem(datasets.KNOWN_SHA256, Dataset.CIFAR10, known)
+        yield known
+
+
+def test_a_set_is_fetched_listed_and_checked(run, cache, official):
+    """The first try is cut and says so; the second finishes. The set is then there, and the official one."""
+    assert "cifar10" in run("data", "list").stdout
+    cut = run("data", "fetch", "cifar10")
+    assert cut.exit_code == 1
+    assert "0.1 MB are kept, the same command goes on from there" in cut.stderr
+    result = run("data", "fetch", "cifar10")
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(cache / "data")
+    assert "cifar.tar.gz" in result.stderr
+    assert "yes, the official files" in run("data", "list").stdout
+    checked = run("data", "check", "cifar10")
+    assert checked.exit_code == 0
+    for text in ("10,000", "(10000, 3, 32, 32)", official, "yes, the official test set"):
+        assert text in checked.stdout
+    assert run("data", "fetch", "cifar10", "--quiet").stderr == ""
+
+
+def test_another_set_is_not_taken_for_the_official_one(run, cache, tmp_path):
+    """Check exits with 1 and shows the hash that was found; the list says it too."""
+    ROWS.tofile(tmp_path / "test_batch.bin")
+    result = run("data", "check", "cifar10", "--data-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "Known:   no, these are not the official files" in result.stdout
+    assert "yes, but not the official files" in run("data", "list", "--data-dir", tmp_path).stdout
+
+
+def test_a_damaged_set_is_listed_as_such(run, tmp_path):
+    """The list goes on and points to the command that says what is wrong."""
+    (tmp_path / "test_batch.bin").write_bytes(b"damaged")
+    (tmp_path / "val").mkdir()
+    for number in range(1000):
+        (tmp_path / "val" / f"n{number:08d}").mkdir()
+    listed = run("data", "list", "--data-dir", tmp_path)
+    assert listed.exit_code == 0
+    assert "damaged; see apsite data check cifar10" in listed.stdout
+    assert "yes; no official hash is known" in listed.stdout
+    checked = run("data", "check", "cifar10", "--data-dir", tmp_path)
+    assert checked.exit_code == 1
+    assert "multiple of 3073" in checked.stderr
+
+
+def test_a_missing_set_is_named(run, cache):
+    """Nothing was fetched yet: the message names the folder and the command."""
+    result = run("data", "check", "svhn")
+    assert result.exit_code == 1
+    assert f"Error: {cache / 'data'}: has no SVHN test set; fetch it with `apsite data fetch svhn`" in result.stderr
+    listed = run("data", "list").stdout
+    assert "170 MB" in listed
+    assert "by hand" in listed
+    assert "image-net.org" in listed
+
+
+def test_imagenet_and_unknown_sets_cannot_be_fetched(run, cache):
+    """One has a licence against it, the others do not exist."""
+    result = run("data", "fetch", "imagenet")
+    assert result.exit_code == 1
+    assert "register at https://image-net.org" in result.stderr
+    assert run("data", "fetch", "mnist").exit_code == 2
+
+
+def test_eval_reads_the_folder_that_fetch_fills(run, cache, tmp_path, monkeypatch):
+    """Without --data-dir the evaluation looks into the cache folder."""
+    from apsite.evaluation.demonstration import network_path
+
+    monkeypatch.chdir(tmp_path)
+    result = run(
+        "eval", network_path(), "--method", "LAMP_Lee2021Layer", "--dataset", "cifar10", "--arch", "resnet8",
+        "--structure", "unstructured", "--sparsity", "0.90",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert f"{cache / 'data'}: has no CIFAR-10 test set" in result.stderr

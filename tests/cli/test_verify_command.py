@@ -1,0 +1,61 @@
+"""`apsite verify` as a maintainer runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from apsite.evaluation.demonstration import network_path, request
+from apsite.evaluation.evaluate import evaluate_checkpoint
+from apsite.evaluation.settings import Preset, Settings
+
+SHORT = Settings.of(Preset.QUICK, n_examples=6, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
+OPTIONS = ("--checkpoint", network_path(), "--data-dir", "embedded", "--samples", "4", "--quiet")
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """Record of a short evaluation."""
+    monkeypatch.chdir(tmp_path)
+    return evaluate_checkpoint(dataclasses.replace(request(tmp_path, 6), settings=SHORT))[1]
+
+
+def test_agreement_is_printed_and_written(run, record):
+    """A table, the verdict, and the record marked as verified; --no-write leaves it."""
+    before = record.read_bytes()
+    dry = run("verify", record, *OPTIONS, "--no-write")
+    assert dry.exit_code == 0
+    assert record.read_bytes() == before
+    assert "The re-run agrees: 100.00% of the samples have the same verdicts." in dry.stdout
+    assert "Verified" not in dry.stdout
+    result = run("verify", record, *OPTIONS, "--by", "Jane Doe", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["agrees"] is True
+    assert result.stderr == ""
+    document = json.loads(record.read_text())
+    assert document["provenance"]["kind"] == "verified"
+    assert document["verification"]["by"] == "Jane Doe"
+    assert document["verification"]["samples"] == 4
+
+
+def test_disagreement_exits_with_1_and_writes_nothing(run, record):
+    """The reason is said."""
+    document = json.loads(record.read_text())
+    document["sparsity"]["measured"] = 0.95
+    record.write_text(json.dumps(document))
+    result = run("verify", record, *OPTIONS)
+    assert result.exit_code == 1
+    assert "states a measured sparsity of 0.95" in result.stdout
+    assert "DISAGREES" in result.stdout
+    assert json.loads(record.read_text()) == document
+
+
+def test_wrong_usage_is_named(run, record):
+    """Missing files, missing options and a registered network in the place of a factory."""
+    assert run("verify", record).exit_code == 2
+    assert "only a factory is named here" in run("verify", record, *OPTIONS, "--arch", "resnet8").stderr
+    missing = run("verify", record.with_name("absent.json"), *OPTIONS)
+    assert missing.exit_code == 1
+    assert "cannot be read" in missing.stderr

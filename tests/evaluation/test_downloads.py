@@ -1,0 +1,320 @@
+"""Fetching files: whole, continued, refused; no request leaves this machine."""
+
+import hashlib
+import io
+import sys
+import tarfile
+import types
+
+import numpy as np
+import pytest
+
+from apsite.evaluation import downloads
+from apsite.evaluation.datasets import load_test_set
+from apsite.evaluation.downloads import DownloadError, OfficialFile, fetch, fetch_dataset, pinned
+from apsite.evaluation.progress import PlainReporter, SilentReporter
+from apsite.json_files import read_json
+from apsite.vocabulary import Dataset
+from tests.loopback import loopback_server
+
+CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
+SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+QUIET = SilentReporter()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on this machine, reached without any proxy."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    with loopback_server() as running:
+        yield running
+
+
+def test_a_file_arrives_whole_and_is_fetched_once(server, tmp_path):
+    """The folder is made, nothing unfinished stays, and a file with the right checksum is not asked for again."""
+    url = server.serve("model.pt", CONTENT)
+    target = tmp_path / "new" / "model.pt"
+    log = io.StringIO()
+    assert fetch(url, target, PlainReporter(log), known_hash=SHA256, size=len(CONTENT)) == target
+    assert target.read_bytes() == CONTENT
+    assert [path.name for path in target.parent.iterdir()] == ["model.pt"]
+    fetch(url, target, PlainReporter(log), known_hash=SHA256)
+    assert server.ranges_asked == [None]
+    assert "model.pt: 3.0 MB" in log.getvalue()
+    assert "model.pt: already there, checksum right" in log.getvalue()
+
+
+def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
+    """The message says what is kept; the next call asks for the rest only."""
+    url = server.serve("model.pt", CONTENT, cut_after=1_000_000)
+    target = tmp_path / "model.pt"
+    with pytest.raises(DownloadError, match=r"cannot be fetched .*1\.0 MB are kept, the same command goes on"):
+        fetch(url, target, QUIET, known_hash=SHA256)
+    assert not target.exists()
+    assert (tmp_path / "model.pt.part").read_bytes() == CONTENT[:1_000_000]
+    fetch(url, target, QUIET, known_hash=SHA256)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges_asked == [None, "bytes=1000000-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_a_file_that_changed_in_between_starts_again(server, tmp_path):
+    """Halves of two different files are never joined."""
+    url = server.serve("model.pt", CONTENT, cut_after=1_000_000)
+    with pytest.raises(DownloadError):
+        fetch(url, tmp_path / "model.pt", QUIET)
+    server.serve("model.pt", CONTENT[::-1])
+    fetch(url, tmp_path / "model.pt", QUIET)
+    assert (tmp_path / "model.pt").read_bytes() == CONTENT[::-1]
+
+
+@pytest.mark.parametrize("options", [{"validator": False}, {"ranges": False}])
+def test_a_host_that_cannot_continue_sends_all_again(server, tmp_path, options):
+    """Without an entity tag or without ranges the file is still right in the end."""
+    url = server.serve("model.pt", CONTENT, cut_after=1_000_000, **options)
+    with pytest.raises(DownloadError) as caught:
+        fetch(url, tmp_path / "model.pt", QUIET)
+    assert ("are kept" in str(caught.value)) == options.get("validator", True)
+    fetch(url, tmp_path / "model.pt", QUIET, known_hash=SHA256)
+    assert (tmp_path / "model.pt").read_bytes() == CONTENT
+
+
+def test_a_finished_part_needs_no_more_bytes(server, tmp_path):
+    """A download that was stopped between its last byte and its renaming is taken as it is."""
+    url = server.serve("model.pt", CONTENT)
+    (tmp_path / "model.pt.part").write_bytes(CONTENT)
+    (tmp_path / "model.pt.part.tag").write_text(server.files["model.pt"].tag)
+    fetch(url, tmp_path / "model.pt", QUIET, known_hash=SHA256)
+    assert (tmp_path / "model.pt").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_a_wrong_checksum_removes_the_file(server, tmp_path):
+    """Neither the file nor an unfinished one stays."""
+    url = server.serve("model.pt", CONTENT[:1000])
+    with pytest.raises(DownloadError, match=r"does not have the checksum md5:00; it was removed"):
+        fetch(url, tmp_path / "model.pt", QUIET, known_hash="md5:00")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_file_that_is_there_is_replaced(server, tmp_path):
+    """A damaged file is fetched again."""
+    (tmp_path / "model.pt").write_bytes(b"damaged")
+    fetch(server.serve("model.pt", CONTENT), tmp_path / "model.pt", QUIET, known_hash=SHA256)
+    assert (tmp_path / "model.pt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html><body>Quota exceeded</body></html>", "a web page in place of the file"),
+        (b"\n <HTML><head>", "a web page"),
+        (b'<?xml version="1.0"?>\n<!DOCTYPE html>', "a web page"),
+        (b"", "the host sent nothing"),
+    ],
+)
+def test_a_web_page_or_nothing_is_not_a_file(server, tmp_path, content, message):
+    """File hosts send pages in place of files; none is left behind under the name of a checkpoint."""
+    with pytest.raises(DownloadError, match=message):
+        fetch(server.serve("model.pt", content), tmp_path / "model.pt", QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_and_an_unknown_address_have_their_own_messages(server, tmp_path):
+    """The host and the problem are named, and for an address what would be one."""
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1:\d+: .*404"):
+        fetch(f"{server.address}/gone", tmp_path / "gone", QUIET)
+    with pytest.raises(DownloadError, match=r"start with https://, doi:, hf:// or gdrive://"):
+        fetch("ftp://host/file", tmp_path / "file", QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
+    """A file stands where the folder should be."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DownloadError, match="cannot be made"):
+        fetch(server.serve("model.pt", CONTENT), tmp_path / "file" / "model.pt", QUIET)
+
+
+def test_a_checkpoint_is_pinned_at_first_use(tmp_path):
+    """The first hash is remembered by address; another file from there is refused, a declared hash goes first."""
+    pins, file = tmp_path / "pins.json", tmp_path / "file"
+    file.write_bytes(b"one")
+    digest = hashlib.sha256(b"one").hexdigest()
+    assert pinned("https://a", file, pins, None) == digest
+    assert pinned("https://a", file, pins, digest) == digest
+    assert pinned("https://b", file, pins, None) == digest
+    file.write_bytes(b"two")
+    with pytest.raises(DownloadError, match=r"not .* as it had when it was first fetched .*the file was changed"):
+        pinned("https://a", file, pins, None)
+    with pytest.raises(DownloadError, match="as its entry declares"):
+        pinned("https://c", file, pins, digest)
+    assert read_json(pins) == {"https://a": digest, "https://b": digest}
+
+
+def archive(*members: tuple[str, bytes]) -> bytes:
+    """A gzipped tar archive."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as files:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            files.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def official(server, content: bytes, name: str = "cifar-10-binary.tar.gz", member: str | None = "cifar-10-batches-bin"):
+    """A file of the server as an official one."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return OfficialFile(server.serve(name, content), name, f"md5:{md5}", len(content), member)
+
+
+def test_a_dataset_is_fetched_unpacked_and_readable(server, tmp_path):
+    """From the archive on the server to the images, and no second download."""
+    rows = np.zeros((10_000, 3073), np.uint8)
+    rows[:, 0] = np.arange(10_000) % 10
+    content = archive(("cifar-10-batches-bin/test_batch.bin", rows.tobytes()), ("elsewhere/file", b"x"))
+    file = official(server, content)
+    assert fetch_dataset(Dataset.CIFAR10, tmp_path / "data", QUIET, file) == tmp_path / "data"
+    assert load_test_set(Dataset.CIFAR10, tmp_path / "data").labels[:3].tolist() == [0, 1, 2]
+    assert not (tmp_path / "data" / "elsewhere").exists()
+    fetch_dataset(Dataset.CIFAR10, tmp_path / "data", QUIET, file)
+    assert len(server.ranges_asked) == 1
+
+
+def test_a_hostile_member_stays_inside_the_folder(server, tmp_path):
+    """A path that leads out of the folder ends the unpacking and writes nothing there."""
+    content = archive(("cifar-10-batches-bin/../../escaped", b"x"))
+    with pytest.raises(DownloadError, match=r"cannot be unpacked .*remove it and fetch it again"):
+        fetch_dataset(Dataset.CIFAR10, tmp_path / "data", QUIET, official(server, content))
+    assert not list(tmp_path.rglob("escaped"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no archive", "cannot be unpacked"),
+        (archive(("cifar-10-batches-bin/a", CONTENT))[:-2000], "cannot be unpacked"),
+        (archive(("other/a", b"x")), "has no folder 'cifar-10-batches-bin'"),
+    ],
+)
+def test_an_archive_of_the_wrong_content_is_named(server, tmp_path, content, message):
+    """Damaged, truncated, or of something else."""
+    with pytest.raises(DownloadError, match=message):
+        fetch_dataset(Dataset.CIFAR10, tmp_path, QUIET, official(server, content))
+
+
+def test_imagenet_is_never_fetched(tmp_path):
+    """The message says where it is and why."""
+    with pytest.raises(DownloadError, match=r"licence asks you to register at https://image-net\.org"):
+        fetch_dataset(Dataset.IMAGENET, tmp_path, QUIET)
+
+
+def test_every_official_address_is_complete():
+    """Each has a checksum of a known algorithm, a size, and https where its authors offer it."""
+    for file in downloads.OFFICIAL.values():
+        algorithm, _, digest = file.known_hash.partition(":")
+        assert len(digest) == 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size
+        assert file.url.endswith(file.name)
+        assert file.size > 10**7
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
+    """By the environment; otherwise it is the user's."""
+    monkeypatch.setenv("APSITE_CACHE", str(tmp_path))
+    assert downloads.data_dir() == tmp_path / "data"
+    monkeypatch.delenv("APSITE_CACHE")
+    assert downloads.cache_dir().name == "apsite"
+
+
+def module(monkeypatch, name: str, **attributes) -> None:
+    """Put a module in the place of an optional library."""
+    fake = types.ModuleType(name)
+    vars(fake).update(attributes)
+    monkeypatch.setitem(sys.modules, name, fake)
+
+
+def test_google_drive_goes_through_gdown(monkeypatch, tmp_path):
+    """The id is passed on; what comes is still looked at."""
+    asked = {}
+
+    def download(*, id, output, quiet, resume):  # noqa: A002 - gdown's name
+        asked.update(id=id, quiet=quiet, resume=resume)
+        (tmp_path / "model.pt.part").write_bytes(b"weights")
+        return output
+
+    module(monkeypatch, "gdown", download=download)
+    fetch("gdrive://abc-123", tmp_path / "model.pt", QUIET)
+    assert (tmp_path / "model.pt").read_bytes() == b"weights"
+    assert asked == {"id": "abc-123", "quiet": True, "resume": True}
+
+
+def test_a_refusal_of_google_drive_is_one_message(monkeypatch, tmp_path):
+    """Whether gdown raises or gives nothing."""
+
+    def refuse(**_):
+        raise RuntimeError("Too many users")
+
+    module(monkeypatch, "gdown", download=refuse)
+    with pytest.raises(DownloadError, match=r"Too many users.*too many readers today"):
+        fetch("gdrive://abc", tmp_path / "model.pt", QUIET)
+    module(monkeypatch, "gdown", download=lambda **_: None)
+    with pytest.raises(DownloadError, match="may not be public"):
+        fetch("gdrive://abc", tmp_path / "model.pt", QUIET)
+
+
+def test_the_hub_gives_the_named_file_and_revision(monkeypatch, tmp_path):
+    """``hf://owner/repository@revision/folder/file``; the revision may be left out."""
+    asked = []
+    (tmp_path / "cached").write_bytes(b"weights")
+
+    def hf_hub_download(repository, name, *, revision):
+        asked.append((repository, name, revision))
+        return str(tmp_path / "cached")
+
+    module(monkeypatch, "huggingface_hub", hf_hub_download=hf_hub_download)
+    fetch("hf://owner/name/folder/model.pt", tmp_path / "a.pt", QUIET)
+    fetch("hf://owner/name@v1/model.pt", tmp_path / "b.pt", QUIET)
+    assert asked == [("owner/name", "folder/model.pt", None), ("owner/name", "model.pt", "v1")]
+    assert (tmp_path / "b.pt").read_bytes() == b"weights"
+    with pytest.raises(DownloadError, match="not of the form hf://owner/repository/file"):
+        fetch("hf://owner", tmp_path / "c.pt", QUIET)
+
+
+def test_an_error_of_the_hub_is_one_message(monkeypatch, tmp_path):
+    """Not a traceback of that library."""
+
+    def fail(*_, **__):
+        raise OSError("offline")
+
+    module(monkeypatch, "huggingface_hub", hf_hub_download=fail)
+    with pytest.raises(DownloadError, match=r"hf://owner/name/f: cannot be fetched \(offline\)"):
+        fetch("hf://owner/name/f", tmp_path / "f", QUIET)
+
+
+@pytest.mark.parametrize(("url", "library"), [("gdrive://abc", "gdown"), ("hf://a/b/c", "huggingface_hub")])
+def test_a_missing_library_says_what_to_install(monkeypatch, tmp_path, url, library):
+    """These libraries are optional."""
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(DownloadError, match=rf"needs the package {library}: pip install 'apsite\[fetch\]'"):
+        fetch(url, tmp_path / "file", QUIET)
+
+
+def test_a_doi_is_resolved_by_pooch(monkeypatch, tmp_path):
+    """Address and place are passed on; its errors become one message."""
+    import pooch.downloaders
+
+    class Downloader:
+        def __call__(self, url, output, _):
+            if "missing" in url:
+                raise ValueError("Invalid DOI")
+            assert url == "doi:10.5281/zenodo.1/model.pt"
+            (tmp_path / "model.pt.part").write_bytes(b"weights")
+            assert output == str(tmp_path / "model.pt.part")
+
+    monkeypatch.setattr(pooch.downloaders, "DOIDownloader", Downloader)
+    fetch("doi:10.5281/zenodo.1/model.pt", tmp_path / "model.pt", QUIET)
+    assert (tmp_path / "model.pt").read_bytes() == b"weights"
+    with pytest.raises(DownloadError, match="Invalid DOI"):
+        fetch("doi:10.5281/missing/x", tmp_path / "x", QUIET)

@@ -1,0 +1,136 @@
+"""The fast engine: the reference's verdicts in exact mode, and verdicts that nothing but the sample decides."""
+
+import numpy as np
+import pytest
+import torch
+from pyautoattack.fab_projections import projection_linf
+
+from apsite.evaluation.autoattack import ReferenceEngine, broken
+from apsite.evaluation.execution import as_inputs
+from apsite.evaluation.fast.engine import FastEngine
+from apsite.evaluation.fast.fab import project_linf
+from apsite.evaluation.fast.noise import BatchNoise, SampleNoise
+from apsite.evaluation.fast.square import QUERIES, square_side
+from apsite.vocabulary import Attack
+
+CPU = torch.device("cpu")
+EPSILON = 8 / 255
+
+
+@pytest.fixture(scope="module")
+def problem(images):
+    """The demonstration network and five images that it classifies correctly, not all of them robust."""
+    from apsite.evaluation.demonstration import network_path
+    from apsite.evaluation.loading import load_network
+
+    network = load_network(network_path(), architecture="resnet8").requires_grad_(False)
+    x, y = as_inputs(images.images[:24], CPU), torch.from_numpy(images.labels[:24])
+    index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:5]
+    return network, x[index], y[index], index.tolist()
+
+
+def engines(network, x, **options):
+    """The reference and ours, with the same seed."""
+    return (
+        ReferenceEngine(network, EPSILON, 0, CPU),
+        FastEngine(network, EPSILON, 0, batch_size=64, example=x, **options),
+    )
+
+
+def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):
+    """With the reference's draws and order, every attack breaks exactly the same samples."""
+    network, x, y, index = problem
+    reference, ours = engines(network, x, exact=True)
+    robust = torch.ones(len(x), dtype=torch.bool)
+    broken_by = {}
+    for attack in Attack:
+        left = robust.nonzero().squeeze(1)
+        theirs = broken(network, x[left], reference.perturb(attack, x[left], y[left]), y[left], EPSILON)
+        chosen = [index[int(position)] for position in left]
+        mine = broken(network, x[left], ours.perturb(attack, x[left], y[left], chosen), y[left], EPSILON)
+        assert torch.equal(theirs, mine), attack
+        robust[left[theirs]] = False
+        broken_by[attack] = int(theirs.sum())
+    assert broken_by[Attack.APGD_CE] > 0
+    assert robust.any()
+
+
+@pytest.mark.parametrize("attack", [Attack.APGD_CE, Attack.APGD_T])
+def test_a_verdict_depends_on_neither_batch_nor_order(problem, attack):
+    """Alone, in another order or with others: each sample is broken or not."""
+    network, x, y, index = problem
+    whole = FastEngine(network, EPSILON, 0, batch_size=64, example=x)
+    small = FastEngine(network, EPSILON, 0, batch_size=18, example=x)
+    flags = broken(network, x, whole.perturb(attack, x, y, index), y, EPSILON)
+    turned = torch.arange(len(x) - 1, -1, -1)
+    again = small.perturb(attack, x[turned], y[turned], [index[int(position)] for position in turned])
+    assert torch.equal(broken(network, x[turned], again, y[turned], EPSILON)[turned], flags)
+
+
+@pytest.mark.parametrize("attack", list(Attack))
+def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(one_boundary, grey_images, attack):
+    """A budget of 0.9 of the exact distance breaks nothing; 1.2 of it (3 for the black-box attack) everything."""
+    labels = one_boundary(grey_images).argmax(1)
+    exact = one_boundary.distances(grey_images, labels)
+    for factor, expected in ((0.9, False), (3.0 if attack is Attack.SQUARE else 1.2, True)):
+        for position in exact.argsort()[20:23]:
+            x, y, epsilon = grey_images[position, None], labels[position, None], float(exact[position]) * factor
+            engine = FastEngine(one_boundary, epsilon, 0, batch_size=16, example=x)
+            perturbed = engine.perturb(attack, x, y, [int(position)])
+            assert bool(broken(one_boundary, x, perturbed, y, epsilon)) is expected
+
+
+def test_a_failed_attack_returns_the_clean_image(one_boundary, grey_images):
+    """Where nothing was found the image comes back unchanged."""
+    x = grey_images[:2]
+    engine = FastEngine(one_boundary, 1e-6, 0, batch_size=16, example=x)
+    assert torch.equal(engine.perturb(Attack.APGD_CE, x, one_boundary(x).argmax(1), [0, 1]), x)
+
+
+def test_projection_equals_the_reference_and_reaches_the_plane():
+    """Moves are the reference's to rounding, stay in the box, and reach the plane wherever that is possible."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(200, 60, generator=generator)
+    normals = torch.randn(200, 60, generator=generator)
+    normals[:, :5] = 0
+    shift = torch.randn(200, generator=generator) * torch.logspace(-3, 2, 200)
+    offsets = (normals * points).sum(1) + shift
+    moves = project_linf(points, normals, offsets)
+    assert torch.allclose(moves, projection_linf(points, normals, offsets), atol=1e-5)
+    moved = points + moves
+    assert -1e-6 <= float(moved.min()) <= float(moved.max()) <= 1 + 1e-6
+    room = torch.where((normals > 0) == (shift[:, None] > 0), 1 - points, points)
+    possible = (normals.abs() * room).sum(1) > shift.abs()
+    assert possible.any()
+    assert not possible.all()
+    assert torch.allclose((normals * moved).sum(1)[possible], offsets[possible], atol=1e-4)
+
+
+def test_squares_shrink_on_the_published_schedule():
+    """On 32 x 32 images the side falls from 29 pixels to 1 over the queries."""
+    sides = [square_side(query, 32) for query in range(QUERIES)]
+    assert sides[0] == 29
+    assert sides[11] == 20
+    assert sides[-1] == round((0.8 / 128 * 1024) ** 0.5)
+    assert sides == sorted(sides, reverse=True)
+
+
+def test_draws_of_a_sample_do_not_depend_on_the_others():
+    """A sample's numbers are the same alone and among others, and differ by attack, stream and seed."""
+    noise = SampleNoise(0)
+    together = noise.uniform(Attack.APGD_T, 3, [5, 9, 2], (4,))
+    assert torch.equal(noise.uniform(Attack.APGD_T, 3, [9], (4,))[0], together[1])
+    for other in (
+        noise.uniform(Attack.APGD_CE, 3, [9], (4,)),
+        noise.uniform(Attack.APGD_T, 4, [9], (4,)),
+        SampleNoise(1).uniform(Attack.APGD_T, 3, [9], (4,)),
+    ):
+        assert not torch.equal(other[0], together[1])
+    assert 0 <= float(together.min()) <= float(together.max()) < 1
+
+
+def test_exact_draws_are_those_of_the_official_code():
+    """One generator, read in order, as ``manual_seed`` and ``rand`` give."""
+    torch.manual_seed(7)
+    expected = torch.rand(2, 3)
+    assert np.array_equal(BatchNoise(7).uniform(Attack.SQUARE, 0, [0, 1], (3,)), expected)

@@ -1,0 +1,146 @@
+"""`--protocol paper`: the search takes the first samples, and HO-FMN is counted over the others."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from apsite.errors import EvaluationError
+from apsite.evaluation import runner
+from apsite.evaluation.demonstration import request
+from apsite.evaluation.evaluate import evaluate_checkpoint
+from apsite.evaluation.findings import results_of, warnings_of
+from apsite.evaluation.progress import SilentReporter
+from apsite.evaluation.run_state import RunState
+from apsite.evaluation.settings import FIXED, Preset, Settings
+from apsite.metrics import robust_flags
+from apsite.records import ROTATING, SEARCH_BATCH, AutoAttackResult, HofmnResult, JointResult, Results, read_record
+from apsite.samples import Samples, read_samples
+from apsite.terminal import result_table
+from apsite.validation import plausibility_problems, recounted, samples_problems
+from apsite.vocabulary import Dataset, Protocol
+
+SHORT = Settings.of(
+    Preset.PAPER, trials=3, search_samples=4, search_steps=3, attack_steps=5, n_examples=20, attacks=("hofmn",)
+)
+
+
+def test_the_preset_is_the_surveys():
+    """2,048 samples are left out, nothing else differs from apb-1, and it never ranks."""
+    paper = Settings.of(Preset.PAPER)
+    assert paper.left_out == 2048
+    assert dataclasses.replace(paper, preset=Preset.APB_1, search_batch=FIXED) == Settings()
+    assert paper.protocol(Dataset.CIFAR10, 10_000) is Protocol.CUSTOM
+    assert dataclasses.replace(Settings(), search_batch=ROTATING).protocol(Dataset.CIFAR10, 10_000) is Protocol.CUSTOM
+    assert paper.as_scalars(Dataset.CIFAR10)[SEARCH_BATCH] == ROTATING
+    with pytest.raises(EvaluationError, match="search_batch 'other' is not one of fixed, rotating"):
+        Settings(search_batch="other")
+
+
+def test_the_records_of_apb_1_do_not_change():
+    """The preset adds a setting to its own records only."""
+    assert SEARCH_BATCH not in Settings().as_scalars(Dataset.CIFAR10)
+    assert Settings().left_out == 0
+
+
+def test_each_trial_takes_the_next_samples(demo_network, images, tmp_path, monkeypatch):
+    """Every trial attacks the correctly classified ones of its own four samples; all twelve are marked."""
+    seen = []
+
+    class Watched(runner._Run):
+        def search_batches(self, clean):
+            tuning, batch = super().search_batches(clean)
+
+            def watched(number):
+                seen.append(batch(number))
+                return seen[-1]
+
+            return tuning, watched
+
+    monkeypatch.setattr(runner, "_Run", Watched)
+    with RunState(tmp_path, {}) as state:
+        outcome = runner.run(demo_network, images.first(20), SHORT, state, torch.device("cpu"), SilentReporter())
+    clean = outcome.samples.clean_correct
+    expected = [np.arange(4 * trial, 4 * trial + 4)[clean[4 * trial : 4 * trial + 4]] for trial in range(3)]
+    assert [list(batch) for batch in seen] == [list(batch) for batch in expected]
+    assert np.array_equal(outcome.samples.tuning, np.arange(20) < 12)
+    assert ((outcome.samples.distance > 0) == clean).all()
+
+
+def test_a_record_counts_the_other_samples_and_validates(tmp_path):
+    """HO-FMN is a share of the eight samples that the search did not take; the recount agrees."""
+    base = dataclasses.replace(request(tmp_path, 20), settings=SHORT)
+    record, path = evaluate_checkpoint(base)
+    samples = read_samples(path.with_suffix(".npz"))
+    assert len(samples) == 20
+    assert record.hofmn_samples == 8
+    assert record.results.hofmn.robust_accuracy == robust_flags(samples.distance[12:], 8 / 255).mean()
+    assert record.protocol is Protocol.CUSTOM
+    assert read_record(path).leaves_out_tuning
+    assert samples_problems(path, record) == ([], True)
+    assert plausibility_problems(path, record) == []
+    assert any("12 searched samples left out" in str(cell) for cell in result_table(record).columns[0].cells)
+    claimed = dataclasses.replace(record, settings={**record.settings, SEARCH_BATCH: FIXED})
+    assert claimed.hofmn_samples == 20
+    counted = {field: (stated, count) for field, stated, count in recounted(claimed, samples)}
+    assert counted["results.hofmn.robust_accuracy"][1] == robust_flags(samples.distance, 8 / 255).mean()
+
+
+def test_a_ranking_record_cannot_leave_samples_out(tmp_path):
+    """The setting means nothing in a record that claims apb-1: its figures must count every sample."""
+    record, _ = evaluate_checkpoint(dataclasses.replace(request(tmp_path, 20), settings=SHORT))
+    claimed = dataclasses.replace(record, protocol=Protocol.APB_1)
+    assert not claimed.leaves_out_tuning
+    assert claimed.hofmn_samples == 20
+
+
+def eight_samples():
+    """Eight verdicts, of which the search took the first four."""
+    flags = np.array([1, 1, 1, 1, 1, 1, 0, 0], bool)
+    robust = np.array([1, 1, 1, 1, 1, 0, 0, 0], bool)
+    distance = np.array([0.5, 0.5, 0.5, 0.01, 0.01, 0.5, 0, 0], np.float32)
+    return Samples(np.arange(8, dtype=np.int32), np.zeros(8, np.int16), flags, robust, distance, np.arange(8) < 4)
+
+
+def test_figures_and_warnings_speak_of_the_same_samples():
+    """The joint figure, its counts and the comparison with AutoAttack are about the samples that are counted."""
+    settings = Settings.of(Preset.PAPER, trials=2, search_samples=2)
+    results = results_of(eight_samples(), (), settings, Dataset.CIFAR10)
+    assert results.autoattack.robust_accuracy == 5 / 8
+    assert results.hofmn.robust_accuracy == 1 / 4
+    assert results.joint == JointResult(0, 1, 1)
+    assert results.hofmn.median_distance == pytest.approx((0.01 + 0.5) / 2)
+    messages = {warning.code: warning.message for warning in warnings_of(results, settings)}
+    assert "1 of 4 samples" in messages["autoattack-incomplete"]
+    assert "hofmn-weak" not in messages  # 1/4 against AutoAttack's 1/4 on the same samples
+    weak = Results(8, 1.0, AutoAttackResult(0.9), HofmnResult(0.5), JointResult(0.25, 1, 0))
+    assert "hofmn-weak" in {warning.code for warning in warnings_of(weak, settings)}
+
+
+@pytest.mark.parametrize("count", [11, 12])
+def test_too_few_samples_are_refused_at_once(tmp_path, count):
+    """If the search took every sample, nothing would be left to count."""
+    settings = dataclasses.replace(SHORT, n_examples=count)
+    with pytest.raises(EvaluationError, match=r"takes the first 12 samples.*there are only 1[12]"):
+        evaluate_checkpoint(dataclasses.replace(request(tmp_path, count), settings=settings))
+    assert not list(tmp_path.rglob("*.json.*"))
+
+
+def test_a_trial_without_a_correct_sample_counts_as_the_worst(demo_network, images, tmp_path):
+    """It says nothing about its configuration; if no searched sample is correct, that is an error."""
+    labels = images.labels.copy()
+    clean = demo_network(torch.from_numpy(images.images[:20]).float() / 255).argmax(1).numpy()
+    labels[:20] = clean
+    labels[:4] = (labels[:4] + 1) % 10
+    chosen = dataclasses.replace(images, labels=labels).first(20)
+    with RunState(tmp_path / "a", {}) as state:
+        outcome = runner.run(demo_network, chosen, SHORT, state, torch.device("cpu"), SilentReporter())
+    assert outcome.trials[0].objective == runner.WORST
+    assert outcome.trials[1].objective < runner.WORST
+    labels[:12] = (clean[:12] + 1) % 10
+    chosen = dataclasses.replace(images, labels=labels).first(20)
+    with RunState(tmp_path / "b", {}) as state, pytest.raises(EvaluationError, match="none of the first 12 samples"):
+        runner.run(demo_network, chosen, SHORT, state, torch.device("cpu"), SilentReporter())

@@ -1,0 +1,180 @@
+"""`apsite.evaluate`, `apsite.evaluate_samples` and `apsite.audit`: the powers of the command line, for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import apsite
+from apsite.errors import CheckpointError, DatasetError, EvaluationError, NetworkError
+from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.progress import SilentReporter
+from apsite.evaluation.python_interface import network_in_memory
+from apsite.evaluation.settings import Preset, Settings
+from apsite.records import read_record
+from apsite.samples import read_samples
+from apsite.validation import samples_problems
+from apsite.vocabulary import Granularity, Protocol
+
+TINY = Settings.of(Preset.QUICK, n_examples=4, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
+MODEL = {
+    "method": "LAMP_Lee2021Layer",
+    "dataset": "cifar10",
+    "architecture": "resnet8",
+    "structure": "unstructured",
+    "sparsity": 0.9,
+    "data_dir": "embedded",
+    "settings": TINY,
+}
+
+
+@pytest.fixture
+def away(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_network_in_memory_gives_the_record_of_its_checkpoint_and_writes_nothing(away, demo_network):
+    """The figures and the verdicts are those of the file; nothing is left in the working directory."""
+    from_memory = apsite.evaluate_samples(demo_network, **MODEL)
+    from_file = apsite.evaluate_samples(network_path(), **MODEL)
+    assert from_memory.record.results == from_file.record.results
+    assert np.array_equal(from_memory.samples.distance, from_file.samples.distance)
+    assert from_memory.samples.index.shape == (4,)
+    assert len(from_memory.trials) == 2
+    assert from_memory.path is None
+    assert from_memory.record.samples is None
+    assert from_memory.record.checkpoint.layout == from_memory.record.checkpoint.format == "in memory"
+    assert from_memory.record.granularity is Granularity.WEIGHT
+    assert from_memory.record.protocol is Protocol.CUSTOM
+    assert list(away.iterdir()) == []
+
+
+def test_the_hash_of_a_network_is_that_of_its_safetensors_file(tmp_path, demo_network):
+    """So that a record made in memory can be checked against the file that is published later."""
+    model = network_in_memory(demo_network)
+    path = tmp_path / "saved.safetensors"
+    save_file(demo_network.state_dict(), path)
+    assert model.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert model.file.size == path.stat().st_size
+    with torch.no_grad():
+        demo_network.linear.bias[0] += 1e-3
+    assert network_in_memory(demo_network).file.sha256 != model.file.sha256
+
+
+def test_the_network_of_the_caller_stays_as_it_is(away, demo_network):
+    """Training mode, gradients and values are untouched: a copy is evaluated."""
+    demo_network.train()
+    for parameter in demo_network.parameters():
+        parameter.requires_grad_(True)
+    before = {name: value.clone() for name, value in demo_network.state_dict().items()}
+    apsite.evaluate(demo_network, **MODEL)
+    assert demo_network.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in demo_network.parameters())
+    assert all(torch.equal(before[name], value) for name, value in demo_network.state_dict().items())
+
+
+def test_a_record_can_be_written_and_is_valid(away, demo_network):
+    """With an output the two files are those of the command line."""
+    evaluation = apsite.evaluate_samples(demo_network, **MODEL, output="out", source="Jane Doe", notes=["In memory."])
+    assert evaluation.path is not None
+    record = read_record(evaluation.path)
+    assert record == evaluation.record
+    assert record.provenance.source == "Jane Doe"
+    assert "In memory." in record.notes
+    assert samples_problems(evaluation.path, record) == ([], True)
+    assert np.array_equal(read_samples(evaluation.path.with_suffix(".npz")).distance, evaluation.samples.distance)
+    with pytest.raises(EvaluationError, match="is already there"):
+        apsite.evaluate(demo_network, **MODEL, output="out")
+    assert apsite.evaluate(demo_network, **MODEL, output="out", overwrite=True).results == record.results
+
+
+def test_an_interrupted_call_goes_on_where_run_dir_says(away, demo_network):
+    """Finished work is kept in the folder named, and used by the next call."""
+
+    class Interrupting(SilentReporter):
+        def start(self, phase, total):
+            if phase == "HO-FMN attack":
+                raise KeyboardInterrupt
+
+    said = []
+
+    class Listening(SilentReporter):
+        def say(self, message):
+            said.append(message)
+
+    with pytest.raises(KeyboardInterrupt):
+        apsite.evaluate(demo_network, **MODEL, run_dir="runs", reporter=Interrupting())
+    resumed = apsite.evaluate(demo_network, **MODEL, run_dir="runs", reporter=Listening())
+    assert any(line.startswith("resuming: 3 units") for line in said)
+    assert resumed.results == apsite.evaluate(demo_network, **MODEL).results
+
+
+def test_samples_of_the_callers_choice_are_evaluated(away, demo_network):
+    """All images of the given set, with their place in the test set."""
+    chosen = apsite.load_test_set("cifar10", "embedded").take(np.array([3, 8, 200]))
+    samples = apsite.evaluate_samples(demo_network, **MODEL, images=chosen).samples
+    assert list(samples.index) == [3, 8, 200]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"sparsity": 0.5}, CheckpointError, r"about 0\.90"),
+        ({"sparsity": 0.905}, ValueError, "whole percentage"),
+        ({"structure": None}, ValueError, "neither structure nor sparsity"),
+        ({"structure": "rows"}, ValueError, "rows"),
+        ({"architecture": "alexnet"}, ValueError, "alexnet"),
+        ({"method": "../x"}, ValueError, "method key"),
+        ({"data_dir": "nowhere"}, DatasetError, "has no CIFAR-10 test set"),
+        ({"device": "potato"}, EvaluationError, "is not a device"),
+        ({"layout": "resnet8"}, ValueError, "already in memory"),
+        ({"dataset": "svhn", "images": apsite.load_test_set("cifar10", "embedded")}, ValueError, "are of cifar10"),
+    ],
+)
+def test_each_mistake_has_its_own_error(away, demo_network, changes, error, message):
+    """Mendable problems are errors of apsite, a caller's mistakes are ValueErrors; nothing is written."""
+    with pytest.raises(error, match=message):
+        apsite.evaluate(demo_network, **{**MODEL, **changes}, output="out")
+    assert not list(away.rglob("*.json"))
+
+
+def test_a_network_that_cannot_be_copied_is_refused(away):
+    """The message names the cause and the way out."""
+
+    class Stubborn(torch.nn.Module):
+        def __deepcopy__(self, memo):
+            raise TypeError("no copies")
+
+    with pytest.raises(NetworkError, match=r"no copies.*give a checkpoint instead"):
+        apsite.evaluate(Stubborn(), **MODEL)
+
+
+def test_the_audit_of_a_network_equals_that_of_its_checkpoint(demo_network):
+    """Counts and findings are the same; what would be refused stands in the report."""
+    from_memory = apsite.audit(demo_network, structure="unstructured", sparsity=0.9)
+    from_file = apsite.audit(network_path(), architecture="resnet8", structure="unstructured", sparsity=0.9)
+    assert from_memory.counts == from_file.counts
+    assert from_memory.finding.measured == pytest.approx(0.9, abs=1e-4)
+    assert not from_memory.refused
+    refused = apsite.audit(demo_network, structure="unstructured", sparsity=0.5)
+    assert "about 0.90" in refused.refusals[0]
+    assert apsite.audit(demo_network).declared is None
+    with pytest.raises(ValueError, match="needs an architecture"):
+        apsite.audit(network_path())
+    with pytest.raises(ValueError, match="both structure and sparsity"):
+        apsite.audit(demo_network, structure="unstructured")
+
+
+def test_the_public_names_are_lazy_and_complete():
+    """Every listed name is there; asking for unknown ones is an error."""
+    for name in apsite.__all__:
+        assert getattr(apsite, name).__name__
+    assert dataclasses.is_dataclass(apsite.Settings)
+    assert load_file(network_path())
