@@ -104,7 +104,7 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
         raise ValueError(f"counts must not be negative, not {only_first} and {only_second}")
     differing = only_first + only_second
     tail = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**differing)
+    return min(1.0, 2 * tail / (1 << differing))
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -20,6 +20,8 @@ from apsite.vocabulary import Attack
 
 MAX_FILE_BYTES = 10_000_000
 MAX_ARRAY_BYTES = 20_000_000
+UNKNOWN_LABEL = -1
+"""Label of every sample of a file that does not say which samples of the test set they are."""
 _DTYPES = {
     "index": np.dtype(np.int32),
     "label": np.dtype(np.int16),
@@ -41,8 +43,8 @@ class Samples:
     """Verdicts of every evaluated sample; arrays of the same length, one element a sample.
 
     Attributes:
-        index: Position in the official order of the test set, int32, ascending.
-        label: True class, int16.
+        index: Position in the official order of the test set, int32, ascending; see :attr:`indexed`.
+        label: True class, int16; -1 for all samples where it is unknown which samples they are.
         clean_correct: Whether it is classified correctly with no attack.
         aa_robust: Whether it is correct and no attack of AutoAttack broke it; ``None`` if AutoAttack did not run.
         distance: Minimum-norm distance in input units, float32; 0 = wrong with no attack, ``inf`` = attacked and never
@@ -61,6 +63,16 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether `index` points into the test set.
+
+        Imported distance files do not say which samples they are about. Their labels are -1, `index` only counts
+        positions in the file, and `clean_correct` only says that the distance is not 0: such samples can be counted,
+        but not paired with those of other records.
+        """
+        return bool((self.label >= 0).all())
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Samples:
         """The samples at positions, or with a flag, `chosen`."""
@@ -164,6 +176,8 @@ def _contradictions(samples: Samples) -> list[tuple[str, str]]:
         problems.append(("index", "holds no sample"))
     elif samples.index[0] < 0 or (samples.index[1:] <= samples.index[:-1]).any():
         problems.append(("index", "must be ascending with no duplicate, from 0 on"))
+    if not samples.indexed and (samples.label != UNKNOWN_LABEL).any():
+        problems.append(("label", f"must be 0 or more, or {UNKNOWN_LABEL} for all samples"))
     if samples.aa_robust is not None and (samples.aa_robust & ~samples.clean_correct).any():
         problems.append(("aa_robust", "names samples robust that are wrong with no attack"))
     if samples.distance is not None:

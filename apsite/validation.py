@@ -153,6 +153,8 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
             problems.append(
                 DocumentError(path, field, f"{stated} contradicts the per-sample file, which gives {counted}")
             )
+    if not samples.indexed and record.provenance.kind is not ProvenanceKind.PUBLISHED:
+        problems.append(DocumentError(samples_path, "label", "is -1, unknown; an own run knows its samples"))
     if samples.index[-1] >= record.dataset.test_samples:
         problems.append(
             DocumentError(
@@ -190,10 +192,11 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
     """Figures of a record beside the same figures counted from its samples: field, stated, counted."""
     results = record.results
     n = len(samples)
-    rows: list[tuple[str, float | None, float | None]] = [
-        ("results.n_samples", results.n_samples, n),
-        ("results.clean_accuracy", results.clean_accuracy, int(samples.clean_correct.sum()) / n),
-    ]
+    rows: list[tuple[str, float | None, float | None]] = [("results.n_samples", results.n_samples, n)]
+    if samples.indexed:  # else a distance of 0 need not be a clean error, see Samples.indexed
+        rows.append(("results.clean_accuracy", results.clean_accuracy, int(samples.clean_correct.sum()) / n))
+    elif results.clean_accuracy is not None:
+        rows.append(("results.clean_accuracy", results.clean_accuracy, None))
     robust_aa = samples.aa_robust
     if robust_aa is not None:
         stated = results.autoattack.robust_accuracy if results.autoattack else None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from apsite.metrics import (
     area_under_curve,
+    mcnemar_p_value,
     median_distance,
     robust_accuracy,
     robust_flags,
@@ -184,3 +185,19 @@ def test_impossible_counts_have_no_interval(successes: int, trials: int) -> None
     """The message repeats them."""
     with pytest.raises(ValueError, match=f"cannot have {successes} successes in {trials} trials"):
         wilson_interval(successes, trials)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p_value"),
+    [(0, 0, 1.0), (1, 0, 1.0), (3, 3, 1.0), (5, 0, 0.0625), (0, 8, 2 / 256), (1, 9, 22 / 1024), (5000, 0, 0.0)],
+)
+def test_mcnemar_is_the_sign_test_of_the_differing_pairs(only_first: int, only_second: int, p_value: float) -> None:
+    """Exact values, the same from either side; counts far beyond what floats can hold are no problem."""
+    assert mcnemar_p_value(only_first, only_second) == pytest.approx(p_value)
+    assert mcnemar_p_value(only_second, only_first) == mcnemar_p_value(only_first, only_second)
+
+
+def test_mcnemar_refuses_negative_counts() -> None:
+    """A caller's mistake."""
+    with pytest.raises(ValueError, match="must not be negative"):
+        mcnemar_p_value(-1, 2)

@@ -59,8 +59,9 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
               help="paper: HO-FMN searches on the first 2,048 samples and counts the others, as in the survey. "
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
 @click.option("--attacks", default="autoattack,hofmn", show_default=True, help="Comma-separated.")
-@click.option("--engine", type=click.Choice(["reference"]), default="reference", show_default=True,
-              help="Implementation of AutoAttack.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["reference", "fast"]), default="reference", show_default=True,
+              help="AutoAttack by pyautoattack, or our own implementation of the same attacks, whose verdicts "
+              "depend on no batch.")  # fmt: skip
 @click.option("--output", type=_FOLDER, default=Path("evaluations"), show_default=True, help="Folder of records.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing record.")
 @click.option(

@@ -10,13 +10,14 @@ attacks*, ICML 2020.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from apsite.errors import NetworkError
+from apsite.evaluation.execution import CountedNetwork
 from apsite.vocabulary import Attack
 
 TOLERANCE = 1e-6
@@ -26,32 +27,49 @@ COST: Mapping[Attack, int] = {Attack.APGD_CE: 103, Attack.APGD_T: 920, Attack.FA
 """Passes of one sample that stays robust, for progress only (forward passes and passes with gradient together)."""
 
 
+class Engine(Protocol):
+    """An implementation of the four attacks.
+
+    Attributes:
+        cost: Passes of one sample that stays robust, for progress.
+        searched: Network through which it makes its passes.
+    """
+
+    cost: Mapping[Attack, int]
+    searched: CountedNetwork
+
+    def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
+        """Perturbed images of one attack, unverified; see the engines."""
+
+
 class ReferenceEngine:
     """Runs one attack of AutoAttack on one batch.
 
     Args:
-        network: Network in evaluation mode that takes images in [0, 1] and returns at least 10 logits.
+        network: The evaluated network, which takes images in [0, 1] and returns at least 10 logits.
         epsilon: Budget in input units.
         seed: Seed of every batch, as in the official code.
         device: Where `network` is.
     """
 
-    name = "reference"
+    cost = COST
 
-    def __init__(self, network: nn.Module, epsilon: float, seed: int, device: torch.device) -> None:
+    def __init__(self, network: CountedNetwork, epsilon: float, seed: int, device: torch.device) -> None:
         from pyautoattack.autoattack import AutoAttack
 
         self._suite: Any = AutoAttack(network, norm="Linf", eps=epsilon, seed=seed, version="standard", device=device)
+        self.searched = network
         self._seed = seed
         self._device = device
 
-    def perturb(self, attack: Attack, images: Tensor, labels: Tensor) -> Tensor:
+    def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
         """Perturbed images of one attack; where it failed they may still be classified correctly.
 
         Args:
             attack: Which of the four attacks.
             images: Correctly classified images in [0, 1], shape ``(n, 3, height, width)``, float32.
             labels: True classes, shape ``(n,)``, int64.
+            index: Not used: this engine seeds every batch, so the partition of the samples is part of the run.
 
         Returns:
             Images of the same shape.

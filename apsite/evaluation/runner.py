@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from apsite.errors import EvaluationError, NetworkError
-from apsite.evaluation.autoattack import COST, ReferenceEngine, broken
+from apsite.evaluation.autoattack import Engine, ReferenceEngine, broken
 from apsite.evaluation.datasets import ImageSet
 from apsite.evaluation.execution import CountedNetwork, as_inputs, folded, predict
+from apsite.evaluation.fast.engine import FastEngine
 from apsite.evaluation.fmn import FmnParameters, distances, fmn_attack, worst_norms
 from apsite.evaluation.progress import Reporter
 from apsite.evaluation.run_state import RunState
@@ -144,22 +145,24 @@ class _Run:
 
     def autoattack(self, clean: NDArray[np.bool_]) -> dict[Attack, NDArray[np.bool_]]:
         """Which samples are still robust after each attack; each attacks what the ones before left."""
-        engine = ReferenceEngine(self.network, self.epsilon, self.settings.seed, self.device)
+        engine = self.engine()
         robust, after = clean.copy(), {}
         started = time.monotonic()
         for attack in Attack:
             survivors = np.flatnonzero(robust)
             self.reporter.start(attack.label, len(survivors))
             for number, (done, chosen) in enumerate(self.batches(survivors)):
-                self.follow(done, len(chosen), COST[attack], f"{int(robust.sum())} robust")
+                note = f"{int(robust.sum())} robust"
+                engine.searched.listener = self.follow(done, len(chosen), engine.cost[attack], note)
 
                 def work(attack: Attack = attack, chosen: NDArray[np.int64] = chosen) -> Arrays:
                     return {"broken": self.in_memory(lambda part: self.attack(engine, attack, part), chosen)}
 
-                unit = self.unit(f"{attack.value}-{number:05d}", attack.value, work)
+                own = () if engine.searched is self.network else (engine.searched,)
+                unit = self.unit(f"{attack.value}-{number:05d}", attack.value, work, *own)
                 robust[chosen[unit["broken"].astype(np.bool_)]] = False
                 self.reporter.advance(done + len(chosen), f"{int(robust.sum())} robust")
-            self.network.listener = None
+            engine.searched.listener = None
             after[attack] = robust.copy()
             self.reporter.finish(f"{robust.mean():.2%} robust, {len(survivors) - int(robust.sum())} broken")
             elapsed = time.monotonic() - started
@@ -169,10 +172,17 @@ class _Run:
         self.reporter.say(f"robust accuracy: {robust.mean():.2%}")
         return after
 
-    def attack(self, engine: ReferenceEngine, attack: Attack, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def engine(self) -> Engine:
+        """The implementation of AutoAttack that the settings name."""
+        if self.settings.engine == "reference":
+            return ReferenceEngine(self.network, self.epsilon, self.settings.seed, self.device)
+        example = as_inputs(self.images.images[:8], self.device)
+        return FastEngine(self.network, self.epsilon, self.settings.seed, self.settings.batch_size, example)
+
+    def attack(self, engine: Engine, attack: Attack, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the samples `chosen` an attack breaks, re-verified."""
         x, y = self.tensors(chosen)
-        perturbed = engine.perturb(attack, x, y)
+        perturbed = engine.perturb(attack, x, y, [int(self.images.index[position]) for position in chosen])
         return np.asarray(broken(self.network, x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
 
     def search(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple[Trial, ...]]:
@@ -314,6 +324,10 @@ class _Run:
         labels = torch.from_numpy(self.images.labels[chosen]).to(self.device)
         return as_inputs(self.images.images[chosen], self.device), labels
 
+    def follow(self, done: int, count: int, cost: int, note: str) -> Callable[[int], None]:
+        """Listener that lets the progress of one batch show while it runs, from the passes it makes."""
+        return _within(self.reporter, done, cost, lambda: note, count)
+
     def in_memory(
         self, work: Callable[[NDArray[np.int64]], NDArray[np.generic]], chosen: NDArray[np.int64]
     ) -> NDArray[np.generic]:
@@ -327,10 +341,6 @@ class _Run:
         half = len(chosen) // 2
         self.reporter.say(f"out of memory with {len(chosen)} samples; going on with {half} at a time")
         return np.concatenate([self.in_memory(work, chosen[:half]), self.in_memory(work, chosen[half:])])
-
-    def follow(self, done: int, count: int, cost: int, note: str) -> None:
-        """Let the progress of one batch show while it runs, from the passes it makes."""
-        self.network.listener = _within(self.reporter, done, cost, lambda: note, count)
 
 
 def _fmn(

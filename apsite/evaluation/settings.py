@@ -24,8 +24,8 @@ class Preset(StrEnum):
 
 ATTACKS = ("autoattack", "hofmn")
 
-ENGINES = ("reference",)
-"""Implementations of AutoAttack."""
+ENGINES = ("reference", "fast")
+"""Implementations of AutoAttack: `pyautoattack`, and our own."""
 
 FIXED = "fixed"
 """Search batch of ``apb-1``: one batch of correctly classified samples, drawn by the seed, in all trials."""

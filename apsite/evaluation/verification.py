@@ -2,8 +2,8 @@
 
 The rule. A re-run agrees if the record is about this very checkpoint and this very data, the measured sparsity is the
 stated one, at most :data:`TOLERANCE` of the samples have a verdict (correct; robust under AutoAttack; further than
-epsilon under HO-FMN) that differs, and the differences do not go one way: McNemar's exact two-sided test of each verdict
-has a p-value of at least :data:`ALPHA`.
+epsilon under HO-FMN) that differs, and the differences do not go one way: McNemar's exact two-sided test of each
+verdict has a p-value of at least :data:`ALPHA`.
 
 Differences are expected to be rare. HO-FMN is deterministic up to rounding. `pyautoattack` draws its random numbers per
 batch, and a part of the samples makes other batches: the union of its attacks is stable, a rare sample is not.

@@ -6,6 +6,7 @@ import torch
 
 from apsite.errors import NetworkError
 from apsite.evaluation.autoattack import ReferenceEngine, broken
+from apsite.evaluation.execution import CountedNetwork
 from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
@@ -44,7 +45,8 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
     for factor, expected in ((0.9, False), (3.0 if attack is Attack.SQUARE else 1.2, True)):
         for index in nearest:
             image, label, epsilon = grey_images[index, None], labels[index, None], float(exact[index]) * factor
-            perturbed = ReferenceEngine(one_boundary, epsilon, 0, CPU).perturb(attack, image, label)
+            engine = ReferenceEngine(CountedNetwork(one_boundary), epsilon, 0, CPU)
+            perturbed = engine.perturb(attack, image, label, [0])
             assert bool(broken(one_boundary, image, perturbed, label, epsilon)) is expected
 
 
@@ -54,7 +56,8 @@ def test_the_random_state_of_the_caller_is_untouched(one_boundary, grey_images):
     expected = torch.rand(3)
     torch.manual_seed(123)
     labels = one_boundary(grey_images[:2]).argmax(1)
-    ReferenceEngine(one_boundary, 0.01, 0, CPU).perturb(Attack.APGD_CE, grey_images[:2], labels)
+    engine = ReferenceEngine(CountedNetwork(one_boundary), 0.01, 0, CPU)
+    engine.perturb(Attack.APGD_CE, grey_images[:2], labels, [0, 1])
     assert torch.equal(torch.rand(3), expected)
 
 

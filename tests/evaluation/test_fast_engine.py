@@ -6,7 +6,7 @@ import torch
 from pyautoattack.fab_projections import projection_linf
 
 from apsite.evaluation.autoattack import ReferenceEngine, broken
-from apsite.evaluation.execution import as_inputs
+from apsite.evaluation.execution import CountedNetwork, as_inputs
 from apsite.evaluation.fast.engine import FastEngine
 from apsite.evaluation.fast.fab import project_linf
 from apsite.evaluation.fast.noise import BatchNoise, SampleNoise
@@ -23,7 +23,7 @@ def problem(images):
     from apsite.evaluation.demonstration import network_path
     from apsite.evaluation.loading import load_network
 
-    network = load_network(network_path(), architecture="resnet8").requires_grad_(False)
+    network = CountedNetwork(load_network(network_path(), architecture="resnet8"))
     x, y = as_inputs(images.images[:24], CPU), torch.from_numpy(images.labels[:24])
     index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:5]
     return network, x[index], y[index], index.tolist()
@@ -45,7 +45,7 @@ def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):
     broken_by = {}
     for attack in Attack:
         left = robust.nonzero().squeeze(1)
-        theirs = broken(network, x[left], reference.perturb(attack, x[left], y[left]), y[left], EPSILON)
+        theirs = broken(network, x[left], reference.perturb(attack, x[left], y[left], []), y[left], EPSILON)
         chosen = [index[int(position)] for position in left]
         mine = broken(network, x[left], ours.perturb(attack, x[left], y[left], chosen), y[left], EPSILON)
         assert torch.equal(theirs, mine), attack
@@ -75,7 +75,7 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
     for factor, expected in ((0.9, False), (3.0 if attack is Attack.SQUARE else 1.2, True)):
         for position in exact.argsort()[20:23]:
             x, y, epsilon = grey_images[position, None], labels[position, None], float(exact[position]) * factor
-            engine = FastEngine(one_boundary, epsilon, 0, batch_size=16, example=x)
+            engine = FastEngine(CountedNetwork(one_boundary), epsilon, 0, batch_size=16, example=x)
             perturbed = engine.perturb(attack, x, y, [int(position)])
             assert bool(broken(one_boundary, x, perturbed, y, epsilon)) is expected
 
@@ -83,7 +83,7 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
 def test_a_failed_attack_returns_the_clean_image(one_boundary, grey_images):
     """Where nothing was found the image comes back unchanged."""
     x = grey_images[:2]
-    engine = FastEngine(one_boundary, 1e-6, 0, batch_size=16, example=x)
+    engine = FastEngine(CountedNetwork(one_boundary), 1e-6, 0, batch_size=16, example=x)
     assert torch.equal(engine.perturb(Attack.APGD_CE, x, one_boundary(x).argmax(1), [0, 1]), x)
 
 

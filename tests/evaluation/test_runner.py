@@ -84,6 +84,18 @@ def test_a_resumed_evaluation_equals_an_uninterrupted_one(tiny, tiny_images, tmp
     assert resumed.passes == uninterrupted.passes
 
 
+def test_verdicts_of_the_fast_engine_do_not_depend_on_the_batch_size(tiny, tiny_images, tmp_path, uninterrupted):
+    """With draws of their own, samples have the same verdicts in batches of 5 and 16, close to the reference."""
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="fast")
+    found = [
+        evaluate(tiny, tiny_images, dataclasses.replace(settings, batch_size=size), tmp_path).samples
+        for size in (5, 16)
+    ]
+    assert samples_bytes(found[0]) == samples_bytes(found[1])
+    difference = int(found[0].aa_robust.sum()) - int(uninterrupted.samples.aa_robust.sum())
+    assert abs(difference) <= 1
+
+
 def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_path):
     """HO-FMN draws nothing at random per batch: the same distances for batches of 5, 16 and 64."""
     settings = dataclasses.replace(SHORT, attacks=("hofmn",), n_examples=48)

@@ -35,12 +35,11 @@ class FastEngine:
         exact: Draw and order as the official code does, search on the network itself; for parity tests.
     """
 
-    name = "fast"
     cost = COST
 
     def __init__(
         self,
-        network: nn.Module,
+        network: CountedNetwork,
         epsilon: float,
         seed: int,
         batch_size: int,
@@ -48,9 +47,8 @@ class FastEngine:
         *,
         exact: bool = False,
     ) -> None:
-        inner = network.network if isinstance(network, CountedNetwork) else network
-        self.network = network
-        self.searched = CountedNetwork(inner if exact else folded(inner, example))
+        self._network = network
+        self.searched = network if exact else CountedNetwork(folded(network.network, example))
         self._epsilon, self._seed, self._batch_size, self._exact = epsilon, seed, batch_size, exact
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
@@ -70,11 +68,11 @@ class FastEngine:
         if self._exact or not bool(found.any()):
             return perturbed
         with torch.no_grad():
-            confirmed = self.network(perturbed[found]).argmax(1) != labels[found]
+            confirmed = self._network(perturbed[found]).argmax(1) != labels[found]
         again = found.nonzero().squeeze(1)[~confirmed]
         if len(again):
             chosen = [index[int(position)] for position in again]
-            _, perturbed[again] = self._attack(self.network, attack, images[again], labels[again], chosen, noise)
+            _, perturbed[again] = self._attack(self._network, attack, images[again], labels[again], chosen, noise)
         return perturbed
 
     def _attack(
