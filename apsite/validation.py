@@ -192,11 +192,12 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
     """Figures of a record beside the same figures counted from its samples: field, stated, counted."""
     results = record.results
     n = len(samples)
-    rows: list[tuple[str, float | None, float | None]] = [("results.n_samples", results.n_samples, n)]
-    if samples.indexed:  # else a distance of 0 need not be a clean error, see Samples.indexed
-        rows.append(("results.clean_accuracy", results.clean_accuracy, int(samples.clean_correct.sum()) / n))
-    elif results.clean_accuracy is not None:
-        rows.append(("results.clean_accuracy", results.clean_accuracy, None))
+    # Where it is unknown which samples they are, a distance of 0 need not be a clean error; see Samples.indexed.
+    clean = int(samples.clean_correct.sum()) / n if samples.indexed else None
+    rows: list[tuple[str, float | None, float | None]] = [
+        ("results.n_samples", results.n_samples, n),
+        ("results.clean_accuracy", results.clean_accuracy, clean),
+    ]
     robust_aa = samples.aa_robust
     if robust_aa is not None:
         stated = results.autoattack.robust_accuracy if results.autoattack else None
@@ -227,7 +228,7 @@ def _recounted_hofmn(record: EvaluationRecord, samples: Samples) -> list[tuple[s
             (
                 "results.hofmn.not_found",
                 results.hofmn.not_found if results.hofmn else None,
-                int(np.isinf(samples.distance).sum()),
+                int(np.isinf(samples.distance).sum()) if samples.indexed else None,
             )
         )
         rows.append(

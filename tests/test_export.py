@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ import pandas as pd
 import pytest
 
 from apsite.catalogue import Catalogue, load_catalogue
-from apsite.export import COLUMNS, to_csv, to_frame, to_json_rows
-from tests.builders import METHOD, MODEL, RIVAL
+from apsite.export import COLUMNS, robustbench, to_csv, to_frame, to_json_rows, to_robustbench
+from tests.builders import METHOD, MODEL, RIVAL, entry_document, own_document
 
 DESIGN = (
     "model_key, method, name, pipeline, dataset, architecture, structure, sparsity, clean_accuracy, "
@@ -172,3 +173,56 @@ def test_no_record_is_a_table_with_a_header() -> None:
     assert to_csv(empty) == ",".join(COLUMNS) + "\n"
     assert json.loads(to_json_rows(empty)) == []
     assert to_frame(empty)["clean_accuracy"].dtype == "float64"
+
+
+ROBUSTBENCH_FIELDS = {
+    "link", "name", "authors", "additional_data", "number_forward_passes", "dataset", "venue", "architecture", "eps",
+    "clean_acc", "reported", "autoattack_acc", "footnote", "unreliable",
+}  # fmt: skip
+
+
+def test_robustbench_gets_its_fields(tiny_data: Path) -> None:
+    """Percentages with two decimals as text, the budget as text, and null where unknown."""
+    exported = robustbench(load_catalogue(tiny_data))
+    assert exported[MODEL] == {
+        "link": "https://example.org/paper",
+        "name": "Small Networks",
+        "authors": "Jane Doe",
+        "additional_data": None,
+        "number_forward_passes": 1,
+        "dataset": "cifar10",
+        "venue": "ICLR 2024",
+        "architecture": "ResNet18",
+        "eps": "8/255",
+        "clean_acc": "75.00",
+        "reported": None,
+        "autoattack_acc": "37.50",
+        "footnote": "Tiny: 90% unstructured sparsity. Verified: Jane Doe.",
+        "unreliable": False,
+    }
+    dense = exported[f"{METHOD}_V16_SVHN_dense"]
+    assert dense["autoattack_acc"] is None
+    assert dense["unreliable"] is None
+    assert dense["footnote"] == "Tiny: not pruned (dense). Published: Piras2024Adversarial."
+    assert json.loads(to_robustbench(load_catalogue(tiny_data))) == exported
+
+
+def test_robustbench_gets_what_the_paper_reports_and_what_is_doubtful(data_folder: Callable[..., Path]) -> None:
+    """AutoAttack figures of the very setting; warnings of overestimated robustness."""
+    entry = entry_document()
+    entry["reported"][0]["attack"] = "AutoAttack"
+    record = own_document()
+    record["warnings"].append({"code": "square-gains", "message": "Gradients may be masked."})
+    exported = robustbench(load_catalogue(data_folder(entry, record)))[MODEL]
+    assert exported["reported"] == "50.00"
+    assert exported["unreliable"] is True
+
+
+def test_robustbench_gets_every_record_of_the_benchmark(benchmark_data: Catalogue) -> None:
+    """With the same fields each, and the survey's figures as printed."""
+    exported = robustbench(benchmark_data)
+    assert list(exported) == list(benchmark_data.records)
+    for key, fields in exported.items():
+        assert set(fields) == ROBUSTBENCH_FIELDS
+        robust = benchmark_data.records[key].robust_accuracy
+        assert fields["autoattack_acc"] == (None if robust is None else f"{Decimal(str(robust)) * 100:.2f}")

@@ -43,14 +43,18 @@ def validate(root: Path, style: str) -> None:
 @cli.command()
 @root_option
 @output_file_option
-@click.option("--format", "style", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option("--format", "style", type=click.Choice(["csv", "json", "robustbench"]), default="csv", show_default=True)
 def export(root: Path, output: Path | None, style: str) -> None:
-    """Write all results as one table: a row per record, fractions, empty (null) where unknown."""
+    """Write all results as one table: a row per record, fractions, empty (null) where unknown.
+
+    RobustBench's format is one JSON object with percentages as text, for tools that read its model_info files.
+    """
     from apsite import export as exporting
     from apsite.catalogue import load_catalogue
 
     catalogue = load_catalogue(root)
-    emit(exporting.to_csv(catalogue) if style == "csv" else exporting.to_json_rows(catalogue), output)
+    writers = {"csv": exporting.to_csv, "json": exporting.to_json_rows, "robustbench": exporting.to_robustbench}
+    emit(writers[style](catalogue), output)
 
 
 @cli.command()

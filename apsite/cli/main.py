@@ -71,9 +71,10 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
     data,
     datasets,
     evaluate,
+    imports,
     models,
     site,
     verify,
 )
 
-__all__ = ["audit", "cli", "data", "datasets", "evaluate", "main", "models", "site", "verify"]
+__all__ = ["audit", "cli", "data", "datasets", "evaluate", "imports", "main", "models", "site", "verify"]

@@ -316,3 +316,10 @@ def test_help_is_quick_because_it_imports_nothing_heavy(arguments: list[str]) ->
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+def test_export_speaks_robustbench(run: Run, tiny_data: Path) -> None:
+    """One object, a member for each record."""
+    result = run("export", "--root", tiny_data, "--format", "robustbench")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)[MODEL]["autoattack_acc"] == "37.50"

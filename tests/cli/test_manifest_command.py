@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+import torch
 
 from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.settings import Settings
 
 MODEL = """
 [[model]]
@@ -20,10 +23,22 @@ sparsity = {sparsity}
 SHORT = ("--data-dir", "embedded", "--protocol", "quick", "--n-examples", "4", "--attacks", "hofmn")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Small tensors gain nothing from threads."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def away(tmp_path, monkeypatch):
-    """A working directory with a manifest of one good and one wrong model."""
+    """A working directory with a manifest of one good and one wrong model; every evaluation is a short one."""
     monkeypatch.chdir(tmp_path)
+    original = Settings.of
+
+    def short(preset, **changes):
+        return dataclasses.replace(original(preset, **changes), trials=2, search_steps=3, attack_steps=5)
+
+    monkeypatch.setattr(Settings, "of", short)
     good = MODEL.format(checkpoint=network_path(), sparsity=0.9)
     (tmp_path / "good.toml").write_text(good)
     (tmp_path / "models.toml").write_text(MODEL.format(checkpoint=network_path(), sparsity=0.95) + good)

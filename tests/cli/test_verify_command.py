@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from apsite.evaluation.demonstration import network_path, request
 from apsite.evaluation.evaluate import evaluate_checkpoint
@@ -13,6 +14,12 @@ from apsite.evaluation.settings import Preset, Settings
 
 SHORT = Settings.of(Preset.QUICK, n_examples=6, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
 OPTIONS = ("--checkpoint", network_path(), "--data-dir", "embedded", "--samples", "4", "--quiet")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Small tensors gain nothing from threads."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -136,8 +136,9 @@ def test_the_subset_follows_from_the_seed(path):
     def counts(seed):
         return [(one.recorded, one.rerun) for one in verify(path, samples=5, seed=seed).comparisons]
 
-    assert counts(0) == counts(0)
-    assert len({tuple(counts(seed)) for seed in (0, 1, 2)}) > 1
+    first = counts(0)
+    assert counts(0) == first
+    assert any(counts(seed) != first for seed in (1, 2, 3))
     assert verify(path, samples=1000).samples == 24
 
 
