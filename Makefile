@@ -28,7 +28,7 @@ types: $(VENV)/installed  ## Static types
 	$(BIN)/mypy
 
 unit: $(VENV)/installed  ## Tests alone
-	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
 format: $(VENV)/installed  ## Mend style where that can be done by itself
 	$(BIN)/ruff check --fix .
