@@ -72,7 +72,8 @@ def run(
         parameters: Configuration of HO-FMN; ``None`` to search for it.
 
     Raises:
-        EvaluationError: If there are no more samples than the search leaves out.
+        EvaluationError: If there are no more samples than the search leaves out, or the device fails; the units that
+            are finished by then stay in `state`.
         NetworkError: If the network returns something that is not finite.
     """
     if settings.left_out >= len(images) and "hofmn" in settings.attacks:
@@ -80,7 +81,18 @@ def run(
             f"--protocol {settings.preset.value}: the search takes the first {settings.left_out} samples, which the "
             f"figures of HO-FMN leave out, and there are only {len(images)}; evaluate more or choose another protocol"
         )
-    return _Run(network, images, settings, state, device, reporter).outcome(parameters)
+    try:
+        return _Run(network, images, settings, state, device, reporter).outcome(parameters)
+    except torch.OutOfMemoryError:
+        raise EvaluationError(
+            f"{device} has too little memory even for one sample; free it or use another --device; "
+            "the finished work is kept, the same command goes on from there"
+        ) from None
+    except torch.AcceleratorError as error:
+        raise EvaluationError(
+            f"{device} failed ({str(error).splitlines()[0]}); the finished work is kept, "
+            "the same command goes on from there once the device works again"
+        ) from error
 
 
 class _Run:
