@@ -28,8 +28,9 @@ def list_(arch: str | None) -> None:
     from apsite.evaluation.networks.registry import layouts
 
     table = Table(caption="MACs: multiply-accumulates for one image", caption_justify="left")
-    for column in ("Layout", "Network", "Datasets", "Methods"):
-        table.add_column(column)
+    table.add_column("Layout", no_wrap=True)
+    for column in ("Network", "Datasets", "Methods"):
+        table.add_column(column, overflow="fold")
     for column in ("Parameters", "MACs"):
         table.add_column(column, justify="right")
     for layout in layouts().values():
