@@ -29,16 +29,15 @@ def list_(arch: str | None) -> None:
 
     table = Table(caption="MACs: multiply-accumulates for one image", caption_justify="left")
     table.add_column("Layout", no_wrap=True)
-    for column in ("Network", "Datasets", "Methods"):
+    for column in ("Network", "Methods"):
         table.add_column(column, overflow="fold")
     for column in ("Parameters", "MACs"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for layout in layouts().values():
         if arch in (None, layout.architecture):
             table.add_row(
                 layout.name,
                 layout.architecture.value,
-                ", ".join(layout.datasets),
                 ", ".join(layout.methods) or "–",
                 f"{layout.parameter_count():,}",
                 f"{layout_macs(layout) / 1e6:,.1f} M",
