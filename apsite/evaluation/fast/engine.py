@@ -8,6 +8,7 @@ confirms it, and a success that it does not confirm is searched again on that ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,43 @@ TARGETS = 9
 
 COST: Mapping[Attack, int] = {Attack.APGD_CE: 101, Attack.APGD_T: 910, Attack.FAB_T: 1200, Attack.SQUARE: 5001}
 """Passes of one sample that stays robust, for progress only."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Samples under one attack, and what it has found; `found` and `perturbed` are filled in place."""
+
+    network: nn.Module
+    attack: Attack
+    images: Tensor
+    labels: Tensor
+    index: Sequence[int]
+    noise: Noise
+    found: Tensor
+    perturbed: Tensor
+
+    @classmethod
+    def of(
+        cls, network: nn.Module, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int], noise: Noise
+    ) -> _Batch:
+        """Samples for which nothing is found yet."""
+        found = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        return cls(network, attack, images, labels, index, noise, found, images.clone())
+
+    def part(self, chosen: slice) -> _Batch:
+        """Some of the samples, with their share of the results."""
+        names = ("images", "labels", "index", "found", "perturbed")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def draw(self, stream: int, shape: tuple[int, ...]) -> Tensor:
+        """Uniform draws of each sample, on the device."""
+        return self.noise.uniform(self.attack, stream, self.index, shape).to(self.images.device)
+
+    def ranked_targets(self) -> Tensor:
+        """Classes of the second to tenth largest logit of each image, shape ``(n, 9)``."""
+        with torch.no_grad():
+            order: Tensor = self.network(self.images).sort(dim=1).indices
+        return order.flip(1)[:, 1 : 1 + TARGETS]
 
 
 class FastEngine:
@@ -64,138 +102,81 @@ class FastEngine:
             Images of the same shape.
         """
         noise: Noise = BatchNoise(self._seed) if self._exact else SampleNoise(self._seed)
-        found, perturbed = self._attack(self.searched, attack, images, labels, index, noise)
-        if self._exact or not bool(found.any()):
-            return perturbed
+        batch = _Batch.of(self.searched, attack, images, labels, index, noise)
+        self._attack(batch)
+        if self._exact or not bool(batch.found.any()):
+            return batch.perturbed
         with torch.no_grad():
-            confirmed = self._network(perturbed[found]).argmax(1) != labels[found]
-        again = found.nonzero().squeeze(1)[~confirmed]
+            confirmed = self._network(batch.perturbed[batch.found]).argmax(1) != labels[batch.found]
+        again = batch.found.nonzero().squeeze(1)[~confirmed]
         if len(again):
             chosen = [index[int(position)] for position in again]
-            _, perturbed[again] = self._attack(self._network, attack, images[again], labels[again], chosen, noise)
-        return perturbed
+            repeated = _Batch.of(self._network, attack, images[again], labels[again], chosen, noise)
+            self._attack(repeated)
+            batch.perturbed[again] = repeated.perturbed
+        return batch.perturbed
 
-    def _attack(
-        self, network: nn.Module, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int], noise: Noise
-    ) -> tuple[Tensor, Tensor]:
-        """Who is fooled, and the images that fool."""
-        found = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        perturbed = images.clone()
-        targeted = attack in (Attack.APGD_T, Attack.FAB_T)
-        if self._exact and targeted:
-            self._one_target_after_another(network, attack, images, labels, index, noise, found, perturbed)
-            return found, perturbed
-        part = max(1, self._batch_size // TARGETS) if targeted else self._batch_size
-        for start in range(0, len(images), part):
-            chosen = slice(start, start + part)
-            run = {
-                Attack.APGD_CE: self._apgd_ce,
-                Attack.APGD_T: self._targets,
-                Attack.FAB_T: self._targets,
-                Attack.SQUARE: self._square,
-            }[attack]
-            run(network, attack, images[chosen], labels[chosen], index[chosen], noise, found[chosen], perturbed[chosen])
-        return found, perturbed
+    def _attack(self, batch: _Batch) -> None:
+        """Run the attack of a batch, as many rows at a time as the batch size allows."""
+        targeted = batch.attack in (Attack.APGD_T, Attack.FAB_T)
+        if targeted and self._exact:
+            self._one_target_after_another(batch)
+            return
+        run = self._targets if targeted else self._square if batch.attack is Attack.SQUARE else self._apgd_ce
+        size = max(1, self._batch_size // TARGETS) if targeted else self._batch_size
+        for start in range(0, len(batch.images), size):
+            run(batch.part(slice(start, start + size)))
 
-    def _apgd_ce(
-        self,
-        network: nn.Module,
-        attack: Attack,
-        x: Tensor,
-        y: Tensor,
-        index: Sequence[int],
-        noise: Noise,
-        found: Tensor,
-        perturbed: Tensor,
-    ) -> None:
-        starts = apgd.start_points(x, noise.uniform(attack, 0, index, tuple(x.shape[1:])), self._epsilon)
+    def _apgd_ce(self, batch: _Batch) -> None:
+        x, y = batch.images, batch.labels
+        starts = apgd.start_points(x, batch.draw(0, tuple(x.shape[1:])), self._epsilon)
         rows = torch.arange(len(x), device=x.device)
-        apgd.apgd(network, x, y, rows, starts, y, apgd.cross_entropy, self._epsilon, found, perturbed)
+        apgd.apgd(batch.network, x, y, rows, starts, y, apgd.cross_entropy, self._epsilon, batch.found, batch.perturbed)
 
-    def _targets(
-        self,
-        network: nn.Module,
-        attack: Attack,
-        x: Tensor,
-        y: Tensor,
-        index: Sequence[int],
-        noise: Noise,
-        found: Tensor,
-        perturbed: Tensor,
-    ) -> None:
+    def _targets(self, batch: _Batch) -> None:
         """All targets of each sample side by side."""
-        targets = self._ranked_targets(network, x)
-        rows = torch.arange(len(x), device=x.device).repeat_interleave(targets.shape[1])
-        self._rows(network, attack, x, y, index, noise, rows, targets.flatten(), found, perturbed)
+        targets = batch.ranked_targets()
+        rows = torch.arange(len(targets), device=targets.device).repeat_interleave(targets.shape[1])
+        self._rows(batch, rows, targets.flatten())
 
-    def _one_target_after_another(
-        self,
-        network: nn.Module,
-        attack: Attack,
-        x: Tensor,
-        y: Tensor,
-        index: Sequence[int],
-        noise: Noise,
-        found: Tensor,
-        perturbed: Tensor,
-    ) -> None:
+    def _one_target_after_another(self, batch: _Batch) -> None:
         """Each target on the samples that the targets before it did not fool, as the official code does."""
         for rank in range(TARGETS):
-            left = (~found).nonzero().squeeze(1)
+            left = (~batch.found).nonzero().squeeze(1)
             if not len(left):
                 return
-            targets = self._ranked_targets(network, x[left])[:, rank]
-            rows = torch.arange(len(left), device=x.device)
-            here, images = torch.zeros_like(found[left]), x[left].clone()
-            chosen = [index[int(position)] for position in left]
-            self._rows(network, attack, x[left], y[left], chosen, noise, rows, targets, here, images)
-            found[left], perturbed[left] = here, images
+            chosen = [batch.index[int(position)] for position in left]
+            part = _Batch.of(batch.network, batch.attack, batch.images[left], batch.labels[left], chosen, batch.noise)
+            self._rows(part, torch.arange(len(left), device=left.device), part.ranked_targets()[:, rank])
+            batch.found[left], batch.perturbed[left] = part.found, part.perturbed
 
-    def _rows(
-        self,
-        network: nn.Module,
-        attack: Attack,
-        x: Tensor,
-        y: Tensor,
-        index: Sequence[int],
-        noise: Noise,
-        rows: Tensor,
-        targets: Tensor,
-        found: Tensor,
-        perturbed: Tensor,
-    ) -> None:
-        """Attack rows of samples and targets."""
-        if attack is Attack.FAB_T:
-            fab.fab_targeted(network, x, y, rows, targets, self._epsilon, found, perturbed)
+    def _rows(self, batch: _Batch, rows: Tensor, targets: Tensor) -> None:
+        """Attack rows, each a sample of the batch and a target class."""
+        x, y = batch.images, batch.labels
+        if batch.attack is Attack.FAB_T:
+            fab.fab_targeted(batch.network, x, y, rows, targets, self._epsilon, batch.found, batch.perturbed)
             return
-        per_sample = len(rows) // len(x)
         shape = tuple(x.shape[1:])
-        draws = torch.stack([noise.uniform(attack, rank, index, shape) for rank in range(per_sample)], dim=1)
+        draws = torch.stack([batch.draw(rank, shape) for rank in range(len(rows) // len(x))], dim=1)
         starts = apgd.start_points(x[rows], draws.flatten(0, 1), self._epsilon)
-        apgd.apgd(network, x, y, rows, starts, targets, apgd.targeted_dlr, self._epsilon, found, perturbed)
+        apgd.apgd(
+            batch.network, x, y, rows, starts, targets, apgd.targeted_dlr, self._epsilon, batch.found, batch.perturbed
+        )
 
-    def _square(
-        self,
-        network: nn.Module,
-        attack: Attack,
-        x: Tensor,
-        y: Tensor,
-        index: Sequence[int],
-        noise: Noise,
-        found: Tensor,
-        perturbed: Tensor,
-    ) -> None:
-        channels, side = x.shape[1], x.shape[-1]
-        stripes = noise.uniform(attack, 0, index, (channels, 1, side)).to(x.device)
-        if self._exact:  # the official code draws one square a query for the whole batch
-            draws = noise.uniform(attack, 1, [0], (square.QUERIES, 2 + channels)).to(x.device)
-        else:
-            draws = noise.uniform(attack, 1, index, (square.QUERIES, 2 + channels)).to(x.device)
-        places, colours = draws[..., :2], draws[..., 2:]
-        square.square_attack(network, x, y, stripes, places, colours, self._epsilon, found, perturbed)
-
-    def _ranked_targets(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Classes of the second to tenth largest logit of each image, shape ``(n, 9)``."""
-        with torch.no_grad():
-            order: Tensor = network(x).sort(dim=1).indices
-        return order.flip(1)[:, 1 : 1 + TARGETS]
+    def _square(self, batch: _Batch) -> None:
+        channels, side = batch.images.shape[1], batch.images.shape[-1]
+        stripes = batch.draw(0, (channels, 1, side))
+        # The official code draws one square a query for the whole batch.
+        drawn = replace(batch, index=batch.index[:1]) if self._exact else batch
+        squares = drawn.draw(1, (square.QUERIES, 2 + channels))
+        square.square_attack(
+            batch.network,
+            batch.images,
+            batch.labels,
+            stripes,
+            squares[..., :2],
+            squares[..., 2:],
+            self._epsilon,
+            batch.found,
+            batch.perturbed,
+        )
