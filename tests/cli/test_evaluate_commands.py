@@ -93,14 +93,17 @@ def test_a_method_without_entry_is_refused_where_there_are_entries(away, reposit
     assert "did you mean LAMP_Lee2021Layer" in result.stderr
 
 
-def test_an_interrupted_evaluation_exits_with_130_and_can_go_on(away):
+def test_an_interrupted_evaluation_exits_with_130_and_can_go_on(away, monkeypatch):
     """Ctrl-C ends with 130 and says how to go on; the same command then finishes the run."""
     command = [sys.executable, "-m", "apsite", "eval", str(network_path()), *QUICK]
     command[command.index("--attacks") + 1] = "autoattack,hofmn"
     command += ["--seed", "1"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    ) as process:
+    # A shell that runs the tests in the background lets them ignore SIGINT, and a child would inherit that.
+    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, inherited)
+    with process:
         for line in process.stderr:
             if line.startswith("APGD-CE"):
                 break
