@@ -72,6 +72,14 @@ class Structure(StrEnum):
         """The three sparsities at which the benchmark compares models of this structure (survey, section 4.2)."""
         return (0.90, 0.95, 0.99) if self is Structure.UNSTRUCTURED else (0.50, 0.75, 0.90)
 
+    @property
+    def meaning(self) -> str:
+        """What the word means, for readers and for forms."""
+        return {
+            "unstructured": "Single weights are removed; the layers keep their shape.",
+            "structured": "Whole filters, channels or kernels are removed.",
+        }[self.value]
+
 
 class Granularity(StrEnum):
     """The unit that a mask removes."""
@@ -80,6 +88,16 @@ class Granularity(StrEnum):
     FILTER = "filter"
     CHANNEL = "channel"
     KERNEL = "kernel"
+
+    @property
+    def meaning(self) -> str:
+        """What the word means, for readers and for forms."""
+        return {
+            "weight": "Single weights, wherever they are; what unstructured pruning removes.",
+            "filter": "Whole filters of a layer, and so its output channels.",
+            "channel": "Input channels of a layer.",
+            "kernel": "Single two-dimensional kernels of a filter.",
+        }[self.value]
 
 
 class Stage(StrEnum):
@@ -94,6 +112,24 @@ class Stage(StrEnum):
         """The survey's letter: A-, B- and D-methods."""
         return {"after": "A", "before": "B", "during": "D"}[self.value]
 
+    @property
+    def heading(self) -> str:
+        """The heading of its methods."""
+        return {
+            "after": "Pruning after training",
+            "before": "Pruning before training",
+            "during": "Pruning during training",
+        }[self.value]
+
+    @property
+    def meaning(self) -> str:
+        """What happens, in one sentence."""
+        return {
+            "after": "A dense network is trained robustly, then pruned, then finetuned.",
+            "before": "A sparse subnetwork is searched for first, then trained on its own.",
+            "during": "One training run learns the mask together with the weights.",
+        }[self.value]
+
 
 class Schedule(StrEnum):
     """Whether the sparsity is reached in one step or in several."""
@@ -106,6 +142,14 @@ class Schedule(StrEnum):
         """The survey's abbreviation."""
         return {"one-shot": "1S", "iterative": "IT"}[self.value]
 
+    @property
+    def meaning(self) -> str:
+        """What the word means, for readers and for forms."""
+        return {
+            "one-shot": "The sparsity is reached in one pruning step.",
+            "iterative": "Pruning and training alternate until the sparsity is reached.",
+        }[self.value]
+
 
 class Locality(StrEnum):
     """Whether each layer reaches the sparsity or only the whole network (survey, section 3.3.2)."""
@@ -117,6 +161,14 @@ class Locality(StrEnum):
     def code(self) -> str:
         """The survey's letter."""
         return {"local": "L", "global": "G"}[self.value]
+
+    @property
+    def meaning(self) -> str:
+        """What the word means, for readers and for forms."""
+        return {
+            "local": "Every layer is pruned to the same sparsity.",
+            "global": "The network as a whole has the sparsity; layers may differ.",
+        }[self.value]
 
 
 class Criterion(StrEnum):
@@ -139,6 +191,18 @@ class Criterion(StrEnum):
             "LIS": "Least importance score",
             "HGM": "Highest gradient magnitude",
             "BCS": "Bayesian connectivity sampling",
+        }[self.value]
+
+    @property
+    def meaning(self) -> str:
+        """What is removed, in one sentence."""
+        return {
+            "LWM": "Removes the weights of smallest magnitude; for structures, those of smallest norm.",
+            "SOLWM": "Solves the robust problem with the sparsity as a constraint first, then prunes by magnitude.",
+            "RELWM": "Shrinks weights by regularization during training, then prunes by magnitude.",
+            "LIS": "Scores how much each parameter matters for robustness and removes the lowest scores.",
+            "HGM": "Removes the parameters whose gradient has the greatest magnitude.",
+            "BCS": "Samples which connections exist from a posterior learned with a robust objective.",
         }[self.value]
 
 

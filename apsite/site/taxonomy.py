@@ -15,11 +15,7 @@ from apsite.vocabulary import Criterion, Granularity, Locality, Objective, Sched
 
 NOT_SPECIFIED = "n.s."
 
-STAGE_TITLES = {
-    Stage.AFTER: "Pruning after training",
-    Stage.BEFORE: "Pruning before training",
-    Stage.DURING: "Pruning during training",
-}
+STAGE_TITLES = {stage: stage.heading for stage in Stage}
 STEP_TITLES = {
     "pretraining": "Pretraining",
     "finetuning": "Finetuning",
@@ -31,19 +27,7 @@ _STAGE_STEPS = {
     Stage.BEFORE: ("pruning", "training"),
     Stage.DURING: ("training",),
 }
-STAGE_MEANINGS = {
-    Stage.AFTER: "A dense network is trained robustly, then pruned, then finetuned.",
-    Stage.BEFORE: "A sparse subnetwork is searched for first, then trained on its own.",
-    Stage.DURING: "One training run learns the mask together with the weights.",
-}
-_CRITERION_MEANINGS = {
-    Criterion.LWM: "Removes the weights of smallest magnitude; for structures, those of smallest norm.",
-    Criterion.SOLWM: "Solves the robust problem with the sparsity as a constraint first, then prunes by magnitude.",
-    Criterion.RELWM: "Shrinks weights by regularization during training, then prunes by magnitude.",
-    Criterion.LIS: "Scores how much each parameter matters for robustness and removes the lowest scores.",
-    Criterion.HGM: "Removes the parameters whose gradient has the greatest magnitude.",
-    Criterion.BCS: "Samples which connections exist from a posterior learned with a robust objective.",
-}
+STAGE_MEANINGS = {stage: stage.meaning for stage in Stage}
 _CRITERION_SHORT = {
     Criterion.LWM: "Weight magnitude",
     Criterion.SOLWM: "Solver, magnitude",
@@ -126,18 +110,18 @@ def legend(references: dict[str, Reference]) -> dict[str, list[Definition]]:
             Definition(
                 word.value,
                 word.label,
-                _CRITERION_MEANINGS[word],
+                word.meaning,
                 references.get("Han2015Learning") if word is Criterion.LWM else survey,
             )
             for word in Criterion
         ],
         "Structure, locality and schedule": [
-            Definition("US", "Unstructured", "Single weights are removed; the layers keep their shape.", survey),
-            Definition("S", "Structured", "Whole filters, channels or kernels are removed.", survey),
-            Definition("L", "Local", "Every layer is pruned to the same sparsity.", survey),
-            Definition("G", "Global", "The network as a whole has the sparsity; layers may differ.", survey),
-            Definition("1S", "One-shot", "The sparsity is reached in one pruning step.", survey),
-            Definition("IT", "Iterative", "Pruning and training alternate until the sparsity is reached.", survey),
+            Definition("US", "Unstructured", Structure.UNSTRUCTURED.meaning, survey),
+            Definition("S", "Structured", Structure.STRUCTURED.meaning, survey),
+            Definition("L", "Local", Locality.LOCAL.meaning, survey),
+            Definition("G", "Global", Locality.GLOBAL.meaning, survey),
+            Definition("1S", "One-shot", Schedule.ONE_SHOT.meaning, survey),
+            Definition("IT", "Iterative", Schedule.ITERATIVE.meaning, survey),
             Definition("n.s.", "Not specified", "The paper of the method does not say.", survey),
         ],
     }
