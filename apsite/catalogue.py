@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apsite.entries import Entry, entry_from_json, entry_problems
 from apsite.errors import ApsiteError, DocumentError
 from apsite.json_files import read_json
-from apsite.records import EvaluationRecord, record_from_json, record_problems
+from apsite.records import HISTORY, EvaluationRecord, record_from_json, record_problems
 from apsite.references import load_references
 from apsite.vocabulary import ProvenanceKind, Stage
 
@@ -25,12 +25,16 @@ class Catalogue:
     Attributes:
         root: Folder that holds ``entries/`` and ``evaluations/``.
         entries: By method key, sorted by key without regard to case.
-        records: By model key, sorted by method, then dataset, architecture, structure and sparsity.
+        records: Results that stand, by model key, sorted by method, then dataset, architecture, structure and sparsity.
+        retracted: Withdrawn results by model key, in the same order. They have no part in tables, ranks and exports.
+        superseded: By model key the records that a newer one has replaced, the oldest first.
     """
 
     root: Path
     entries: Mapping[str, Entry]
     records: Mapping[str, EvaluationRecord]
+    retracted: Mapping[str, EvaluationRecord] = field(default_factory=dict)
+    superseded: Mapping[str, tuple[EvaluationRecord, ...]] = field(default_factory=dict)
 
     def methods(self, stage: Stage | None = None) -> list[Entry]:
         """Entries of the taxonomy (no baselines), of one pipeline stage if given."""
@@ -43,6 +47,19 @@ class Catalogue:
     def records_of(self, method: str) -> list[EvaluationRecord]:
         """Records of one method, in catalogue order."""
         return [record for record in self.records.values() if record.method == method]
+
+    def versions(self, model_key: str) -> list[EvaluationRecord]:
+        """Every record that a model has or had, the oldest first; the last one stands, unless it is retracted."""
+        current = self.records.get(model_key) or self.retracted.get(model_key)
+        return [*self.superseded.get(model_key, ()), *([current] if current else [])]
+
+    def every_record(self) -> list[tuple[Path, EvaluationRecord]]:
+        """Records of all versions, each with its file: current, retracted and superseded."""
+        folder = self.root / "evaluations"
+        return [
+            *((folder / record.path, record) for record in (*self.records.values(), *self.retracted.values())),
+            *((folder / old.history_path, old) for versions in self.superseded.values() for old in versions),
+        ]
 
     def resolve(self, key: str) -> Entry:
         """Entry of a method key or alias.
@@ -105,8 +122,31 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
         problems.extend(found)
         if not found:
             entries[document["key"]] = entry_from_json(document)
-    records: list[EvaluationRecord] = []
-    for path in sorted((root / "evaluations").glob("*/*.json")):
+    evaluations = root / "evaluations"
+    current = sorted(evaluations.glob("*/*.json"))
+    records = sorted(_read_records(current, problems), key=sort_key)
+    replaced = sorted(
+        _read_records(sorted(evaluations.glob(f"*/{HISTORY}/*.json")), problems),
+        key=lambda record: (sort_key(record), record.version),
+    )
+    superseded: dict[str, tuple[EvaluationRecord, ...]] = {}
+    for record in replaced:
+        superseded[record.model_key] = (*superseded.get(record.model_key, ()), record)
+    catalogue = Catalogue(
+        root,
+        entries,
+        {record.model_key: record for record in records if record.retracted is None},
+        {record.model_key: record for record in records if record.retracted is not None},
+        superseded,
+    )
+    readable = {path.stem for path in (root / "entries").glob("*.json")}
+    problems += _cross_problems(catalogue, readable)
+    return catalogue, problems + _history_problems(catalogue, {path.stem for path in current})
+
+
+def _read_records(paths: Iterable[Path], problems: list[DocumentError]) -> Iterator[EvaluationRecord]:
+    """Records of the files that have no problem; the problems of the others are appended."""
+    for path in paths:
         try:
             document = read_json(path)
         except DocumentError as error:
@@ -115,10 +155,7 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
         found = record_problems(path, document)
         problems.extend(found)
         if not found:
-            records.append(record_from_json(document))
-    catalogue = Catalogue(root, entries, {record.model_key: record for record in sorted(records, key=sort_key)})
-    readable = {path.stem for path in (root / "entries").glob("*.json")}
-    return catalogue, problems + _cross_problems(catalogue, readable)
+            yield record_from_json(document)
 
 
 def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
@@ -136,15 +173,15 @@ def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
 
 def _cross_problems(catalogue: Catalogue, entry_files: Iterable[str]) -> list[DocumentError]:
     """Contradictions between files: orphans, keys used twice, dangling citations."""
-    entries_folder, evaluations = catalogue.root / "entries", catalogue.root / "evaluations"
+    entries_folder = catalogue.root / "entries"
     problems: list[DocumentError] = []
     owner: dict[str, str] = {}
     for entry in catalogue.entries.values():
-        for field, name in [("key", entry.key)] + [(f"aliases[{i}]", alias) for i, alias in enumerate(entry.aliases)]:
+        for place, name in [("key", entry.key)] + [(f"aliases[{i}]", alias) for i, alias in enumerate(entry.aliases)]:
             path = entries_folder / f"{entry.key}.json"
             taken = owner.setdefault(name.lower(), entry.key)
             if taken != entry.key:
-                problems.append(DocumentError(path, field, f"{name!r} already belongs to {taken}; choose another"))
+                problems.append(DocumentError(path, place, f"{name!r} already belongs to {taken}; choose another"))
         for index, checkpoint in enumerate(entry.checkpoints):
             if not checkpoint.model_key.startswith(f"{entry.key}_"):
                 problems.append(
@@ -155,8 +192,7 @@ def _cross_problems(catalogue: Catalogue, entry_files: Iterable[str]) -> list[Do
                     )
                 )
     references, known_files = load_references(), set(entry_files)
-    for record in catalogue.records.values():
-        path = evaluations / record.path
+    for path, record in catalogue.every_record():
         if record.method not in known_files:
             problems.append(
                 DocumentError(path, "method", f"{record.method!r} has no entry; add entries/{record.method}.json")
@@ -174,4 +210,45 @@ def _cross_problems(catalogue: Catalogue, entry_files: Iterable[str]) -> list[Do
                     f"{source!r} is neither in the reference list nor a method key; cite a known paper",
                 )
             )
+    return problems
+
+
+def _history_problems(catalogue: Catalogue, current_files: Iterable[str]) -> list[DocumentError]:
+    """Gaps in the history of a model: a version that is missing, or one that nothing has replaced."""
+    evaluations, readable = catalogue.root / "evaluations", set(current_files)
+    problems: list[DocumentError] = []
+    for model_key in catalogue.superseded:
+        if model_key not in readable:
+            last = catalogue.superseded[model_key][-1]
+            problems.append(
+                DocumentError(
+                    evaluations / last.history_path,
+                    "",
+                    f"no record has replaced it; move it back to {last.path} or add the new record there",
+                )
+            )
+    current = (*catalogue.records.values(), *catalogue.retracted.values())
+    for record in current:
+        there = {old.version for old in catalogue.superseded.get(record.model_key, ())}
+        folder = evaluations / record.method / HISTORY
+        names = (f"{record.model_key}.{version}.json" for version in range(1, record.version) if version not in there)
+        missing = next((name for name in names if not (folder / name).exists()), None)
+        if missing is not None:
+            problems.append(
+                DocumentError(
+                    evaluations / record.path,
+                    "changes[0].version",
+                    f"the older version is not there as {HISTORY}/{missing}; `apsite supersede` keeps it",
+                )
+            )
+        problems += [
+            DocumentError(
+                folder / f"{record.model_key}.{version}.json",
+                "",
+                f"is version {version}, but the current record is version {record.version}; its first change must say "
+                f"that it supersedes version {max(there)}",
+            )
+            for version in sorted(there)
+            if version >= record.version
+        ]
     return problems

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from apsite.changes import Change, change_problems, changes_from_json
 from apsite.errors import DocumentError
 from apsite.json_files import read_json
 from apsite.schema import schema_problems
@@ -120,6 +121,7 @@ class Entry:
         reported: Results that its paper reports.
         checkpoints: Published checkpoints.
         notes: Remarks for readers.
+        changes: What happened to the entry since it was first published, oldest first.
     """
 
     key: str
@@ -134,11 +136,13 @@ class Entry:
     reported: tuple[ReportedResult, ...]
     checkpoints: tuple[PublishedCheckpoint, ...]
     notes: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
 
 
 def entry_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
-    """Everything wrong with an entry taken alone: schema, and file name against key."""
+    """Everything wrong with an entry taken alone: schema, order of its changes, and file name against key."""
     problems = schema_problems(path, "entry", document)
+    problems += change_problems(path, document)
     key = document.get("key")
     if isinstance(key, str) and path.stem != key:
         problems.append(
@@ -202,6 +206,7 @@ def entry_from_json(document: dict[str, Any]) -> Entry:
             for item in document.get("checkpoints", ())
         ),
         notes=tuple(document["notes"]),
+        changes=changes_from_json(document),
     )
 
 

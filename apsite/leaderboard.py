@@ -29,8 +29,13 @@ def setting_of(record: EvaluationRecord) -> Setting | None:
 
 
 def rankable(record: EvaluationRecord) -> bool:
-    """Whether a record may be ranked: pruned, attacked with AutoAttack, under a protocol that ranks."""
-    return record.protocol.ranks and record.structure is not None and record.robust_accuracy is not None
+    """Whether a record may be ranked: pruned, attacked with AutoAttack, under a protocol that ranks, not retracted."""
+    return (
+        record.protocol.ranks
+        and record.structure is not None
+        and record.robust_accuracy is not None
+        and record.retracted is None
+    )
 
 
 def ranking(records: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:

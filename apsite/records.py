@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from apsite.changes import Change, change_problems, changes_from_json, changes_to_json, open_dispute, retraction
 from apsite.errors import DocumentError
 from apsite.json_files import read_json, write_json
 from apsite.keys import ModelKey
@@ -15,6 +16,7 @@ from apsite.schema import schema_problems
 from apsite.vocabulary import (
     Architecture,
     Attack,
+    ChangeKind,
     Dataset,
     Granularity,
     Protocol,
@@ -31,6 +33,10 @@ SEARCH_BATCH = "search_batch"
 
 ROTATING = "rotating"
 """Value of that setting in the survey's way: a new batch in each trial, HO-FMN counted over the other samples."""
+
+
+HISTORY = "history"
+"""Folder, below that of a method, of records that a newer one has replaced."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +266,7 @@ class EvaluationRecord:
     seconds: Mapping[str, float] | None = None
     samples: SamplesFile | None = None
     verification: Verification | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def model_key(self) -> str:
@@ -306,25 +313,63 @@ class EvaluationRecord:
         return self.results.autoattack.robust_accuracy if self.results.autoattack else None
 
     @property
+    def version(self) -> int:
+        """1 for the first record of a model, one more for each record that replaced another."""
+        return next((change.version + 1 for change in self.changes if change.version is not None), 1)
+
+    @property
+    def supersedes(self) -> Change | None:
+        """Why and when this record replaced an older version; ``None`` for the first of a model."""
+        return next((change for change in self.changes if change.kind is ChangeKind.SUPERSEDES), None)
+
+    @property
+    def retracted(self) -> Change | None:
+        """Why and when its figures were withdrawn; such a record never ranks."""
+        return retraction(self.changes)
+
+    @property
+    def disputed(self) -> Change | None:
+        """The dispute about it that is still open; such a record keeps its rank and is marked."""
+        return open_dispute(self.changes)
+
+    @property
     def path(self) -> Path:
-        """Where the record belongs, relative to the folder ``evaluations``."""
+        """Where the current record of the model belongs, relative to the folder ``evaluations``."""
         return Path(self.method) / f"{self.model_key}.json"
+
+    @property
+    def history_path(self) -> Path:
+        """Where the record belongs once another has replaced it, relative to the folder ``evaluations``."""
+        return Path(self.method) / HISTORY / f"{self.model_key}.{self.version}.json"
 
 
 def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
-    """Everything wrong with a record taken alone: schema, budget, file name and words against the model key."""
+    """Everything wrong with a record taken alone: schema, budget, changes, path and words against the model key."""
     problems = schema_problems(path, "record", document)
     problems += _epsilon_problems(path, document)
+    problems += change_problems(path, document)
     text = document.get("model_key")
     if not isinstance(text, str):
         return problems
-    if path.stem != text:
+    replaced = path.parent.name == HISTORY
+    stem, version = path.stem.rpartition(".")[::2] if replaced else (path.stem, "")
+    if stem != text:
         problems.append(
             DocumentError(path, "model_key", f"{text!r} does not match the file name {path.name!r}; rename one")
         )
-    if path.parent.name != document.get("method"):
+    if replaced and version != str(_version(document)):
         problems.append(
-            DocumentError(path, "method", f"{document.get('method')!r} does not match the folder {path.parent.name!r}")
+            DocumentError(
+                path,
+                "changes",
+                f"make this version {_version(document)} of the record, not {version!r} as the file name says; "
+                "files in history/ keep the content that they had",
+            )
+        )
+    folder = path.parent.parent if replaced else path.parent
+    if folder.name != document.get("method"):
+        problems.append(
+            DocumentError(path, "method", f"{document.get('method')!r} does not match the folder {folder.name!r}")
         )
     try:
         key = ModelKey.parse(text)
@@ -349,6 +394,14 @@ def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]
             DocumentError(path, "sparsity.declared", f"{declared} contradicts the model key, which says {key.sparsity}")
         )
     return problems
+
+
+def _version(document: dict[str, Any]) -> int:
+    """Version of a record that need not have passed its schema."""
+    changes = document.get("changes")
+    first = changes[0] if isinstance(changes, list) and changes else None
+    replaced = first.get("version") if isinstance(first, dict) else None
+    return replaced + 1 if isinstance(replaced, int) else 1
 
 
 def _epsilon_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
@@ -425,8 +478,9 @@ def record_to_json(record: EvaluationRecord) -> dict[str, Any]:
         "environment": dict(record.environment),
         "verification": None if record.verification is None else _given(asdict(record.verification)),
         "provenance": {**asdict(record.provenance), "kind": record.provenance.kind.value},
+        "changes": changes_to_json(record.changes) or None,
     }
-    optional = ("notes", "audit", "settings", "data", "passes", "seconds", "samples", "verification")
+    optional = ("notes", "audit", "settings", "data", "passes", "seconds", "samples", "verification", "changes")
     return {name: value for name, value in document.items() if name not in optional or value is not None}
 
 
@@ -462,6 +516,7 @@ def record_from_json(document: dict[str, Any]) -> EvaluationRecord:
         seconds=document.get("seconds"),
         samples=SamplesFile(**document["samples"]) if "samples" in document else None,
         verification=Verification(**document["verification"]) if "verification" in document else None,
+        changes=changes_from_json(document),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from apsite.catalogue import Catalogue, scan
 from apsite.errors import DocumentError
 from apsite.metrics import median_distance, robust_flags
-from apsite.records import EvaluationRecord
+from apsite.records import HISTORY, EvaluationRecord
 from apsite.samples import Samples, read_samples
 from apsite.vocabulary import Attack, Protocol, ProvenanceKind, epsilon_value
 
@@ -37,13 +37,13 @@ def validate(root: Path) -> Report:
     catalogue, problems = scan(root)
     problems += _stray_files(root)
     checked = 0
-    for record in catalogue.records.values():
-        path = root / "evaluations" / record.path
+    every = catalogue.every_record()
+    for path, record in every:
         problems += plausibility_problems(path, record)
         sample_problems, present = samples_problems(path, record)
         problems += sample_problems
         checked += present
-    return Report(len(catalogue.entries), len(catalogue.records), checked, tuple(_ordered(problems)))
+    return Report(len(catalogue.entries), len(every), checked, tuple(_ordered(problems)))
 
 
 def plausibility_problems(path: Path, record: EvaluationRecord) -> list[DocumentError]:
@@ -138,8 +138,10 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
                 DocumentError(samples_path, "", "no record refers to it; remove it or run `apsite eval` again")
             ], False
         return [], False
-    if record.samples.file != samples_path.name:
-        return [DocumentError(path, "samples.file", f"{record.samples.file!r} must be {samples_path.name!r}")], False
+    # A record in history/ keeps its content, so it names the file as it was called when the record was current.
+    name = f"{record.model_key}.npz"
+    if record.samples.file != name:
+        return [DocumentError(path, "samples.file", f"{record.samples.file!r} must be {name!r}")], False
     try:
         samples = read_samples(samples_path)
     except DocumentError as error:
@@ -266,7 +268,7 @@ def _stray_files(root: Path) -> list[DocumentError]:
     for folder, depth, suffixes in (("entries", 1, {".json"}), ("evaluations", 2, {".json", ".npz"})):
         base = root / folder
         for path in sorted(base.rglob("*")) if base.is_dir() else ():
-            level = len(path.relative_to(base).parts)
+            level = len(path.relative_to(base).parts) - (depth > 1 and path.parent.name == HISTORY)
             if path.is_symlink():
                 problems.append(DocumentError(path, "", "is a symbolic link; links are not allowed here"))
             elif path.is_file() and (level != depth or path.suffix not in suffixes):

@@ -294,6 +294,27 @@ class ProvenanceKind(StrEnum):
     VERIFIED = "verified"
 
 
+class ChangeKind(StrEnum):
+    """What can happen to an entry or a record after it was first published."""
+
+    SUPERSEDES = "supersedes"
+    CORRECTED = "corrected"
+    DISPUTED = "disputed"
+    SETTLED = "settled"
+    RETRACTED = "retracted"
+
+    @property
+    def label(self) -> str:
+        """What it says of the record that carries it."""
+        return {
+            "supersedes": "Replaced an older version",
+            "corrected": "Corrected",
+            "disputed": "Disputed",
+            "settled": "Dispute settled",
+            "retracted": "Retracted",
+        }[self.value]
+
+
 def epsilon_value(text: str) -> float:
     """Perturbation budget in input units from its exact text.
 

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "apsite"
 LAYERS = (
     ("errors", "vocabulary"),
     ("keys",),
-    ("json_files", "schema", "references", "metrics", "entries", "records", "samples"),
+    ("json_files", "schema", "references", "metrics", "changes", "entries", "records", "samples"),
     ("catalogue", "export", "leaderboard", "validation", "terminal"),
     ("demo",),
     ("evaluation", "site"),

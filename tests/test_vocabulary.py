@@ -18,6 +18,7 @@ from apsite.schema import load_schema
 from apsite.vocabulary import (
     Architecture,
     Attack,
+    ChangeKind,
     Criterion,
     Dataset,
     Granularity,
@@ -50,6 +51,7 @@ PLACES: dict[type[StrEnum], list[tuple[str, str]]] = {
     Stage: [("entry", "properties.pipeline.oneOf.*.properties.stage.const")],
     Protocol: [("record", "properties.protocol.enum")],
     ProvenanceKind: [("record", "properties.provenance.properties.kind.enum")],
+    ChangeKind: [("record", "properties.changes.items.properties.kind.enum")],
     Attack: [
         ("record", "properties.results.properties.autoattack.anyOf.0.properties.per_attack.propertyNames.enum"),
     ],

@@ -1,0 +1,103 @@
+"""What happened to an entry or a record after it was first published, as a dated list that the file itself carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apsite.errors import DocumentError
+from apsite.vocabulary import ChangeKind
+
+
+@dataclass(frozen=True)
+class Change:
+    """One event in the life of an entry or a record.
+
+    Attributes:
+        date: ISO day.
+        kind: What happened.
+        reason: Why, as a sentence for readers.
+        url: Where it was discussed, ``https`` only; ``None`` if nowhere.
+        version: For ``supersedes`` the version that was replaced, 1 being the first; ``None`` for all other kinds.
+    """
+
+    date: str
+    kind: ChangeKind
+    reason: str
+    url: str | None = None
+    version: int | None = None
+
+
+def open_dispute(changes: Sequence[Change]) -> Change | None:
+    """The last dispute if nothing has settled it since."""
+    found = None
+    for change in changes:
+        if change.kind is ChangeKind.DISPUTED:
+            found = change
+        elif change.kind is ChangeKind.SETTLED:
+            found = None
+    return found
+
+
+def retraction(changes: Sequence[Change]) -> Change | None:
+    """The event that withdrew the figures, if there is one."""
+    return next((change for change in changes if change.kind is ChangeKind.RETRACTED), None)
+
+
+def changes_from_json(document: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Changes of an entry or record that has passed its schema; empty where it names none."""
+    return tuple(
+        Change(item["date"], ChangeKind(item["kind"]), item["reason"], item.get("url"), item.get("version"))
+        for item in document.get("changes", ())
+    )
+
+
+def changes_to_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """What :func:`changes_from_json` reads; fields without a value are left out."""
+    return [
+        {
+            "date": change.date,
+            "kind": change.kind.value,
+            "reason": change.reason,
+            **({"url": change.url} if change.url is not None else {}),
+            **({"version": change.version} if change.version is not None else {}),
+        }
+        for change in changes
+    ]
+
+
+def change_problems(path: Path, document: Mapping[str, Any]) -> list[DocumentError]:
+    """Events that cannot follow each other; a document that breaks the schema there is left to the schema."""
+    items = document.get("changes")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        return []
+    problems: list[DocumentError] = []
+    latest, disputed, retracted = "", False, False
+    for number, item in enumerate(items):
+        place, kind, date = f"changes[{number}]", item.get("kind"), item.get("date")
+        if (kind == ChangeKind.SUPERSEDES) != ("version" in item):
+            problem = (
+                "is missing; say which version was replaced, 1 being the first"
+                if kind == ChangeKind.SUPERSEDES
+                else f"belongs to a change of kind 'supersedes' only, not {kind!r}; remove it"
+            )
+            problems.append(DocumentError(path, f"{place}.version", problem))
+        if kind == ChangeKind.SUPERSEDES and number:
+            problems.append(DocumentError(path, f"{place}.kind", "'supersedes' must be the first change of a record"))
+        if kind == ChangeKind.SETTLED and not disputed:
+            problems.append(DocumentError(path, f"{place}.kind", "'settled' needs an open dispute before it"))
+        if retracted:
+            problems.append(
+                DocumentError(path, place, "follows a retraction, which is final; a new run supersedes the record")
+            )
+        if isinstance(date, str):
+            if date < latest:
+                problems.append(
+                    DocumentError(path, f"{place}.date", f"{date!r} is before {latest!r}; the newest change comes last")
+                )
+            latest = max(latest, date)
+        disputed = kind == ChangeKind.DISPUTED or (disputed and kind != ChangeKind.SETTLED)
+        retracted = retracted or kind == ChangeKind.RETRACTED
+    return problems
