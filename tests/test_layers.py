@@ -17,7 +17,7 @@ LAYERS = (
     ("errors", "vocabulary"),
     ("keys",),
     ("json_files", "schema", "references", "metrics", "changes", "entries", "records", "samples"),
-    ("catalogue", "export", "leaderboard", "validation", "terminal"),
+    ("catalogue", "export", "intervals", "leaderboard", "validation", "terminal"),
     ("demo",),
     ("evaluation", "site"),
     ("cli",),

@@ -8,13 +8,13 @@ from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
+from apsite.intervals import robust_bounds
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
 from apsite.site import analysis, methods, results, taxonomy
 from apsite.site.charts import curve_chart, sparsity_chart, spread
 from apsite.site.curves import LIMIT, Curve, CurvePoint
 from apsite.site.downloads import Download
-from apsite.site.intervals import robust_bounds
 from apsite.site.pages import Page, PageWriter
 from apsite.site.palette import SeriesStyle, styles
 from apsite.vocabulary import Criterion, Locality, Stage, Structure, epsilon_value

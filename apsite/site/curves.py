@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from apsite.catalogue import Catalogue
+from apsite.intervals import Bounds, interval_of
 from apsite.metrics import area_under_curve, robust_accuracy, robustness_curve
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples, read_samples
-from apsite.site.intervals import Bounds, interval_of
 from apsite.vocabulary import epsilon_value
 
 LIMIT = 16 / 255

@@ -7,13 +7,13 @@ from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry, ReportedResult
+from apsite.intervals import ranks, robust_bounds
 from apsite.leaderboard import Setting, by_setting, setting_of
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
 from apsite.site import taxonomy
 from apsite.site.charts import field_chart
 from apsite.site.curves import Curve
-from apsite.site.intervals import ranks, robust_bounds
 from apsite.site.pages import Page, PageWriter, plain_title
 from apsite.vocabulary import Attack
 

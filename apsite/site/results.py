@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
+from apsite.intervals import Bounds, Lead, interval_of, lead, ranks, robust_bounds
 from apsite.leaderboard import Setting, by_setting, leader_count, leaders, rankable, setting_of
 from apsite.records import EvaluationRecord
-from apsite.site.intervals import Bounds, Lead, interval_of, lead, ranks, robust_bounds
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Stage, Structure
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)

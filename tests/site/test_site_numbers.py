@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsite.catalogue import load_catalogue
+from apsite.intervals import interval_of, lead, ranks, robust_bounds, separated
 from apsite.site import figures, links
 from apsite.site.charts import spread
-from apsite.site.intervals import interval_of, lead, ranks, robust_bounds, separated
 from apsite.site.palette import NEUTRAL, styles
 from tests.builders import METHOD, RIVAL, entry_document, record_document
 
