@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parent.parent / "apsite"
 LAYERS = (
     ("errors", "vocabulary"),
     ("keys",),
-    ("json_files", "schema", "references", "metrics", "changes", "entries", "records", "samples"),
-    ("catalogue", "export", "intervals", "leaderboard", "validation", "terminal"),
+    ("json_files", "schema", "references", "metrics", "changes", "entries", "records", "samples", "questions", "bibtex"),
+    ("catalogue", "export", "intervals", "leaderboard", "validation", "terminal", "submission"),
     ("demo",),
     ("evaluation", "site"),
     ("cli",),

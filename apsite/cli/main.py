@@ -70,6 +70,7 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
     audit,
     data,
     datasets,
+    describe,
     evaluate,
     imports,
     models,
@@ -77,4 +78,4 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
     verify,
 )
 
-__all__ = ["audit", "cli", "data", "datasets", "evaluate", "imports", "main", "models", "site", "verify"]
+__all__ = ["audit", "cli", "data", "datasets", "describe", "evaluate", "imports", "main", "models", "site", "verify"]

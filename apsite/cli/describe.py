@@ -1,0 +1,222 @@
+"""The command that asks what a method is and writes its entry: new."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from apsite.cli.main import cli
+from apsite.cli.options import root_option
+from apsite.errors import ApsiteError
+
+if TYPE_CHECKING:
+    from apsite.questions import Question
+
+
+def _parameter(question: Question) -> str:
+    """Name of the option's value among the arguments of the command."""
+    return f"answer_{question.option.replace('-', '_')}"
+
+
+class _QuestionsCommand(click.Command):
+    """A command with an option for each question, made when it is called: the schema takes time to read."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The options of the questions, then those of the command."""
+        from apsite.questions import Kind, questions
+
+        if not any(parameter.name == _parameter(questions()[0]) for parameter in self.params):
+            several = (Kind.LINES, Kind.CHOICES, Kind.ROWS)
+            self.params = [*(_option(question, question.kind in several) for question in questions()), *self.params]
+        return super().get_params(ctx)
+
+
+def _option(question: Question, several: bool) -> click.Option:
+    """Option that answers a question in advance."""
+    words = [choice.value for choice in question.choices] + (["none"] if question.allows_nothing else [])
+    text = question.help
+    if question.rows:
+        text += " A JSON object with " + ", ".join(field.name for field in question.rows) + "."
+    return click.Option(
+        [f"--{question.option}", _parameter(question)],
+        multiple=several,
+        type=click.Choice(words) if words else str,
+        help=text + (" Repeat for several." if several else ""),
+    )
+
+
+@cli.command(cls=_QuestionsCommand)
+@click.option("--from-bibtex", type=click.Path(dir_okay=False, path_type=Path),
+              help="Take title, authors, venue, year, address and BibTeX from this file.")  # fmt: skip
+@click.option("--bibtex-key", help="Which entry of that file, where it has several.")
+@click.option("--non-interactive", is_flag=True, help="Ask nothing; what no option answers is not specified.")
+@click.option("--print", "only_print", is_flag=True, help="Print the entry and write nothing.")
+@root_option
+def new(
+    root: Path, from_bibtex: Path | None, bibtex_key: str | None, non_interactive: bool, only_print: bool, **given: Any
+) -> None:
+    """Describe a method: answer questions, get its entry and the next commands.
+
+    \b
+    Examples:
+      apsite new --from-bibtex paper.bib
+      apsite new --non-interactive --from-bibtex paper.bib --name HARP --stage after \\
+          --pretraining TRADES --finetuning TRADES --structure unstructured --criterion LIS
+
+    The questions are those of the form on the site, and the same answers give the same file. An option answers its
+    question in advance. An empty answer means that the paper does not say.
+    """
+    from apsite.bibtex import answers_from_bibtex
+    from apsite.entries import entry_problems
+    from apsite.json_files import to_json, write_json
+    from apsite.questions import document, problems, questions, suggested_key
+    from apsite.submission import next_commands, taken_keys
+
+    answers = answers_from_bibtex(from_bibtex, bibtex_key) if from_bibtex is not None else {}
+    for question in questions():
+        answer = given[_parameter(question)]
+        if answer not in (None, ()):
+            answers[question.name] = _given(question, answer)
+    taken = taken_keys(root)
+    if not non_interactive:
+        _ask_all(answers, taken)
+    elif "key" not in answers:
+        answers["key"] = suggested_key(answers)
+    wrong = problems(answers, taken)
+    if wrong:
+        options = {question.name: question.option for question in questions()}
+        raise ApsiteError("\n".join(f"--{options[name]}: {problem}" for name, problem in wrong.items()))
+    entry = document(answers)
+    path = root / "entries" / f"{entry['key']}.json"
+    for problem in entry_problems(path, entry):
+        raise problem
+    if only_print:
+        click.echo(to_json(entry), nl=False)
+        return
+    if path.exists():
+        raise ApsiteError(f"{path}: exists; change that file, or choose another key with --key")
+    write_json(path, entry)
+    (root / "evaluations" / entry["key"]).mkdir(parents=True, exist_ok=True)
+    click.echo(f"Written: {path}", err=True)
+    click.echo(next_commands(entry["key"], root), nl=False)
+
+
+def _given(question: Question, answer: Any) -> Any:
+    """Answer of an option; rows come as JSON objects.
+
+    Raises:
+        UsageError: If one of them is none.
+    """
+    if not question.rows:
+        return list(answer) if isinstance(answer, tuple) else answer
+    rows = []
+    for text in answer:
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise click.UsageError(f"--{question.option}: is not JSON: {error.msg}: {text}") from None
+        fields = [field.name for field in question.rows]
+        if not isinstance(row, dict) or not set(row) <= set(fields):
+            raise click.UsageError(f"--{question.option}: needs a JSON object with {', '.join(fields)}, not {text}")
+        rows.append({field: "" if value is None else str(value) for field, value in row.items()})
+    return rows
+
+
+def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
+    """Ask what is not answered yet, and again while an answer cannot stand."""
+    from apsite.questions import answer_problem, asked, is_empty, suggested_key
+
+    click.echo("An empty answer means that the paper does not say. Ctrl-C ends without writing anything.", err=True)
+    section, seen = "", set()
+    while True:
+        question = next((open_ for open_ in asked(answers) if open_.name not in seen), None)
+        if question is None:
+            return
+        seen.add(question.name)
+        known = answers.get(question.name)
+        if not is_empty(question, known) and not answer_problem(question, known, answers, taken):
+            continue
+        if question.section != section:
+            section = question.section
+            click.secho(f"\n{section}", bold=True, err=True)
+        _explain(question)
+        default = suggested_key(answers) if question.name == "key" else ""
+        while True:
+            answers[question.name] = _ask(question, default)
+            problem = answer_problem(question, answers[question.name], answers, taken)
+            if not problem:
+                break
+            click.secho(f"  {problem}", fg="red", err=True)
+
+
+def _explain(question: Question) -> None:
+    """What is asked, and what each word means."""
+    click.echo(f"\n{question.label}: {question.help}", err=True)
+    for number, choice in enumerate(question.choices, 1):
+        label = "" if choice.label == choice.value else f" {choice.label}."
+        click.echo(f"  {number}  {choice.value:<12}{label} {choice.meaning}".rstrip(), err=True)
+    if question.allows_nothing:
+        click.echo("     none         There is no such step.", err=True)
+
+
+def _ask(question: Question, default: str) -> Any:
+    """One answer as it is typed."""
+    from apsite.questions import Kind
+
+    match question.kind:
+        case Kind.ROWS:
+            return _ask_rows(question)
+        case Kind.LINES:
+            click.echo(f"  One a line, such as {question.example!r}. An empty line ends." if question.example else
+                       "  One a line. An empty line ends.", err=True)  # fmt: skip
+            return _ask_lines()
+        case Kind.LONG:
+            click.echo("  Paste it. An empty line ends.", err=True)
+            return "\n".join(_ask_lines())
+        case Kind.CHOICES:
+            typed = _prompt("  Words or numbers, with commas")
+            return [_word(question, part.strip()) for part in typed.split(",") if part.strip()]
+        case Kind.CHOICE | Kind.YES_NO:
+            return _word(question, _prompt("  Word or number"))
+    return _prompt(f"  Such as {question.example!r}" if question.example and not default else "  Answer", default)
+
+
+def _ask_lines() -> list[str]:
+    found: list[str] = []
+    while line := _prompt("  "):
+        found.append(line)
+    return found
+
+
+def _ask_rows(question: Question) -> list[Mapping[str, str]]:
+    from apsite.questions import answer_problem
+
+    rows: list[Mapping[str, str]] = []
+    while click.confirm(f"  Add {'another' if rows else 'one'}?", default=False, err=True):
+        row: dict[str, str] = {}
+        for field in question.rows:
+            _explain(field)
+            while True:
+                row[field.name] = str(_ask(field, ""))
+                problem = answer_problem(field, row[field.name], row)
+                if not problem:
+                    break
+                click.secho(f"  {problem}", fg="red", err=True)
+        rows.append(row)
+    return rows
+
+
+def _prompt(text: str, default: str = "") -> str:
+    answer: str = click.prompt(text, default=default, show_default=bool(default), err=True)
+    return answer
+
+
+def _word(question: Question, typed: str) -> str:
+    """A word from its number, or as it was typed."""
+    if typed.isascii() and typed.isdigit() and 1 <= int(typed) <= len(question.choices):
+        return question.choices[int(typed) - 1].value
+    return typed

@@ -1,0 +1,103 @@
+"""Answers to the questions that describe a method: one full set, and strategies for many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from apsite.questions import NOTHING, Kind, Question, questions
+from apsite.vocabulary import Stage
+
+FULL: dict[str, Any] = {
+    "name": "Tiny-Net",
+    "paper.title": "Small networks, “robust” and sparse",
+    "paper.authors": ["José Núñez", "Ann O'Neil"],
+    "paper.venue": "ICLR",
+    "paper.year": "2026",
+    "paper.url": "https://example.org/paper?id=1&page=2#top",
+    "paper.bibtex": "@inproceedings{nunez,\n  title = {Small \\& sparse},\n  year = 2026\n}",
+    "code.url": "https://example.org/code",
+    "key": "Tiny-Net_Nunez2026Small",
+    "pipeline.stage": "after",
+    "pipeline.pretraining": ["TRADES", "AT-PGD"],
+    "pipeline.finetuning": [NOTHING],
+    "pipeline.schedule": ["iterative"],
+    "specifics.structure": ["unstructured", "structured"],
+    "specifics.granularity": ["weight", "filter"],
+    "specifics.locality": [],
+    "specifics.criterion": "LIS",
+    "audit.autoattack": "yes",
+    "audit.pgd": "no",
+    "audit.pgd_over_10_iterations": "",
+    "audit.robustness_curve": "",
+    "audit.others": ["CW", "DeepFool"],
+    "reported": [
+        {
+            "dataset": "cifar10",
+            "architecture": "resnet18",
+            "structure": "unstructured",
+            "sparsity": "0.9375",
+            "attack": "PGD-20",
+            "robust_accuracy": "1.0",
+        }
+    ],
+    "checkpoints": [
+        {
+            "model_key": "Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90",
+            "url": "hf://jane/tiny/model.pt",
+            "sha256": "",
+            "file_format": ".pt",
+            "notes": "",
+        }
+    ],
+    "notes": ["Ünïcode – and\ttabs", "</script><b>markup</b>"],
+}
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=45) | st.sampled_from(
+    ["plain", " padded ", "a\tb", "<b>&amp;", "e\u0301", "\u202eright", "x" * 41, "https://a.b/c", "Key_Doe2020A"]
+)
+_NUMBERS = st.sampled_from(["", "0", "1", "1.0", ".5", "0.95", "0.12345", "1.5", "-1", "2020", "1979", "99999", "1e3"])
+
+
+def _answer(question: Question) -> st.SearchStrategy[Any]:
+    match question.kind:
+        case Kind.ROWS:
+            row = st.fixed_dictionaries({field.name: _answer(field) for field in question.rows})
+            return st.lists(row, max_size=2)
+        case Kind.LINES:
+            return st.lists(_TEXT.map(lambda text: text.replace("\n", " ").replace("\r", " ")), max_size=3)
+        case Kind.CHOICES:
+            words = [choice.value for choice in question.choices] + [NOTHING] * question.allows_nothing
+            return st.lists(st.sampled_from(words), unique=True, max_size=3)
+        case Kind.CHOICE | Kind.YES_NO:
+            return st.sampled_from(["", *(choice.value for choice in question.choices)])
+        case Kind.WHOLE | Kind.FRACTION:
+            return _NUMBERS
+    return _TEXT
+
+
+def any_answers() -> st.SearchStrategy[dict[str, Any]]:
+    """Answers of any kind, most of them wrong somewhere."""
+    return st.fixed_dictionaries({question.name: _answer(question) for question in questions()})
+
+
+def good_answers() -> st.SearchStrategy[dict[str, Any]]:
+    """Complete answers with nothing wrong."""
+    words = {
+        question.name: _answer(question)
+        for question in questions()
+        if question.kind in (Kind.CHOICES, Kind.CHOICE, Kind.YES_NO)
+    }
+    made = st.fixed_dictionaries(words).map(_mended)
+    return st.builds(
+        lambda chosen, stage: {**FULL, **chosen, "pipeline.stage": stage.value}, made, st.sampled_from(Stage)
+    )
+
+
+def _mended(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The same without the combinations that are no answer."""
+    chosen = {name: [NOTHING] if NOTHING in words else words for name, words in chosen.items()}
+    chosen["specifics.structure"] = chosen["specifics.structure"] or ["structured"]
+    chosen["specifics.criterion"] = chosen["specifics.criterion"] or "LWM"
+    return chosen

@@ -1,0 +1,118 @@
+"""`apsite new`: a method described in the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from apsite.cli import cli
+from apsite.json_files import to_json
+from apsite.questions import Kind, document, questions
+from tests.answers import FULL
+from tests.test_bibtex import PAPER, write
+
+
+def options(answers: dict[str, Any]) -> list[str]:
+    """The options that say these answers."""
+    found = []
+    for question in questions():
+        answer = answers.get(question.name)
+        if question.kind is Kind.ROWS:
+            found += [part for row in answer or [] for part in (f"--{question.option}", json.dumps(row))]
+        elif isinstance(answer, list):
+            found += [part for word in answer for part in (f"--{question.option}", word)]
+        elif answer:
+            found += [f"--{question.option}", answer]
+    return found
+
+
+def typed(answers: dict[str, Any]) -> str:
+    """What is typed to answer the same questions one by one."""
+    lines = []
+    for question in questions():
+        answer = answers.get(question.name, "")
+        if question.stages and answers["pipeline.stage"] not in question.stages:
+            continue
+        match question.kind:
+            case Kind.ROWS:
+                for row in answer:
+                    lines += ["y", *(row[field.name] for field in question.rows if field.kind is not Kind.LONG), ""]
+                lines.append("n")
+            case Kind.LINES:
+                lines += [*answer, ""]
+            case Kind.LONG:
+                lines += [*answer.split("\n"), ""]
+            case Kind.CHOICES:
+                lines.append(", ".join(answer))
+            case _:
+                lines.append(answer)
+    return "\n".join(lines) + "\n"
+
+
+def test_options_write_the_entry_and_the_folder(run, tmp_path: Path) -> None:
+    """The file is the document of the answers; the next commands name the method."""
+    result = run("new", "--root", tmp_path, "--non-interactive", *options(FULL))
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "entries" / f"{FULL['key']}.json"
+    assert path.read_text(encoding="utf-8") == to_json(document(FULL))
+    assert (tmp_path / "evaluations" / FULL["key"]).is_dir()
+    assert f"apsite eval model.pt --method {FULL['key']}" in result.stdout
+    assert f"apsite submit-check {FULL['key']}" in result.stdout
+
+
+def test_answers_may_be_typed(tmp_path: Path) -> None:
+    """The same answers one by one give the same bytes; a wrong one is asked again."""
+    answers = {**FULL, "reported": [], "notes": ["A remark."]}
+    words = typed(answers).replace("2026\n", "26\n2026\n", 1)
+    result = CliRunner().invoke(cli, ["new", "--root", str(tmp_path), "--print"], input=words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == to_json(document(answers))
+    assert "“26” is not a whole number" in result.stderr
+
+
+def test_the_paper_comes_from_bibtex_and_the_key_is_suggested(run, tmp_path: Path) -> None:
+    """What the file says is not asked for."""
+    words = ["--name", "Tiny", "--stage", "during", "--structure", "structured", "--criterion", "HGM"]
+    path = write(tmp_path, PAPER)
+    result = run("new", "--root", tmp_path, "--non-interactive", "--from-bibtex", path, *words)
+    assert result.exit_code == 0, result.output
+    entry = json.loads((tmp_path / "entries/Tiny_Doe2026Small.json").read_text(encoding="utf-8"))
+    assert entry["paper"]["authors"] == ["Jane Doe", "Jérôme van der Müller"]
+    assert entry["paper"]["bibtex"] == PAPER.strip().replace("\t", "  ")
+    assert entry["pipeline"] == {"stage": "during", "training": None}
+
+
+def test_everything_missing_is_named_at_once(run, tmp_path: Path) -> None:
+    """By option, and nothing is written."""
+    result = run("new", "--root", tmp_path, "--non-interactive", "--year", "12")
+    assert result.exit_code == 1
+    for option in ("--name", "--title", "--author", "--year", "--stage", "--structure", "--criterion", "--key"):
+        assert f"{option}: " in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_method_is_not_replaced(run, tiny_data: Path) -> None:
+    """Neither its key nor its alias can be taken again."""
+    for key in ("Tiny_Doe2024Small", "Tiny_Doe2024Old"):
+        result = run("new", "--root", tiny_data, "--non-interactive", *options({**FULL, "key": key, "checkpoints": []}))
+        assert result.exit_code == 1
+        assert f"--key: The key {key} is taken" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"speed": 1}'])
+def test_rows_must_be_objects_of_the_known_fields(run, tmp_path: Path, text: str) -> None:
+    """Wrong usage, said in one line."""
+    result = run("new", "--root", tmp_path, "--non-interactive", "--reported", text)
+    assert result.exit_code == 2
+    assert "--reported" in result.stderr
+
+
+def test_an_interruption_writes_nothing(tmp_path: Path) -> None:
+    """The end of the input ends the questions."""
+    result = CliRunner().invoke(cli, ["new", "--root", str(tmp_path)], input="Tiny\n", prog_name="apsite")
+    assert result.exit_code == 130
+    assert list(tmp_path.iterdir()) == []
