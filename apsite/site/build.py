@@ -16,6 +16,7 @@ from apsite.site.bundle import write_bundle
 from apsite.site.content import SiteFacts, all_pages
 from apsite.site.curves import load_curves
 from apsite.site.downloads import write_downloads
+from apsite.site.drawings import Drawings
 from apsite.site.generator import (
     Section,
     add_offline_index,
@@ -60,6 +61,7 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None) -> Path
         documents=frozenset(documents),
         bundle=bundle,
         repository=_repository(identity),
+        drawn=Drawings(output / "cache"),
     )
     pages = all_pages(facts)
     taken = sorted({page.path for page in pages} & {f"{name}.md" for name in documents})

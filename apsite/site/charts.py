@@ -1,8 +1,7 @@
 """Charts as Vega-Lite specifications, checked against the schema when they are made.
 
-Names of contributors stand in the data only, never in an expression. The parameters `ink`, `muted` and `paper` are
-colours of the page; the page sets them to suit its light or dark scheme, and replaces the colours of series in the dark
-scheme by those of `usermeta`.
+Names of contributors stand in the data only, never in an expression. A specification is in the colours of the light
+page; `usermeta` says which property of the page's style each colour stands for, and whoever draws it puts that in.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import Any, cast
 
 import altair as alt
 
-from apsite.site.palette import COLOURS, DARK, SeriesStyle
+from apsite.site.palette import COLOURS, INK, LINE, MUTED, PAPER, TOKENS, SeriesStyle
 
 Spec = dict[str, Any]
 Datum = Mapping[str, Any]
 
-_INK = alt.param(name="ink", value="#1c2326")
-_MUTED = alt.param(name="muted", value="#66727a")
-_PAPER = alt.param(name="paper", value="#ffffff")
+_INK = alt.param(name="ink", value=INK)
+_MUTED = alt.param(name="muted", value=MUTED)
+_PAPER = alt.param(name="paper", value=PAPER)
 _INK_COLOUR = cast(Any, alt.expr("ink"))
 _MUTED_COLOUR = cast(Any, alt.expr("muted"))
 _PERCENT = ".0%"
@@ -289,11 +288,28 @@ def _chart(rows: Sequence[Datum]) -> alt.Chart:
 
 def _finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str, right: int = 12) -> Spec:
     """Specification of a chart as wide as its place on the page, with room of `right` pixels beside it."""
-    finished = chart.properties(
-        width="container",
-        height=height,
-        description=description,
-        usermeta={"dark": DARK},
-        padding={"left": 4, "top": 8, "right": right, "bottom": 4},
-    ).configure_view(stroke=None)
+    finished = (
+        chart.properties(
+            width="container",
+            height=height,
+            description=description,
+            usermeta={"tokens": TOKENS},
+            padding={"left": 4, "top": 8, "right": right, "bottom": 4},
+        )
+        .configure(background="transparent")
+        .configure_view(stroke=None)
+        .configure_text(color=INK)
+        .configure_axis(
+            labelColor=MUTED,
+            titleColor=INK,
+            gridColor=LINE,
+            domainColor=LINE,
+            tickColor=LINE,
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight=500,
+            titlePadding=10,
+            gridOpacity=0.7,
+        )
+    )
     return cast(Spec, finished.to_dict())

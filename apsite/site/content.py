@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
@@ -15,6 +18,7 @@ from apsite.site import analysis, methods, results, taxonomy
 from apsite.site.charts import curve_chart, sparsity_chart, spread
 from apsite.site.curves import LIMIT, Curve, CurvePoint
 from apsite.site.downloads import Download
+from apsite.site.drawings import Spec, no_drawing
 from apsite.site.pages import Page, PageWriter
 from apsite.site.palette import SeriesStyle, styles
 from apsite.vocabulary import Criterion, Locality, Stage, Structure, epsilon_value
@@ -34,6 +38,8 @@ class SiteFacts:
         documents: Names of the hand-written pages, without extension, such as ``protocol``.
         bundle: File name of the Vega script.
         repository: Address of the repository, for links to edit an entry; ``None`` where there is none.
+        drawn: Draws a chart, given its identity on the page and its specification.
+        labels: Names of methods in charts, by key.
     """
 
     catalogue: Catalogue
@@ -43,6 +49,7 @@ class SiteFacts:
     documents: frozenset[str]
     bundle: str
     repository: str | None
+    drawn: Callable[[str, Spec], Markup] = no_drawing
     labels: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +81,8 @@ def all_pages(facts: SiteFacts) -> list[Page]:
             "bounds": robust_bounds,
             "traits": taxonomy.traits,
             "facets": facet_choices(),
-        }
+        },
+        facts.drawn,
     )
     return [
         home_page(writer, facts),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from apsite.site import figures, links
+from apsite.site.drawings import Spec, no_drawing
 from apsite.vocabulary import ProvenanceKind
 
 _PLAIN_TITLE = re.compile(r"[\w ()+.,:/-]{1,80}")
@@ -93,10 +94,12 @@ class PageWriter:
 
     Args:
         shared: Names that every template may use.
+        drawn: What the macro of charts puts onto pages for an identity and a specification.
     """
 
-    def __init__(self, shared: Mapping[str, Any]) -> None:
+    def __init__(self, shared: Mapping[str, Any], drawn: Callable[[str, Spec], Markup] = no_drawing) -> None:
         self._environment = environment()
+        self._environment.globals["drawn"] = drawn
         self._shared = dict(shared)
 
     def page(

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 COLOURS = ("#0072b2", "#c25400", "#00805c", "#a9407f", "#876600", "#5a57c7", "#b8402f")
 """After Okabe and Ito, darkened until text in them has a contrast of 4.5:1 on the light page."""
 NEUTRAL = "#667078"
-DARK = {
-    "#0072b2": "#5ab4f0",
-    "#c25400": "#ff9552",
-    "#00805c": "#4fc79c",
-    "#a9407f": "#e695c6",
-    "#876600": "#d9b23c",
-    "#5a57c7": "#a7a4ff",
-    "#b8402f": "#f28b7d",
-    "#667078": "#a3afb5",
+INK, MUTED, LINE, PAPER = "#1a2125", "#5b666d", "#dfe3e2", "#ffffff"
+"""Text, quieter text, grid lines and ground of the light page."""
+TOKENS = {
+    INK: "--ap-ink",
+    MUTED: "--ap-muted",
+    LINE: "--ap-line",
+    PAPER: "--ap-paper",
+    **{colour: f"--ap-series-{number}" for number, colour in enumerate(COLOURS, 1)},
+    NEUTRAL: "--ap-series-neutral",
 }
-"""What the colours become on the dark page."""
+"""Style property for each colour of a chart. Charts are specified in the colours of the light page; wherever they are
+drawn, each colour gives way to the value that its property has in the scheme of the page (``apsite.css``)."""
 DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 

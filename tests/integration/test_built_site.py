@@ -38,10 +38,12 @@ class Visit:
     problems: list[str] = field(default_factory=list)
 
     def open(self, address: str) -> Any:
-        """Go to a page of the site and wait until its charts are drawn."""
+        """Go to a page of the site, touch its charts and wait until they are live."""
         self.page.goto(self.base + address)
-        if self.page.locator(".ap-chart").count():
-            self.page.wait_for_selector(".ap-chart[data-drawn] svg", state="attached")
+        charts = self.page.locator(".ap-chart")
+        for index in range(charts.count()):
+            charts.nth(index).dispatch_event("pointerenter")
+            charts.nth(index).locator(".ap-chart__view svg").wait_for(state="attached")
         return self.page
 
 
@@ -156,7 +158,7 @@ def test_curve_is_drawn_and_follows_the_scheme(visit):
     """Curve, band, the mark at 8/255 and the AutoAttack point are there, and drawn anew when it gets dark."""
     with visit(color_scheme="light") as opened:
         page = opened.open("curves.html")
-        chart = page.locator(".ap-chart").first
+        chart = page.locator(".ap-chart__view").first
         assert chart.locator(".mark-line path").count() >= 1
         assert chart.locator(".mark-area path").count() >= 1
         assert "8/255" in chart.locator(".mark-text").all_text_contents()[0]
@@ -171,9 +173,9 @@ def test_readout_follows_the_pointer(visit):
     """Pointing into the curve tells the robust accuracy there."""
     with visit() as opened:
         page = opened.open("curves.html")
-        box = page.locator(".ap-chart svg").first.bounding_box()
+        box = page.locator(".ap-chart__view svg").first.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.locator(".ap-chart .mark-text text", has_text=" % at ").first.wait_for(state="attached")
+        page.locator(".ap-chart__view .mark-text text", has_text=" % at ").first.wait_for(state="attached")
 
 
 def test_chart_of_the_start_page_keeps_its_choice(visit):
@@ -184,9 +186,9 @@ def test_chart_of_the_start_page_keeps_its_choice(visit):
         page.locator(".ap-choices").get_by_text("structured", exact=True).click()
         assert "dataset=SVHN" in page.url
         page.reload()
-        page.wait_for_selector(".ap-chart[data-drawn] svg", state="attached")
+        page.locator(".ap-chart__view svg").wait_for(state="attached")
         assert page.locator("input[name=dataset]:checked").get_attribute("value") == "SVHN"
-        assert page.locator(".ap-chart .mark-line path").count() >= 3
+        assert page.locator(".ap-chart__view .mark-line path").count() >= 3
         page.locator(".ap-choices").get_by_text("ImageNet", exact=True).click()
         assert page.locator("input[name=network]:checked").get_attribute("value") == "ResNet50"
 
@@ -266,7 +268,7 @@ def test_site_opens_from_disk(site, visit):
     with visit(site.as_uri()) as opened:
         opened.base += "/"
         page = opened.open("curves.html")
-        assert page.locator(".ap-chart .mark-line path").count() >= 1
+        assert page.locator(".ap-chart__view .mark-line path").count() >= 1
         opened.open("index.html")
         page = opened.open("leaderboard.html")
         page.locator("#board-cifar10-unstructured .ap-sort").nth(1).click()

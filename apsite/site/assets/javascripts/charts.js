@@ -1,101 +1,78 @@
-/* Charts: each `.ap-chart` holds its specification as JSON and names the script that draws it.
+/* Charts: each `.ap-chart` shows the drawings that the build made, and holds its specification as JSON.
  *
- * The drawing script is loaded on pages with charts only. It runs under a policy without `eval`, so expressions are
- * interpreted (`ast`). Colours come from the page's style, so that a chart follows the light or dark scheme.
+ * A chart comes to life when a reader first touches it, or changes what it shows: only then is the drawing script
+ * loaded. That script runs under a policy without `eval`, so expressions are interpreted (`ast`). Colours come from
+ * the page's style, so that a chart follows the light or dark scheme.
  */
 (function () {
   "use strict";
 
-  const charts = Array.from(document.querySelectorAll(".ap-chart"));
-  if (!charts.length) return;
-  const views = new Map();
+  const { page } = window.apsite;
+  const elements = Array.from(document.querySelectorAll(".ap-chart"));
+  const results = new Map();
+  const waking = new Map();
+  const owners = new Map();
 
-  function load(address) {
-    return new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = address;
-      script.addEventListener("load", resolve);
-      script.addEventListener("error", () => reject(new Error("cannot load " + address)));
-      document.head.append(script);
-    });
-  }
-
-  function colour(name) {
-    return window.getComputedStyle(document.body).getPropertyValue(name).trim();
-  }
-
-  function configuration() {
-    const ink = colour("--ap-ink");
-    const muted = colour("--ap-muted");
-    const line = colour("--ap-line");
-    const font = window.getComputedStyle(document.body).fontFamily;
-    return {
-      background: "transparent",
-      font,
-      axis: {
-        labelColor: muted,
-        titleColor: ink,
-        gridColor: line,
-        domainColor: line,
-        tickColor: line,
-        labelFontSize: 12,
-        titleFontSize: 12,
-        titleFontWeight: 500,
-        titlePadding: 10,
-        gridOpacity: 0.7,
-      },
-      text: { color: ink },
-      legend: { labelColor: ink, titleColor: muted },
-    };
-  }
-
-  /** The specification in the colours of the page's scheme. */
-  function coloured(text) {
-    const values = { ink: colour("--ap-ink"), muted: colour("--ap-muted"), paper: colour("--ap-paper") };
-    const plain = JSON.parse(text);
-    const dark = document.body.dataset.mdColorScheme === "slate";
-    const swaps = new Map(Object.entries((dark && plain.usermeta?.dark) || {}));
-    const copy = JSON.parse(text, (key, value) => swaps.get(value) ?? value);
-    for (const parameter of copy.params ?? []) {
-      if (parameter.name in values) parameter.value = values[parameter.name];
-    }
-    return copy;
+  /** The specification in the colours that the page has now. */
+  function specification(chart) {
+    const text = chart.querySelector("script[type='application/json']").textContent;
+    const tokens = JSON.parse(text).usermeta.tokens;
+    const colours = new Map(Object.entries(tokens).map(([colour, name]) => [colour, page.style(name)]));
+    return JSON.parse(text, (key, value) => colours.get(value) ?? value);
   }
 
   function choicesOf(chart) {
     return document.querySelector('form.ap-choices[data-chart="' + CSS.escape(chart.id) + '"]');
   }
 
-  function applyChoices(form, view) {
-    for (const [name, value] of new FormData(form)) view.signal(name, value);
-    return view.runAsync();
-  }
-
   async function draw(chart) {
+    const spec = specification(chart);
     const form = choicesOf(chart);
-    const spec = coloured(chart.querySelector("script[type='application/json']").textContent);
     if (form) {
       const values = Object.fromEntries(new FormData(form));
       for (const parameter of spec.params ?? []) if (parameter.name in values) parameter.value = values[parameter.name];
     }
-    views.get(chart)?.finalize();
+    owners.get(chart.id)?.prepare?.(spec);
+    results.get(chart)?.finalize();
     const result = await window.vegaEmbed(chart.querySelector(".ap-chart__view"), spec, {
       ast: true,
       renderer: "svg",
-      config: configuration(),
+      config: { font: window.getComputedStyle(document.body).fontFamily },
       defaultStyle: false,
-      actions: { export: true, source: false, compiled: false, editor: false },
+      actions: owners.has(chart.id) ? false : { export: true, source: false, compiled: false, editor: false },
       downloadFileName: chart.id,
       tooltip: { theme: "apsite", disableDefaultStyle: true },
     });
-    views.set(chart, result);
+    results.set(chart, result);
+    owners.get(chart.id)?.drawn?.(result.view);
     chart.dataset.drawn = String(Number(chart.dataset.drawn ?? 0) + 1);
     return result;
   }
 
+  function explain(chart, error) {
+    const message = "The chart could not be made interactive (" + error.message + "); the table below has its figures.";
+    const view = chart.querySelector(".ap-chart__view");
+    view.replaceChildren(page.make("p", { class: "ap-note", role: "status" }, message));
+  }
+
+  /** Bring a chart to life; resolves to what vega-embed gives. */
+  function wake(chart) {
+    if (!waking.has(chart)) {
+      const result = page.script(chart.dataset.bundle).then(() => draw(chart));
+      result.catch((error) => explain(chart, error));
+      waking.set(chart, result);
+    }
+    return waking.get(chart);
+  }
+
+  /** Draw a live chart anew, as its colours or data have changed; one that sleeps stays as it is. */
+  function redraw(chart) {
+    if (waking.has(chart)) waking.set(chart, waking.get(chart).then(() => draw(chart)));
+  }
+
   /** Combinations of values that have data; the form holds them in the order of its groups. */
   function combinationsOf(form) {
-    return JSON.parse(form.querySelector("script").textContent);
+    return page.block(form.querySelector("script"));
   }
 
   /** Keep `changed` and move the other groups to a combination that has data, as near as possible. */
@@ -112,39 +89,38 @@
   function prepareChoices(chart) {
     const form = choicesOf(chart);
     if (!form) return;
-    const parameters = new URLSearchParams(window.location.search);
+    const parameters = page.parameters();
+    const before = JSON.stringify(Array.from(new FormData(form)));
     for (const radio of form.querySelectorAll("input[type=radio]")) {
       if (parameters.get(radio.name) === radio.value) radio.checked = true;
     }
     settle(form, "");
     form.removeAttribute("hidden");
+    if (JSON.stringify(Array.from(new FormData(form))) !== before) wake(chart);
     form.addEventListener("change", (event) => {
       settle(form, event.target.name);
-      const now = new URLSearchParams(window.location.search);
-      for (const [name, value] of new FormData(form)) now.set(name, value);
-      try {
-        window.history.replaceState(null, "", window.location.pathname + "?" + now + window.location.hash);
-      } catch {
-        /* Some browsers keep the address of a page on disk as it is. */
-      }
-      const result = views.get(chart);
-      if (result) applyChoices(form, result.view);
+      page.remember((now) => {
+        for (const [name, value] of new FormData(form)) now.set(name, value);
+      });
+      wake(chart).then(({ view }) => {
+        for (const [name, value] of new FormData(form)) view.signal(name, value);
+        return view.runAsync();
+      });
     });
   }
 
-  async function start() {
-    charts.forEach(prepareChoices);
-    await load(charts[0].dataset.bundle);
-    for (const chart of charts) await draw(chart);
-    const observer = new MutationObserver(() => charts.forEach(draw));
-    observer.observe(document.body, { attributes: true, attributeFilter: ["data-md-color-scheme"] });
-  }
-
-  start().catch((error) => {
-    for (const chart of charts) {
-      const message = document.createElement("p");
-      message.textContent = "The chart could not be drawn (" + error.message + "); the table below has its figures.";
-      chart.querySelector(".ap-chart__view").replaceChildren(message);
+  for (const chart of elements) {
+    prepareChoices(chart);
+    for (const touch of ["pointerenter", "touchstart", "focusin"]) {
+      chart.addEventListener(touch, () => wake(chart), { once: true, passive: true });
     }
-  });
+  }
+  page.onScheme(() => elements.forEach(redraw));
+
+  window.apsite.charts = {
+    wake: (identity) => wake(document.getElementById(identity)),
+
+    /** Let a script of its own feed a chart: `prepare(spec)` before each drawing, `drawn(view)` after it. */
+    own: (identity, owner) => owners.set(identity, owner),
+  };
 })();

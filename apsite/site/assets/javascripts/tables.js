@@ -8,20 +8,7 @@
 (function () {
   "use strict";
 
-  const state = {
-    read: () => new URLSearchParams(window.location.search),
-    write(change) {
-      const parameters = state.read();
-      change(parameters);
-      const query = parameters.toString();
-      const address = window.location.pathname + (query ? "?" + query : "") + window.location.hash;
-      try {
-        window.history.replaceState(window.history.state, "", address);
-      } catch {
-        /* Some browsers keep the address of a page on disk as it is. */
-      }
-    },
-  };
+  const { page } = window.apsite;
 
   /** Position of a header cell counted in columns, as its row may be below cells that span rows. */
   function columnOf(cell) {
@@ -82,7 +69,7 @@
   function prepareSorting(table) {
     Array.from(table.tBodies[0].rows).forEach((row, index) => (row.dataset.order = String(index)));
     const key = "sort-" + table.id;
-    const wanted = (state.read().get(key) ?? "").split(".");
+    const wanted = (page.parameters().get(key) ?? "").split(".");
     for (const header of table.querySelectorAll("th[data-sort]")) {
       const button = document.createElement("button");
       button.type = "button";
@@ -95,7 +82,7 @@
         const now = header.getAttribute("aria-sort");
         const next = now === null ? first : now === first ? second : "none";
         sort(table, header, next);
-        state.write((parameters) => {
+        page.remember((parameters) => {
           if (next === "none") parameters.delete(key);
           else parameters.set(key, nameOf(header) + "." + next);
         });
@@ -135,7 +122,7 @@
   }
 
   function remember(form, groups) {
-    state.write((parameters) => {
+    page.remember((parameters) => {
       for (const field of form.elements) if (field.name) parameters.delete(field.name);
       for (const [name, values] of groups) for (const value of values) parameters.append(name, value);
       const search = form.elements.namedItem("find")?.value;
@@ -148,7 +135,7 @@
     const group = form.getAttribute("data-for");
     const tables = document.querySelectorAll('table[data-facets="' + CSS.escape(group) + '"]');
     if (!tables.length) return;
-    const parameters = state.read();
+    const parameters = page.parameters();
     for (const box of form.querySelectorAll("input[type=checkbox]")) {
       box.checked = parameters.getAll(box.name).includes(box.value);
     }

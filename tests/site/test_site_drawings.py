@@ -1,0 +1,112 @@
+"""Charts drawn by the build: they hold what the chart holds, in the page's colours, and nothing that could run."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from apsite.site import drawings
+from apsite.site.charts import sparsity_chart
+from apsite.site.drawings import Drawings
+from apsite.site.palette import TOKENS, styles
+
+HOSTILE = "</svg><script>alert(1)</script>\n\n# x"
+
+
+@pytest.fixture(scope="module")
+def spec():
+    """Chart of two methods, one with a hostile name."""
+    shared = {"dataset": "D", "network": "N", "structure": "S", "clean": 0.8, "low": 0.3, "high": 0.5, "label_y": 0.4}
+    rows = [
+        {**shared, "label": label, "sparsity": sparsity, "robust": robust, "end": sparsity == "99%"}
+        for label, robust in ((HOSTILE, 0.4), ("B", 0.3))
+        for sparsity in ("90%", "99%")
+    ]
+    return sparsity_chart(rows, styles([HOSTILE, "B"]), {"dataset": "D", "network": "N", "structure": "S"})
+
+
+@pytest.fixture(scope="module")
+def drawn(spec, tmp_path_factory):
+    """Both drawings as markup, and the folder that remembers them."""
+    cache = tmp_path_factory.mktemp("cache")
+    return str(Drawings(cache)("chart", spec)), cache
+
+
+def test_both_widths_are_drawn_as_one_line_each(drawn):
+    """A page shows the drawing that suits its width; line breaks could end the block of HTML."""
+    text, _ = drawn
+    assert text.count("<svg") == len(drawings.WIDTHS) == 2
+    assert "\n" not in text
+    assert {re.search(r'viewBox="0 0 (\d+)', part)[1] for part in text.split("<svg")[1:]} == {"900", "328"}
+
+
+def test_drawing_has_every_mark_and_the_page_colours(drawn):
+    """Two lines, four points and two labels in each; every colour is a property of the page's style."""
+    text, _ = drawn
+    wide = ET.fromstring(re.search(r"<svg.*?</svg>", text)[0])
+    marks = {e.get("class").split()[0]: len(e) for e in wide.iter() if "role-mark" in e.get("class", "")}
+    assert marks == {"mark-line": 1, "mark-symbol": 4, "mark-text": 2}
+    colours = {e.get(name) for e in wide.iter() for name in ("fill", "stroke")} - {None, "none", "transparent"}
+    assert colours
+    assert all(colour.startswith("var(--ap-") for colour in colours)
+
+
+def test_names_are_text(drawn):
+    """A hostile name is text in the drawing, and no element or handler."""
+    text, _ = drawn
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text
+    assert not re.search(r"\son\w+=|href|style=", text)
+
+
+def test_identities_are_unique(drawn):
+    """Clip paths of the two drawings, and of two charts on a page, do not meet."""
+    text, _ = drawn
+    identities = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identities) == len(set(identities))
+    assert all(identity.startswith("chart-") for identity in identities)
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(identities)
+
+
+def test_a_drawing_is_made_once(drawn, spec, monkeypatch):
+    """The second build takes it from the cache."""
+    text, cache = drawn
+    import vl_convert
+
+    monkeypatch.setattr(vl_convert, "vegalite_to_svg", lambda _: pytest.fail("drawn again"))
+    assert str(Drawings(cache)("chart", spec)) == text
+
+
+def test_style_has_every_colour_of_charts_in_both_schemes(repository):
+    """The style sheet gives each property its light value as the palette has it, and another one in the dark."""
+    sheet = (repository / "apsite/site/assets/stylesheets/apsite.css").read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"(--ap-[\w-]+): (#\w+);", sheet.split(f'[data-md-color-scheme="{name}"] {{')[1].split("}")[0]))
+        for name in ("default", "slate")
+    )
+    for colour, name in TOKENS.items():
+        assert light[name] == colour
+        assert dark[name] != colour
+
+
+def test_text_in_series_colours_is_readable(repository):
+    """Labels stand in the colour of their line: a contrast of at least 4.5 to 1 with the page in both schemes."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    sheet = (repository / "apsite/site/assets/stylesheets/apsite.css").read_text(encoding="utf-8")
+    for name in ("default", "slate"):
+        block = sheet.split(f'[data-md-color-scheme="{name}"] {{')[1].split("}")[0]
+        values = dict(re.findall(r"(--ap-[\w-]+): (#\w+);", block))
+        paper = luminance(values["--ap-paper"])
+        for token, colour in values.items():
+            if token.startswith(("--ap-series", "--ap-stage", "--ap-accent", "--ap-muted", "--ap-caution")):
+                if token in ("--ap-accent-ink", "--ap-caution-paper"):
+                    continue
+                high, low = sorted((paper, luminance(colour)), reverse=True)
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (name, token)
