@@ -35,11 +35,24 @@ def read_json(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DocumentError(path, "", f"has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DocumentError(path, "", f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        content = path.read_bytes()
     except OSError as error:
         raise DocumentError(path, "", f"cannot be read: {error.strerror}") from None
+    return parse_json(path, content)
+
+
+def parse_json(path: Path, content: bytes) -> dict[str, Any]:
+    """Object in the content of a JSON file; `path` is for messages only.
+
+    Raises:
+        DocumentError: As :func:`read_json`, for everything that is in the content.
+    """
+    if len(content) > MAX_BYTES:
+        raise DocumentError(path, "", f"has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError(path, "", f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded

@@ -1,4 +1,4 @@
-"""The JSON Schemas of entries and records, and what they say about a document in this project's words."""
+"""The JSON Schemas of entries, records and previews, and what they say about a document in this project's words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 80
 
 @functools.cache
 def load_schema(name: str) -> dict[str, Any]:
-    """Schema of ``"entry"`` or ``"record"`` documents (JSON Schema 2020-12)."""
+    """Schema of ``"entry"``, ``"record"`` or ``"preview"`` documents (JSON Schema 2020-12)."""
     text = resources.files("apsite").joinpath(f"schemas/{name}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
@@ -42,7 +42,7 @@ def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[Doc
 
     Args:
         path: File of the document, for the messages.
-        name: ``"entry"`` or ``"record"``.
+        name: ``"entry"``, ``"record"`` or ``"preview"``.
         document: Its content.
     """
     problems = [

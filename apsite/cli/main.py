@@ -74,8 +74,11 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
     evaluate,
     imports,
     models,
+    review,
     site,
     verify,
 )
 
-__all__ = ["audit", "cli", "data", "datasets", "describe", "evaluate", "imports", "main", "models", "site", "verify"]
+__all__ = [
+    "audit", "cli", "data", "datasets", "describe", "evaluate", "imports", "main", "models", "review", "site", "verify",
+]  # fmt: skip

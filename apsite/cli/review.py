@@ -1,0 +1,102 @@
+"""Commands for reviewing a change of the data: diff, preview-summary, preview-comment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from apsite.cli.main import cli
+from apsite.cli.options import emit, output_file_option, root_option
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@cli.command()
+@root_option
+@output_file_option
+@click.argument("base")
+@click.argument("head", required=False)
+@click.option("--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
+def diff(root: Path, output: Path | None, base: str, head: str | None, style: str) -> None:
+    """Say what changes from BASE to HEAD: results, ranks, leaders, ties.
+
+    Each is a folder with entries/ and evaluations/, or a revision of the repository at --root, such as main or a
+    commit; a revision is read from git's objects, and nothing is checked out. Without HEAD, the files at --root.
+    """
+    from apsite.comparison import compare, comparison_to_json
+    from apsite.comparison_text import to_markdown, to_text
+    from apsite.revisions import load_revision
+
+    found = compare(load_revision(base, root), load_revision(str(root) if head is None else head, root))
+    document = comparison_to_json(found)
+    if style == "json":
+        emit(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
+    else:
+        emit((to_markdown if style == "markdown" else to_text)(document), output)
+
+
+@cli.command("preview-summary")
+@root_option
+@output_file_option
+@click.option("--base", required=True, help="Revision that the pull request would change, such as origin/main.")
+@click.option("--pull-request", type=click.IntRange(1, 99_999_999), required=True, help="Its number.")
+@click.option("--head-sha", required=True, help="Its head: full name of the commit that is checked.")
+def preview_summary(root: Path, output: Path | None, base: str, pull_request: int, head_sha: str) -> None:
+    """Check a pull request's data at --root and summarise it for `apsite preview-comment`.
+
+    Meant for the workflow that runs on the pull request. Problems of the data are in the summary and do not change the
+    exit code; `apsite validate` is what fails.
+    """
+    from apsite.comparison import compare
+    from apsite.preview import summary_document, summary_text
+    from apsite.revisions import load_revision, resolve_commit
+    from apsite.validation import validate
+
+    base_commit = resolve_commit(root, base)
+    report = validate(root)
+    comparison = None if report.problems else compare(load_revision(base_commit, root), load_revision(str(root), root))
+    document = summary_document(
+        pull_request=pull_request,
+        head=head_sha,
+        base=base_commit,
+        counts={"entries": report.entries, "records": report.records, "sample_files": report.sample_files},
+        problems=[(_relative(one.path, root), one.field, one.problem) for one in report.problems],
+        comparison=comparison,
+    )
+    emit(summary_text(document), output)
+
+
+@cli.command("preview-comment")
+@output_file_option
+@click.argument("artifact", type=_FILE)
+@click.option("--run-head", required=True, help="Commit for which the checks ran, as the platform states it.")
+@click.option("--number", "number_only", is_flag=True, help="Print the number of the pull request and nothing else.")
+@click.option(
+    "--pull-request-file", "answer", type=_FILE, help="The platform's description of it: its API's answer, JSON."
+)
+@click.option("--artifact-url", help="Address at which the built site can be had.")
+def preview_comment(
+    output: Path | None, artifact: Path, run_head: str, number_only: bool, answer: Path | None, artifact_url: str | None
+) -> None:
+    """Write the comment on a pull request from ARTIFACT, the archive that its checks have uploaded.
+
+    ARTIFACT is not trusted: it must hold one small file of one schema, about the commit that the checks ran for. First
+    ask for the --number it names, fetch the description of that pull request from the platform, then give it with
+    --pull-request-file: the comment is written only if its head is that same commit.
+    """
+    from apsite import preview
+
+    if number_only == (answer is not None):
+        raise click.UsageError("give either --number or --pull-request-file")
+    summary = preview.read_artifact(artifact, run_head)
+    if answer is None:
+        emit(f"{summary['pull_request']}\n", output)
+        return
+    preview.check_pull_request(artifact, summary, answer)
+    emit(preview.comment(summary, artifact_url), output)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,0 +1,265 @@
+"""What a change of the data does to the leaderboard: new rows, moved ranks, new leaders, ties. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from apsite.catalogue import Catalogue
+from apsite.entries import Entry
+from apsite.intervals import lead, ranks
+from apsite.leaderboard import Setting, by_setting
+from apsite.records import EvaluationRecord
+from apsite.vocabulary import ProvenanceKind, Structure
+
+WORDS_ONLY = ("notes", "checkpoint", "granularity", "provenance", "changes", "warnings", "environment", "verification")
+"""Fields of a record that can change without a new evaluation."""
+
+KINDS = ("added", "removed", "retracted", "superseded", "re-evaluated", "verified", "edited")
+"""What can happen to the record of a model."""
+
+
+@dataclass(frozen=True)
+class MethodChange:
+    """A method that came, went or was edited; `fields` names what differs in its entry."""
+
+    key: str
+    name: str
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RecordChange:
+    """A record before and after.
+
+    Attributes:
+        model_key: The model.
+        name: Name of its method.
+        before: The record that stood, or ``None`` if there was none.
+        after: The record that stands, or ``None`` if there is none any more.
+        retracted: Whether it is gone from the results because it was retracted.
+        fields: Names of the fields that differ, where both are there.
+    """
+
+    model_key: str
+    name: str
+    before: EvaluationRecord | None
+    after: EvaluationRecord | None
+    retracted: bool = False
+    fields: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """One word of :data:`KINDS`."""
+        if self.before is None:
+            return "added"
+        if self.after is None:
+            return "retracted" if self.retracted else "removed"
+        if self.after.version != self.before.version:
+            return "superseded"
+        if set(self.fields) - set(WORDS_ONLY):
+            return "re-evaluated"
+        kinds = (self.before.provenance.kind, self.after.provenance.kind)
+        return "verified" if kinds[0] is not kinds[1] is ProvenanceKind.VERIFIED else "edited"
+
+
+@dataclass(frozen=True)
+class RankChange:
+    """One model in the ranking of a setting: rank and AutoAttack robust accuracy, ``None`` where it does not rank."""
+
+    model_key: str
+    name: str
+    rank_before: int | None
+    rank_after: int | None
+    robust_before: float | None
+    robust_after: float | None
+
+
+@dataclass(frozen=True)
+class SettingChange:
+    """A ranking that differs.
+
+    Attributes:
+        setting: Dataset, network, structure and sparsity.
+        leader_before: Names of the method that led; ``None`` if nothing ranked.
+        leader_after: The method that leads.
+        tied_before: Methods whose intervals did not separate them from the leader.
+        tied_after: The same now.
+        models: Models whose rank or share differs, the best first.
+    """
+
+    setting: Setting
+    leader_before: str | None
+    leader_after: str | None
+    tied_before: tuple[str, ...]
+    tied_after: tuple[str, ...]
+    models: tuple[RankChange, ...]
+
+    @property
+    def new_leader(self) -> bool:
+        """Whether another method leads, or the first one does."""
+        return self.leader_after is not None and self.leader_after != self.leader_before
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that differs between two catalogues."""
+
+    methods_added: tuple[MethodChange, ...]
+    methods_removed: tuple[MethodChange, ...]
+    methods_edited: tuple[MethodChange, ...]
+    records: tuple[RecordChange, ...]
+    settings: tuple[SettingChange, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.methods_added or self.methods_removed or self.methods_edited or self.records or self.settings)
+
+
+def compare(base: Catalogue, head: Catalogue) -> Comparison:
+    """What differs from `base` to `head`."""
+    return Comparison(
+        tuple(MethodChange(key, entry.name) for key, entry in head.entries.items() if key not in base.entries),
+        tuple(MethodChange(key, entry.name) for key, entry in base.entries.items() if key not in head.entries),
+        tuple(
+            MethodChange(key, entry.name, _differing(base.entries[key], entry))
+            for key, entry in head.entries.items()
+            if key in base.entries and base.entries[key] != entry
+        ),
+        tuple(_record_changes(base, head)),
+        tuple(_setting_changes(base, head)),
+    )
+
+
+def _record_changes(base: Catalogue, head: Catalogue) -> Iterator[RecordChange]:
+    for key in dict.fromkeys([*head.records, *base.records]):
+        before, after = base.records.get(key), head.records.get(key)
+        known = after or before
+        if before == after or known is None:
+            continue
+        entry = head.entries.get(known.method) or base.entries[known.method]
+        differing = _differing(before, after) if before and after else ()
+        yield RecordChange(key, entry.name, before, after, key in head.retracted, differing)
+
+
+def _setting_changes(base: Catalogue, head: Catalogue) -> Iterator[SettingChange]:
+    rankings_before, rankings_after = by_setting(base), by_setting(head)
+    found = sorted({*rankings_before, *rankings_after}, key=_setting_order)
+    for setting in found:
+        before, after = rankings_before.get(setting, []), rankings_after.get(setting, [])
+        old, new = ranks(before), ranks(after)
+        shares_before = {record.model_key: record.robust_accuracy for record in before}
+        shares_after = {record.model_key: record.robust_accuracy for record in after}
+        if (old, shares_before) == (new, shares_after):
+            continue
+        names = {record.model_key: _name(catalogue, record) for catalogue, ranked in ((base, before), (head, after))
+                 for record in ranked}  # fmt: skip
+        models = [
+            RankChange(key, names[key], old.get(key), new.get(key), shares_before.get(key), shares_after.get(key))
+            for key in names
+            if (old.get(key), shares_before.get(key)) != (new.get(key), shares_after.get(key))
+        ]
+        models.sort(key=lambda model: (model.rank_after or 10**6, -(model.robust_after or 0.0), model.model_key))
+        lead_before, lead_after = lead(before), lead(after)
+        yield SettingChange(
+            setting,
+            _name(base, lead_before.record) if lead_before else None,
+            _name(head, lead_after.record) if lead_after else None,
+            tuple(_name(base, record) for record in lead_before.tied) if lead_before else (),
+            tuple(_name(head, record) for record in lead_after.tied) if lead_after else (),
+            tuple(models),
+        )
+
+
+def _setting_order(setting: Setting) -> tuple[int, int, int, int]:
+    words = (setting.dataset, setting.architecture)
+    return (*(list(type(word)).index(word) for word in words), list(Structure).index(setting.structure),
+            setting.percent)  # type: ignore[return-value]  # fmt: skip
+
+
+def _name(catalogue: Catalogue, record: EvaluationRecord) -> str:
+    return catalogue.entries[record.method].name
+
+
+def _differing(before: Entry | EvaluationRecord, after: Entry | EvaluationRecord) -> tuple[str, ...]:
+    """Names of the fields of two documents that are not equal."""
+    return tuple(field.name for field in fields(before) if getattr(before, field.name) != getattr(after, field.name))
+
+
+def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as a document with raw numbers; the schema ``preview`` says what each field is."""
+    return {
+        "methods": {
+            "added": [{"key": one.key, "name": one.name} for one in comparison.methods_added],
+            "removed": [{"key": one.key, "name": one.name} for one in comparison.methods_removed],
+            "edited": [
+                {"key": one.key, "name": one.name, "fields": list(one.fields)} for one in comparison.methods_edited
+            ],
+        },
+        "records": [
+            {
+                "model_key": one.model_key,
+                "name": one.name,
+                "kind": one.kind,
+                "fields": list(one.fields),
+                "before": _figures(one.before),
+                "after": _figures(one.after),
+            }
+            for one in comparison.records
+        ],
+        "settings": [
+            {
+                "dataset": one.setting.dataset.value,
+                "architecture": one.setting.architecture.value,
+                "structure": one.setting.structure.value,
+                "percent": one.setting.percent,
+                "leader_before": one.leader_before,
+                "leader_after": one.leader_after,
+                "tied_before": list(one.tied_before),
+                "tied_after": list(one.tied_after),
+                "models": [
+                    {
+                        "model_key": model.model_key,
+                        "name": model.name,
+                        "rank_before": model.rank_before,
+                        "rank_after": model.rank_after,
+                        "robust_before": model.robust_before,
+                        "robust_after": model.robust_after,
+                    }
+                    for model in one.models
+                ],
+            }
+            for one in comparison.settings
+        ],
+    }
+
+
+def _figures(record: EvaluationRecord | None) -> dict[str, Any] | None:
+    """What tables show of a record: shares and who vouches for them."""
+    if record is None:
+        return None
+    results = record.results
+    return {
+        "clean_accuracy": results.clean_accuracy,
+        "autoattack": record.robust_accuracy,
+        "hofmn": results.hofmn.robust_accuracy if results.hofmn else None,
+        "joint": results.joint.robust_accuracy if results.joint else None,
+        "n_samples": results.n_samples,
+        "protocol": record.protocol.value,
+        "provenance": record.provenance.kind.value,
+        "version": record.version,
+        "warnings": [warning.code for warning in record.warnings],
+    }
+
+
+def shortened(comparison: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The document of a comparison with at most `limit` members in each of its lists, for messages of bounded size."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: cut(part) for name, part in value.items()}
+        return [cut(part) for part in value[:limit]] if isinstance(value, list) else value
+
+    return {name: cut(part) for name, part in comparison.items()}

@@ -1,0 +1,200 @@
+"""What a change of the data does to the leaderboard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apsite.catalogue import Catalogue, load_catalogue
+from apsite.comparison import KINDS, Comparison, compare, comparison_to_json, shortened
+from apsite.comparison_text import code, to_markdown, to_text
+from apsite.schema import load_schema
+from tests.builders import (
+    METHOD,
+    MODEL,
+    RIVAL,
+    Document,
+    changed,
+    entry_document,
+    own_document,
+    record_document,
+    write_data,
+)
+
+RIVAL_MODEL = f"{RIVAL}_R18_CIFAR10_US_90"
+Folder = Callable[..., Catalogue]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Function that makes a catalogue of documents, the two entries among them unless given."""
+
+    def make(name: str, *documents: Document) -> Catalogue:
+        keys = {document["key"] for document in documents if "key" in document}
+        entries = [entry_document(key) for key in (METHOD, RIVAL) if key not in keys]
+        return load_catalogue(write_data(tmp_path / name, *entries, *documents))
+
+    return make
+
+
+def change(kind: str, **more: Any) -> dict[str, Any]:
+    """One change of a record."""
+    return {"date": "2026-02-01", "kind": kind, "reason": "A reason.", **more}
+
+
+def records_of(comparison: Comparison) -> list[tuple[str, str]]:
+    """Kind and model of each record that differs."""
+    return [(one.kind, one.model_key) for one in comparison.records]
+
+
+def test_the_same_data_do_not_differ(folder: Folder, benchmark_data: Catalogue) -> None:
+    """Whatever they are."""
+    for catalogue in (folder("one", record_document()), benchmark_data):
+        comparison = compare(catalogue, catalogue)
+        assert comparison.empty
+        assert to_text(comparison_to_json(comparison)) == "No result, rank or method changes.\n"
+        assert "No result, rank or method changes." in to_markdown(comparison_to_json(comparison))
+
+
+def test_a_first_result_leads(folder: Folder) -> None:
+    """Where nothing ranked before."""
+    comparison = compare(folder("one"), folder("two", record_document(robust=0.4)))
+    assert records_of(comparison) == [("added", MODEL)]
+    (setting,) = comparison.settings
+    assert (setting.leader_before, setting.leader_after, setting.new_leader) == (None, "Tiny", True)
+    assert [(model.rank_before, model.rank_after) for model in setting.models] == [(None, 1)]
+    assert "CIFAR-10, ResNet18, unstructured, 90 %: first leader Tiny" in to_text(comparison_to_json(comparison))
+
+
+def test_a_better_rival_takes_the_lead_and_moves_the_other_down(folder: Folder) -> None:
+    """Both models are listed, the new leader first."""
+    base = folder("one", record_document(robust=0.4))
+    head = folder("two", record_document(robust=0.4), record_document(RIVAL_MODEL, robust=0.5))
+    comparison = compare(base, head)
+    (setting,) = comparison.settings
+    assert (setting.leader_before, setting.leader_after, setting.new_leader) == ("Tiny", "Rival", True)
+    assert setting.tied_after == ()
+    assert [(model.model_key, model.rank_before, model.rank_after) for model in setting.models] == [
+        (RIVAL_MODEL, None, 1), (MODEL, 1, 2),
+    ]  # fmt: skip
+    text = to_text(comparison_to_json(comparison))
+    assert "new leader Rival (before: Tiny)" in text
+    assert "  rank 1 → 2  Tiny  AutoAttack 40.00\n" in text
+    markdown = to_markdown(comparison_to_json(comparison))
+    assert f"| `{RIVAL_MODEL}` | – → 1 | – → 50.00 |" in markdown
+    assert f"| `{MODEL}` | 1 → 2 | 40.00 |" in markdown
+
+
+def test_a_result_within_the_interval_ties(folder: Folder) -> None:
+    """A tenth of a point of 10,000 samples separates nothing, so both share the first rank."""
+    base = folder("one", record_document(robust=0.4))
+    head = folder("two", record_document(robust=0.4), record_document(RIVAL_MODEL, robust=0.401))
+    (setting,) = compare(base, head).settings
+    assert (setting.leader_after, setting.tied_before, setting.tied_after) == ("Rival", (), ("Tiny",))
+    assert [(model.model_key, model.rank_after) for model in setting.models] == [(RIVAL_MODEL, 1)]
+    assert "new leader Rival (before: Tiny), tied with Tiny" in to_text(comparison_to_json(compare(base, head)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (record_document(), changed(record_document(), "notes", ["A word."]), "edited"),
+        (record_document(), changed(record_document(), "results.clean_accuracy", 0.7), "re-evaluated"),
+        (record_document(), changed(record_document(), "changes", [change("retracted")]), "retracted"),
+        (record_document(), changed(record_document(), "changes", [change("disputed")]), "edited"),
+        (changed(changed(own_document(), "provenance.kind", "submitted"), "verification"), own_document(), "verified"),
+    ],
+)  # fmt: skip
+def test_what_happened_to_a_record_has_one_word(folder: Folder, before: Document, after: Document, kind: str) -> None:
+    """Words alone, figures, retraction, verification."""
+    comparison = compare(folder("one", before), folder("two", after))
+    assert records_of(comparison) == [(kind, MODEL)]
+    assert kind in KINDS
+    assert f"{kind}: {MODEL}: " in to_text(comparison_to_json(comparison))
+
+
+def test_a_removed_record_and_method_are_named(folder: Folder, tmp_path: Path) -> None:
+    """With the ranking that is gone."""
+    base = folder("one", record_document())
+    head = load_catalogue(write_data(tmp_path / "two", entry_document(RIVAL)))
+    comparison = compare(base, head)
+    assert [one.key for one in comparison.methods_removed] == [METHOD]
+    assert records_of(comparison) == [("removed", MODEL)]
+    text = to_text(comparison_to_json(comparison))
+    assert f"Removed method: Tiny ({METHOD})" in text
+    assert "nothing ranks any more (before: Tiny)" in text
+
+
+def test_a_new_version_supersedes(folder: Folder, tmp_path: Path) -> None:
+    """The old record is in history/ and no longer counts."""
+    base = folder("one", record_document())
+    new = changed(record_document(robust=0.5), "changes", [change("supersedes", version=1)])
+    head_folder = write_data(tmp_path / "two", entry_document(), entry_document(RIVAL), new)
+    history = head_folder / "evaluations" / METHOD / "history" / f"{MODEL}.1.json"
+    history.parent.mkdir()
+    history.write_text(json.dumps(record_document()), encoding="utf-8")
+    comparison = compare(base, load_catalogue(head_folder))
+    assert records_of(comparison) == [("superseded", MODEL)]
+    (setting,) = comparison.settings
+    assert not setting.new_leader
+    assert [(model.robust_before, model.robust_after) for model in setting.models] == [(0.4, 0.5)]
+    assert "AutoAttack 40.00 → 50.00" in to_text(comparison_to_json(comparison))
+
+
+def test_an_edited_entry_names_its_fields(folder: Folder) -> None:
+    """And moves nothing."""
+    comparison = compare(folder("one"), folder("two", entry_document(baseline=False, notes=["Another."])))
+    assert [(one.key, one.fields) for one in comparison.methods_edited] == [(METHOD, ("notes",))]
+    assert comparison.settings == ()
+    assert "Edited entry: Tiny (notes)" in to_text(comparison_to_json(comparison))
+
+
+def test_settings_come_in_table_order(folder: Folder) -> None:
+    """Dataset, network, structure, sparsity."""
+    keys = [
+        f"{METHOD}_{rest}" for rest in ("R18_SVHN_US_90", "V16_CIFAR10_US_90", "R18_CIFAR10_S_50", "R18_CIFAR10_US_90")
+    ]
+    comparison = compare(folder("one"), folder("two", *map(record_document, keys)))
+    assert [one.models[0].model_key for one in comparison.settings] == keys[::-1]
+
+
+def test_the_whole_benchmark_as_new_data(benchmark_data: Catalogue) -> None:
+    """Every ranking has a first leader; the document is JSON and can be shortened."""
+    empty = Catalogue(benchmark_data.root, {}, {})
+    comparison = compare(empty, benchmark_data)
+    assert len(comparison.methods_added) == len(benchmark_data.entries)
+    assert len(comparison.records) == len(benchmark_data.records)
+    assert all(setting.new_leader for setting in comparison.settings)
+    document = comparison_to_json(comparison)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    short = shortened(document, 3)
+    assert len(short["records"]) == len(short["settings"]) == len(short["methods"]["added"]) == 3
+    assert short["records"] == document["records"][:3]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "`plain`"),
+        ("a`b", "`a'b`"),
+        ("a|b", "`a\N{BROKEN BAR}b`"),
+        ("a\nb\x1b\u202e", "`a?b??`"),
+        ("", "` `"),
+        ("<img src=x onerror=alert(1)>", "`<img src=x onerror=alert(1)>`"),
+        ("x" * 400, f"`{'x' * 299}…`"),
+    ],
+)
+def test_a_code_span_cannot_be_left(text: str, shown: str) -> None:
+    """Markdown gives nothing a meaning inside, and there is no way out."""
+    assert code(text) == shown
+
+
+def test_kinds_are_those_of_the_schema() -> None:
+    """The summary of a preview may hold every kind and no other."""
+    schema = load_schema("preview")
+    comparison = schema["properties"]["comparison"]["anyOf"][0]["properties"]
+    assert tuple(comparison["records"]["items"]["properties"]["kind"]["enum"]) == KINDS

@@ -1,0 +1,192 @@
+"""Reading revisions of the repository: exactly what they hold, and nothing that could do harm."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from apsite.errors import ApsiteError
+from apsite.revisions import changed_files, data_folder, load_revision, merge_base, resolve_commit, tree_files
+from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
+from tests.repositories import commit, git, repository_with
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """Repository with one method and one own run."""
+    return repository_with(tmp_path / "scratch", entry_document(), own_document())
+
+
+def test_a_revision_is_read_as_it_was(scratch: Path) -> None:
+    """Also when the files have changed since, and with nothing checked out."""
+    write_data(scratch, entry_document(RIVAL), record_document(f"{METHOD}_R18_CIFAR10_US_95"))
+    before = git(scratch, "status", "--porcelain")
+    catalogue = load_revision("main", scratch)
+    assert list(catalogue.entries) == [METHOD]
+    assert list(catalogue.records) == [MODEL]
+    assert git(scratch, "status", "--porcelain") == before
+    assert not catalogue.root.exists()
+
+
+def test_a_folder_is_taken_as_it_is(tiny_data: Path, scratch: Path) -> None:
+    """A folder with data wins over a revision of that name."""
+    with data_folder(str(tiny_data), scratch) as folder:
+        assert folder == tiny_data
+    assert tiny_data.exists()
+
+
+def test_data_may_lie_below_the_top_of_the_repository(tmp_path: Path) -> None:
+    """Paths are relative to the data folder, not to the repository."""
+    repository_with(tmp_path / "repo")
+    data = write_data(tmp_path / "repo" / "data", entry_document(), record_document())
+    commit(tmp_path / "repo")
+    assert list(load_revision("HEAD", data).records) == [MODEL]
+
+
+@pytest.mark.parametrize("name", ["", "--output=x", "-h", "nowhere", "main:entries", "HEAD^{tree}", "a\nb"])
+def test_an_unknown_revision_is_a_mendable_problem(scratch: Path, name: str) -> None:
+    """None of these can be taken for an option."""
+    with pytest.raises(ApsiteError, match=r"no name of a revision|neither a folder with data nor a revision"):
+        resolve_commit(scratch, name)
+
+
+def test_a_folder_in_no_repository_is_a_mendable_problem(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is searched above it by way of the environment either."""
+    monkeypatch.setenv("GIT_DIR", str(Path(__file__).parent.parent / ".git"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tiny_data.parent))
+    with pytest.raises(ApsiteError, match="neither a folder with data nor a revision of the repository"):
+        load_revision("main", tiny_data)
+
+
+def test_problems_of_a_revision_name_the_revision(scratch: Path) -> None:
+    """Not the temporary folder in which it was read."""
+    write_data(scratch, changed(entry_document(), "baseline", 1))
+    name = commit(scratch)
+    with pytest.raises(ApsiteError) as caught:
+        load_revision(name, scratch)
+    assert f"\n{name}/entries/{METHOD}.json: baseline: 1 is not of type boolean" in str(caught.value)
+
+
+def test_a_link_in_a_revision_is_refused(scratch: Path) -> None:
+    """It is never written to disk, so nothing can follow it."""
+    (scratch / "entries" / "Link_Doe2024Small.json").symlink_to("/etc/passwd")
+    with pytest.raises(ApsiteError, match=r"entries/Link_Doe2024Small\.json: is a link or a submodule"):
+        load_revision(commit(scratch), scratch)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a b.json", "has a name that no data file has"), ("\x1b[31m.json", r"'entries/\\x1b\[31m.json': has a name"),
+     (".json", "has a name that no data file has"), ("-x.json", "has a name that no data file has")],
+)  # fmt: skip
+def test_an_odd_name_in_a_revision_is_refused(scratch: Path, name: str, message: str) -> None:
+    """Only letters, digits, dots, dashes and underscores are written to disk."""
+    (scratch / "entries" / name).write_text("{}")
+    with pytest.raises(ApsiteError, match=message):
+        load_revision(commit(scratch), scratch)
+
+
+def test_a_path_that_leads_outside_is_refused(scratch: Path, tmp_path: Path) -> None:
+    """Git's own commands do not make such a tree; a hostile one can hold it."""
+    blob = git(scratch, "hash-object", "-w", "README.md")
+    entries = scratch / "entries.txt"
+    inner = f"100644 blob {blob}\tx.json\n"
+    entries.write_text(inner)
+    with entries.open() as stream:
+        tree = subprocess.run(
+            ["git", "-C", str(scratch), "mktree"], stdin=stream, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        # `git mktree` refuses "..", so the outer tree is written as a raw object.
+        raw = b"40000 ..\0" + bytes.fromhex(tree)
+        folder = subprocess.run(
+            ["git", "-C", str(scratch), "hash-object", "-t", "tree", "--literally", "-w", "--stdin"],
+            input=raw, capture_output=True, check=True,
+        ).stdout.decode().strip()  # fmt: skip
+        top = b"40000 entries\0" + bytes.fromhex(folder)
+        root = subprocess.run(
+            ["git", "-C", str(scratch), "hash-object", "-t", "tree", "--literally", "-w", "--stdin"],
+            input=top, capture_output=True, check=True,
+        ).stdout.decode().strip()  # fmt: skip
+    name = git(scratch, "commit-tree", root, "-m", "Hostile")
+    with pytest.raises(ApsiteError, match=r"entries/\.\./x\.json: has a name that no data file has"):
+        load_revision(name, scratch)
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_a_large_file_in_a_revision_is_refused(scratch: Path) -> None:
+    """Before it is read."""
+    (scratch / "entries" / "Big_Doe2024Small.json").write_text(" " * 1_000_001)
+    with pytest.raises(ApsiteError, match=r"Big_Doe2024Small\.json: has 1,000,001 bytes; at most 1,000,000"):
+        load_revision(commit(scratch), scratch)
+
+
+def test_hooks_filters_and_monitors_of_a_checkout_do_not_run(scratch: Path, tmp_path: Path) -> None:
+    """Reading objects starts nothing that the repository names."""
+    witness = tmp_path / "ran"
+    script = tmp_path / "script.sh"
+    script.write_text(f"#!/bin/sh\ntouch {witness}\ncat\n")
+    script.chmod(0o755)
+    (scratch / ".gitattributes").write_text("*.json filter=evil diff=evil textconv=evil\n")
+    commit(scratch)
+    for key in ("filter.evil.smudge", "core.fsmonitor", "diff.evil.command", "diff.evil.textconv", "core.pager"):
+        git(scratch, "config", key, str(script))
+    hook = scratch / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(script.read_text())
+    hook.chmod(0o755)
+    load_revision("main", scratch)
+    changed_files(scratch, resolve_commit(scratch, "main"))
+    assert not witness.exists()
+
+
+def test_changed_files_are_all_that_differ(scratch: Path) -> None:
+    """Committed or not, tracked or not, gone, and links; paths are those of the repository."""
+    first = resolve_commit(scratch, "main")
+    git(scratch, "checkout", "--quiet", "-b", "work")
+    write_data(scratch, entry_document(RIVAL))
+    commit(scratch)
+    (scratch / "README.md").write_text("Other.\n")
+    (scratch / "entries" / f"{METHOD}.json").unlink()
+    (scratch / "new file.txt").write_text("x")
+    (scratch / "link").symlink_to("README.md")
+    found = {file.path: (file.old_object is not None, file.mode) for file in changed_files(scratch, first)}
+    assert found == {
+        f"entries/{RIVAL}.json": (False, "100644"),
+        "README.md": (True, "100644"),
+        f"entries/{METHOD}.json": (True, None),
+        "new file.txt": (False, "100644"),
+        "link": (False, "120000"),
+    }
+    assert merge_base(scratch, "main") == first
+
+
+def test_a_branch_is_compared_with_where_it_began(scratch: Path) -> None:
+    """What others added to the main branch since is no change of this one."""
+    first = resolve_commit(scratch, "main")
+    git(scratch, "checkout", "--quiet", "-b", "work")
+    commit(scratch, "Mine")
+    git(scratch, "checkout", "--quiet", "main")
+    write_data(scratch, entry_document(RIVAL))
+    commit(scratch, "Theirs")
+    git(scratch, "checkout", "--quiet", "work")
+    assert merge_base(scratch, "main") == first
+    assert changed_files(scratch, first) == []
+
+
+def test_histories_without_a_common_commit_are_a_mendable_problem(scratch: Path) -> None:
+    """A shallow clone looks like that."""
+    git(scratch, "checkout", "--quiet", "--orphan", "other")
+    commit(scratch, "Other")
+    with pytest.raises(ApsiteError, match="has no history in common with the checked-out commit; fetch the whole"):
+        merge_base(scratch, "main")
+
+
+def test_files_of_a_revision_have_mode_and_size(scratch: Path) -> None:
+    """Per-sample files too."""
+    files = tree_files(scratch, resolve_commit(scratch, "main"))
+    record = f"evaluations/{METHOD}/{MODEL}"
+    assert list(files) == [f"entries/{METHOD}.json", f"{record}.json", f"{record}.npz"]
+    for path, file in files.items():
+        assert (file.mode, file.size) == ("100644", (scratch / path).stat().st_size)
