@@ -68,6 +68,7 @@ def main() -> None:
 
 from apsite.cli import (  # noqa: E402  (the modules add their commands to the group above)
     audit,
+    baselines,
     data,
     datasets,
     describe,
@@ -80,5 +81,6 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
 )
 
 __all__ = [
-    "audit", "cli", "data", "datasets", "describe", "evaluate", "imports", "main", "models", "review", "site", "verify",
+    "audit", "baselines", "cli", "data", "datasets", "describe", "evaluate", "imports", "main", "models", "review",
+    "site", "verify",
 ]  # fmt: skip

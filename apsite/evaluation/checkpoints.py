@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from apsite.errors import CheckpointError
+from apsite.evaluation import packed
 from apsite.evaluation.state_dicts import find_state, usable_tensors
 
 MAX_BYTES = 4 * 2**30
@@ -50,7 +51,8 @@ class Checkpoint:
         path: The file.
         state: Tensors by name as the file spells them, on the CPU, contiguous and finite; float32, or int64 for
             counters.
-        format: How the file is written: ``safetensors``, ``torch zip`` or ``torch legacy``.
+        format: How the file is written: ``safetensors``, ``safetensors, packed`` (:mod:`apsite.evaluation.packed`),
+            ``torch zip`` or ``torch legacy``.
         container: Key of the file under which the tensors were, such as ``state_dict``; ``bare`` if there was none.
         sha256: Hash of the whole file, in hexadecimal.
         size: Size of the file in bytes.
@@ -99,7 +101,10 @@ def read_checkpoint(path: Path, *, unsafe: bool = False) -> Checkpoint:
     except MemoryError:
         raise CheckpointError(f"{path}: loading it needs more memory than there is. {_SAVE_AGAIN}") from None
     stored, container = find_state(path, content)
-    limit = min(MAX_BYTES, MAX_GROWTH * size)
+    growth = MAX_GROWTH
+    if written == "safetensors" and packed.is_packed(stored):
+        stored, growth, written = packed.unpack(path, stored), packed.MAX_GROWTH, "safetensors, packed"
+    limit = min(MAX_BYTES, growth * size)
     state, notes = usable_tensors(path, stored, limit)
     return Checkpoint(path, state, written, container, digest, size, unsafe, notes)
 

@@ -22,6 +22,7 @@ from apsite.evaluation.image_files import (
     find_imagenet,
     find_svhn,
     read_cifar10,
+    read_cifar10_training,
     read_imagenet,
     read_svhn,
 )
@@ -125,6 +126,19 @@ def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
         )
     known = _is_official(dataset, images, labels, find_test_set(dataset, Path(data_dir)))
     return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), source, known)
+
+
+def load_training_set(dataset: Dataset, data_dir: Path | str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Training images of a dataset, uint8 of shape ``(n, 3, height, width)``, and their classes.
+
+    Raises:
+        DatasetError: If the files are missing or damaged, or if training on this dataset is not offered.
+    """
+    if dataset is not Dataset.CIFAR10:
+        raise DatasetError(f"training is offered on {Dataset.CIFAR10.label} alone, not on {dataset.label}")
+    if str(data_dir) == EMBEDDED:
+        raise DatasetError("only test images are embedded, and a network is not trained on them; give --data-dir")
+    return read_cifar10_training(Path(data_dir))
 
 
 def find_test_set(dataset: Dataset, data_dir: Path) -> Path | None:

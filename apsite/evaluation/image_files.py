@@ -27,6 +27,16 @@ def find_cifar10(data_dir: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def find_cifar10_training(data_dir: Path) -> list[Path]:
+    """The five training batches of either official layout; empty if they are not all there."""
+    for folder in (data_dir, data_dir / "cifar-10-batches-bin", data_dir / "cifar-10-batches-py"):
+        for suffix in (".bin", ""):
+            paths = [folder / f"data_batch_{number}{suffix}" for number in range(1, 6)]
+            if all(path.is_file() for path in paths):
+                return paths
+    return []
+
+
 def find_svhn(data_dir: Path) -> Path | None:
     """Test file of cropped digits; ``None`` if there is none."""
     candidates = [data_dir / "test_32x32.mat", data_dir / "svhn" / "test_32x32.mat"]
@@ -58,10 +68,32 @@ def read_cifar10(data_dir: Path) -> tuple[Pixels, Labels, str]:
             "'cifar-10-batches-bin/test_batch.bin' or 'cifar-10-batches-py/test_batch' there, "
             "or use the 256 images of the package with --data-dir embedded"
         )
+    rows, labels = _cifar_batch(path)
+    return rows.reshape(-1, 3, 32, 32), labels, path.name
+
+
+def read_cifar10_training(data_dir: Path) -> tuple[Pixels, Labels]:
+    """CIFAR-10 training set of either official layout: images and labels of the five batches in order.
+
+    Raises:
+        DatasetError: If there is none, or it is damaged.
+    """
+    paths = find_cifar10_training(data_dir)
+    if not paths:
+        raise DatasetError(
+            f"{data_dir}: has no CIFAR-10 training set; fetch it with `apsite data fetch cifar10`, or put the five "
+            "files 'cifar-10-batches-bin/data_batch_<1 to 5>.bin' or 'cifar-10-batches-py/data_batch_<1 to 5>' there"
+        )
+    rows, labels = zip(*map(_cifar_batch, paths), strict=True)
+    return np.concatenate(rows).reshape(-1, 3, 32, 32), np.concatenate(labels)
+
+
+def _cifar_batch(path: Path) -> tuple[Pixels, Labels]:
+    """Rows of 3,072 pixels and labels of one file of either official layout."""
     rows, labels = _cifar_binary(path) if path.suffix == ".bin" else _cifar_python(path)
     if labels.size and not 0 <= labels.min() <= labels.max() <= 9:
         raise DatasetError(f"{path}: holds labels outside 0..9; fetch the file again")
-    return rows.reshape(-1, 3, 32, 32), labels, path.name
+    return rows, labels
 
 
 def _cifar_binary(path: Path) -> tuple[Pixels, Labels]:

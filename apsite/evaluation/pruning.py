@@ -1,15 +1,81 @@
-"""Naive pruning criteria: which weights a mask keeps.
+"""Naive pruning criteria: which weights or filters a mask keeps.
 
-The criteria score weights; :func:`prune` turns scores into masks of an exact size. Weights are those of convolutions
-and linear layers; biases and batch-norm parameters are never pruned.
+A criterion scores weights (unstructured) or channels (structured); scores become masks of an exact size. Weights are
+those of convolutions and linear layers; biases and batch-norm parameters are pruned only where their whole channel is.
+
+How many stay. Of ``n`` weights ``floor(n * (1 - sparsity))`` stay, the ``k`` of the survey's section 2.1. Globally
+``n`` counts the weights of all layers together, locally those of each layer, so that every layer has the sparsity.
+Filters are counted in the same way, as `apsite audit` counts them: all filters of convolutions.
+
+Coupled filters. Filters whose outputs are added write the same channel, which is gone only when all of them are, so
+they are removed together (:mod:`apsite.evaluation.channels`). With a removed channel go its filters, the biases and
+batch-norm parameters that would keep it from being zero, and the kernels of the next layers that read it, as in Li et
+al. 2017. One channel of each group always stays, since a network without a channel gives no output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
+
+from apsite.errors import EvaluationError
+from apsite.evaluation.channels import ChannelGroup, channel_groups
+from apsite.vocabulary import Locality, Structure
+
+Masks = dict[str, Tensor]
+"""Boolean masks by name in the state dict, ``True`` where a value stays."""
+
+
+class NaiveCriterion(StrEnum):
+    """Criteria of ``apsite prune``."""
+
+    LWM = "lwm"
+    LAMP = "lamp"
+    RANDOM = "random"
+    FILTER_L1 = "filter-l1"
+
+    @property
+    def structure(self) -> Structure:
+        """What it removes."""
+        return Structure.STRUCTURED if self is NaiveCriterion.FILTER_L1 else Structure.UNSTRUCTURED
+
+
+def masks_for(
+    network: nn.Module, criterion: NaiveCriterion, locality: Locality, sparsity: float, seed: int = 0
+) -> Masks:
+    """Masks that prune a network by a criterion.
+
+    Args:
+        network: A dense network.
+        criterion: How weights or filters are scored.
+        locality: Whether every layer reaches `sparsity` or only the whole network.
+        sparsity: Fraction to remove, in [0, 1).
+        seed: Seed of random scores; the other criteria have no randomness.
+
+    Raises:
+        EvaluationError: If LAMP is asked to be local, or a layer would have nothing left.
+        NetworkError: If filters are to be removed and the network's channels cannot be followed.
+        ValueError: If `sparsity` is outside [0, 1).
+    """
+    weights = prunable_weights(network)
+    match criterion:
+        case NaiveCriterion.FILTER_L1:
+            return filter_masks(network, locality, sparsity)
+        case NaiveCriterion.LAMP:
+            if locality is Locality.LOCAL:
+                raise EvaluationError(
+                    "lamp finds a sparsity for each layer, which is global pruning; within one layer it orders weights "
+                    "as lwm does: choose --criterion lwm --locality local for that"
+                )
+            scores = lamp_scores(weights)
+        case NaiveCriterion.RANDOM:
+            scores = random_scores(weights, seed)
+        case NaiveCriterion.LWM:
+            scores = lwm_scores(weights)
+    return global_masks(scores, sparsity) if locality is Locality.GLOBAL else local_masks(scores, sparsity)
 
 
 def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
@@ -48,16 +114,24 @@ def lamp_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return scores
 
 
-def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
-    """Boolean masks that keep the highest scores over all layers together.
+def random_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """A uniformly random score of each weight: the criterion that any other has to beat."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.rand(weight.shape, generator=generator, dtype=torch.float64) for name, weight in weights.items()
+    }
+
+
+def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
+    """Masks that keep the highest scores over all layers together; a layer may end up empty.
 
     Args:
         scores: Importance of each weight, by parameter name; higher is kept.
         sparsity: Fraction of all weights to remove, in [0, 1).
 
     Returns:
-        Masks of the shapes of `scores`, ``True`` where a weight stays. Exactly ``floor(total * (1 - sparsity))`` stay
-        (the ``k`` of the survey, section 2.1); equal scores are broken by position, so the result is deterministic.
+        Masks of the shapes of `scores`, ``True`` where a weight stays. Exactly :func:`kept_count` of all weights stay;
+        equal scores are broken by position, so the result is deterministic.
 
     Raises:
         ValueError: If `sparsity` is outside [0, 1).
@@ -71,6 +145,109 @@ def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Ten
     return {name: part.view_as(score) for (name, score), part in zip(scores.items(), parts, strict=True)}
 
 
+def local_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
+    """Masks that keep the highest scores of each layer, exactly :func:`kept_count` of its weights.
+
+    Raises:
+        EvaluationError: If that would leave a layer without any weight.
+        ValueError: If `sparsity` is outside [0, 1).
+    """
+    masks = {}
+    for name, score in scores.items():
+        _check_something_stays(name, score.numel(), sparsity, "weights")
+        masks.update(global_masks({name: score}, sparsity))
+    return masks
+
+
+def filter_masks(network: nn.Module, locality: Locality, sparsity: float) -> Masks:
+    """Masks that remove the filters of the lowest L1 norm, coupled ones together.
+
+    The score of a channel is the mean magnitude over all weights that write it, which orders the filters of a layer as
+    their L1 norms do and can be compared between layers of different sizes. Locally every group of channels keeps
+    exactly :func:`kept_count` of them. Globally channels are taken in the order of their scores as long as their
+    filters fit into :func:`kept_count` of all filters; that count is met exactly unless a group of coupled filters is
+    all that is left to choose from.
+
+    Source: Li et al., *Pruning Filters for Efficient ConvNets*, ICLR 2017; section 3.1 for the criterion and the
+    kernels that go with a filter, section 3.3 for coupled filters. The paper prunes coupled filters by the norms of
+    the shortcut alone; here all filters of a channel count.
+
+    Raises:
+        NetworkError: If the network's channels cannot be followed.
+        EvaluationError: If a layer would have no filter left.
+        ValueError: If `sparsity` is outside [0, 1).
+    """
+    groups = channel_groups(network)
+    modules = dict(network.named_modules())
+    scores = [_channel_scores(group, modules) for group in groups]
+    kept = _kept_locally if locality is Locality.LOCAL else _kept_globally
+    masks: Masks = {}
+    for group, stays in zip(groups, kept(groups, scores, sparsity), strict=True):
+        for name in group.writers:
+            _restrict(masks, f"{name}.weight", modules[name].weight, stays, dimension=0)
+            _restrict(masks, f"{name}.bias", modules[name].bias, stays, dimension=0)
+        for name in group.norms:
+            for part in ("weight", "bias", "running_mean"):
+                _restrict(masks, f"{name}.{part}", getattr(modules[name], part), stays, dimension=0)
+        for name in group.readers:
+            _restrict(masks, f"{name}.weight", modules[name].weight, stays, dimension=1)
+    return masks
+
+
+def _channel_scores(group: ChannelGroup, modules: Mapping[str, nn.Module]) -> Tensor:
+    """Mean magnitude of the weights that write each channel, float64 of shape ``(group.size,)``."""
+    magnitudes = [modules[name].weight.detach().double().abs().flatten(1) for name in group.writers]  # type: ignore[operator]
+    return torch.cat(magnitudes, 1).mean(1)
+
+
+def _kept_locally(groups: tuple[ChannelGroup, ...], scores: list[Tensor], sparsity: float) -> list[Tensor]:
+    kept = []
+    for group, score in zip(groups, scores, strict=True):
+        _check_something_stays(group.name, group.size, sparsity, "filters")
+        kept.append(global_masks({group.name: score}, sparsity)[group.name])
+    return kept
+
+
+def _kept_globally(groups: tuple[ChannelGroup, ...], scores: list[Tensor], sparsity: float) -> list[Tensor]:
+    left = kept_count(sum(group.size * len(group.writers) for group in groups), sparsity)
+    kept = [torch.zeros(group.size, dtype=torch.bool) for group in groups]
+    ranked = sorted(
+        ((-float(value), number, channel) for number, score in enumerate(scores) for channel, value in enumerate(score))
+    )
+    best = {number: int(score.argmax()) for number, score in enumerate(scores)}
+    first = [(number, best[number]) for number in range(len(groups))]
+    if sum(len(group.writers) for group in groups) > left:
+        raise EvaluationError(
+            f"{sparsity:.2%} of the filters leaves {left}, fewer than one channel in each layer needs; "
+            "choose a lower --sparsity"
+        )
+    for number, channel in [*first, *((number, channel) for _, number, channel in ranked)]:
+        cost = len(groups[number].writers)
+        if cost <= left and not kept[number][channel]:
+            kept[number][channel] = True
+            left -= cost
+    return kept
+
+
+def _restrict(masks: Masks, name: str, value: Tensor | None, stays: Tensor, dimension: int) -> None:
+    """Take what does not stay out of the mask of one tensor, along one of its dimensions."""
+    if value is None:
+        return
+    mask = masks.setdefault(name, torch.ones(value.shape, dtype=torch.bool))
+    repeated = stays.repeat_interleave(value.shape[dimension] // len(stays))  # a flattened map has several columns
+    shape = [1] * value.dim()
+    shape[dimension] = -1
+    mask &= repeated.view(shape)
+
+
+def _check_something_stays(name: str, count: int, sparsity: float, unit: str) -> None:
+    if kept_count(count, sparsity) == 0:
+        raise EvaluationError(
+            f"{name} has {count} {unit}, of which {sparsity:.2%} locally leaves none; choose a lower --sparsity or "
+            "--locality global"
+        )
+
+
 def kept_count(total: int, sparsity: float) -> int:
     """Number of parameters that remain of `total`: ``floor(total * (1 - sparsity))``, safe against rounding noise."""
     if not 0 <= sparsity < 1:
@@ -78,9 +255,30 @@ def kept_count(total: int, sparsity: float) -> int:
     return int(total * (1 - sparsity) + 1e-6)
 
 
+def zero_masks(network: nn.Module) -> Masks:
+    """Masks that a pruned network carries in its zeros, so that fine-tuning can keep them.
+
+    Zero weights of convolutions and linear layers are pruned. Where nothing is left of a batch-norm channel, neither
+    weight nor bias, or of a filter with a zero bias, the channel was removed and stays so.
+
+    Returns:
+        Only masks that remove something: empty for a dense network.
+    """
+    masks: Masks = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            masks[f"{name}.weight"] = module.weight.detach() != 0
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                removed = ~masks[f"{name}.weight"].flatten(1).any(1)
+                masks[f"{name}.bias"] = ~(removed & (module.bias.detach() == 0))
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+            stays = (module.weight.detach() != 0) | (module.bias.detach() != 0)
+            masks[f"{name}.weight"], masks[f"{name}.bias"] = stays, stays.clone()
+    return {name: mask for name, mask in masks.items() if not bool(mask.all())}
+
+
 def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """Set every weight whose mask is ``False`` to exactly zero, in place."""
-    parameters = dict(network.named_parameters())
-    with torch.no_grad():
-        for name, mask in masks.items():
-            parameters[name].mul_(mask)
+    """Set every value whose mask is ``False`` to exactly zero, in place."""
+    state = network.state_dict()  # shares its memory with the network
+    for name, mask in masks.items():
+        state[name].mul_(mask)

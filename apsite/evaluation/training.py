@@ -1,13 +1,17 @@
 """A small recipe for adversarial training, dense or under a fixed mask. Made for baselines, not a framework.
 
-Source: Madry et al., *Towards Deep Learning Models Resistant to Adversarial Attacks*, ICLR 2018 (PGD adversarial
-training); Wong et al., *Fast is better than free*, ICLR 2020 (random start, one-cycle schedule, mixed precision).
+Three objectives: PGD adversarial training (Madry et al., *Towards Deep Learning Models Resistant to Adversarial
+Attacks*, ICLR 2018), TRADES (Zhang et al., *Theoretically Principled Trade-off between Robustness and Accuracy*, ICML
+2019) and the fast single-step variant (Wong et al., *Fast is better than free*, ICLR 2020), from which the one-cycle
+schedule and mixed precision are taken too. The last weights are the result: nothing is chosen on test images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from apsite.errors import EvaluationError
+from apsite.evaluation.progress import Reporter, SilentReporter
 from apsite.evaluation.pruning import apply_masks
+from apsite.evaluation.run_state import RunState
+from apsite.vocabulary import Objective
+
+OBJECTIVES = (Objective.AT_PGD, Objective.TRADES, Objective.AT_FAST)
+"""Objectives that :func:`train` knows."""
+PRECISIONS = ("auto", "float32", "bfloat16")
+_TRADES_START = 0.001
+"""Standard deviation of the noise from which TRADES starts its attack (Zhang et al., released code)."""
 
 
 @dataclass(frozen=True)
@@ -23,26 +37,44 @@ class Recipe:
     """Settings of one training run.
 
     Attributes:
-        epochs: Passes over the training set.
+        epochs: Passes over the training images.
         peak_learning_rate: Maximum of the one-cycle schedule, reached after 30 % of the steps.
-        steps: PGD steps per batch; 1 is the fast single-step variant.
+        steps: Steps of the attack on each batch; 1 for the fast variant.
+        objective: One of :data:`OBJECTIVES`.
         epsilon: Perturbation budget in input units.
-        step_size: PGD step in input units.
+        step_size: Step of the attack in input units.
         batch_size: Images per step.
         momentum: SGD (Nesterov) momentum.
         weight_decay: L2 penalty on all parameters.
-        seed: Seed of initialisation, order, augmentation and random starts.
+        trades_beta: Weight of the robust term of TRADES.
+        train_samples: Only the first so many training images; ``None`` for all.
+        seed: Seed of order, augmentation and random starts, and of the weights of a new network.
     """
 
     epochs: int
     peak_learning_rate: float
     steps: int
+    objective: Objective = Objective.AT_PGD
     epsilon: float = 8 / 255
     step_size: float = 10 / 255
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 2e-4
+    trades_beta: float = 6.0
+    train_samples: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise EvaluationError(f"objective {self.objective} is not one of {', '.join(OBJECTIVES)}")
+        if self.objective is Objective.AT_FAST and self.steps != 1:
+            raise EvaluationError(f"AT-Fast takes a single step, not {self.steps}; choose AT-PGD for several")
+        for name in ("epochs", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise EvaluationError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("peak_learning_rate", "epsilon", "step_size"):
+            if not getattr(self, name) > 0:
+                raise EvaluationError(f"{name} must be positive, not {getattr(self, name)}")
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -59,15 +91,27 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def adversarial_images(
-    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, generator: torch.Generator
+    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, start: Tensor, precision: torch.dtype
 ) -> Tensor:
-    """Images of maximal cross-entropy found by PGD with a uniform random start inside the ball and [0, 1]."""
-    noise = torch.empty_like(images).uniform_(-recipe.epsilon, recipe.epsilon, generator=generator)
-    adversarial = (images + noise).clamp(0, 1)
+    """Images of maximal loss found by projected steps on the sign of the gradient, inside the ball and [0, 1].
+
+    Args:
+        network: Network in evaluation mode, so that the attack leaves the statistics of batch norm alone.
+        images: Clean images.
+        labels: Their classes.
+        recipe: Budget, steps and objective: TRADES maximises the divergence from the clean logits, the others the
+            cross-entropy.
+        start: Perturbation to start from, of the shape of `images`.
+        precision: As in :func:`train`, resolved.
+    """
+    trades = recipe.objective is Objective.TRADES
+    with torch.no_grad():
+        clean = functional.softmax(_logits(network, images, precision), 1) if trades else None
+    adversarial = (images + start).clamp(0, 1)
     for _ in range(recipe.steps):
         adversarial.requires_grad_(True)
-        with torch.autocast(images.device.type, torch.bfloat16):
-            loss = functional.cross_entropy(network(adversarial).float(), labels)
+        logits = _logits(network, adversarial, precision)
+        loss = functional.cross_entropy(logits, labels) if clean is None else _divergence(logits, clean)
         (gradient,) = torch.autograd.grad(loss, adversarial)
         stepped = adversarial.detach() + recipe.step_size * gradient.sign()
         adversarial = torch.clamp(torch.min(torch.max(stepped, images - recipe.epsilon), images + recipe.epsilon), 0, 1)
@@ -81,27 +125,198 @@ def train(
     recipe: Recipe,
     *,
     masks: Mapping[str, Tensor] | None = None,
-    report: Callable[[int, float, float], None] = lambda epoch, loss, accuracy: None,
-) -> nn.Module:
-    """Train `network` in place by adversarial training and return it in evaluation mode.
+    device: torch.device | None = None,
+    precision: str = "auto",
+    state: RunState | None = None,
+    save_every: float = 60.0,
+    reporter: Reporter | None = None,
+) -> float:
+    """Train `network` in place by adversarial training; it ends in evaluation mode, on the CPU.
+
+    All random numbers are drawn on the CPU from the recipe's seed, so runs differ between machines, and between
+    numbers of threads, by the rounding of their arithmetic only. On one machine they are equal.
 
     Args:
         network: Network to train; its parameters are changed.
         images: Training images, shape ``(n, 3, height, width)``, 0..255.
         labels: Class of each image, shape ``(n,)``.
         recipe: All settings.
-        masks: Boolean masks by parameter name; weights outside them are zero before, during and after training.
-        report: Called after each epoch with its number, the mean loss and the accuracy on the adversarial images.
+        masks: Boolean masks by name in the state dict; values outside them are zero before, during and after training.
+        device: Where to compute; the CPU by default.
+        precision: ``bfloat16`` for mixed precision, ``float32``, or ``auto``: bfloat16 where the device has
+            instructions for it, since it is far slower than float32 where it has none.
+        state: Entered state of a run. Training goes on from what it holds, with the result of a run that was never
+            interrupted, and keeps its progress there.
+        save_every: Seconds between two times that progress is kept.
+        reporter: Receives the progress.
 
     Returns:
-        The same network in evaluation mode.
+        Wall time of the training in seconds; of an interrupted run that of all its parts.
+
+    Raises:
+        EvaluationError: If there are fewer images than one batch needs, or the loss is no longer finite.
     """
-    generator = torch.Generator().manual_seed(recipe.seed)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=1.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
-    )
-    batches = len(images) // recipe.batch_size
+    device = device or torch.device("cpu")
+    training = _Training(network, images, labels, recipe, masks or {}, device, resolve_precision(precision, device))
+    seconds = training.run(state, save_every, reporter or SilentReporter())
+    network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.eval().requires_grad_(True)
+    return seconds
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Type that ``auto`` means on a device, or that was named.
+
+    Raises:
+        EvaluationError: If it is not one of :data:`PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise EvaluationError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            able = torch.cpu.get_capabilities()
+            fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        precision = "bfloat16" if fast else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+class _Training:
+    """One run: the network and all that changes with it."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        recipe: Recipe,
+        masks: Mapping[str, Tensor],
+        device: torch.device,
+        precision: torch.dtype,
+    ) -> None:
+        count = recipe.train_samples or len(images)
+        if not recipe.batch_size <= count <= len(images):
+            raise EvaluationError(
+                f"{count} training images were asked for, in batches of {recipe.batch_size}; there are {len(images)}"
+            )
+        self.recipe, self.device, self.precision = recipe, device, precision
+        self.images, self.labels = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.masks = {name: mask.to(device) for name, mask in masks.items()}
+        apply_masks(self.network, self.masks)
+        self.optimiser = torch.optim.SGD(
+            network.parameters(), lr=1.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+        )
+        self.batches = count // recipe.batch_size
+        self.rates = learning_rates(recipe, self.batches)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.done = 0
+        self.tally = np.zeros(2)  # loss and correct images of this epoch so far
+        self.seconds = 0.0
+
+    def run(self, state: RunState | None, save_every: float, reporter: Reporter) -> float:
+        """All steps that are not done yet; gives the wall time of all steps."""
+        if state is not None:
+            self.restore(state.get("training"))
+        reporter.start("training", self.recipe.epochs * self.batches)
+        if self.done:
+            reporter.say(f"resuming after step {self.done} of {self.recipe.epochs * self.batches}")
+        started = saved = time.monotonic()
+        started -= self.seconds
+        with _deterministic(self.device):
+            while self.done < self.recipe.epochs * self.batches:
+                self.step()
+                epoch, batch = divmod(self.done, self.batches)
+                seen = (batch or self.batches) * self.recipe.batch_size
+                loss, correct = self.tally[0] / (batch or self.batches), self.tally[1] / seen
+                if not np.isfinite(loss):
+                    raise EvaluationError(
+                        f"the loss is {loss} after {self.done} steps; choose a lower --learning-rate or float32"
+                    )
+                reporter.advance(self.done, f"loss {loss:.3f}, accuracy under attack {correct:.3f}")
+                if batch == 0:
+                    reporter.say(f"epoch {epoch}: loss {loss:.4f}, accuracy under attack {correct:.4f}")
+                self.seconds = time.monotonic() - started
+                if state is not None and time.monotonic() - saved >= save_every:
+                    state.put("training", **self.progress())
+                    saved = time.monotonic()
+        reporter.finish(f"{self.done} steps")
+        return self.seconds
+
+    def step(self) -> None:
+        """One batch: attack it, then learn from it."""
+        recipe, position = self.recipe, self.done % self.batches
+        if position == 0:
+            self.order = torch.randperm(len(self.images), generator=self.generator)
+            self.tally[:] = 0
+        chosen = self.order[position * recipe.batch_size : (position + 1) * recipe.batch_size]
+        clean = augment(self.images[chosen].float() / 255, self.generator)
+        clean = clean.contiguous(memory_format=torch.channels_last)
+        if recipe.objective is Objective.TRADES:
+            start = torch.empty_like(clean).normal_(0, _TRADES_START, generator=self.generator)
+        else:
+            start = torch.empty_like(clean).uniform_(-recipe.epsilon, recipe.epsilon, generator=self.generator)
+        clean, start, labels = (one.to(self.device) for one in (clean, start, self.labels[chosen]))
+        self.network.eval().requires_grad_(False)
+        attacked = adversarial_images(self.network, clean, labels, recipe, start, self.precision)
+        self.network.train().requires_grad_(True)
+        logits = _logits(self.network, attacked, self.precision)
+        if recipe.objective is Objective.TRADES:
+            natural = _logits(self.network, clean, self.precision)
+            robust = _divergence(logits, functional.softmax(natural, 1))
+            loss = functional.cross_entropy(natural, labels) + recipe.trades_beta * robust
+        else:
+            loss = functional.cross_entropy(logits, labels)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rates[self.done]
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        apply_masks(self.network, self.masks)
+        self.tally += [float(loss.detach()), int((logits.argmax(1) == labels).sum())]
+        self.done += 1
+
+    def progress(self) -> dict[str, NDArray[Any]]:
+        """Everything that the remaining steps depend on."""
+        named = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        for name, momentum in self.momenta():
+            named[f"momentum/{name}"] = momentum["momentum_buffer"]
+        arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in named.items()}
+        return arrays | {
+            "generator": self.generator.get_state().numpy(),
+            "order": self.order.numpy(),
+            "tally": self.tally,
+            "done": np.array(self.done),
+            "seconds": np.array(self.seconds),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+        """Go back to where `progress` was taken."""
+        if arrays is None:
+            return
+        self.network.load_state_dict(
+            {name: torch.from_numpy(arrays[f"network/{name}"]) for name in self.network.state_dict()}
+        )
+        for name, momentum in self.momenta():
+            value = torch.from_numpy(arrays[f"momentum/{name}"]).to(self.device)
+            momentum["momentum_buffer"] = (
+                value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+            )
+        self.generator.set_state(torch.from_numpy(arrays["generator"]))
+        self.order, self.tally, self.done = torch.from_numpy(arrays["order"]), arrays["tally"], int(arrays["done"])
+        self.seconds = float(arrays["seconds"])
+
+    def momenta(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Optimiser state of every parameter."""
+        for name, parameter in self.network.named_parameters():
+            yield name, self.optimiser.state[parameter]
+
+
+def learning_rates(recipe: Recipe, batches: int) -> list[float]:
+    """Learning rate of every step: linear up to the peak over 30 % of them, then linear down to almost zero."""
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
         recipe.peak_learning_rate,
@@ -109,31 +324,36 @@ def train(
         anneal_strategy="linear",
         cycle_momentum=False,
     )
-    everything, classes = torch.from_numpy(images), torch.from_numpy(labels)
-    if masks is not None:
-        apply_masks(network, masks)
-    for epoch in range(1, recipe.epochs + 1):
-        total_loss, correct = 0.0, 0
-        order = torch.randperm(len(images), generator=generator)
-        for chosen in order[: batches * recipe.batch_size].view(batches, recipe.batch_size):
-            clean = augment(everything[chosen].float() / 255, generator)
-            clean = clean.contiguous(memory_format=torch.channels_last)
-            network.eval()
-            network.requires_grad_(False)
-            attacked = adversarial_images(network, clean, classes[chosen], recipe, generator)
-            network.train()
-            network.requires_grad_(True)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = network(attacked).float()
-            loss = functional.cross_entropy(logits, classes[chosen])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            if masks is not None:
-                apply_masks(network, masks)
-            total_loss += float(loss.detach())
-            correct += int((logits.argmax(1) == classes[chosen]).sum())
-        report(epoch, total_loss / batches, correct / (batches * recipe.batch_size))
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return network.eval()
+    rates = []
+    for _ in range(recipe.epochs * batches):
+        rates.append(float(optimiser.param_groups[0]["lr"]))
+        optimiser.step()
+        schedule.step()
+    return rates
+
+
+class _deterministic:  # noqa: N801  (reads as what it does)
+    """Kernels of a CUDA device that give the same result each time, while the context lasts."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.active = device.type == "cuda"
+
+    def __enter__(self) -> None:
+        self.before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+        if self.active:
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+    def __exit__(self, *_: object) -> None:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = self.before
+
+
+def _logits(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tensor:
+    """Logits in float32, computed in mixed precision where `precision` is not float32."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16):
+        logits: Tensor = network(images)
+    return logits.float()
+
+
+def _divergence(logits: Tensor, clean: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of clean probabilities from those of other logits, mean over images."""
+    return functional.kl_div(functional.log_softmax(logits, 1), clean, reduction="batchmean")

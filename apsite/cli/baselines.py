@@ -1,0 +1,203 @@
+"""Commands that make baselines: prune, finetune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from apsite.cli.main import cli
+from apsite.cli.options import progress
+from apsite.vocabulary import Architecture, Dataset, Locality
+
+if TYPE_CHECKING:
+    from apsite.evaluation.finetuning import Written
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_ARCHITECTURE = click.option(
+    "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
+)
+_DATASET = click.option(
+    "--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True
+)
+_LAYOUT = click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
+_METHOD = click.option("--method", help="Method key; decides between layouts that have the same tensors.")
+_OUTPUT = click.option("-o", "--output", type=_FILE, required=True, help="Checkpoint to write, as safetensors.")
+_HALF = click.option("--half", is_flag=True, help="Store weights as float16; no zero comes or goes.")
+_PACKED = click.option(
+    "--packed", is_flag=True, help="Store a pruned tensor as a bit a weight and the weights that stay."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@cli.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@_ARCHITECTURE
+@click.option(
+    "--criterion", type=click.Choice(["lwm", "lamp", "random", "filter-l1"]), required=True,
+    help="Which weights go first: the smallest (lwm; Han et al. 2015), the smallest for their layer (lamp; Lee et al. "
+    "2021), random ones; or which filters: those of the lowest L1 norm (filter-l1; Li et al. 2017).",
+)  # fmt: skip
+@click.option(
+    "--locality", type=click.Choice([word.value for word in Locality]), required=True,
+    help="Whether each layer has the sparsity or only the whole network; lamp is global.",
+)  # fmt: skip
+@click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True,
+              help="Fraction to remove, such as 0.90, of weights or of filters.")  # fmt: skip
+@_DATASET
+@_LAYOUT
+@_METHOD
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of random scores.")
+@_OUTPUT
+@_HALF
+@_PACKED
+@_JSON
+def prune(
+    checkpoint: Path, arch: str, criterion: str, locality: str, sparsity: float, dataset: str, layout: str | None,
+    method: str | None, seed: int, output: Path, half: bool, packed: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Mask the dense network CHECKPOINT exactly to a sparsity, by a naive criterion.
+
+    \b
+    Example:
+      apsite prune dense.safetensors --arch resnet18 --criterion lamp --locality global \\
+          --sparsity 0.90 -o lamp90.safetensors
+
+    Of n weights or filters, floor(n (1 - sparsity)) stay. Filters whose outputs are added are removed together. The
+    batch-norm parameters of a removed filter and the kernels that read it go with it.
+    """
+    from apsite.evaluation.finetuning import Format, Source
+    from apsite.evaluation.finetuning import prune as prune_network
+    from apsite.evaluation.pruning import NaiveCriterion
+
+    source = Source(arch, Dataset(dataset), checkpoint, layout, method)
+    written = prune_network(
+        source, NaiveCriterion(criterion), Locality(locality), sparsity, output, written=Format(half, packed), seed=seed
+    )
+    _print(written, f"pruned by {criterion}, {locality}", as_json=as_json)
+
+
+@cli.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@_ARCHITECTURE
+@_DATASET
+@click.option(
+    "--data-dir", type=_FOLDER, show_default="where `apsite data fetch` puts them",
+    help="Folder with the official training files.",
+)  # fmt: skip
+@click.option(
+    "--objective", type=click.Choice(["AT-PGD", "TRADES", "AT-Fast"]), default="AT-PGD", show_default=True,
+    help="Adversarial training (Madry et al. 2018), TRADES (Zhang et al. 2019), or the fast single-step variant (Wong "
+    "et al. 2020).",
+)  # fmt: skip
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the images.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True,
+              help="Peak of the one-cycle schedule.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(1), help="Steps of the attack.  [default: 10, AT-Fast 1]")
+@click.option("--epsilon", type=click.FloatRange(0, 255, min_open=True), default=8, show_default=True,
+              help="Budget in grey levels of 255.")  # fmt: skip
+@click.option("--step-size", type=click.FloatRange(0, 255, min_open=True),
+              help="Step of the attack in grey levels of 255.  [default: 2, AT-Fast 10]")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--weight-decay", type=click.FloatRange(0), default=2e-4, show_default=True)
+@click.option("--n-train", type=click.IntRange(1), help="Only the first so many training images.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
+@click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
+              help="auto: mixed precision where the device has instructions for bfloat16.")  # fmt: skip
+@_LAYOUT
+@_METHOD
+@_OUTPUT
+@_HALF
+@_PACKED
+@click.option(
+    "--resume/--fresh", default=True, show_default=True, help="Go on with an interrupted run, or start again."
+)
+@click.option("--run-dir", type=_FOLDER, default=Path(".apsite/runs"), show_default=True,
+              help="Where the state of unfinished runs is kept.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress.")
+@_JSON
+def finetune(
+    checkpoint: Path | None, arch: str, dataset: str, data_dir: Path | None, output: Path, half: bool, packed: bool,
+    resume: bool, run_dir: Path, device: str | None, precision: str, layout: str | None, method: str | None,
+    quiet: bool, as_json: bool, **settings: Any,
+) -> None:  # fmt: skip
+    """Train CHECKPOINT adversarially and keep its zeros; without CHECKPOINT train a new dense network.
+
+    \b
+    Examples:
+      apsite finetune --arch resnet18 --epochs 30 -o dense.safetensors
+      apsite finetune lamp90.safetensors --arch resnet18 --epochs 20 -o lamp90_finetuned.safetensors
+
+    An interrupted run goes on where it stopped when the same command is given again, with the result of a run that was
+    never interrupted. The last weights are written; nothing is chosen on test images.
+    """
+    from apsite.evaluation.downloads import data_dir as default_data_dir
+    from apsite.evaluation.finetuning import Format, Source
+    from apsite.evaluation.finetuning import finetune as finetune_network
+
+    with progress(quiet=quiet) as reporter:
+        try:
+            written = finetune_network(
+                Source(arch, Dataset(dataset), checkpoint, layout, method),
+                _recipe(**settings),
+                data_dir or Path(default_data_dir()),
+                output,
+                written=Format(half, packed),
+                device=device,
+                precision=precision,
+                run_dir=run_dir,
+                fresh=not resume,
+                reporter=reporter,
+            )
+        except KeyboardInterrupt:
+            reporter.say("interrupted: progress is kept; give the same command again to go on")
+            raise
+    _print(written, f"trained in {written.seconds:.0f} s", as_json=as_json)
+
+
+def _recipe(
+    *, objective: str, steps: int | None, step_size: float | None, epsilon: float, learning_rate: float,
+    n_train: int | None, **others: Any,
+) -> Any:  # fmt: skip
+    """Recipe of the options, with the steps that are usual for the objective."""
+    from apsite.evaluation.training import Recipe
+    from apsite.vocabulary import Objective
+
+    fast = objective == Objective.AT_FAST
+    return Recipe(
+        objective=Objective(objective),
+        steps=steps or (1 if fast else 10),
+        step_size=(step_size or (10 if fast else 2)) / 255,
+        epsilon=epsilon / 255,
+        peak_learning_rate=learning_rate,
+        train_samples=n_train,
+        **others,
+    )
+
+
+def _print(written: Written, result: str, *, as_json: bool) -> None:
+    """The file and what is left of the network in it."""
+    audit = written.audit
+    if as_json:
+        from dataclasses import asdict
+
+        from apsite.json_files import to_json
+
+        document = {**asdict(written), "path": str(written.path), "about": dict(written.about)}
+        click.echo(to_json(document), nl=False)
+        return
+    click.echo(f"{result[0].upper()}{result[1:]}.")
+    counts = {
+        "weights": (audit.zero_weights, audit.weights),
+        "filters": (audit.zero_filters, audit.filters),
+        "input channels": (audit.zero_channels or 0, audit.channels or 0),
+    }
+    for name, (zero, total) in counts.items():
+        click.echo(f"Zero {name}: {zero:,} of {total:,} ({zero / total:.4%})")
+    for layer in audit.layers:
+        if layer.zero_weights == layer.weights:
+            click.echo(f"Warning: nothing is left of layer {layer.name}.", err=True)
+    click.echo(f"Written: {written.path} ({written.size:,} bytes, sha256 {written.sha256})")

@@ -1,0 +1,293 @@
+"""From a checkpoint to a pruned or a fine-tuned checkpoint on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from apsite.errors import CheckpointError, EvaluationError, NetworkError
+from apsite.evaluation.audit import audit_network, check_sparsity
+from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.datasets import array_hash, load_training_set
+from apsite.evaluation.environment import choose_device
+from apsite.evaluation.evaluate import RUNS
+from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
+from apsite.evaluation.networks.layers import Normalise, Parametrisation
+from apsite.evaluation.networks.registry import Layout, layouts, layouts_of
+from apsite.evaluation.packed import write_checkpoint
+from apsite.evaluation.progress import Reporter, SilentReporter
+from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, zero_masks
+from apsite.evaluation.run_state import RunState
+from apsite.evaluation.training import Recipe, resolve_precision, train
+from apsite.records import CheckpointAudit
+from apsite.vocabulary import Architecture, Dataset, Locality
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network to start from.
+
+    Attributes:
+        architecture: Network family, or a factory as ``path/to/file.py:factory`` or ``package.module:factory``.
+        dataset: Whose images it takes.
+        checkpoint: Its weights; ``None`` for new ones.
+        layout: Name of the registered layout; ``None`` to detect it (for new weights: the first of the architecture).
+        method: Method key, which decides between layouts with the same tensors.
+    """
+
+    architecture: str
+    dataset: Dataset = Dataset.CIFAR10
+    checkpoint: Path | None = None
+    layout: str | None = None
+    method: str | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a checkpoint is written: see :func:`apsite.evaluation.packed.write_checkpoint`."""
+
+    half: bool = False
+    packed: bool = False
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with ordinary weights, and what identifies it.
+
+    Attributes:
+        network: In evaluation mode, float32, on the CPU.
+        layout: Name of its layout, or the specification of its factory.
+        sha256: Hash of the checkpoint; ``None`` for new weights.
+    """
+
+    network: nn.Module
+    layout: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A checkpoint on disk.
+
+    Attributes:
+        path: The file.
+        sha256: Its hash.
+        size: Its bytes.
+        audit: What remains of the network in it.
+        about: What the file's metadata say of how it was made.
+        seconds: Wall time of the training, of all parts if it was interrupted; 0 for pruning alone.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    audit: CheckpointAudit
+    about: Mapping[str, object] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def load(source: Source, seed: int = 0) -> Loaded:
+    """Network of a source, with new weights drawn from `seed` where it has no checkpoint.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read or does not fit.
+        NetworkError: If its weights are made of masks or scores, or its architecture is unknown.
+    """
+    if source.checkpoint is None:
+        return _new(source, seed)
+    file = read_checkpoint(source.checkpoint)
+    if ":" in source.architecture:
+        fitted, name = fit_factory(file, load_factory(source.architecture)), source.architecture
+    else:
+        architecture = _architecture(source.architecture)
+        fitted = fit_layout(file, architecture, source.method, source.dataset, layout=source.layout)
+        name = _plain(layouts()[fitted.layout]).name
+    if isinstance(fitted.network, nn.Sequential) and any(isinstance(one, Normalise) for one in fitted.network):
+        raise CheckpointError(
+            f"{source.checkpoint}: holds constants that normalise the images, which a written checkpoint of layout "
+            f"{name} would lose; give a factory that normalises inside the network"
+        )
+    return Loaded(fitted.network, name, file.sha256)
+
+
+def prune(
+    source: Source,
+    criterion: NaiveCriterion,
+    locality: Locality,
+    sparsity: float,
+    output: Path,
+    *,
+    written: Format = Format(),
+    seed: int = 0,
+) -> Written:
+    """Mask a dense network exactly to a sparsity and write it.
+
+    Args:
+        source: The dense network.
+        criterion: How weights or filters are chosen; see :mod:`apsite.evaluation.pruning` for what is counted.
+        locality: Whether every layer or only the whole network reaches `sparsity`.
+        sparsity: Fraction to remove, in (0, 1).
+        output: File to write.
+        written: How to write it.
+        seed: Seed of random scores.
+
+    Raises:
+        ApsiteError: If the network cannot be loaded or pruned in this way.
+    """
+    if source.checkpoint is None:
+        raise EvaluationError("there is nothing to prune without a checkpoint")
+    loaded = load(source)
+    if zero_masks(loaded.network):
+        raise EvaluationError(f"{source.checkpoint}: is pruned already; give the dense network")
+    apply_masks(loaded.network, masks_for(loaded.network, criterion, locality, sparsity, seed))
+    audit = audit_network(loaded.network, _example(source))
+    check_sparsity(audit, criterion.structure, sparsity)
+    about = {
+        "made_by": "apsite prune",
+        "dense_sha256": loaded.sha256,
+        "layout": loaded.layout,
+        "criterion": criterion.value,
+        "locality": locality.value,
+        "sparsity": sparsity,
+        **({"seed": seed} if criterion is NaiveCriterion.RANDOM else {}),
+    }
+    return _write(output, loaded.network, written, audit, about)
+
+
+def finetune(
+    source: Source,
+    recipe: Recipe,
+    data_dir: Path,
+    output: Path,
+    *,
+    written: Format = Format(),
+    device: str | None = None,
+    precision: str = "auto",
+    run_dir: Path = RUNS,
+    fresh: bool = False,
+    note: Mapping[str, object] | None = None,
+    reporter: Reporter | None = None,
+) -> Written:
+    """Train a network adversarially and write it; zeros of a pruned one stay zeros, and no others come.
+
+    Args:
+        source: Where to start: a pruned or dense checkpoint, or new weights.
+        recipe: All settings of the training.
+        data_dir: Folder with the official training files.
+        output: File to write.
+        written: How to write it.
+        device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
+        precision: As in :func:`apsite.evaluation.training.train`.
+        run_dir: Where the state of unfinished runs is kept.
+        fresh: Start again instead of going on with an interrupted run.
+        note: More for the file's metadata.
+        reporter: Receives the progress.
+
+    Raises:
+        ApsiteError: If the network, the data or the settings are not as they must be.
+    """
+    reporter, place = reporter or SilentReporter(), choose_device(device)
+    loaded = load(source, recipe.seed)
+    masks = zero_masks(loaded.network)
+    images, labels = load_training_set(source.dataset, data_dir)
+    resolved = str(resolve_precision(precision, place)).removeprefix("torch.")
+    about: dict[str, object] = {
+        **(note or {}),
+        "made_by": "apsite finetune",
+        "source_sha256": loaded.sha256,
+        "layout": loaded.layout,
+        "recipe": asdict(recipe),
+        "precision": resolved,
+        "training_data_sha256": array_hash(images, labels),
+        "threads": torch.get_num_threads() if place.type == "cpu" else None,
+        "device": place.type,
+        "torch": torch.__version__,
+    }
+    removed = sum(int((~mask).sum()) for name, mask in masks.items())
+    reporter.say(
+        f"{recipe.objective}, {recipe.steps} step{'s' if recipe.steps > 1 else ''}, {recipe.epochs} epochs of "
+        f"{recipe.train_samples or len(images):,} images, {resolved} on {place}; {removed:,} values stay zero"
+    )
+    with RunState(run_dir, about, fresh=fresh) as state:
+        seconds = train(
+            loaded.network, images, labels, recipe, masks=masks, device=place, precision=precision, state=state,
+            reporter=reporter,
+        )  # fmt: skip
+        kept = zero_masks(loaded.network)
+        if any(name not in kept or not torch.equal(kept[name], mask) for name, mask in masks.items()):
+            raise EvaluationError("training has moved a zero of the mask or made a new one; nothing was written")
+        audit = audit_network(loaded.network, _example(source))
+        result = _write(output, loaded.network, written, audit, about, seconds)
+        state.clear()
+    return result
+
+
+def _write(
+    output: Path,
+    network: nn.Module,
+    written: Format,
+    audit: CheckpointAudit,
+    about: Mapping[str, object],
+    seconds: float = 0.0,
+) -> Written:
+    try:
+        write_checkpoint(output, network.state_dict(), half=written.half, packed=written.packed, about=about)
+        content = output.read_bytes()
+    except OSError as error:
+        raise EvaluationError(f"{output}: cannot be written: {error.strerror}; choose another --output") from None
+    return Written(output, hashlib.sha256(content).hexdigest(), len(content), audit, about, seconds)
+
+
+def _new(source: Source, seed: int) -> Loaded:
+    """A network with new weights, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if ":" in source.architecture:
+            return Loaded(load_factory(source.architecture)().float(), source.architecture, None)
+        layout = new_layout(source)
+        return Loaded(layout.build(source.dataset), layout.name, None)
+
+
+def new_layout(source: Source) -> Layout:
+    """Layout of a registered network with new weights: the one that is named, or the first of the architecture.
+
+    Raises:
+        NetworkError: If there is none, or its weights are made of masks or scores.
+    """
+    fitting = [one for one in layouts_of(_architecture(source.architecture)) if source.dataset in one.datasets]
+    chosen = next((one for one in fitting if source.layout in (None, one.name)), None)
+    if chosen is None:
+        known = ", ".join(one.name for one in fitting) or "none"
+        raise NetworkError(
+            f"layout {source.layout!r} is not one of those for {source.architecture} and {source.dataset}: {known}"
+        )
+    return _plain(chosen)
+
+
+def _plain(layout: Layout) -> Layout:
+    if layout.parametrisation is not Parametrisation.PLAIN:
+        raise NetworkError(
+            f"layout {layout.name} makes its weights of masks or scores, which a mask of zeros does not fit; "
+            "use a layout with ordinary weights (`apsite models list`)"
+        )
+    return layout
+
+
+def _architecture(text: str) -> Architecture:
+    try:
+        return Architecture(text)
+    except ValueError:
+        raise NetworkError(
+            f"architecture {text!r} is not one of {', '.join(Architecture)}, nor a factory such as "
+            "path/to/file.py:factory"
+        ) from None
+
+
+def _example(source: Source) -> Tensor:
+    size = 224 if source.dataset is Dataset.IMAGENET else 32
+    return torch.zeros(1, 3, size, size)

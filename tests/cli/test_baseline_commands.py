@@ -1,0 +1,200 @@
+"""`apsite prune` and `apsite finetune` as a user runs them, on a dense ResNet8 and a tiny training set."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from apsite.cli.baselines import finetune, prune
+from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.pruning import NaiveCriterion
+from apsite.evaluation.training import OBJECTIVES, PRECISIONS
+from apsite.vocabulary import Dataset
+
+TOTAL, FILTERS = 411_040, 768
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    """Checkpoint of an untrained ResNet8."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("dense") / "dense.safetensors"
+    save_file(layouts()["resnet8"].build(Dataset.CIFAR10).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def training_set(tmp_path_factory):
+    """Five batches of eight random images in the official binary layout."""
+    folder = tmp_path_factory.mktemp("data") / "cifar-10-batches-bin"
+    folder.mkdir()
+    rows = np.random.default_rng(0).integers(0, 256, (40, 3073), dtype=np.uint8)
+    rows[:, 0] %= 10
+    for number in range(5):
+        rows[8 * number : 8 * number + 8].tofile(folder / f"data_batch_{number + 1}.bin")
+    return folder.parent
+
+
+def pruned(run, dense, output, *options):
+    return run("prune", dense, "--arch", "resnet8", "-o", output, *options)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "locality", "sparsity", "zero"),
+    [
+        ("lwm", "global", "0.9", 369_936),
+        ("lamp", "global", "0.99", 406_930),
+        ("random", "global", "0.95", 390_488),
+        # 864, 3 x 9,216, 18,432, 2,048, 36,864, ... each rounded for itself
+        ("lwm", "local", "0.9", None),
+    ],
+)
+def test_an_audit_confirms_the_exact_number_of_zero_weights(run, dense, tmp_path, criterion, locality, sparsity, zero):
+    """`apsite prune` and `apsite audit` count the same zeros, and no other sparsity is accepted."""
+    path = tmp_path / "pruned.safetensors"
+    result = pruned(run, dense, path, "--criterion", criterion, "--locality", locality, "--sparsity", sparsity)
+    assert result.exit_code == 0, result.output
+    report = run(
+        "audit", path, "--arch", "resnet8", "--structure", "unstructured", "--sparsity", sparsity, "--json"
+    )  # fmt: skip
+    assert report.exit_code == 0
+    counts = json.loads(report.stdout)["counts"]
+    assert counts["weights"] == TOTAL
+    if zero is None:
+        for layer in counts["layers"]:
+            assert layer["weights"] - layer["zero_weights"] == int(layer["weights"] * 0.1 + 1e-6)
+        zero = counts["zero_weights"]
+    assert counts["zero_weights"] == zero
+    assert f"Zero weights: {zero:,} of {TOTAL:,}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "locality", "zero"), [("0.5", "local", 384), ("0.75", "local", 576), ("0.9", "global", 692)]
+)
+def test_an_audit_confirms_the_exact_number_of_removed_filters(run, dense, tmp_path, sparsity, locality, zero):
+    """Exactly ``floor(768 (1 - sparsity))`` filters stay; the audit accepts the declared sparsity by its filters."""
+    path = tmp_path / "pruned.safetensors"
+    options = ("--criterion", "filter-l1", "--locality", locality, "--sparsity", sparsity)
+    result = pruned(run, dense, path, *options, "--packed", "--half")
+    assert result.exit_code == 0, result.output
+    assert f"Zero filters: {zero} of {FILTERS}" in result.stdout
+    report = json.loads(
+        run("audit", path, "--arch", "resnet8", "--structure", "structured", "--sparsity", sparsity, "--json").stdout
+    )
+    assert (report["counts"]["zero_filters"], report["refused"]) == (zero, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--criterion", "lamp", "--locality", "local", "--sparsity", "0.9"), "lamp finds a sparsity for each layer"),
+        (("--criterion", "lwm", "--locality", "local", "--sparsity", "0.9", "--layout", "x"), "layout 'x' is not one"),
+        (("--criterion", "lwm", "--locality", "local", "--sparsity", "0.9999"), "leaves none"),
+    ],
+)
+def test_what_cannot_be_pruned_is_one_error_line(run, dense, tmp_path, options, reason):
+    """And nothing is written."""
+    result = pruned(run, dense, tmp_path / "out.safetensors", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert reason in result.stderr
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_pruned_network_is_not_pruned_again(run, dense, tmp_path):
+    """Its zeros would be counted twice."""
+    options = ("--criterion", "lwm", "--locality", "global", "--sparsity", "0.5")
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert pruned(run, dense, first, *options).exit_code == 0
+    result = pruned(run, first, second, *options)
+    assert result.exit_code == 1
+    assert "is pruned already; give the dense network" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("criterion", "sparsity", "options"),
+    [("lamp", "0.95", ("--objective", "AT-Fast")), ("filter-l1", "0.75", ("--steps", "2", "--packed", "--half"))],
+)
+def test_fine_tuning_keeps_every_zero_and_moves_the_rest(
+    run, dense, training_set, tmp_path, criterion, sparsity, options
+):
+    """The same tensors are zero in the same places; weights that stayed have changed; the file says how it was made."""
+    before, after = tmp_path / "pruned.safetensors", tmp_path / "tuned.safetensors"
+    locality = "global" if criterion == "lamp" else "local"
+    pruned(run, dense, before, "--criterion", criterion, "--locality", locality, "--sparsity", sparsity)
+    command = (
+        "finetune", before, "--arch", "resnet8", "--data-dir", training_set, "--epochs", 1, "--batch-size", 16,
+        "--run-dir", tmp_path / "runs", "--json", "-o", after, *options,
+    )  # fmt: skip
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    one, two = read_checkpoint(before).state, read_checkpoint(after).state
+    for name, value in one.items():
+        if name.endswith("weight"):
+            assert torch.equal(two[name] == 0, value == 0), name
+            assert not torch.equal(two[name], value), name
+    document = json.loads(result.stdout)
+    assert document["sha256"] == read_checkpoint(after).sha256
+    assert document["about"]["source_sha256"] == read_checkpoint(before).sha256
+    content = after.read_bytes()
+    assert run(*command).exit_code == 0
+    assert after.read_bytes() == content
+
+
+def test_without_a_checkpoint_a_dense_network_is_trained(run, training_set, tmp_path):
+    """From new weights of the seed, with nothing at zero."""
+    path = tmp_path / "dense.safetensors"
+    result = run(
+        "finetune", "--arch", "resnet8", "--data-dir", training_set, "--objective", "AT-Fast", "--epochs", 1,
+        "--batch-size", 16, "--n-train", 32, "--seed", 5, "--run-dir", tmp_path / "runs", "-o", path,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "AT-Fast, 1 step, 1 epochs of 32 images, float32 on cpu; 0 values stay zero" in result.stderr
+    assert "Zero weights: 0 of 411,040" in result.stdout
+
+
+def test_a_missing_training_set_says_where_to_get_it(run, dense, tmp_path):
+    """The test images alone are not enough."""
+    result = run("finetune", dense, "--arch", "resnet8", "--data-dir", tmp_path, "-o", tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert "has no CIFAR-10 training set; fetch it with `apsite data fetch cifar10`" in result.stderr
+
+
+def test_a_damaged_training_set_is_one_error_line(run, dense, training_set, tmp_path):
+    """A batch that was cut off."""
+    for number in range(1, 6):
+        content = (training_set / "cifar-10-batches-bin" / f"data_batch_{number}.bin").read_bytes()
+        (tmp_path / f"data_batch_{number}.bin").write_bytes(content[: -1 if number == 5 else None])
+    result = run("finetune", dense, "--arch", "resnet8", "--data-dir", tmp_path, "-o", tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert "data_batch_5.bin: has 24,583 bytes, which is not a multiple of 3073" in result.stderr
+
+
+@pytest.mark.parametrize("layout", ["mad_resnet18", "rst_resnet18"])
+def test_layouts_of_masks_or_scores_are_refused(run, training_set, tmp_path, layout):
+    """Their zeros would not be zeros of the file."""
+    result = run(
+        "finetune", "--arch", "resnet18", "--layout", layout, "--data-dir", training_set, "-o", tmp_path / "x"
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "makes its weights of masks or scores" in result.stderr
+
+
+def test_the_options_are_the_words_of_the_library():
+    """Help needs no torch, so the command line spells them itself."""
+    choices = {option.name: getattr(option.type, "choices", None) for option in (*prune.params, *finetune.params)}
+    assert list(choices["criterion"]) == [one.value for one in NaiveCriterion]
+    assert list(choices["objective"]) == [one.value for one in OBJECTIVES]
+    assert list(choices["precision"]) == list(PRECISIONS)
+
+
+def test_an_unknown_architecture_is_an_apsite_error(run, dense, tmp_path):
+    """With the known ones."""
+    result = run("prune", dense, "--arch", "resnet9", "--criterion", "lwm", "--locality", "local", "--sparsity", ".9",
+                 "-o", tmp_path / "x")  # fmt: skip
+    assert result.exit_code == 1
+    assert "'resnet9' is not one of resnet18, vgg16, resnet50, resnet8" in result.stderr
