@@ -185,6 +185,19 @@ _ASKED: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("notes", "Remarks", "note", ""),
     ),
 }
+INTRODUCTIONS = {
+    "The method and its paper": "One entry per method, after the paper that introduces it.",
+    "When it prunes": "The survey first sorts methods by when the mask is made relative to training (section 3.2), "
+    "then by the objectives with which the network is trained in each step.",
+    "How it prunes": "The specifics of the mask (section 3.3): what is removed, whether every layer has the same "
+    "sparsity, and by which rule parameters are chosen.",
+    "How its paper evaluated it": "What the paper itself reports (survey, Table 2). It explains why figures of papers "
+    "and of the benchmark differ; it has no influence on the rank.",
+    "Results and files": "All of this may be left empty and added later. Results of the benchmark are not entered "
+    "here; the command apsite eval writes them.",
+}
+"""What stands above the questions of a section."""
+
 _ROW_LABELS = {
     "dataset": ("Dataset", ""),
     "architecture": ("Network", ""),
@@ -368,6 +381,7 @@ def export() -> dict[str, Any]:
         "pipelines": pipelines(),
         "null_groups": list(_NULL_GROUPS),
         "optional": list(_OPTIONAL),
+        "row_fields": {asked.name: sorted(_required_fields(asked.name)) for asked in questions() if asked.rows},
         "nothing": NOTHING,
         "whole": _WHOLE,
         "fraction": _FRACTION,

@@ -74,7 +74,9 @@ def _answer(question: Question) -> st.SearchStrategy[Any]:
             return st.sampled_from(["", *(choice.value for choice in question.choices)])
         case Kind.WHOLE | Kind.FRACTION:
             return _NUMBERS
-    return _TEXT
+        case Kind.LONG:
+            return _TEXT
+    return _TEXT.map(lambda text: text.replace("\n", " ").replace("\r", " "))
 
 
 def any_answers() -> st.SearchStrategy[dict[str, Any]]:

@@ -29,7 +29,7 @@ from apsite.site.pages import Page, write_pages
 
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
-_CONTRIBUTE = ("evaluate", "submit")
+_CONTRIBUTE = ("submitting", "evaluate")
 _GUIDES = ("protocol", "glossary", "cli", "architecture")
 
 
@@ -101,7 +101,7 @@ def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Cata
         Section("Taxonomy", None, (Section(made["taxonomy.md"], "taxonomy.md"), *written(["taxonomy-guide"]))),
         Section("Methods", None, methods),
         Section("Analysis", "analysis.md"),
-        Section("Contribute", None, written(_CONTRIBUTE)),
+        Section("Contribute", None, (Section(made["submit.md"], "submit.md"), *written(_CONTRIBUTE))),
         Section("Reference", None, (*written(_GUIDES), Section("Data", "data.md"), *written(rest))),
     ]
     return [section for section in sections if section.path or section.sections]

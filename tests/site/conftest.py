@@ -14,7 +14,7 @@ from apsite.site.content import SiteFacts, all_pages
 from apsite.site.curves import load_curves
 from tests.site.html_tables import PageContent, read_page
 
-DOCUMENTS = frozenset({"evaluate", "submit", "protocol", "glossary", "taxonomy-guide"})
+DOCUMENTS = frozenset({"evaluate", "submitting", "protocol", "glossary", "taxonomy-guide"})
 
 
 def site_facts(catalogue: Catalogue) -> SiteFacts:

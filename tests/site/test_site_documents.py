@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-PAGES = ("protocol", "glossary", "taxonomy-guide", "evaluate", "submit", "architecture", "cli")
+PAGES = ("protocol", "glossary", "taxonomy-guide", "evaluate", "submitting", "architecture", "cli")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -188,7 +188,7 @@ def test_links_inside_the_site_lead_somewhere(benchmark_pages):
     import posixpath
 
     known = {path.replace(".md", ".html") for path in benchmark_pages}
-    documents = {"evaluate.html", "submit.html", "taxonomy-guide.html"}
+    documents = {"evaluate.html", "submitting.html", "taxonomy-guide.html"}
     for path, page in benchmark_pages.items():
         for link in page.links:
             if link.startswith(("https://", "#")):

@@ -1,0 +1,262 @@
+"""The form that describes a method, filled in a real browser: the same answers give the same bytes as `apsite new`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, Phase, given, settings
+
+pytest.importorskip("altair", reason="the site needs the extra 'site'")
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+
+from apsite.cli import cli  # noqa: E402 - after the check for what it needs
+from apsite.json_files import to_json  # noqa: E402
+from apsite.questions import Kind, document, problems, questions, suggested_key  # noqa: E402
+from apsite.site import build_site  # noqa: E402
+from apsite.site.server import make_server  # noqa: E402
+from tests.answers import FULL, any_answers, good_answers  # noqa: E402
+from tests.builders import METHOD, entry_document, record_document, write_data  # noqa: E402
+from tests.cli.test_new_command import options  # noqa: E402
+
+pytestmark = pytest.mark.browser
+
+# One page serves all examples, and a failing one is reported as it was found: a reload is too slow to look for smaller.
+in_the_browser = settings(
+    max_examples=10, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+REPOSITORY = "https://github.com/apsite/apsite"
+
+
+@pytest.fixture(scope="module")
+def form_site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a small site with the form, as the real build makes it."""
+    root = tmp_path_factory.mktemp("form")
+    write_data(root, entry_document(aliases=["Tiny_Doe2024Old"]), record_document())
+    shutil.copy(repository / "mkdocs.yml", root)
+    site = build_site(root, root / "build", site_url="http://127.0.0.1/").parent
+    with make_server(site, 0) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/submit.html"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def form_browser() -> Iterator[Any]:
+    """Headless Chromium of the machine."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no chromium on this machine; install the Debian package 'chromium'")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def form(form_browser: Any, form_site: str) -> Iterator[Any]:
+    """The form in a fresh window; at the end nothing may have gone wrong, and nothing been asked of another origin."""
+    context = form_browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["clipboard-write"])
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    wrong: list[str] = []
+    origin = form_site.rpartition("/")[0]
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None)
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith((origin, "blob:", "data:")) else wrong.append(request.url),
+    )
+    page.goto(form_site)
+    yield page
+    context.close()
+    assert not wrong
+
+
+def part(page: Any, name: str) -> Any:
+    """What belongs to one question."""
+    return page.locator(f"[data-question='{name}']")
+
+
+def entry_text(page: Any) -> str:
+    """The JSON that the page shows."""
+    return str(page.locator("#form-json").evaluate("node => node.textContent"))
+
+
+def fill(page: Any, answers: dict[str, Any]) -> None:
+    """Answer every question as a person does: fields with the keyboard, choices and buttons with the mouse."""
+    for question in questions():
+        answer, place = answers.get(question.name, ""), part(page, question.name)
+        if question.stages and answers["pipeline.stage"] not in question.stages:
+            assert not place.is_visible()
+            continue
+        match question.kind:
+            case Kind.ROWS:
+                for number, row in enumerate(answer):
+                    place.locator("[data-add]").click()
+                    for field in question.rows:
+                        box = place.locator(".ap-form__row").nth(number).locator(f"[name='{field.name}']")
+                        if field.kind is Kind.CHOICE:
+                            box.select_option(row[field.name])
+                        else:
+                            box.focus()
+                            page.keyboard.insert_text(row[field.name])
+            case Kind.CHOICES:
+                for word in answer:
+                    place.locator(f"label:has(input[value='{word}'])").click()
+            case Kind.CHOICE | Kind.YES_NO:
+                place.locator(f"input[value='{answer}']").focus()
+                page.keyboard.press("Space")
+            case _:
+                place.locator("input, textarea").focus()
+                page.keyboard.press("Control+A")
+                page.keyboard.insert_text("\n".join(answer) if isinstance(answer, list) else answer)
+
+
+def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> None:
+    """Shown, downloaded and handed to GitHub: always what `apsite new` writes for the same answers."""
+    assert form.locator("#form-open").get_attribute("href") is None
+    fill(form, FULL)
+    arguments = ["new", "--root", str(tmp_path), "--non-interactive", *options(FULL)]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    written = (tmp_path / "entries" / f"{FULL['key']}.json").read_bytes()
+    assert entry_text(form).encode() == written
+    assert form.locator("#form-state").inner_text() == "Complete."
+    with form.expect_download() as waiting:
+        form.get_by_role("button", name="Download").click()
+    assert waiting.value.suggested_filename == f"{FULL['key']}.json"
+    assert Path(waiting.value.path()).read_bytes() == written
+    address = urlsplit(form.get_by_role("link", name="Continue on GitHub").get_attribute("href"))
+    assert f"{address.scheme}://{address.netloc}{address.path}" == f"{REPOSITORY}/new/main"
+    given_ = parse_qs(address.query, strict_parsing=True)
+    assert given_ == {"filename": [f"entries/{FULL['key']}.json"], "value": [written.decode()]}
+
+
+def test_the_keyboard_alone_is_enough(form: Any) -> None:
+    """Tab reaches each field in order, arrows and the space bar choose, and what is chosen opens further questions."""
+    form.locator("[name='name']").focus()
+    for text in ("Tiny", "A title", "Jane Doe", "ICLR", "2026", "", "@misc{a}", ""):
+        form.keyboard.insert_text(text)
+        form.keyboard.press("Tab")
+    assert form.evaluate("document.activeElement.name") == "key"
+    assert form.locator("[name='key']").input_value() == "Tiny_Doe2026A"
+    form.keyboard.press("Tab")
+    form.keyboard.press("ArrowDown")
+    assert part(form, "pipeline.training").is_visible()
+    assert not part(form, "pipeline.finetuning").is_visible()
+    form.keyboard.press("ArrowDown")
+    assert '"stage": "during"' in entry_text(form)
+    part(form, "specifics.structure").locator("input").first.focus()
+    form.keyboard.press("Space")
+    form.locator("#form-open").focus()
+    form.keyboard.press("Enter")
+    assert form.evaluate("document.activeElement.name") == "specifics.criterion"
+    form.keyboard.press("Space")
+    assert form.locator("#form-state").inner_text() == "Complete."
+
+
+def test_problems_show_as_one_types_and_stop_the_way_out(form: Any) -> None:
+    """The message stands by the field, tells assistive technology, and nothing can be downloaded."""
+    year = form.locator("[name='paper.year']")
+    year.fill("26")
+    problem = form.locator("#answer-paper-year-problem")
+    assert problem.inner_text() == "“26” is not a whole number from 1980 to 2100."
+    assert year.get_attribute("aria-invalid") == "true"
+    assert "answer-paper-year-problem" in year.get_attribute("aria-describedby")
+    assert not form.locator("#answer-name-problem").is_visible()
+    form.get_by_role("button", name="Download").click()
+    assert form.locator("#answer-name-problem").inner_text() == "An answer is needed here."
+    assert form.evaluate("document.activeElement.name") == "name"
+    year.fill("2026")
+    assert not problem.is_visible()
+    form.locator("[name='key']").fill(METHOD)
+    assert "is taken" in form.locator("#answer-key-problem").inner_text()
+    form.locator("[name='key']").fill("Tiny_Doe2024Old")
+    assert "is taken" in form.locator("#answer-key-problem").inner_text()
+
+
+def test_a_long_entry_goes_by_the_clipboard(form: Any) -> None:
+    """Where the address would be too long for GitHub, it has the file name alone, and the page says so."""
+    long = {**FULL, "paper.bibtex": "@misc{a, title = {" + "é" * 2000 + "}}", "reported": [], "checkpoints": []}
+    fill(form, long)
+    href = form.locator("#form-open").get_attribute("href")
+    assert parse_qs(urlsplit(href).query) == {"filename": [f"entries/{FULL['key']}.json"]}
+    assert "too long for an address" in form.locator("#form-hint").inner_text()
+    form.evaluate("document.getElementById('form-open').addEventListener('click', (event) => event.preventDefault())")
+    form.locator("#form-open").click()
+    form.locator("#form-hint", has_text="Copied.").wait_for()
+
+
+def test_a_draft_survives_and_can_be_discarded(form: Any) -> None:
+    """What was answered is there after a reload, and gone after a fresh start."""
+    fill(form, FULL)
+    before = entry_text(form)
+    form.reload()
+    assert entry_text(form) == before
+    form.get_by_role("button", name="Start again").click()
+    form.locator("#form-path", has_text="entries/….json").wait_for()
+    form.reload()
+    assert form.locator("[name='name']").input_value() == ""
+    assert form.locator(".ap-form__row").count() == 0
+
+
+def answer_by_script(page: Any, answers: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Entry and problems that the page shows for answers put into its draft."""
+    draft = {
+        name: "\n".join(answer) if kind is Kind.LINES and isinstance(answer, list) else answer
+        for name, answer in answers.items()
+        for kind in [next(question.kind for question in questions() if question.name == name)]
+    }
+    page.evaluate(
+        "draft => localStorage.setItem('apsite-method-draft', draft)",
+        json.dumps({"answers": draft, "keyIsSuggested": False}),
+    )
+    page.reload()
+    page.locator("#form-copy").click()
+    shown = page.evaluate(
+        """() => Object.fromEntries(Array.from(document.querySelectorAll(".ap-form__problem"), (line) =>
+             [line.closest("[data-question]").dataset.question, line.hidden ? "" : line.textContent]))"""
+    )
+    text = entry_text(page)
+    return text, {name: problem for name, problem in shown.items() if problem}
+
+
+@in_the_browser
+@given(any_answers())
+def test_the_script_judges_as_the_terminal_does(form: Any, answers: dict[str, Any]) -> None:
+    """For any answers, right or wrong: the same entry and the same words about each problem."""
+    text, shown = answer_by_script(form, answers)
+    assert text == to_json(document(answers))
+    assert shown == problems(answers, {METHOD, "Tiny_Doe2024Old"})
+
+
+@in_the_browser
+@given(good_answers())
+def test_good_answers_give_the_same_bytes(form: Any, answers: dict[str, Any]) -> None:
+    """For any complete answers."""
+    text, shown = answer_by_script(form, answers)
+    assert shown == {}
+    assert text == to_json(document(answers))
+
+
+@pytest.mark.parametrize(
+    ("authors", "title"),
+    [("van der Berg, Åsa\nOther", "“…” 3D nets"), ("José Núñez", "HYDRA: pruning"), ("Ł. Ångström-Ó", "ü-Net Éa")],
+)
+def test_the_same_key_is_suggested(form: Any, authors: str, title: str) -> None:
+    """While nobody has typed one."""
+    answers = {"name": "Tiny Net+", "paper.authors": authors, "paper.title": title, "paper.year": "2026"}
+    for name, text in answers.items():
+        form.locator(f"[name='{name}']").fill(text)
+    assert form.locator("[name='key']").input_value() == suggested_key(answers)
