@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,10 @@ def read_json(path: Path) -> dict[str, Any]:
     if path.is_symlink():
         raise DocumentError(path, "", "is a symbolic link; put the file itself there")
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DocumentError(path, "", "is not an ordinary file; put a JSON file there")
+        size = status.st_size
         if size > MAX_BYTES:
             raise DocumentError(path, "", f"has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
         content = path.read_bytes()
@@ -69,7 +73,7 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
         raise DocumentError(path, "", f"holds a JSON {type(value).__name__}; an object is needed")
     if _depth(value) > MAX_DEPTH:
         raise DocumentError(path, "", f"is nested deeper than {MAX_DEPTH} levels")
-    if _has_surrogate(value):
+    if "\\u" in text and _has_surrogate(value):
         raise DocumentError(path, "", "holds half a surrogate pair, such as \\ud800; write the character itself")
     return value
 

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
@@ -31,6 +32,11 @@ def _validator(name: str) -> Any:
     return validators.extend(Draft202012Validator, {"pattern": _pattern})(load_schema(name))  # type: ignore[no-untyped-call]
 
 
+@functools.cache
+def _decider(name: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(load_schema(name))
+
+
 def _pattern(validator: Any, pattern: str, instance: object, _schema: object) -> Iterator[ValidationError]:
     """``pattern`` as JSON Schema means it: ``$`` is the end of the text; Python's also stops before a last newline."""
     if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), str(instance)):
@@ -45,10 +51,17 @@ def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[Doc
         name: ``"entry"``, ``"record"`` or ``"preview"``.
         document: Its content.
     """
+    # One library decides, a hundred times faster; the other one has what the messages need. A test holds them equal.
+    decider = _decider(name)
+    if decider.is_valid(document):
+        return []
     problems = [
         DocumentError(path, json_path(part.absolute_path), _explain(part))
         for error in _validator(name).iter_errors(document)
         for part in _parts(error)
+    ] or [
+        DocumentError(path, json_path(error.instance_path), error.message[:300])
+        for error in decider.iter_errors(document)
     ]
     unique = {(problem.field, problem.problem): problem for problem in problems}
     return sorted(unique.values(), key=lambda problem: problem.field)

@@ -32,6 +32,15 @@ class Dataset(StrEnum):
         return {"cifar10": 10_000, "svhn": 26_032, "imagenet": 50_000}[self.value]
 
     @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Images of each class in the whole test (ImageNet: validation) set, in the order of the labels."""
+        return {
+            "cifar10": (1000,) * 10,
+            "svhn": (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+            "imagenet": (50,) * 1000,
+        }[self.value]
+
+    @property
     def epsilon(self) -> str:
         """Exact l-inf budget of the benchmark, in input units with pixels in [0, 1]."""
         return "4/255" if self is Dataset.IMAGENET else "8/255"

@@ -171,10 +171,10 @@ def own_document(model_key: str = MODEL) -> Document:
             "unsafe_load": False,
         },
         audit={
-            "parameters": 1000,
-            "nonzero_parameters": 110,
-            "weights": 990,
-            "zero_weights": 890,
+            "parameters": 10_010,
+            "nonzero_parameters": 1_008,
+            "weights": 10_000,
+            "zero_weights": 9_002,
             "macs": 5000,
             "effective_macs": 500,
             "zero_filters": 1,
@@ -182,8 +182,8 @@ def own_document(model_key: str = MODEL) -> Document:
             "layers": [
                 {
                     "name": "conv1.weight",
-                    "weights": 990,
-                    "zero_weights": 890,
+                    "weights": 10_000,
+                    "zero_weights": 9_002,
                     "filters": 10,
                     "zero_filters": 1,
                     "channels": 3,

@@ -114,7 +114,7 @@ def test_a_link_is_refused_even_if_it_leads_to_a_good_file(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("absent.json", "cannot be read: No such file"), (".", "cannot be read")]
+    ("name", "message"), [("absent.json", "cannot be read: No such file"), (".", "is not an ordinary file")]
 )
 def test_what_is_not_a_file_cannot_be_read(tmp_path: Path, name: str, message: str) -> None:
     """A missing file and a folder give the reason of the operating system."""

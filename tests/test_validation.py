@@ -16,6 +16,7 @@ from apsite.errors import ApsiteError
 from apsite.records import record_from_json, record_problems
 from apsite.samples import Samples, samples_bytes
 from apsite.validation import plausibility_problems, validate
+from apsite.validation.figures import APB_1_SETTINGS
 from apsite.vocabulary import Attack
 from tests.builders import (
     METHOD,
@@ -39,6 +40,13 @@ def own_run(protocol: str, **results: Any) -> Document:
     """Submitted record of a protocol on the whole test set."""
     document = changed(own_document(), "protocol", protocol)
     document = changed(changed(document, "provenance.kind", "submitted"), "verification")
+    if protocol == "apb-1":
+        document["settings"].update(APB_1_SETTINGS, preset="apb-1")
+        document["results"]["hofmn"].update(steps=200)
+        document["results"]["hofmn"]["search"].update(trials=32, steps=100)
+        document["warnings"] += [
+            {"code": code, "message": "As the figures say."} for code in ("autoattack-incomplete", "search-at-bound")
+        ]
     for name, value in {"n_samples": 10_000, **results}.items():
         document = changed(document, f"results.{name}", value)
     return document

@@ -139,6 +139,13 @@ def test_datasets_have_their_official_sizes_and_budgets() -> None:
     }
 
 
+def test_the_classes_of_a_test_set_add_up() -> None:
+    """Ten classes or a thousand; their counts are those of the official files."""
+    assert [(len(word.class_counts), sum(word.class_counts)) for word in Dataset] == [
+        (10, 10_000), (10, 26_032), (1000, 50_000),
+    ]  # fmt: skip
+
+
 def test_only_custom_runs_never_rank() -> None:
     """A reduced run is shown and not ranked."""
     assert [protocol for protocol in Protocol if not protocol.ranks] == [Protocol.CUSTOM]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -14,28 +13,35 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 
 @cli.command()
 @root_option
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def validate(root: Path, style: str) -> None:
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json", "github"]), default="text", show_default=True,
+    help="github: annotations for its workflows.",
+)  # fmt: skip
+@click.option(
+    "--changed-since", metavar="REVISION",
+    help="Also check what a proposal may touch, against the revision from which it started, such as origin/main.",
+)  # fmt: skip
+@click.option(
+    "--maintainer", is_flag=True,
+    help="The proposal is a maintainer's. Only for whoever knows this from the platform, never from the proposal.",
+)  # fmt: skip
+def validate(root: Path, style: str, changed_since: str | None, maintainer: bool) -> None:
     """Check every entry, record and per-sample file, and report all problems at once.
 
-    Exits with 1 if there is a problem. Run it before you open a pull request; the same command decides there.
+    Exits with 1 if there is a problem. Run it before you open a pull request; the same command decides there, with
+    --changed-since: then data and other files cannot change together, records that are there stay as they are, and
+    nothing new says that it is verified.
     """
     from apsite import validation
+    from apsite.validation import reports
 
-    report = validation.validate(root)
-    if style == "json":
-        problems = [
-            {"path": str(problem.path), "field": problem.field, "problem": problem.problem}
-            for problem in report.problems
-        ]
-        summary = {"entries": report.entries, "records": report.records, "sample_files": report.sample_files}
-        click.echo(json.dumps({**summary, "problems": problems}, indent=2))
+    if maintainer and changed_since is None:
+        raise click.UsageError("--maintainer needs --changed-since: it is about a proposal")
+    report = validation.validate(root, changed_since=changed_since, maintainer=maintainer)
+    if style == "github":
+        click.echo(reports.to_github(report, root), nl=False)
     else:
-        for problem in report.problems:
-            click.echo(str(problem))
-        counted = f"{report.entries} entries, {report.records} records, {report.sample_files} per-sample files"
-        verdict = f"{len(report.problems)} problem(s)" if report.problems else "no problem"
-        click.echo(f"{counted}: {verdict}")
+        click.echo((reports.to_json if style == "json" else reports.to_text)(report), nl=False)
     if report.problems:
         raise click.exceptions.Exit(1)
 

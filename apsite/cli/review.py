@@ -43,7 +43,10 @@ def diff(root: Path, output: Path | None, base: str, head: str | None, style: st
 @click.option("--base", required=True, help="Revision that the pull request would change, such as origin/main.")
 @click.option("--pull-request", type=click.IntRange(1, 99_999_999), required=True, help="Its number.")
 @click.option("--head-sha", required=True, help="Its head: full name of the commit that is checked.")
-def preview_summary(root: Path, output: Path | None, base: str, pull_request: int, head_sha: str) -> None:
+@click.option("--maintainer", is_flag=True, help="It is a maintainer's, as for `apsite validate`.")
+def preview_summary(
+    root: Path, output: Path | None, base: str, pull_request: int, head_sha: str, maintainer: bool
+) -> None:
     """Check a pull request's data at --root and summarise it for `apsite preview-comment`.
 
     Meant for the workflow that runs on the pull request. Problems of the data are in the summary and do not change the
@@ -55,7 +58,7 @@ def preview_summary(root: Path, output: Path | None, base: str, pull_request: in
     from apsite.validation import validate
 
     base_commit = resolve_commit(root, base)
-    report = validate(root)
+    report = validate(root, changed_since=base_commit, maintainer=maintainer)
     comparison = None if report.problems else compare(load_revision(base_commit, root), load_revision(str(root), root))
     document = summary_document(
         pull_request=pull_request,

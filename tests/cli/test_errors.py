@@ -41,7 +41,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Function that makes ``apsite validate`` fail with an error."""
 
     def arrange(error: BaseException) -> None:
-        def fail(_: Path) -> NoReturn:
+        def fail(*_: object, **__: object) -> NoReturn:
             raise error
 
         monkeypatch.setattr(validation, "validate", fail)
@@ -82,7 +82,7 @@ def test_a_real_interrupt_exits_with_130() -> None:
         "import os, signal\n"
         "from apsite import validation\n"
         "from apsite.cli import main\n"
-        "validation.validate = lambda root: os.kill(os.getpid(), signal.SIGINT)\n"
+        "validation.validate = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; sys.argv = ['apsite', 'validate']\n"
         "main()\n"

@@ -69,11 +69,12 @@ def test_diff_needs_two_sound_catalogues(run: Run, proposal: Path) -> None:
 
 
 def packed(run: Run, folder: Path, where: Path, head: str) -> Path:
-    """Archive with the summary of a pull request."""
+    """Archive with the summary of a maintainer's pull request: the records are of the survey."""
     summary = where / "summary.json"
     result = run(
-        "preview-summary", "--root", folder, "--base", "main", "--pull-request", 12, "--head-sha", head, "-o", summary
-    )
+        "preview-summary", "--root", folder, "--base", "main", "--pull-request", 12, "--head-sha", head, "-o", summary,
+        "--maintainer",
+    )  # fmt: skip
     assert result.exit_code == 0
     with zipfile.ZipFile(where / "artifact.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(summary, "summary.json")

@@ -1,0 +1,14 @@
+"""The one gate for data: every problem of a data folder, in one run.
+
+The same rules decide at home and on a pull request. Each has a module: what may lie in the folders (``files``), figures
+that cannot be true (``figures``), records against their per-sample files (``sample_files``), what several documents say
+together (``together``), and what a proposed change may touch (``proposal``).
+"""
+
+from __future__ import annotations
+
+from apsite.validation.figures import plausibility_problems
+from apsite.validation.gate import Report, validate
+from apsite.validation.sample_files import recounted, samples_problems
+
+__all__ = ["Report", "plausibility_problems", "recounted", "samples_problems", "validate"]

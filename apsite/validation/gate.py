@@ -1,0 +1,69 @@
+"""All rules together, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from apsite.catalogue import scan
+from apsite.errors import DocumentError
+from apsite.validation.entries import entry_problems
+from apsite.validation.figures import plausibility_problems
+from apsite.validation.files import file_problems, kind_problems
+from apsite.validation.proposal import proposal_problems
+from apsite.validation.sample_files import samples_problems
+from apsite.validation.together import combined_problems
+
+
+@dataclass(frozen=True)
+class Report:
+    """Outcome of a validation: what was read and everything that is wrong, by file and place."""
+
+    entries: int
+    records: int
+    sample_files: int
+    problems: tuple[DocumentError, ...]
+
+
+def validate(root: Path, *, changed_since: str | None = None, maintainer: bool = False) -> Report:
+    """Check every file below ``entries/`` and ``evaluations/`` of `root`.
+
+    Args:
+        root: Folder that holds them.
+        changed_since: Revision from which a proposed change started; its rules are then checked too.
+        maintainer: Whether a maintainer vouches for the change. Whoever calls this decides it from what the platform
+            says about the author, never from anything in the change itself.
+
+    Raises:
+        ApsiteError: If `root` has no data at all, or the revision is unknown.
+    """
+    catalogue, problems = scan(root)
+    for entry in catalogue.entries.values():
+        problems += entry_problems(root / "entries" / f"{entry.key}.json", entry)
+    every = catalogue.every_record()
+    checked = 0
+    for path, record in every:
+        problems += plausibility_problems(path, record)
+        sample_problems, present = samples_problems(path, record)
+        problems += sample_problems
+        checked += present
+    problems = _with_kinds(problems)
+    problems += file_problems(root)
+    problems += combined_problems(catalogue)
+    if changed_since is not None:
+        problems += proposal_problems(root, changed_since, maintainer=maintainer)
+    return Report(len(catalogue.entries), len(every), checked, tuple(_ordered(problems)))
+
+
+def _with_kinds(problems: list[DocumentError]) -> list[DocumentError]:
+    """What a file that cannot be read plainly is, in place of why it cannot be read."""
+    of_kind = kind_problems(sorted({problem.path for problem in problems if not problem.field}))
+    other_type = {problem.path for problem in of_kind}
+    return [*(problem for problem in problems if problem.field or problem.path not in other_type), *of_kind]
+
+
+def _ordered(problems: Iterable[DocumentError]) -> list[DocumentError]:
+    """Each problem once, by file and place."""
+    unique = {(str(problem.path), problem.field, problem.problem): problem for problem in problems}
+    return [unique[key] for key in sorted(unique)]

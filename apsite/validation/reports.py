@@ -1,0 +1,67 @@
+"""A report as text, as JSON, and as annotations of GitHub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from apsite.validation.gate import Report
+from apsite.validation.positions import line_of
+
+
+def summary(report: Report) -> str:
+    """One line: what was read and how much is wrong."""
+    counted = f"{report.entries} entries, {report.records} records, {report.sample_files} per-sample files"
+    return f"{counted}: {f'{len(report.problems)} problem(s)' if report.problems else 'no problem'}"
+
+
+def to_text(report: Report) -> str:
+    """A line for each problem, and the summary."""
+    return "\n".join([*map(str, report.problems), summary(report)]) + "\n"
+
+
+def to_json(report: Report) -> str:
+    """Everything as one object."""
+    document = {
+        "entries": report.entries,
+        "records": report.records,
+        "sample_files": report.sample_files,
+        "problems": [
+            {"path": str(problem.path), "field": problem.field, "problem": problem.problem}
+            for problem in report.problems
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def to_github(report: Report, root: Path) -> str:
+    """Workflow commands that show each problem beside its line, with paths relative to `root`, and the summary.
+
+    File names and messages hold contributed text; what has a meaning in a command is escaped, so that a name cannot
+    begin a command of its own or change the file of another.
+
+    Source: the workflow commands of GitHub Actions; ``escapeData`` and ``escapeProperty`` of its toolkit.
+    """
+    lines = []
+    for problem in report.problems:
+        path = problem.path.relative_to(root) if problem.path.is_relative_to(root) else problem.path
+        place = f"{problem.field}: " if problem.field else ""
+        lines.append(
+            f"::error file={_property(str(path))},line={line_of(problem.path, problem.field)},"
+            f"title={_property(_printable(problem.field or str(path)))}::{_data(_printable(place + problem.problem))}"
+        )
+    return "\n".join([*lines, summary(report)]) + "\n"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    # A name on disk may hold bytes that are no UTF-8; the terminal must not fail on them.
+    shown = text.encode("utf-8", "replace").decode("utf-8")
+    return _data(shown).replace(":", "%3A").replace(",", "%2C")

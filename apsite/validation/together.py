@@ -1,0 +1,66 @@
+"""What several records say together: how many checkpoints a method needs to rank, and files that are given twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from apsite.catalogue import Catalogue
+from apsite.errors import DocumentError
+from apsite.leaderboard import rankable
+from apsite.records import EvaluationRecord
+from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
+
+
+def combined_problems(catalogue: Catalogue) -> list[DocumentError]:
+    """Everything of this module."""
+    return [*too_few_checkpoints(catalogue), *_files_twice(catalogue)]
+
+
+def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
+    """Methods with a result of their own that wants to rank, and no network at all three sparsities.
+
+    The survey asks for at least three checkpoints: one dataset, network and structure at its three sparsities
+    (section 4.2). Published figures were accepted by the survey itself; baselines do not rank.
+    """
+    wanting: dict[str, EvaluationRecord] = {}
+    found: dict[str, dict[tuple[Dataset, Architecture, Structure], set[float]]] = defaultdict(lambda: defaultdict(set))
+    for record in catalogue.records.values():
+        entry = catalogue.entries.get(record.method)
+        if entry is None or entry.baseline or record.structure is None or not rankable(record):
+            continue
+        if record.protocol is Protocol.APB_1:
+            wanting.setdefault(record.method, record)
+        found[record.method][record.dataset, record.architecture, record.structure].add(record.sparsity.declared)
+    for method, record in wanting.items():
+        groups = found[method]
+        if any(set(group[2].sparsities) <= sparsities for group, sparsities in groups.items()):
+            continue
+        (dataset, network, structure), there = max(
+            groups.items(), key=lambda item: len(item[1] & set(item[0][2].sparsities))
+        )
+        missing = ", ".join(f"{share:g}" for share in structure.sparsities if share not in there)
+        yield DocumentError(
+            catalogue.root / "evaluations" / record.path,
+            "protocol",
+            f"'apb-1' would rank, but {catalogue.entries[method].name} has no network at all three sparsities; nearest "
+            f"is {dataset.value}, {network.value}, {structure.value}, which lacks {missing}: evaluate these too",
+        )
+
+
+def _files_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
+    """One checkpoint, or one per-sample file, behind the own runs of two models."""
+    for field, name in (("checkpoint.sha256", "checkpoint"), ("samples.sha256", "per-sample file")):
+        seen: dict[str, tuple[Path, EvaluationRecord]] = {}
+        for path, record in catalogue.every_record():
+            if record.samples is None:
+                continue
+            digest = record.checkpoint.sha256 if name == "checkpoint" else record.samples.sha256
+            if digest is None:
+                continue
+            _, first = seen.setdefault(digest, (path, record))
+            if first.model_key != record.model_key:
+                yield DocumentError(
+                    path, field, f"is also that of {first.model_key}; two models cannot share one {name}"
+                )
