@@ -33,6 +33,7 @@ LAYERS = (
         "comparison",
         "comparison_text",
         "export",
+        "history",
         "intervals",
         "leaderboard",
         "preview",

@@ -73,6 +73,7 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
     datasets,
     describe,
     evaluate,
+    history,
     imports,
     models,
     review,
@@ -81,6 +82,6 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
 )
 
 __all__ = [
-    "audit", "baselines", "cli", "data", "datasets", "describe", "evaluate", "imports", "main", "models", "review",
-    "site", "verify",
+    "audit", "baselines", "cli", "data", "datasets", "describe", "evaluate", "history", "imports", "main", "models",
+    "review", "site", "verify",
 ]  # fmt: skip

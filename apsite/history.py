@@ -1,0 +1,122 @@
+"""Putting a new run in the place of an old one, and noting disputes, corrections and retractions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from apsite.changes import Change, changes_to_json
+from apsite.entries import entry_problems
+from apsite.errors import ApsiteError, DocumentError
+from apsite.json_files import atomic_file, read_json, write_json
+from apsite.records import EvaluationRecord, read_record, record_problems, record_to_json, write_record
+from apsite.vocabulary import ChangeKind
+
+
+def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, date: str | None = None) -> Path:
+    """Put a new record, and its per-sample file, in the place of the one that stands, which moves to ``history/``.
+
+    Args:
+        root: Data folder.
+        new: The new record, written elsewhere: ``<folder>/<method key>/<model key>.json``.
+        reason: Why it is better, as a sentence for readers.
+        url: Where that was discussed.
+        date: ISO day; ``None`` for today.
+
+    Returns:
+        Where the new record now stands. The files at `new` are left there.
+
+    Raises:
+        ApsiteError: If there is no record to replace, the new one is broken, or its per-sample file is not the one it
+            names. Nothing is changed then.
+    """
+    record = read_record(new)
+    evaluations = root / "evaluations"
+    current = evaluations / record.path
+    if not current.is_file():
+        raise ApsiteError(f"{current}: is not there, so nothing is superseded; put the new record there")
+    if current.resolve() == new.resolve():
+        raise ApsiteError(f"{new}: is the record that stands; write the new one elsewhere (`apsite eval --output new`)")
+    old = read_record(current)
+    change = Change(date or _today(), ChangeKind.SUPERSEDES, reason, url, old.version)
+    record = replace(record, changes=(change,))
+    for problem in record_problems(current, record_to_json(record)):
+        raise problem
+    samples = _samples_of(new, record)
+    kept = evaluations / old.history_path
+    for suffix in (".json", ".npz"):
+        source, target = current.with_suffix(suffix), kept.with_suffix(suffix)
+        if target.exists():
+            raise ApsiteError(f"{target}: is already there; history is never overwritten")
+        if source.is_file():
+            with atomic_file(target) as temporary:
+                temporary.write_bytes(source.read_bytes())
+    if samples is None:
+        current.with_suffix(".npz").unlink(missing_ok=True)
+    else:
+        with atomic_file(current.with_suffix(".npz")) as temporary:
+            temporary.write_bytes(samples)
+    return write_record(evaluations, record)
+
+
+def amend(
+    root: Path, key: str, kind: ChangeKind, reason: str, *, url: str | None = None, date: str | None = None
+) -> Path:
+    """Note a correction, a dispute, its end, or a retraction in the entry or the current record of a key.
+
+    Args:
+        root: Data folder.
+        key: Method key of an entry, or model key of a record.
+        kind: What happened; not ``supersedes``, see :func:`supersede`.
+        reason: Why, as a sentence for readers.
+        url: Where it was discussed.
+        date: ISO day; ``None`` for today.
+
+    Returns:
+        The file that was changed.
+
+    Raises:
+        ApsiteError: If there is no such file, or the change cannot follow those that it has.
+    """
+    path, check = _file_of(root, key)
+    document = read_json(path)
+    for problem in check(path, document):
+        raise problem
+    change = Change(date or _today(), kind, reason, url)
+    document["changes"] = [*document.get("changes", []), *changes_to_json([change])]
+    for problem in check(path, document):
+        raise problem
+    write_json(path, document)
+    return path
+
+
+def _file_of(root: Path, key: str) -> tuple[Path, Callable[[Path, dict[str, Any]], list[DocumentError]]]:
+    """File of a key, and what checks its document."""
+    entry = root / "entries" / f"{key}.json"
+    if entry.is_file():
+        return entry, entry_problems
+    record = root / "evaluations" / "_".join(key.split("_")[:2]) / f"{key}.json"
+    if record.is_file():
+        return record, record_problems
+    raise ApsiteError(f"{key!r} is neither the key of an entry nor of a record in {root}; see `apsite show`")
+
+
+def _samples_of(path: Path, record: EvaluationRecord) -> bytes | None:
+    """Content of the per-sample file beside a new record, if it names one."""
+    if record.samples is None:
+        return None
+    source = path.with_suffix(".npz")
+    if not source.is_file() or source.is_symlink():
+        raise DocumentError(path, "samples.file", f"{source.name} is not there; keep both files together")
+    content = source.read_bytes()
+    if hashlib.sha256(content).hexdigest() != record.samples.sha256:
+        raise DocumentError(path, "samples.sha256", f"does not match {source.name}; run `apsite eval` again")
+    return content
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()

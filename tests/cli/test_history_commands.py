@@ -1,0 +1,160 @@
+"""Commands for what happens to results after they were published: supersede, amend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from apsite.catalogue import load_catalogue
+from apsite.validation import validate
+from tests.builders import METHOD, MODEL, changed, entry_document, own_document, record_document, write_data
+
+Run = Callable[..., Result]
+RECORD = f"evaluations/{METHOD}/{MODEL}.json"
+KEPT = f"evaluations/{METHOD}/history/{MODEL}"
+REASON = ("--reason", "Trained for longer.", "--date", "2026-02-03")
+
+
+def submitted(**changes: Any) -> dict[str, Any]:
+    """An own run that nobody has verified."""
+    document = changed(changed(own_document(), "provenance.kind", "submitted"), "verification")
+    return {**document, **changes}
+
+
+def new_run(where: Path, document: dict[str, Any] | None = None) -> Path:
+    """A new run that `apsite eval --output` wrote elsewhere."""
+    write_data(where, document or submitted())
+    return where / RECORD
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_new_run_takes_the_place_of_a_published_figure(run: Run, tmp_path: Path) -> None:
+    """The old record stays readable, byte for byte; the new one says what it replaced, when and why."""
+    root = write_data(tmp_path / "data", entry_document(), record_document())
+    before = (root / RECORD).read_bytes()
+    result = run("supersede", new_run(tmp_path / "new"), "--root", root, *REASON, "--url", "https://example.org/1")
+    assert (result.exit_code, result.stdout) == (0, f"Record: {root / RECORD}\n")
+    assert (root / f"{KEPT}.1.json").read_bytes() == before
+    record = load_catalogue(root).records[MODEL]
+    assert record.version == 2
+    assert json.loads((root / RECORD).read_text())["changes"] == [
+        {"date": "2026-02-03", "kind": "supersedes", "reason": "Trained for longer.", "url": "https://example.org/1",
+         "version": 1}
+    ]  # fmt: skip
+    assert validate(root).problems == ()
+
+
+def test_history_grows(run: Run, tmp_path: Path) -> None:
+    """Each version keeps its own per-sample file; the files that were given are left where they are."""
+    root = write_data(tmp_path / "data", entry_document(), own_document())
+    first = contents(root)
+    new = new_run(tmp_path / "new")
+    for _ in range(2):
+        assert run("supersede", new, "--root", root, *REASON).exit_code == 0
+    after = contents(root)
+    assert after[f"{KEPT}.1.json"] == first[RECORD]
+    assert after[f"{KEPT}.1.npz"] == first[RECORD.replace(".json", ".npz")]
+    assert json.loads(after[f"{KEPT}.2.json"])["changes"][0]["version"] == 1
+    assert [record.version for record in load_catalogue(root).versions(MODEL)] == [1, 2, 3]
+    assert validate(root).problems == ()
+    assert new.exists()
+
+
+def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: Path) -> None:
+    """They belong to the old version."""
+    root = write_data(tmp_path / "data", entry_document(), own_document())
+    assert run("supersede", new_run(tmp_path / "new", record_document()), "--root", root, *REASON).exit_code == 0
+    assert not (root / RECORD).with_suffix(".npz").exists()
+    assert validate(root).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "message"),
+    [
+        (lambda root, new: (root / RECORD).unlink(), (), "is not there, so nothing is superseded"),
+        (lambda root, new: new.with_suffix(".npz").unlink(), (), f"samples.file: {MODEL}.npz is not there"),
+        (lambda root, new: new.with_suffix(".npz").write_bytes(b"x"), (), "samples.sha256: does not match"),
+        (lambda root, new: new.write_text("{}"), (), "lacks 'schema_version'"),
+        (lambda root, new: new.unlink(), (), "cannot be read"),
+        (lambda root, new: (root / RECORD).write_text("{}"), (), "lacks 'schema_version'"),
+        (lambda root, new: None, ("--date", "today"), "changes[0].date: 'today' does not have the form"),
+        (lambda root, new: None, ("--url", "http://example.org"), "changes[0].url: 'http://example.org'"),
+        (lambda root, new: None, ("--reason", ""), "changes[0].reason: is empty"),
+        (lambda root, new: write_kept(root), (), "is already there; history is never overwritten"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_superseded_changes_nothing(
+    run: Run, tmp_path: Path, spoil: Callable[[Path, Path], object], arguments: tuple[str, ...], message: str
+) -> None:
+    """One line on stderr, and every file as it was."""
+    root, new = write_data(tmp_path / "data", entry_document(), record_document()), new_run(tmp_path / "new")
+    spoil(root, new)
+    before = contents(tmp_path)
+    result = run("supersede", new, "--root", root, *REASON, *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert contents(tmp_path) == before
+
+
+def write_kept(root: Path) -> None:
+    """A file that history already holds."""
+    (root / KEPT).parent.mkdir()
+    (root / f"{KEPT}.1.json").write_text("{}")
+
+
+def test_a_record_cannot_supersede_itself(run: Run, tmp_path: Path) -> None:
+    """After `apsite eval --overwrite` the old one is gone; git has it."""
+    root = write_data(tmp_path / "data", entry_document(), own_document())
+    result = run("supersede", root / RECORD, "--root", root, *REASON)
+    assert result.exit_code == 1
+    assert "is the record that stands; write the new one elsewhere" in result.stderr
+
+
+def test_a_dispute_a_settlement_and_a_retraction_are_noted(run: Run, tmp_path: Path) -> None:
+    """In the record, in order, and the catalogue follows."""
+    root = write_data(tmp_path / "data", entry_document(), record_document())
+    for kind in ("disputed", "settled", "retracted"):
+        result = run("amend", MODEL, "--root", root, "--kind", kind, *REASON)
+        assert (result.exit_code, result.stdout) == (0, f"Amended: {root / RECORD}\n")
+        assert validate(root).problems == ()
+    catalogue = load_catalogue(root)
+    assert MODEL not in catalogue.records
+    assert [change.kind.value for change in catalogue.retracted[MODEL].changes] == ["disputed", "settled", "retracted"]
+
+
+def test_an_entry_is_amended_by_its_key(run: Run, tmp_path: Path) -> None:
+    """With a correction; today is the day unless another is given."""
+    root = write_data(tmp_path / "data", entry_document())
+    assert run("amend", METHOD, "--root", root, "--kind", "corrected", "--reason", "The venue.").exit_code == 0
+    (change,) = load_catalogue(root).entries[METHOD].changes
+    assert change.reason == "The venue."
+    assert validate(root).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "message"),
+    [
+        ("nothing", "corrected", "'nothing' is neither the key of an entry nor of a record"),
+        ("../../etc/passwd", "corrected", "is neither the key of an entry nor of a record"),
+        (MODEL, "settled", "changes[0].kind: 'settled' needs an open dispute before it"),
+        (METHOD, "retracted", "changes[0].kind: 'retracted' is not one of 'corrected', 'disputed', 'settled'"),
+    ],
+)
+def test_what_cannot_be_amended_stays(run: Run, tmp_path: Path, key: str, kind: str, message: str) -> None:
+    """The rules are those of the gate."""
+    root = write_data(tmp_path / "data", entry_document(), record_document())
+    before = contents(root)
+    result = run("amend", key, "--root", root, "--kind", kind, *REASON)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert contents(root) == before
