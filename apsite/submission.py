@@ -1,15 +1,69 @@
-"""What a contributor has to do next, and what a submission still lacks."""
+"""What a contributor has to do next, what a submission still lacks, and the words for its pull request."""
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from apsite.catalogue import Catalogue, load_catalogue, scan
+from apsite.comparison import compare, comparison_to_json
+from apsite.comparison_text import code, to_markdown, to_text
+from apsite.entries import Entry
+from apsite.errors import ApsiteError
+from apsite.leaderboard import rankable
+from apsite.records import EvaluationRecord
+from apsite.terminal import percent
+from apsite.validation import validate
+from apsite.vocabulary import Protocol, ProvenanceKind, Structure
+
+
+class State(StrEnum):
+    """How a point of the checklist stands."""
+
+    DONE = "done"
+    MISSING = "missing"
+    ADVICE = "advice"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the checklist: what it is about, how it stands, and what to do about it."""
+
+    title: str
+    state: State
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A method as it would be proposed.
+
+    Attributes:
+        key: Method key.
+        points: The checklist.
+        models: Its records.
+        changes: What the pull request does to the leaderboard, as text for a terminal.
+        body: Text for the pull request, Markdown.
+    """
+
+    key: str
+    points: tuple[Point, ...]
+    models: tuple[EvaluationRecord, ...]
+    changes: str
+    body: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is missing."""
+        return all(point.state is not State.MISSING for point in self.points)
 
 
 def taken_keys(root: Path) -> set[str]:
     """Keys and aliases of the methods of a data folder; empty where it has none."""
-    from apsite.catalogue import load_catalogue
-
     if not (root / "entries").is_dir() or not any((root / "entries").iterdir()):
         return set()
     entries = load_catalogue(root).entries.values()
@@ -32,3 +86,176 @@ Then:
   git commit --message "Add {key}"
   git push --set-upstream origin {key}
 """
+
+
+def check_submission(root: Path, key: str) -> Submission:
+    """Look at the files of one method as a reviewer would.
+
+    Args:
+        root: Data folder.
+        key: Method key.
+
+    Raises:
+        ApsiteError: If there is no file of such a method, or none of the data can be read.
+    """
+    catalogue, _ = scan(root)
+    path = root / "entries" / f"{key}.json"
+    if not path.exists():
+        near = catalogue.resolve(key)  # an alias, or an error that names the nearest keys
+        raise ApsiteError(f"{key!r} is an alias; the method is {near.key}")
+    points = [*_gate_points(root, key)]
+    entry = catalogue.entries.get(key)
+    if entry is None:
+        return Submission(key, tuple(points), (), "", "")
+    records = tuple(catalogue.records_of(key))
+    points += [*_entry_points(entry), *_record_points(records)]
+    change = comparison_to_json(compare(_without(catalogue, key), catalogue))
+    body = _body(entry, records, points, to_markdown(change))
+    return Submission(key, tuple(points), records, to_text(change), body)
+
+
+def checklist_text(submission: Submission) -> str:
+    """The checklist for a terminal."""
+    marks = {State.DONE: "[x]", State.MISSING: "[ ]", State.ADVICE: "[-]"}
+    points = [
+        f"{marks[point.state]} {point.title}" + (f": {point.detail}" if point.detail else "")
+        for point in submission.points
+    ]
+    lines = [submission.key, *points, ""]
+    if submission.changes:
+        lines += ["What the pull request changes:", submission.changes.rstrip(), ""]
+    missing = sum(point.state is State.MISSING for point in submission.points)
+    verdict = f"{missing} point(s) still missing ([ ])." if missing else "Ready for a pull request."
+    advice = (
+        " Points marked [-] may stay as they are." if any(p.state is State.ADVICE for p in submission.points) else ""
+    )
+    return "\n".join([*lines, verdict + advice]) + "\n"
+
+
+def submission_to_json(submission: Submission) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {
+        "key": submission.key,
+        "ready": submission.ready,
+        "points": [dataclasses.asdict(point) for point in submission.points],
+        "models": [record.model_key for record in submission.models],
+        "changes": submission.changes,
+        "body": submission.body,
+    }
+
+
+def _without(catalogue: Catalogue, key: str) -> Catalogue:
+    """The data as it would be without a method."""
+    return dataclasses.replace(
+        catalogue,
+        entries={name: entry for name, entry in catalogue.entries.items() if name != key},
+        records={name: record for name, record in catalogue.records.items() if record.method != key},
+        retracted={name: record for name, record in catalogue.retracted.items() if record.method != key},
+        superseded={name: old for name, old in catalogue.superseded.items() if not name.startswith(f"{key}_")},
+    )
+
+
+def _gate_points(root: Path, key: str) -> list[Point]:
+    """Whether the gate lets the files pass: first those of the method, then all others."""
+    report = validate(root)
+    own = [problem for problem in report.problems if key in (problem.path.stem, problem.path.parent.name)]
+    points = [
+        Point("The files of the method are valid", State.MISSING if own else State.DONE, "; ".join(map(str, own[:5])))
+    ]
+    others = len(report.problems) - len(own)
+    if others:
+        points.append(Point("Other files are valid", State.MISSING, f"{others} problem(s); run `apsite validate`"))
+    return points
+
+
+def _entry_points(entry: Entry) -> list[Point]:
+    """What an entry says and leaves open."""
+
+    def advice(title: str, *, good: bool, hint: str) -> Point:
+        return Point(title, State.DONE if good else State.ADVICE, "" if good else hint)
+
+    unspecified = [step.name for step in entry.pipeline.steps if step.objectives is None]
+    unspecified += [] if entry.specifics.granularity else ["granularity"]
+    unspecified += [] if entry.specifics.locality else ["locality"]
+    return [
+        advice("The paper has an address", good=entry.paper.url is not None, hint="readers look for it first"),
+        advice("The code has an address", good=entry.code_url is not None, hint="add it when it is public"),
+        advice("Pipeline and specifics are complete", good=not unspecified,
+               hint=f"not specified: {', '.join(unspecified)}"),
+        advice("The paper's own evaluation is described", good=entry.audit is not None,
+               hint="which attacks it used; survey, Table 2"),
+    ]  # fmt: skip
+
+
+def _record_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
+    """What the records of a method allow."""
+    own = [record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED]
+    if not records:
+        hint = "the method would stand in the taxonomy alone; run `apsite eval`"
+        return [Point("There are evaluation records", State.ADVICE, hint)]
+    points = [Point("There are evaluation records", State.DONE, f"{len(records)}")]
+    reduced = [record.model_key for record in records if record.protocol is Protocol.CUSTOM]
+    points.append(
+        Point("Every record follows a protocol that ranks", State.ADVICE, f"reduced runs: {', '.join(reduced)}")
+        if reduced
+        else Point("Every record follows a protocol that ranks", State.DONE)
+    )
+    points += _series_points(records)
+    homeless = [record.model_key for record in own if record.checkpoint.url is None]
+    points.append(
+        Point(
+            "Every checkpoint has an address",
+            State.MISSING if homeless else State.DONE,
+            f"give --checkpoint-url to `apsite eval` for {', '.join(homeless)}; a maintainer must be able to run it"
+            if homeless
+            else "",
+        )
+    )
+    warned = [record.model_key for record in records if record.warnings]
+    if warned:
+        points.append(
+            Point("No record has a warning", State.ADVICE, f"explain in the pull request: {', '.join(warned)}")
+        )
+    return points
+
+
+def _series_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
+    """Whether the three sparsities of a network, dataset and structure are there, as the survey asks (section 4.2)."""
+    found: dict[tuple[Any, Any, Structure], set[float]] = {}
+    for record in records:
+        if rankable(record) and record.structure is not None:
+            series = (record.dataset, record.architecture, record.structure)
+            found.setdefault(series, set()).add(record.key.sparsity)
+    points = []
+    for (dataset, architecture, structure), sparsities in found.items():
+        missing = [sparsity for sparsity in structure.sparsities if sparsity not in sparsities]
+        title = f"{architecture.label} on {dataset.label}, {structure.value}: the three sparsities"
+        text = ", ".join(f"{sparsity:.0%}" for sparsity in missing)
+        points.append(Point(title, State.ADVICE if missing else State.DONE, f"without {text}" if missing else ""))
+    if found and all(point.state is State.ADVICE for point in points):
+        hint = "a method is compared at three sparsities of one network, dataset and structure (survey, section 4.2)"
+        points.append(Point("One series of three checkpoints is complete", State.MISSING, hint))
+    return points
+
+
+def _body(entry: Entry, records: tuple[EvaluationRecord, ...], points: list[Point], changes: str) -> str:
+    """Text for the pull request; what a contributor wrote stands in code spans."""
+    boxes = {State.DONE: "[x]", State.MISSING: "[ ]", State.ADVICE: "[ ]"}
+    lines = [
+        f"### {code(entry.key)}",
+        "",
+        f"{code(entry.paper.title)}, {code(entry.paper.venue)} {entry.paper.year}.",
+        "",
+    ]
+    if records:
+        lines += ["| model | clean | AutoAttack | HO-FMN | joint |", "|---|---:|---:|---:|---:|"]
+        for record in records:
+            results = record.results
+            attacks = (results.autoattack, results.hofmn, results.joint)
+            figures = [results.clean_accuracy, *(None if one is None else one.robust_accuracy for one in attacks)]
+            lines.append(f"| {code(record.model_key)} | " + " | ".join(map(percent, figures)) + " |")
+        lines.append("")
+    for point in points:
+        detail = f" ({code(point.detail)})" if point.detail and point.state is not State.DONE else ""
+        lines.append(f"- {boxes[point.state]} {point.title}{detail}")
+    return "\n".join([*lines, "", changes.strip()]) + "\n"

@@ -1,4 +1,4 @@
-"""The command that asks what a method is and writes its entry: new."""
+"""Commands of those who propose a method: new, submit-check."""
 
 from __future__ import annotations
 
@@ -220,3 +220,33 @@ def _word(question: Question, typed: str) -> str:
     if typed.isascii() and typed.isdigit() and 1 <= int(typed) <= len(question.choices):
         return question.choices[int(typed) - 1].value
     return typed
+
+
+@cli.command("submit-check")
+@click.argument("key")
+@click.option("--body", is_flag=True, help="Print the text for the pull request and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@root_option
+def submit_check(root: Path, key: str, body: bool, as_json: bool) -> None:
+    """Check the submission of method KEY: what is there, what is missing, what the pull request will show.
+
+    \b
+    Example:
+      apsite submit-check HARP_Zhao2023Holistic
+      gh pr create --title "Add HARP" --body "$(apsite submit-check HARP_Zhao2023Holistic --body)"
+
+    Exits with 1 while something is missing.
+    """
+    from apsite.json_files import to_json
+    from apsite.submission import check_submission, checklist_text, submission_to_json
+
+    submission = check_submission(root, key)
+    if as_json:
+        click.echo(to_json(submission_to_json(submission)), nl=False)
+    elif body:
+        click.echo(submission.body, nl=False)
+    else:
+        click.echo(checklist_text(submission), nl=False)
+        click.echo("\nThe text for the pull request: apsite submit-check " + key + " --body", err=True)
+    if not submission.ready:
+        raise click.exceptions.Exit(1)
