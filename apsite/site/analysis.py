@@ -1,4 +1,4 @@
-"""What the benchmark's figures say beyond the ranking: the survey's Tables 2 and 7 to 10, computed from the data."""
+"""What the figures say beyond the ranking: the survey's Tables 2 and 7 to 10, computed from the data."""
 
 from __future__ import annotations
 
@@ -8,24 +8,19 @@ from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
+from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
-from apsite.site import figures, methods, results
-from apsite.site.charts import gap_chart
+from apsite.site import figures, methods, results, studies, survey
+from apsite.site.charts import Spec
+from apsite.site.pages import Page, PageWriter
+from apsite.site.palette import COLOURS, NEUTRAL, SeriesStyle, styles
+from apsite.site.study_charts import FIRST, OTHERS, SECOND, STEPS, share_chart, strip_chart
 from apsite.vocabulary import Architecture, Dataset, Structure
 
+UNIFORM, LAYERED = "LWM_Han2015Learning", "LAMP_Lee2021Layer"
+"""Keys of the two naive criteria that the survey compares."""
 
-@dataclass(frozen=True)
-class Pair:
-    """Two models of one method at 90 % sparsity that differ in structure."""
-
-    entry: Entry
-    unstructured: EvaluationRecord
-    structured: EvaluationRecord
-
-    @property
-    def difference(self) -> float:
-        """Robust accuracy of the unstructured model minus that of the structured one, a fraction."""
-        return (self.unstructured.robust_accuracy or 0.0) - (self.structured.robust_accuracy or 0.0)
+_ANSWERS = {"yes": (COLOURS[0], 1.0), "no": (NEUTRAL, 0.45), "not specified": (NEUTRAL, 0.15)}
 
 
 @dataclass(frozen=True)
@@ -36,50 +31,243 @@ class Grid:
     rows: tuple[tuple[Entry, tuple[EvaluationRecord | None, ...]], ...]
 
 
-def context(catalogue: Catalogue, labels: Mapping[str, str]) -> dict[str, Any]:
-    """Names for the analysis page."""
-    audited = sorted((e for e in catalogue.methods() if e.audit is not None), key=results.stage_order)
+def page(writer: PageWriter, catalogue: Catalogue) -> Page:
+    """The analysis page."""
+    return writer.page(
+        "analysis.md.j2",
+        "analysis.md",
+        "Analysis",
+        "How methods were evaluated, what was overestimated, and what pruning structure and locality change.",
+        hide=("navigation",),
+        **context(catalogue),
+    )
+
+
+def context(catalogue: Catalogue) -> dict[str, Any]:
+    """Names for the analysis page; what has no data is empty, and its section is left out."""
+    audited = studies.audited(catalogue)
     compared = [
         (entry, comparison)
         for entry in sorted(catalogue.methods(), key=results.stage_order)
         for comparison in methods.comparisons(catalogue, entry)
     ]
-    differences = [c.difference for _, c in compared if c.difference is not None]
-    pairs = structure_pairs(catalogue)
+    measured = [item.difference for _, item in compared if item.difference is not None]
+    pairs, splits = studies.structure_pairs(catalogue), studies.splits(catalogue)
+    naive, starts = studies.naive(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
+    charts: dict[str, Spec | None] = {
+        "audit": audit_chart(studies.checks(audited)) if audited else None,
+        "gaps": _strips(
+            gap_rows(compared), {"measured": SECOND, "reported": FIRST}, "Reported and measured robust accuracy.", True
+        ),
+        "starts": _strips(
+            start_rows(starts),
+            dict(zip(("dense", "90 %", "95 %", "99 %"), STEPS, strict=True)),
+            "Robust accuracy of dense networks and of the networks pruned from them.",
+            True,
+        ),
+        "naive": _strips(
+            naive_rows(catalogue, naive),
+            {"method": OTHERS, "LWM": SECOND, "LAMP": FIRST},
+            "Naive criteria among the methods, by network and sparsity.",
+            False,
+        ),
+        "pairs": _strips(
+            pair_rows(pairs),
+            {"structured": SECOND, "unstructured": FIRST},
+            "Robust accuracy of the same method at 90 %, pruned by weights and by structures.",
+            True,
+        ),
+        "splits": _strips(
+            split_rows(catalogue, splits),
+            {"local": SECOND, "global": FIRST},
+            "Robust accuracy of local and global methods, by setting.",
+            False,
+        ),
+        "imagenet": _strips(
+            imagenet_rows(catalogue),
+            imagenet_kinds(catalogue),
+            "Robust accuracy on ImageNet, by sparsity.",
+            True,
+        ),
+    }
     return {
+        "quotations": survey.QUOTATIONS,
+        "charts": charts,
         "audited": audited,
-        "tally": {
-            "autoattack": sum(e.audit.autoattack is True for e in audited if e.audit),
-            "curve": sum(e.audit.robustness_curve is True for e in audited if e.audit),
-            "short": sum(e.audit.pgd_over_10_iterations is False for e in audited if e.audit),
-            "silent": sum(e.audit.pgd_over_10_iterations is None for e in audited if e.audit),
-        },
+        "checks": studies.checks(audited),
+        "years": studies.years(audited),
         "compared": compared,
-        "gaps": gap_chart(gap_rows(compared)) if differences else None,
-        "mean_difference": sum(differences) / len(differences) if differences else None,
-        "positive": sum(value > 0 for value in differences),
-        "dense_grid": dense_grid(catalogue),
-        "naive_grid": naive_grid(catalogue),
+        "misprints": survey.MISPRINTS,
+        "mean_difference": sum(measured) / len(measured) if measured else None,
+        "measured": len(measured),
+        "positive": sum(value > 0 for value in measured),
+        "starts": starts,
+        "start_spread": start_spread(starts),
+        "naive": naive,
+        "gains": _ends([item.gain for item in naive if item.gain is not None]),
+        "naive_below": _ends([len(item.below) for item in naive if item.layered is not None]),
         "pairs": pairs,
-        "unstructured_wins": sum(pair.difference > 0 for pair in pairs),
-        "labels": labels,
-        **imagenet_context(catalogue),
+        "wins": {
+            "robust": sum(pair.robust > 0 for pair in pairs),
+            "clean": sum(pair.clean is not None and pair.clean > 0 for pair in pairs),
+        },
+        "splits": splits,
+        "global_leads": sum(split.leads_global for split in splits),
+        "global_means": sum(split.means[1] > split.means[0] for split in splits),
+        "imagenet": studies.imagenet(catalogue),
+        "claims": survey.claims(catalogue),
+        "setting_label": setting_label,
     }
 
 
+def setting_label(setting: Setting) -> str:
+    """A setting in one line, such as ``CIFAR-10 ResNet18, unstructured 90 %``."""
+    return f"{setting.dataset.label} {setting.architecture.label}, {setting.structure.value} {setting.percent} %"
+
+
+def start_spread(starts: Sequence[studies.Start]) -> float:
+    """Difference between the most and the least robust dense network of the first dataset and network."""
+    first = [s.dense for s in starts if s.dense.key.dataset is starts[0].dense.dataset]
+    robust = [r.robust_accuracy or 0.0 for r in first if r.architecture is starts[0].dense.architecture]
+    return max(robust) - min(robust) if robust else 0.0
+
+
+def audit_chart(checks: Sequence[studies.Check]) -> Spec:
+    """Chart of how original evaluations were done."""
+    rows = []
+    for order, check in enumerate(checks):
+        start = 0
+        for answer, count in zip(_ANSWERS, (check.yes, check.no, check.silent), strict=True):
+            if count:
+                rows.append(
+                    {
+                        "strip": check.title,
+                        "order": order,
+                        "answer": answer,
+                        "start": start,
+                        "end": start + count,
+                        "count": count,
+                    }
+                )
+            start += count
+    return share_chart(rows, _ANSWERS, "How many methods were evaluated in which way by their papers.")
+
+
 def gap_rows(compared: Sequence[tuple[Entry, methods.Comparison]]) -> list[dict[str, Any]]:
-    """Rows of the chart of reported against measured robust accuracy, one a comparison that has both."""
+    """Rows of the chart of reported against measured robust accuracy, two a comparison that has both."""
     return [
         {
-            "model": f"{entry.name} {item.reported.architecture.label} {item.reported.structure.code} "
+            "strip": f"{entry.name} {item.reported.architecture.code} {item.reported.structure.code} "
             f"{figures.sparsity(item.reported.sparsity)}",
             "order": order,
-            "reported": item.reported.robust_accuracy,
-            "measured": item.measured.robust_accuracy,
+            "kind": kind,
+            "name": entry.name,
+            "robust": robust,
         }
         for order, (entry, item) in enumerate(compared)
         if item.measured is not None
+        for kind, robust in (
+            ("reported", item.reported.robust_accuracy),
+            ("measured", item.measured.robust_accuracy),
+        )
     ]
+
+
+def start_rows(starts: Sequence[studies.Start]) -> list[dict[str, Any]]:
+    """Rows of the chart of dense networks and what was pruned from them."""
+    return [
+        {
+            "strip": f"{start.entry.name} {start.dense.dataset.label} {start.dense.architecture.code}",
+            "order": order,
+            "kind": kind,
+            "name": start.entry.name,
+            "robust": record.robust_accuracy,
+        }
+        for order, start in enumerate(starts)
+        for kind, record in [("dense", start.dense), *((f"{p} %", r) for p, r in start.pruned.items())]
+        if record.robust_accuracy is not None and kind in ("dense", "90 %", "95 %", "99 %")
+    ]
+
+
+def naive_rows(catalogue: Catalogue, naive: Sequence[studies.Naive]) -> list[dict[str, Any]]:
+    """Rows of the chart of naive criteria among the methods."""
+    return [
+        _row(catalogue, item.setting, order, kind, record)
+        for order, item in enumerate(naive)
+        for kind, record in [
+            *(("method", other) for other in item.field),
+            ("LWM", item.uniform),
+            ("LAMP", item.layered),
+        ]
+        if record is not None
+    ]
+
+
+def pair_rows(pairs: Sequence[studies.Pair]) -> list[dict[str, Any]]:
+    """Rows of the chart of unstructured against structured pruning."""
+    return [
+        {
+            "strip": f"{pair.entry.name} {record.dataset.label} {record.architecture.code}",
+            "order": order,
+            "kind": kind,
+            "name": pair.entry.name,
+            "robust": record.robust_accuracy,
+        }
+        for order, pair in enumerate(pairs)
+        for kind, record in (("unstructured", pair.unstructured), ("structured", pair.structured))
+    ]
+
+
+def split_rows(catalogue: Catalogue, splits: Sequence[studies.Split]) -> list[dict[str, Any]]:
+    """Rows of the chart of local against global pruning."""
+    return [
+        _row(catalogue, split.setting, order, kind, record)
+        for order, split in enumerate(splits)
+        for kind, records in (("local", split.local), ("global", split.global_))
+        for record in records
+    ]
+
+
+def imagenet_rows(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Rows of the chart of ImageNet models: a strip a sparsity, a kind a method."""
+    return [
+        {
+            "strip": f"{record.architecture.label} {percent} %",
+            "order": order,
+            "kind": catalogue.entries[record.method].name,
+            "name": catalogue.entries[record.method].name,
+            "robust": record.robust_accuracy,
+        }
+        for order, (percent, records) in enumerate(studies.imagenet(catalogue))
+        for record in records
+    ]
+
+
+def imagenet_kinds(catalogue: Catalogue) -> dict[str, SeriesStyle]:
+    """Looks of the methods of the ImageNet chart."""
+    names = dict.fromkeys(row["kind"] for row in imagenet_rows(catalogue))
+    return styles(names)
+
+
+def _row(catalogue: Catalogue, setting: Setting, order: int, kind: str, record: EvaluationRecord) -> dict[str, Any]:
+    return {
+        "strip": f"{setting.dataset.label} {setting.architecture.code} {setting.structure.code} {setting.percent} %",
+        "order": order,
+        "kind": kind,
+        "name": catalogue.entries[record.method].name,
+        "robust": record.robust_accuracy,
+    }
+
+
+def _strips(rows: list[dict[str, Any]], kinds: Mapping[str, Any], description: str, joined: bool) -> Spec | None:
+    used = {row["kind"] for row in rows}
+    shown = {name: look for name, look in kinds.items() if name in used}
+    return strip_chart(rows, shown, description, joined=joined) if rows else None
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Smallest and greatest value; zeros where there are none."""
+    return (min(values), max(values)) if values else (0, 0)
 
 
 def dense_grid(catalogue: Catalogue) -> Grid:
@@ -116,20 +304,6 @@ def naive_grid(catalogue: Catalogue) -> Grid:
             for entry in sorted((catalogue.entries[key] for key in keys), key=results.stage_order)
         ),
     )
-
-
-def structure_pairs(catalogue: Catalogue) -> list[Pair]:
-    """Models of the same method, dataset and network at 90 %, pruned both ways."""
-    found = {
-        (r.method, r.dataset, r.architecture, r.structure): r
-        for r in catalogue.records.values()
-        if r.key.percent == 90 and r.protocol.ranks and r.robust_accuracy is not None
-    }
-    return [
-        Pair(catalogue.entries[method], record, found[method, dataset, network, Structure.STRUCTURED])
-        for (method, dataset, network, structure), record in found.items()
-        if structure is Structure.UNSTRUCTURED and (method, dataset, network, Structure.STRUCTURED) in found
-    ]
 
 
 def imagenet_context(catalogue: Catalogue) -> dict[str, Any]:

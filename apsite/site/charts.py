@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import altair as alt
 
-from apsite.site.palette import COLOURS, INK, LINE, MUTED, PAPER, TOKENS, SeriesStyle
+from apsite.site.palette import INK, LINE, MUTED, PAPER, TOKENS, SeriesStyle
 
 Spec = dict[str, Any]
 Datum = Mapping[str, Any]
@@ -57,7 +57,7 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
     hover = alt.selection_point(name="hover", fields=["label"], on="pointerover", clear="pointerout", empty=False)
     scales = style_scales(styles)
     lit = alt.condition("!length(data('hover_store')) || hover.label == datum.label", alt.value(1.0), alt.value(0.18))
-    base = _chart(rows).transform_filter(
+    base = rows_chart(rows).transform_filter(
         "datum.dataset == dataset && datum.network == network && datum.structure == structure"
     )
     x = alt.X(
@@ -94,9 +94,7 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
         .encode(x=x, y=alt.Y("label_y:Q"), text="label:N", color=scales["color"], opacity=lit)
     )
     chart = alt.layer(lines, points, names).add_params(_INK, _MUTED, _PAPER, *shown)
-    return _finish(
-        chart, 400, "Robust accuracy under AutoAttack against sparsity, a line for each method.", _LABEL_ROOM
-    )
+    return finish(chart, 400, "Robust accuracy under AutoAttack against sparsity, a line for each method.", _LABEL_ROOM)
 
 
 def curve_chart(
@@ -133,19 +131,19 @@ def curve_chart(
     readout = alt.selection_point(
         name="readout", fields=["epsilon"], nearest=True, on="pointermove", clear="pointerout", empty=False
     )
-    curves = _chart(steps)
+    curves = rows_chart(steps)
     band = curves.mark_area(interpolate="step-after", opacity=0.16).encode(
         x=x, y=alt.Y("low:Q"), y2="high:Q", color=scales["color"], detail="label:N"
     )
     line = curves.mark_line(interpolate="step-after", strokeWidth=2.2).encode(
         x=x, y=y, color=scales["color"], strokeDash=scales["strokeDash"]
     )
-    budget = _chart([{"epsilon": epsilon, "text": f"ε = {epsilon * 255:.0f}/255"}])
+    budget = rows_chart([{"epsilon": epsilon, "text": f"ε = {epsilon * 255:.0f}/255"}])
     rule = budget.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=_MUTED_COLOUR).encode(x=x)
     mark = budget.mark_text(align="left", dx=6, fontSize=12, color=_MUTED_COLOUR).encode(
         x=x, y=alt.value(8), text="text:N"
     )
-    attacks = _chart(points)
+    attacks = rows_chart(points)
     error = attacks.mark_rule(strokeWidth=1.5, color=_INK_COLOUR).encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
     point = attacks.mark_point(filled=True, size=110, shape="diamond", opacity=1, color=_INK_COLOUR).encode(
         x=x,
@@ -158,7 +156,7 @@ def curve_chart(
             alt.Tooltip("high:Q", title="95 % to", format=".1%"),
         ],
     )
-    sampled = _chart(grid)
+    sampled = rows_chart(grid)
     catcher = sampled.mark_point(opacity=0, size=1, aria=False).encode(x=x, y=y).add_params(readout)
     here = sampled.transform_filter(readout)
     cursor = here.mark_rule(aria=False, color=_INK_COLOUR, strokeWidth=1).encode(x=x)
@@ -173,80 +171,9 @@ def curve_chart(
         color=_INK_COLOUR,
     ).encode(x=x, y=y, text="text:N")
     layers = alt.layer(band, line, rule, mark, error, point, catcher, cursor, dot, value)
-    return _finish(
+    return finish(
         layers.add_params(_INK, _MUTED, _PAPER), 420, "Robust accuracy against the perturbation budget, as step curves."
     )
-
-
-def field_chart(rows: Sequence[Datum]) -> Spec:
-    """Models of one method among all models of their settings: a strip of ticks a setting, the method's as a dot.
-
-    Args:
-        rows: One a model: ``setting`` (text), ``order`` (of settings), ``name``, ``robust``, ``low``, ``high``
-            (fractions) and ``own`` (whether it is of the method).
-    """
-    base = _chart(rows)
-    y = alt.Y(
-        "setting:N",
-        title=None,
-        sort=alt.SortField("order"),
-        axis=alt.Axis(labelLimit=240, domain=False, tickSize=0, labelPadding=8),
-    )
-    x = alt.X(
-        "robust:Q",
-        title="Robust accuracy (AutoAttack)",
-        axis=alt.Axis(format=_PERCENT, tickCount=6, orient="top"),
-        scale=alt.Scale(domain=[0, _ceiling(rows)]),
-    )
-    tooltip = [
-        alt.Tooltip("name:N", title="Method"),
-        alt.Tooltip("setting:N", title="Setting"),
-        alt.Tooltip("robust:Q", title="Robust", format=".2%"),
-    ]
-    others = (
-        base.transform_filter("!datum.own")
-        .mark_tick(thickness=2, size=12, opacity=0.55, color=_MUTED_COLOUR)
-        .encode(x=x, y=y, tooltip=tooltip)
-    )
-    own = base.transform_filter("datum.own")
-    interval = own.mark_rule(strokeWidth=2, color=COLOURS[1]).encode(x=alt.X("low:Q"), x2="high:Q", y=y)
-    dot = own.mark_point(filled=True, size=70, opacity=1, color=COLOURS[1]).encode(x=x, y=y, tooltip=tooltip)
-    chart = alt.layer(others, interval, dot).add_params(_INK, _MUTED, _PAPER)
-    return _finish(chart, _height(rows, "setting"), "Models of one method among all others of the same setting.")
-
-
-def gap_chart(rows: Sequence[Datum]) -> Spec:
-    """Reported and measured robust accuracy of the same models, joined by a line.
-
-    Args:
-        rows: One a comparison: ``model`` (text), ``order``, ``reported`` and ``measured`` (fractions).
-    """
-    base = _chart(rows)
-    y = alt.Y(
-        "model:N",
-        title=None,
-        sort=alt.SortField("order"),
-        axis=alt.Axis(labelLimit=260, domain=False, tickSize=0, labelPadding=8),
-    )
-    low = min((min(row["reported"], row["measured"]) for row in rows), default=0.0)
-    scale = alt.Scale(domain=[math.floor(20 * low) / 20, _ceiling([{"robust": row["reported"]} for row in rows])])
-    axis = alt.Axis(format=_PERCENT, tickCount=6, orient="top")
-    tooltip = [
-        alt.Tooltip("model:N", title="Model"),
-        alt.Tooltip("reported:Q", title="Reported", format=".2%"),
-        alt.Tooltip("measured:Q", title="Measured", format=".2%"),
-    ]
-    line = base.mark_rule(strokeWidth=2, color=_MUTED_COLOUR).encode(
-        x=alt.X("measured:Q", title="Robust accuracy", scale=scale, axis=axis), x2="reported:Q", y=y
-    )
-    reported = base.mark_point(size=60, shape="circle", filled=False, strokeWidth=2, color=COLOURS[1], opacity=1)
-    measured = base.mark_point(size=60, shape="diamond", filled=True, color=COLOURS[0], opacity=1)
-    chart = alt.layer(
-        line,
-        reported.encode(x="reported:Q", y=y, tooltip=tooltip),
-        measured.encode(x="measured:Q", y=y, tooltip=tooltip),
-    ).add_params(_INK, _MUTED, _PAPER)
-    return _finish(chart, _height(rows, "model"), "Robust accuracy that papers report and that the benchmark measured.")
 
 
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -276,17 +203,17 @@ def _ceiling(rows: Sequence[Datum]) -> float:
     return max(0.5, math.ceil(round(10 * top, 6)) / 10)
 
 
-def _height(rows: Sequence[Datum], field: str) -> int:
+def strip_height(rows: Sequence[Datum], field: str) -> int:
     """Height in pixels of a chart with one strip for each value of a field."""
     return _AXIS_ROOM + _STRIP * len({row[field] for row in rows})
 
 
-def _chart(rows: Sequence[Datum]) -> alt.Chart:
+def rows_chart(rows: Sequence[Datum]) -> alt.Chart:
     """Chart of rows that stand in the specification itself."""
     return alt.Chart(cast(Any, {"values": list(map(dict, rows))}))
 
 
-def _finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str, right: int = 12) -> Spec:
+def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str, right: int = 12) -> Spec:
     """Specification of a chart as wide as its place on the page, with room of `right` pixels beside it."""
     finished = (
         chart.properties(

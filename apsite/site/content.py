@@ -124,14 +124,7 @@ def all_pages(facts: SiteFacts) -> list[Page]:
             objectives_text=taxonomy.objectives_text,
             codes=taxonomy.codes,
         ),
-        writer.page(
-            "analysis.md.j2",
-            "analysis.md",
-            "Analysis",
-            "How methods were evaluated, what was overestimated, and what pruning structure and locality change.",
-            hide=("navigation",),
-            **analysis.context(catalogue, facts.labels),
-        ),
+        analysis.page(writer, catalogue),
         *(
             methods.method_page(writer, catalogue, facts.references, entry, facts.curves)
             for entry in ordered(catalogue)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
-from typing import Any
 
 from apsite.catalogue import Catalogue
+from apsite.changes import open_dispute
 from apsite.entries import Entry, ReportedResult
-from apsite.intervals import ranks, robust_bounds
+from apsite.intervals import ranks
+from apsite.keys import ModelKey
 from apsite.leaderboard import Setting, by_setting, setting_of
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
-from apsite.site import taxonomy
-from apsite.site.charts import field_chart
+from apsite.site import figures, panels, taxonomy
 from apsite.site.curves import Curve
 from apsite.site.pages import Page, PageWriter, plain_title
 from apsite.vocabulary import Attack
@@ -20,12 +21,42 @@ from apsite.vocabulary import Attack
 
 @dataclass(frozen=True)
 class Standing:
-    """A model against its field. `rank` and `field` are ``None`` where it does not rank."""
+    """A model against its field; all but `record` are ``None`` where it does not rank.
+
+    Attributes:
+        record: The model.
+        rank: Its rank.
+        field: Models that rank in its setting, itself included.
+        best: The most robust of them.
+        median: Median robust accuracy of the field.
+    """
 
     record: EvaluationRecord
     rank: int | None
     field: int | None
     best: EvaluationRecord | None
+    median: float | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a method's history.
+
+    Attributes:
+        date: ISO day.
+        subject: What it is about: ``entry``, or a model key.
+        kind: What happened, in words.
+        reason: Why; empty where nothing more is to be said.
+        url: Where it was discussed, or ``None``.
+        file: Path of the file as it was, below ``data/``; ``None`` if that is the current one.
+    """
+
+    date: str
+    subject: str
+    kind: str
+    reason: str
+    url: str | None
+    file: str | None
 
 
 @dataclass(frozen=True)
@@ -52,33 +83,46 @@ def standings(catalogue: Catalogue, method: str) -> list[Standing]:
         setting = setting_of(record)
         rank = rank_of.get(setting, {}).get(record.model_key) if setting else None
         field = groups.get(setting, []) if setting and rank is not None else []
-        found.append(Standing(record, rank, len(field) or None, field[0] if field else None))
+        median = statistics.median(other.robust_accuracy or 0.0 for other in field) if field else None
+        found.append(Standing(record, rank, len(field) or None, field[0] if field else None, median))
     return found
 
 
-def field_rows(catalogue: Catalogue, method: str) -> list[dict[str, Any]]:
-    """Rows of the chart of a method's models among all models of their settings."""
-    rows = []
-    groups = by_setting(catalogue, baselines=True)
-    own = [standing.record for standing in standings(catalogue, method) if standing.rank is not None]
-    for order, record in enumerate(own):
-        setting = setting_of(record)
-        assert setting is not None
-        text = f"{setting.dataset.label} {setting.architecture.code} {setting.structure.code} {setting.percent}%"
-        for other in groups[setting]:
-            bounds = robust_bounds(other)
-            rows.append(
-                {
-                    "setting": text,
-                    "order": order,
-                    "name": catalogue.entries[other.method].name,
-                    "robust": other.robust_accuracy,
-                    "low": bounds[0] if bounds else other.robust_accuracy,
-                    "high": bounds[1] if bounds else other.robust_accuracy,
-                    "own": other.method == method,
-                }
+def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
+    """What happened to the entry and the records of a method since they were first published, newest first."""
+    events = [
+        Event(change.date, "entry", change.kind.label, change.reason, change.url, None) for change in entry.changes
+    ]
+    keys = {key for key in (*catalogue.records, *catalogue.retracted) if ModelKey.parse(key).method == entry.key}
+    for key in sorted(keys):
+        *replaced, _ = versions = catalogue.versions(key)
+        older = {record.version: f"evaluations/{record.history_path.as_posix()}" for record in replaced}
+        events += [
+            Event(
+                change.date,
+                key,
+                change.kind.label,
+                change.reason,
+                change.url,
+                older.get(change.version) if change.version is not None else None,
             )
-    return rows
+            for record in versions
+            for change in record.changes
+        ]
+        events += [
+            Event(
+                record.verification.date,
+                key,
+                "Verified",
+                f"{figures.count(record.verification.samples)} samples run again, "
+                f"{figures.percent(record.verification.agreement)} % with the same verdict.",
+                None,
+                older.get(record.version),
+            )
+            for record in versions
+            if record.verification is not None
+        ]
+    return sorted(events, key=lambda event: (event.date, event.subject), reverse=True)
 
 
 def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:
@@ -101,6 +145,31 @@ def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:
     return found
 
 
+def audit_sentence(entry: Entry) -> str:
+    """How the paper of a method evaluated it, in words; empty where nothing is known."""
+    audit = entry.audit
+    if audit is None:
+        return ""
+    attacks = [
+        *(["AutoAttack"] if audit.autoattack else []),
+        *(["PGD"] if audit.pgd else []),
+        *audit.others,
+    ]
+    tested = f"Its paper tested it with {figures.words(attacks)}" if attacks else "Its paper names no attack"
+    length = {
+        True: ", with more than ten iterations of PGD",
+        False: ", with at most ten iterations of PGD",
+        None: ", and does not say how many iterations of PGD it ran" if audit.pgd else "",
+    }[audit.pgd_over_10_iterations]
+    budgets = {
+        True: ", at several budgets",
+        False: ", at one budget",
+        None: ", and does not say at how many budgets",
+    }[audit.robustness_curve]
+    weak = "" if audit.autoattack is not False else " Without AutoAttack, robustness may be overestimated."
+    return f"{tested}{length}{budgets}.{weak}"
+
+
 def method_page(
     writer: PageWriter,
     catalogue: Catalogue,
@@ -109,7 +178,7 @@ def method_page(
     curves: list[Curve],
 ) -> Page:
     """Page of one method."""
-    field = field_rows(catalogue, entry.key)
+    own = [curve for curve in curves if curve.record.method == entry.key]
     title = plain_title(entry.name, entry.key.partition("_")[0])
     return writer.page(
         "method.md.j2",
@@ -130,8 +199,16 @@ def method_page(
         ],
         standings=standings(catalogue, entry.key),
         comparisons=comparisons(catalogue, entry),
-        curves=[curve for curve in curves if curve.record.method == entry.key],
-        chart=field_chart(field) if field else None,
+        curves=own,
+        panels=panels.panels(catalogue, entry.key),
+        curve_panels=panels.curve_panels(own),
+        panel_size=(panels.WIDTH, panels.HEIGHT),
+        curve_size=(panels.CURVE_WIDTH, panels.CURVE_HEIGHT),
+        audit_sentence=audit_sentence(entry),
+        disputed=open_dispute(entry.changes),
+        history=history(catalogue, entry),
+        retracted=[record for record in catalogue.retracted.values() if record.method == entry.key],
+        evaluated=set(catalogue.records),
         has_curves=any(record.results.hofmn for record in catalogue.records_of(entry.key)),
         attacks=list(Attack),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from apsite.export import rows as export_rows
 from apsite.leaderboard import leader_count, leaders
-from apsite.site import analysis, methods, results, taxonomy
+from apsite.site import methods, results, taxonomy
 from apsite.site.figures import percent
 from apsite.vocabulary import Dataset, Stage, Structure
 
@@ -162,14 +162,6 @@ def test_comparison_takes_the_next_lower_sparsity(benchmark_data):
     assert found.difference == pytest.approx(0.47 - 0.4368)
     bird = next(e for e in benchmark_data.methods() if e.name == "FlyingBird")
     assert any(c.difference == pytest.approx(0.0352) for c in methods.comparisons(benchmark_data, bird))
-
-
-def test_analysis_counts_what_the_tables_hold(benchmark_data, benchmark_facts):
-    """Ten methods were tested with AutoAttack, one with a curve, three with few iterations; 14 pairs, 12 for US."""
-    found = analysis.context(benchmark_data, benchmark_facts.labels)
-    assert found["tally"] == {"autoattack": 10, "curve": 1, "short": 3, "silent": 2}
-    assert (found["unstructured_wins"], len(found["pairs"])) == (12, 14)
-    assert found["positive"] == len(found["compared"])
 
 
 def test_method_page_tells_all(benchmark_pages):

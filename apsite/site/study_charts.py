@@ -1,0 +1,122 @@
+"""Charts of the analysis page: strips of points, one strip a row of the table beside the chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from apsite.site.charts import Datum, Spec, finish, rows_chart, strip_height
+from apsite.site.palette import COLOURS, INK, MUTED, NEUTRAL, SeriesStyle
+
+_PERCENT = ".0%"
+_LEGEND_ROOM = 34
+_SOLID = (1, 0)
+
+FIRST = SeriesStyle(COLOURS[1], _SOLID, "circle")
+"""Look of the figure that is looked at."""
+SECOND = SeriesStyle(COLOURS[0], _SOLID, "diamond")
+"""Look of the figure that it is compared with."""
+OTHERS = SeriesStyle(NEUTRAL, _SOLID, "circle")
+"""Look of the rest of the field."""
+STEPS = (
+    SeriesStyle(COLOURS[1], _SOLID, "circle"),
+    SeriesStyle(COLOURS[0], _SOLID, "diamond"),
+    SeriesStyle(COLOURS[2], _SOLID, "square"),
+    SeriesStyle(COLOURS[3], _SOLID, "triangle-up"),
+)
+"""Looks of figures that follow each other."""
+
+
+def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], description: str, *, joined: bool) -> Spec:
+    """Points on horizontal strips, told apart by colour and shape.
+
+    Args:
+        rows: One a point: ``strip`` (its row), ``order`` (of strips), ``kind``, ``name`` and ``robust`` (a fraction).
+        kinds: Look of each kind, in the order of the legend; kinds that come later are drawn on top.
+        description: What the chart shows, for readers who do not see it.
+        joined: Whether a line joins the points of a strip.
+    """
+    names, looks = list(kinds), list(kinds.values())
+    robust = [float(row["robust"]) for row in rows]
+    low = math.floor(round(20 * min(robust), 6)) / 20
+    high = math.ceil(round(20 * max(robust), 6)) / 20
+    base = rows_chart(sorted(rows, key=lambda row: names.index(row["kind"])))
+    scale = alt.Scale(domain=[low, high], nice=False, zero=False)
+    x = alt.X(
+        "robust:Q",
+        title="Robust accuracy",
+        axis=alt.Axis(format=_PERCENT, tickCount=6, orient="top"),
+        scale=scale,
+    )
+    y = alt.Y(
+        "strip:N",
+        title=None,
+        sort=alt.SortField("order"),
+        axis=alt.Axis(labelLimit=190, domain=False, tickSize=0, labelPadding=8),
+    )
+    legend = _legend(symbolSize=90)
+    points = base.mark_point(filled=True, size=64, opacity=0.9, strokeWidth=2).encode(
+        x=x,
+        y=y,
+        color=alt.Color("kind:N", scale=alt.Scale(domain=names, range=[look.colour for look in looks]), legend=legend),
+        shape=alt.Shape("kind:N", scale=alt.Scale(domain=names, range=[look.shape for look in looks]), legend=legend),
+        tooltip=[
+            alt.Tooltip("name:N", title="Model"),
+            alt.Tooltip("strip:N", title="Row"),
+            alt.Tooltip("kind:N", title="Figure"),
+            alt.Tooltip("robust:Q", title="Robust", format=".2%"),
+        ],
+    )
+    line = base.mark_rule(strokeWidth=2, opacity=0.5, color=MUTED).encode(
+        x=alt.X("min(robust):Q", title="Robust accuracy", scale=scale), x2="max(robust):Q", y=y
+    )
+    chart = alt.layer(line, points) if joined else alt.layer(points)
+    return finish(chart, strip_height(rows, "strip") + _LEGEND_ROOM, description)
+
+
+def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]], description: str) -> Spec:
+    """Whole numbers that add up to the same total on each strip, as one bar a strip.
+
+    Args:
+        rows: One a part: ``strip``, ``order`` (of strips), ``answer``, ``start``, ``end`` and ``count``.
+        answers: Colour and opacity of each answer, in the order of the legend.
+        description: What the chart shows, for readers who do not see it.
+    """
+    base = rows_chart(rows)
+    names = list(answers)
+    scale = alt.Scale(domain=names, range=[colour for colour, _ in answers.values()])
+    fade = alt.Scale(domain=names, range=[opacity for _, opacity in answers.values()])
+    legend = _legend(symbolType="square", symbolSize=110)
+    y = alt.Y(
+        "strip:N",
+        title=None,
+        sort=alt.SortField("order"),
+        axis=alt.Axis(labelLimit=200, domain=False, tickSize=0, labelPadding=8),
+    )
+    total = max(row["end"] for row in rows)
+    bars = base.mark_bar(height=14).encode(
+        x=alt.X(
+            "start:Q",
+            title="Methods",
+            scale=alt.Scale(domain=[0, total], nice=False),
+            axis=alt.Axis(tickCount=6, format="d", orient="top"),
+        ),
+        x2="end:Q",
+        y=y,
+        color=alt.Color("answer:N", scale=scale, legend=legend),
+        opacity=alt.Opacity("answer:N", scale=fade, legend=legend),
+        tooltip=[
+            alt.Tooltip("strip:N", title="Evaluation"),
+            alt.Tooltip("answer:N", title="Answer"),
+            alt.Tooltip("count:Q", title="Methods"),
+        ],
+    )
+    return finish(alt.layer(bars), strip_height(rows, "strip") + _LEGEND_ROOM + 24, description)
+
+
+def _legend(**options: Any) -> alt.Legend:
+    """Legend above a chart, in the colours of the page."""
+    return alt.Legend(title=None, orient="top", labelFontSize=12, labelLimit=220, labelColor=INK, columns=4, **options)

@@ -1,0 +1,204 @@
+"""The analysis page by value: studies on known data, tables against the records, charts against their tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from apsite.catalogue import load_catalogue
+from apsite.references import load_references
+from apsite.site import analysis, methods, studies, survey
+from apsite.site.figures import MINUS, percent, signed_points
+from tests.builders import METHOD, RIVAL, entry_document, record_document
+
+
+@pytest.fixture(scope="module")
+def found(benchmark_data):
+    """Everything that the analysis page of the benchmark's own data is made from."""
+    return analysis.context(benchmark_data)
+
+
+def chart_rows(spec):
+    """Rows behind a chart, which stand in the specification itself."""
+    (rows,) = [data for data in (spec.get("data"), spec["layer"][0].get("data")) if data]
+    return rows["values"] if "values" in rows else spec["datasets"][rows["name"]]
+
+
+def test_audit_counts_what_the_entries_say(found):
+    """Ten methods were tested with AutoAttack, one with a curve; three ran few iterations and two do not say."""
+    counted = {check.title: (check.yes, check.no, check.silent) for check in found["checks"]}
+    assert counted == {
+        "AutoAttack": (10, 16, 0),
+        "PGD": (26, 0, 0),
+        "Another attack": (17, 9, 0),
+        "Several budgets": (1, 25, 0),
+        "PGD with over 10 iterations": (21, 3, 2),
+    }
+    assert sum(year.methods for year in found["years"]) == 26
+    assert sum(year.autoattack for year in found["years"]) == 10
+
+
+def test_every_report_is_higher_than_the_measurement(found, benchmark_pages):
+    """All 17 comparisons of Table 9, their differences computed; the two misprinted ones say what was printed."""
+    assert (found["positive"], found["measured"]) == (17, 17)
+    rows = benchmark_pages["analysis.md"].tables["overestimation"][1:]
+    by_place = {(row[0], row[1], row[2], row[3]): row[-1] for row in rows}
+    assert by_place["FlyingBird", "ResNet18", "unstructured", "95 %"] == "+3.52 (printed +3.32)"
+    assert by_place["RobustBird", "VGG16", "unstructured", "90 %"] == "+5.47 (printed +5.74)"
+    assert sum("printed" in cell for cell in by_place.values()) == len(survey.MISPRINTS)
+    expected = sum(item.difference for _, item in found["compared"]) / 17
+    assert found["mean_difference"] == pytest.approx(expected)
+
+
+def test_dense_networks_and_what_was_pruned_from_them(found, benchmark_pages):
+    """Twenty dense networks (Table 7) beside their pruned ones, with the change that 90 % makes."""
+    assert len(found["starts"]) == 20
+    rows = {tuple(row[:3]): row[3:] for row in benchmark_pages["analysis.md"].tables["pretrained-networks"][1:]}
+    assert rows["HARP", "CIFAR-10", "ResNet18"] == ["81.30", "49.48", "45.40", "45.69", "45.50", f"{MINUS}4.08"]
+    assert rows["RADMM", "SVHN", "ResNet18"] == ["84.90", "41.23", "–", "–", "–", "–"]
+    assert percent(found["start_spread"]) == "5.98"
+
+
+def test_naive_criteria_among_the_methods(found, benchmark_pages):
+    """LAMP gains between 2.37 and 6.94 points over LWM and beats two to five of ten methods (Table 8)."""
+    rows = benchmark_pages["analysis.md"].tables["naive-criteria"][1:]
+    assert [row[1:6] for row in rows] == [
+        ["90 %", "39.69", "42.19", "+2.50", "3 of 10"],
+        ["95 %", "37.57", "39.94", "+2.37", "3 of 10"],
+        ["99 %", "30.04", "36.98", "+6.94", "5 of 10"],
+        ["90 %", "35.54", "40.12", "+4.58", "5 of 10"],
+        ["95 %", "32.47", "37.81", "+5.34", "2 of 10"],
+        ["99 %", "27.52", "33.07", "+5.55", "5 of 10"],
+    ]
+    assert rows[4][6] == "PwoA, RST"
+    assert found["naive_below"] == (2, 5)
+
+
+def test_structure_pairs_at_ninety_percent(found):
+    """Unstructured pruning is more robust in 12 of 14 pairs and more accurate in 11: TwinRep is the exception."""
+    assert (found["wins"], len(found["pairs"])) == ({"robust": 12, "clean": 11}, 14)
+    worse = {(pair.entry.name, pair.unstructured.dataset.value) for pair in found["pairs"] if pair.robust < 0}
+    assert worse == {("TwinRep", "cifar10")}
+
+
+def test_locality_compares_methods_that_are_one_or_the_other(data_folder):
+    """Means and leads of each group; a method that is both, or does not say, is in neither."""
+    both, silent = "Both_Poe2022Last", "Silent_Poe2022Last"
+    specifics = entry_document()["specifics"]
+    root = data_folder(
+        entry_document(METHOD, specifics={**specifics, "locality": ["local"]}),
+        entry_document(RIVAL, specifics={**specifics, "locality": ["global"]}),
+        entry_document(both, specifics={**specifics, "locality": ["local", "global"]}),
+        entry_document(silent, specifics={**specifics, "locality": None}),
+        record_document(f"{METHOD}_R18_CIFAR10_US_90", robust=0.41),
+        record_document(f"{RIVAL}_R18_CIFAR10_US_90", robust=0.45),
+        record_document(f"{both}_R18_CIFAR10_US_90", robust=0.5),
+        record_document(f"{silent}_R18_CIFAR10_US_90", robust=0.5),
+        record_document(f"{METHOD}_R18_CIFAR10_US_95", robust=0.3),
+    )
+    (split,) = studies.splits(load_catalogue(root))
+    assert [r.method for r in (*split.local, *split.global_)] == [METHOD, RIVAL]
+    assert split.means == pytest.approx((0.41, 0.45))
+    assert split.leads_global
+
+
+def test_locality_on_the_benchmark(found):
+    """A global method leads everywhere; where the means say otherwise, Li20 pulls its group down."""
+    assert (found["global_leads"], len(found["splits"])) == (27, 27)
+    assert found["global_means"] == 24
+
+
+def test_imagenet_is_the_survey_s_table(benchmark_pages):
+    """Table 10: HARP before HYDRA at each sparsity."""
+    rows = benchmark_pages["analysis.md"].tables["imagenet"][1:]
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        ("HARP", "90 %", "23.35"), ("HYDRA", "90 %", "21.36"), ("HARP", "95 %", "22.88"),
+        ("HYDRA", "95 %", "19.71"), ("HARP", "99 %", "12.56"), ("HYDRA", "99 %", "10.37"),
+    ]  # fmt: skip
+
+
+def test_statements_of_the_survey_are_held_against_its_tables(benchmark_data, found):
+    """Known disagreements of text and tables are found by counting, and nothing else disagrees."""
+    disagree = {claim.stated.split(",")[0].split(";")[0] for claim in found["claims"] if not claim.agrees}
+    assert disagree == {
+        "11 of 26 methods implement local pruning",
+        "Every A-method uses adversarial training for pretraining and for finetuning",
+        "9 of 26 methods were tested with AutoAttack",
+        "Of the available implementations",
+        "11 implementations are available",
+        "14 models for each of 12 settings",
+        "At 90 %",
+        "The top three methods of each column are in bold.",
+        "Each row prints the difference of its two figures.",
+    }
+    found_of = {claim.stated: claim.found for claim in found["claims"]}
+    assert "Table 1: 10 carry L, 16 carry G; BCS-P carries both, AWT neither." in found_of.values()
+    assert "Table 2 has a cross for RADMM, Li20 and RST." in found_of.values()
+    assert any("RADMM on SVHN with VGG16 at 99 % (6th)" in text for text in found_of.values())
+    assert set(survey.METHODS) == {entry.key for entry in benchmark_data.methods()}
+
+
+def test_statements_need_the_survey_s_methods(data_folder):
+    """Data without the methods of Table 1 makes a page without those statements, and with no empty section."""
+    catalogue = load_catalogue(data_folder(entry_document(), record_document(robust=0.4)))
+    found = analysis.context(catalogue)
+    assert found["claims"] == found["pairs"] == found["splits"] == found["naive"] == []
+    assert found["charts"]["imagenet"] is None
+
+
+def test_quotations_are_cited(benchmark_pages):
+    """Each quotation stands on the page with the survey's name and the place."""
+    text = " ".join(benchmark_pages["analysis.md"].text.split())
+    assert load_references()[survey.CITATION].year == 2024
+    for quotation in survey.QUOTATIONS.values():
+        assert f"“{quotation.text}”" in text
+        assert f"2024, {quotation.place}" in text
+
+
+@pytest.mark.parametrize(
+    ("chart", "table", "figures"),
+    [
+        ("gaps", "overestimation", [5, 6]),
+        ("starts", "pretrained-networks", [4, 5, 6, 7]),
+        ("pairs", "structure", [3, 4]),
+        ("imagenet", "imagenet", [3]),
+    ],
+)
+def test_charts_show_what_their_tables_show(found, benchmark_pages, chart, table, figures):
+    """The points of a chart are the figures of the table beside it, no more and no less."""
+    drawn = Counter(percent(row["robust"]) for row in chart_rows(found["charts"][chart]))
+    rows = benchmark_pages["analysis.md"].tables[table][1:]
+    assert drawn == Counter(row[column] for row in rows for column in figures if row[column] != "–")
+
+
+def test_charts_of_groups_show_the_field(found, benchmark_data):
+    """The naive criteria stand among all methods of their settings, local and global methods among theirs."""
+    naive = Counter(row["kind"] for row in chart_rows(found["charts"]["naive"]))
+    assert naive == {"method": sum(len(item.field) for item in found["naive"]), "LWM": 6, "LAMP": 6}
+    splits = Counter(row["kind"] for row in chart_rows(found["charts"]["splits"]))
+    assert splits == {
+        "local": sum(len(split.local) for split in found["splits"]),
+        "global": sum(len(split.global_) for split in found["splits"]),
+    }
+    audit = chart_rows(found["charts"]["audit"])
+    assert sum(row["count"] for row in audit) == 5 * len(found["audited"])
+    assert all(row["end"] - row["start"] == row["count"] for row in audit)
+
+
+def test_differences_of_the_page_are_those_of_the_records(benchmark_data, benchmark_pages):
+    """Each printed difference of structures is that of the exported fractions, rounded once."""
+    expected = Counter(signed_points(pair.robust) for pair in studies.structure_pairs(benchmark_data))
+    assert Counter(row[5] for row in benchmark_pages["analysis.md"].tables["structure"][1:]) == expected
+
+
+def test_audit_sentence_says_what_is_known(benchmark_data, data_folder):
+    """The audit of a method in words, with a caution where AutoAttack is missing."""
+    entries = {entry.name: methods.audit_sentence(entry) for entry in benchmark_data.methods()}
+    assert entries["HYDRA"] == (
+        "Its paper tested it with AutoAttack and PGD, with more than ten iterations of PGD, at several budgets."
+    )
+    assert entries["FRE"].endswith("Without AutoAttack, robustness may be overestimated.")
+    assert "does not say how many iterations" in entries["Li20"]
+    (entry,) = load_catalogue(data_folder(entry_document(audit=None))).methods()
+    assert methods.audit_sentence(entry) == ""
