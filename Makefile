@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit format site serve clean
+.PHONY: help demo baselines test lint types unit format site serve clean
 
 help:  ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,6 +17,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/installed  ## Evaluate the embedded pruned network and build the site with the result
 	$(BIN)/apsite demo
+
+SERIES ?= resnet18 vgg16
+DATA_DIR ?=
+baselines: $(VENV)/installed  ## Make the baselines (a GPU is needed; SERIES=resnet8 runs on a CPU), resumable
+	$(BIN)/apsite baselines $(SERIES:%=baselines/%.toml) $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(filter resnet8,$(SERIES)),--test-data embedded)
 
 test: lint types unit  ## Lint, types and all tests
 

@@ -1,4 +1,4 @@
-"""Commands that make baselines: prune, finetune."""
+"""Commands that make baselines: prune, finetune, baselines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apsite.cli.main import cli
-from apsite.cli.options import progress
+from apsite.cli.options import progress, root_option
 from apsite.vocabulary import Architecture, Dataset, Locality
 
 if TYPE_CHECKING:
     from apsite.evaluation.finetuning import Written
+    from apsite.evaluation.manifest import ModelOutcome
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -201,3 +202,50 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
         if layer.zero_weights == layer.weights:
             click.echo(f"Warning: nothing is left of layer {layer.name}.", err=True)
     click.echo(f"Written: {written.path} ({written.size:,} bytes, sha256 {written.sha256})")
+
+
+@cli.command()
+@click.argument("series", type=click.Path(dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--model", "models", multiple=True, help="Only this model key; can be given several times.")
+@click.option("--data-dir", type=_FOLDER, show_default="where `apsite data fetch` puts them",
+              help="Folder with the official training and test files.")  # fmt: skip
+@click.option("--test-data", help="Folder with the official test files, or 'embedded'.  [default: --data-dir]")
+@click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
+@click.option("--output", type=_FOLDER, default=Path("evaluations"), show_default=True, help="Folder of records.")
+@click.option("--work", type=_FOLDER, default=Path(".apsite"), show_default=True,
+              help="Folder for pruned networks and the state of unfinished runs.")  # fmt: skip
+@click.option("--resume/--fresh", default=True, show_default=True, help="Keep what is finished, or make all anew.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@root_option
+def baselines(
+    series: tuple[Path, ...], models: tuple[str, ...], data_dir: Path | None, test_data: str | None,
+    device: str | None, output: Path, work: Path, resume: bool, quiet: bool, root: Path,
+) -> None:  # fmt: skip
+    """Make the baselines that each SERIES file lists: prune, fine-tune, audit and evaluate.
+
+    \b
+    Example:
+      apsite baselines baselines/resnet18.toml
+
+    Checkpoints and the costs of each model (series.json) are written to the folder of the same name beside the file,
+    records to OUTPUT. Steps whose result is there are skipped, so the same command goes on with an interrupted series.
+    """
+    from apsite.cli.evaluate import print_outcomes, resolver
+    from apsite.evaluation.downloads import data_dir as default_data_dir
+    from apsite.evaluation.manifest import Status
+    from apsite.evaluation.series import Places, read_series, run_series
+
+    folder = data_dir or Path(default_data_dir())
+    places = Places(folder, test_data or folder, output, work, device)
+    listed = [read_series(path, resolver(root)) for path in series]
+    outcomes: list[ModelOutcome] = []
+    with progress(quiet=quiet) as reporter:
+        try:
+            for one in listed:
+                outcomes += run_series(one, places, reporter, only=models, fresh=not resume)
+        except KeyboardInterrupt:
+            reporter.say("interrupted: the finished work is kept; give the same command again to go on")
+            raise
+    print_outcomes(outcomes)
+    if any(outcome.status is Status.FAILED for outcome in outcomes):
+        raise click.exceptions.Exit(1)

@@ -105,7 +105,7 @@ def eval_(
     from apsite.evaluation.manifest import OptionsError, request_of
 
     try:
-        request = request_of({**options, "checkpoint": checkpoint}, _resolver(root))
+        request = request_of({**options, "checkpoint": checkpoint}, resolver(root))
     except OptionsError as error:
         raise click.UsageError(str(error)) from None
     record, path = _evaluate(request, quiet=quiet, log_file=log_file)
@@ -128,7 +128,7 @@ def _eval_manifest(
     if stray:
         names = ", ".join("CHECKPOINT" if name == "checkpoint" else f"--{name.replace('_', '-')}" for name in stray)
         raise click.UsageError(f"{names} cannot be given with --manifest; say it in {manifest}")
-    requests = read_manifest(manifest, {name: given[name] for name in NAMES if name in given}, _resolver(root))
+    requests = read_manifest(manifest, {name: given[name] for name in NAMES if name in given}, resolver(root))
     with _reporting(quiet=quiet, log_file=log_file) as reporter:
         outcomes = list(run_manifest(requests, lambda request: evaluate_checkpoint(request, reporter), reporter))
     if as_json:
@@ -143,12 +143,13 @@ def _eval_manifest(
         ]
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
-        _print_outcomes(outcomes)
+        print_outcomes(outcomes)
     if any(outcome.status is Status.FAILED for outcome in outcomes):
         raise click.exceptions.Exit(1)
 
 
-def _print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
+def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
+    """Table of what became of each model, and why some were skipped or failed."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -205,7 +206,7 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
         click.echo("        open it in a browser, or run: apsite serve " + str(output / "build"))
 
 
-def _resolver(root: Path) -> Callable[[str], str]:
+def resolver(root: Path) -> Callable[[str], str]:
     """Function that finds the method key of a key or alias through the entries, where there are any."""
     if not (root / "entries").is_dir():
         return str

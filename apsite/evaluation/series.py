@@ -1,0 +1,434 @@
+"""The series of baselines: one dense network, pruned by naive criteria, fine-tuned and evaluated, from one file.
+
+.. code-block:: toml
+
+    dataset = "cifar10"
+    arch = "resnet18"
+    layout = "base_resnet18"
+    dense = "LWM_Han2015Learning"   # method under which the dense network's record stands
+
+    [training]                      # of the dense network, where it is not there yet
+    epochs = 30
+    learning_rate = 0.2
+
+    [finetuning]                    # the same for all pruned networks, so that only the criterion differs
+    epochs = 20
+
+    [evaluation]
+    n_examples = 256                # none of these: protocol apb-1 on the whole test set
+
+    [[criterion]]
+    method = "LAMP_Lee2021Layer"
+    criterion = "lamp"
+    locality = "global"
+    sparsities = [0.90, 0.95, 0.99]
+
+Every step leaves a file and is not done again while that file is of these very settings, so a series that was
+interrupted goes on where it stopped. Beside the checkpoints stands ``series.json``, which says what each model cost and
+how it fared before fine-tuning.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from apsite.errors import ApsiteError, EvaluationError
+from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.datasets import ImageSet, load_test_set
+from apsite.evaluation.environment import choose_device
+from apsite.evaluation.evaluate import Request, evaluate_checkpoint, evaluate_model, load_model
+from apsite.evaluation.execution import predict
+from apsite.evaluation.finetuning import Format, Source, Written, finetune, prune
+from apsite.evaluation.manifest import ModelOutcome, Status, run_manifest
+from apsite.evaluation.packed import read_about, write_checkpoint
+from apsite.evaluation.progress import Reporter
+from apsite.evaluation.pruning import NaiveCriterion
+from apsite.evaluation.settings import Preset, Settings
+from apsite.evaluation.training import Recipe
+from apsite.json_files import read_json, to_json, write_json
+from apsite.keys import ModelKey
+from apsite.records import EvaluationRecord
+from apsite.vocabulary import Architecture, Dataset, Granularity, Locality, Objective
+
+REPORT = "series.json"
+_RECIPE = {
+    "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": float, "step_size": float,
+    "batch_size": int, "momentum": float, "weight_decay": float, "n_train": int, "seed": int,
+}  # fmt: skip
+_EVALUATION = {"n_examples": int, "engine": str, "attacks": str, "batch_size": int, "seed": int, "trials": int}
+_CRITERION = {"method": str, "criterion": str, "locality": str, "sparsities": list}
+_TOP = {
+    "dataset": str, "arch": str, "layout": str, "dense": str, "threads": int, "checkpoint_url": str, "notes": list,
+    "training": dict, "finetuning": dict, "evaluation": dict, "criterion": list,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """One pruned network of a series."""
+
+    key: ModelKey
+    criterion: NaiveCriterion
+    locality: Locality
+
+    @property
+    def granularity(self) -> Granularity:
+        """Unit that is removed."""
+        return Granularity.FILTER if self.criterion is NaiveCriterion.FILTER_L1 else Granularity.WEIGHT
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a series file says.
+
+    Attributes:
+        path: The file; checkpoints and report stand in the folder of its name beside it.
+        source: Network and layout, without a checkpoint.
+        dense: Key of the dense network.
+        training: How the dense network is trained, where it is not there yet.
+        finetuning: How every pruned network is fine-tuned.
+        settings: How all are evaluated.
+        prunings: The pruned networks, in the order of the file.
+        threads: Threads of the CPU, which decide about the rounding of its arithmetic; ``None`` for the usual number.
+        checkpoint_url: Folder where the checkpoints can be had, for the records.
+        notes: Remarks for the records.
+    """
+
+    path: Path
+    source: Source
+    dense: ModelKey
+    training: Recipe
+    finetuning: Recipe
+    settings: Settings
+    prunings: tuple[Pruning, ...]
+    threads: int | None = None
+    checkpoint_url: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints and report stand."""
+        return self.path.with_suffix("")
+
+    def checkpoint(self, key: ModelKey) -> Path:
+        """File of a finished network."""
+        return self.folder / f"{key}.safetensors"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a series finds and leaves things.
+
+    Attributes:
+        training_data: Folder with the official training files.
+        test_data: Folder with the official test files, or ``embedded``.
+        records: Folder of records.
+        work: Folder for what is needed on the way: pruned networks, states of interrupted runs.
+        device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
+    """
+
+    training_data: Path
+    test_data: Path | str
+    records: Path = Path("evaluations")
+    work: Path = Path(".apsite")
+    device: str | None = None
+
+
+def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
+    """Series of a file.
+
+    Args:
+        path: The TOML file.
+        resolve: Gives the method key of a key or alias.
+
+    Raises:
+        EvaluationError: If it cannot be read, or a name or value is not one of those allowed.
+    """
+    try:
+        document = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise EvaluationError(f"{path}: is not TOML: {error}") from None
+    _check(path, "the top", document, _TOP, required=("dataset", "arch", "dense", "criterion"))
+    for name in ("training", "finetuning"):
+        _check(path, name, document.get(name, {}), _RECIPE)
+    _check(path, "evaluation", document.get("evaluation", {}), _EVALUATION)
+    try:
+        dataset, architecture = Dataset(document["dataset"]), Architecture(document["arch"])
+        evaluation = dict(document.get("evaluation", {}))
+        if "attacks" in evaluation:
+            evaluation["attacks"] = tuple(part.strip() for part in evaluation["attacks"].split(","))
+        prunings = []
+        for number, table in enumerate(document["criterion"], 1):
+            _check(path, f"criterion {number}", table, _CRITERION, required=tuple(_CRITERION))
+            if not all(isinstance(sparsity, float) for sparsity in table["sparsities"]):
+                raise ValueError(f"criterion {number}: sparsities must be fractions such as [0.90, 0.95, 0.99]")
+            criterion = NaiveCriterion(table["criterion"])
+            prunings += [
+                Pruning(
+                    ModelKey.of(resolve(table["method"]), architecture, dataset, criterion.structure, sparsity),
+                    criterion,
+                    Locality(table["locality"]),
+                )
+                for sparsity in table["sparsities"]
+            ]
+        keys = [str(one.key) for one in prunings]
+        if len(set(keys)) != len(keys):
+            raise ValueError("two criteria have the same method, structure and sparsity")
+        return Series(
+            path=path,
+            source=Source(architecture, dataset, layout=document.get("layout")),
+            dense=ModelKey.of(resolve(document["dense"]), architecture, dataset, None, 0.0),
+            training=recipe_of(document.get("training", {})),
+            finetuning=recipe_of(document.get("finetuning", {})),
+            settings=Settings.of(Preset.APB_1, **evaluation),
+            prunings=tuple(prunings),
+            threads=document.get("threads"),
+            checkpoint_url=document.get("checkpoint_url"),
+            notes=tuple(document.get("notes", ())),
+        )
+    except (ValueError, TypeError) as error:
+        raise EvaluationError(f"{path}: {error}") from None
+
+
+def recipe_of(table: Mapping[str, Any]) -> Recipe:
+    """Recipe of options as `apsite finetune` has them; budget and step in grey levels of 255."""
+    objective = Objective(table.get("objective") or Objective.AT_PGD)
+    fast = objective is Objective.AT_FAST
+    given = {name: table.get(name) for name in _RECIPE}
+    given |= {
+        "objective": objective,
+        "steps": table.get("steps") or (1 if fast else 10),
+        "epsilon": (table.get("epsilon") or 8) / 255,
+        "step_size": (table.get("step_size") or (10 if fast else 2)) / 255,
+    }
+    names = {"learning_rate": "peak_learning_rate", "n_train": "train_samples"}
+    recipe: dict[str, Any] = {"epochs": 10, "learning_rate": 0.1}
+    recipe |= {name: value for name, value in given.items() if value is not None}
+    return Recipe(**{names.get(name, name): value for name, value in recipe.items()})
+
+
+def run_series(
+    series: Series, places: Places, reporter: Reporter, *, only: Sequence[str] = (), fresh: bool = False
+) -> Iterator[ModelOutcome]:
+    """Make and evaluate the networks of a series, the dense one first.
+
+    Args:
+        series: What to make.
+        places: Where things are.
+        reporter: Receives the progress.
+        only: Model keys to make, in this order; empty for all. The dense network is always made, and evaluated only if
+            it is among them.
+        fresh: Make everything anew.
+
+    Yields:
+        The outcome of each evaluation, in order; a failure ends that model only.
+
+    Raises:
+        ApsiteError: If a key is not of this series, or the dense network cannot be made.
+    """
+    known = {str(one.key): one for one in series.prunings}
+    unknown = [key for key in only if key not in (*known, str(series.dense))]
+    if unknown:
+        raise EvaluationError(
+            f"{unknown[0]} is not a model of {series.path}; it has {series.dense}, {', '.join(known)}"
+        )
+    if series.threads is not None:
+        torch.set_num_threads(series.threads)
+    dense = replace(series.source, checkpoint=_dense(series, places, reporter, fresh=fresh))
+    images = load_test_set(series.source.dataset, places.test_data).first(series.settings.n_examples)
+    for key in only or (str(series.dense), *known):
+        if key == str(series.dense):
+            yield from _evaluated(_request(series, places, series.dense, None, fresh=fresh), reporter)
+            continue
+        reporter.say(f"{key}: pruning")
+        try:
+            made = _pruned(series, places, known[key], dense, images, reporter, fresh=fresh)
+        except ApsiteError as error:
+            reporter.say(f"{key}: failed: {error}")
+            yield ModelOutcome(known[key].key, Status.FAILED, None, None, str(error))
+            continue
+        request = _request(series, places, known[key].key, known[key].granularity, fresh=fresh)
+        yield from _evaluated(replace(request, notes=(*request.notes, *made)), reporter)
+
+
+def _dense(series: Series, places: Places, reporter: Reporter, *, fresh: bool) -> Path:
+    """Checkpoint of the dense network; trained where it is not there."""
+    path = series.checkpoint(series.dense)
+    if path.exists() and not fresh:
+        return path
+    reporter.say(f"{series.dense}: training, since {path} is not there")
+    written = finetune(
+        series.source, series.training, places.training_data, path, written=Format(half=True),
+        device=places.device, run_dir=places.work / "runs", fresh=fresh, reporter=reporter,
+    )  # fmt: skip
+    _note(series, series.dense, {"training": _training(written)})
+    return path
+
+
+def _pruned(
+    series: Series,
+    places: Places,
+    pruning: Pruning,
+    dense: Source,
+    images: ImageSet,
+    reporter: Reporter,
+    *,
+    fresh: bool,
+) -> tuple[str, ...]:
+    """Prune and fine-tune one network, unless its checkpoint is there; gives remarks for its record."""
+    path, work = series.checkpoint(pruning.key), places.work / "series" / series.folder.name
+    masked, tuned = (work / f"{pruning.key}.{step}.safetensors" for step in ("pruned", "float32"))
+    prune(dense, pruning.criterion, pruning.locality, pruning.key.sparsity, masked, written=Format(packed=True))
+    made = {"pruning": read_about(masked), "recipe": asdict(series.finetuning)}
+    if fresh or read_about(path).get("series") != _plain(made):
+        if path.exists() and not fresh:
+            raise EvaluationError(
+                f"{path}: was made with other settings than {series.path} has now; remove it or give --fresh"
+            )
+        written = finetune(
+            replace(dense, checkpoint=masked), series.finetuning, places.training_data, tuned,
+            written=Format(packed=True), device=places.device, run_dir=places.work / "runs", fresh=fresh,
+            note={"series": made}, reporter=reporter,
+        )  # fmt: skip
+        about = {**written.about, "series": made}
+        write_checkpoint(path, read_checkpoint(tuned).state, half=True, packed=True, about=about)
+        _note(
+            series, pruning.key, {"finetuning": _training(written), "half": _half(series, tuned, path, images, places)}
+        )
+    noted = _noted(series).get(str(pruning.key), {})
+    if "before" not in noted:
+        before = _before(series, places, pruning, masked, images, reporter)
+        noted = _note(series, pruning.key, {"criterion": pruning.criterion.value, "locality": pruning.locality.value,
+                                            "before": before})  # fmt: skip
+    recipe = series.finetuning
+    return (
+        f"Pruned from {series.dense} by {pruning.criterion}, {pruning.locality}; fine-tuned with {recipe.objective}, "
+        f"{recipe.steps} step{'s' if recipe.steps > 1 else ''}, {recipe.epochs} epochs of "
+        f"{recipe.train_samples or 'all'} images.",
+    )
+
+
+def _before(
+    series: Series, places: Places, pruning: Pruning, masked: Path, images: ImageSet, reporter: Reporter
+) -> dict[str, Any]:
+    """Accuracies of a pruned network that was not fine-tuned, under AutoAttack alone."""
+    reporter.say(f"{pruning.key}: AutoAttack before fine-tuning")
+    request = Request(
+        checkpoint=masked,
+        key=pruning.key,
+        layout=series.source.layout,
+        granularity=pruning.granularity,
+        settings=replace(series.settings, attacks=("autoattack",)),
+        output=None,
+        device=places.device,
+        run_dir=places.work / "runs",
+    )
+    results = evaluate_model(load_model(request), images, request, reporter).record.results
+    assert results.autoattack is not None
+    return {
+        "n_samples": results.n_samples,
+        "clean_accuracy": results.clean_accuracy,
+        "autoattack": results.autoattack.robust_accuracy,
+    }
+
+
+def _half(series: Series, whole: Path, half: Path, images: ImageSet, places: Places) -> dict[str, Any]:
+    """What half precision changes: predictions and largest difference of logits on the evaluated images."""
+    from apsite.evaluation.execution import CountedNetwork
+    from apsite.evaluation.finetuning import load
+
+    device = choose_device(places.device)
+    logits = []
+    for path in (whole, half):
+        network = load(replace(series.source, checkpoint=path)).network.eval().to(device)
+        values, _ = predict(CountedNetwork(network), images.images, device, 128)
+        logits.append(np.asarray(values.cpu()))
+    return {
+        "n_samples": len(images),
+        "predictions_changed": int((logits[0].argmax(1) != logits[1].argmax(1)).sum()),
+        "largest_logit_difference": float(np.abs(logits[0] - logits[1]).max()),
+        "size": half.stat().st_size,
+    }
+
+
+def _request(series: Series, places: Places, key: ModelKey, granularity: Granularity | None, *, fresh: bool) -> Request:
+    path = series.checkpoint(key)
+    return Request(
+        checkpoint=path,
+        key=key,
+        layout=series.source.layout,
+        granularity=granularity,
+        data_dir=places.test_data,
+        settings=series.settings,
+        output=places.records,
+        device=places.device,
+        run_dir=places.work / "runs",
+        fresh=fresh,
+        overwrite=fresh,
+        url=None if series.checkpoint_url is None else f"{series.checkpoint_url}/{path.name}",
+        source="the apsite maintainers",
+        notes=series.notes,
+    )
+
+
+def _evaluated(request: Request, reporter: Reporter) -> Iterator[ModelOutcome]:
+    """Evaluation of one finished network, as of a manifest of one."""
+
+    def evaluate(one: Request) -> tuple[EvaluationRecord, Path]:
+        return evaluate_checkpoint(one, reporter)
+
+    yield from run_manifest([request], evaluate, reporter)
+
+
+def _training(written: Written) -> dict[str, Any]:
+    """What a training cost, for the report."""
+    names = ("recipe", "precision", "device", "threads", "torch")
+    return {"seconds": round(written.seconds, 1), **{name: written.about[name] for name in names}}
+
+
+def _noted(series: Series) -> dict[str, Any]:
+    path = series.folder / REPORT
+    return dict(read_json(path)["models"]) if path.exists() else {}
+
+
+def _note(series: Series, key: ModelKey, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what is known of a model to the report, and give all that is known of it."""
+    models = _noted(series)
+    models[str(key)] = {**models.get(str(key), {}), **values}
+    ordered = {
+        str(one): models[str(one)] for one in (series.dense, *(it.key for it in series.prunings)) if str(one) in models
+    }
+    write_json(series.folder / REPORT, {"schema_version": 1, "series": series.path.name, "models": ordered})
+    return dict(models[str(key)])
+
+
+def _plain(value: object) -> object:
+    """A value as JSON gives it back, for comparison with what was written."""
+    import json
+
+    return json.loads(to_json(value))
+
+
+def _check(path: Path, where: str, table: object, names: Mapping[str, type], required: Sequence[str] = ()) -> None:
+    """Refuse names that are not known, values of another kind, and tables that lack something."""
+    if not isinstance(table, dict):
+        raise EvaluationError(f"{path}: {where} must be a table")
+    for name, value in table.items():
+        if name not in names:
+            raise EvaluationError(f"{path}: {where} has unknown {name!r}; known are {', '.join(names)}")
+        kind = names[name]
+        fits = isinstance(value, int | float if kind is float else kind) and not isinstance(value, bool)
+        if not fits:
+            raise EvaluationError(f"{path}: {where}: {name} must be of type {kind.__name__}, not {value!r}")
+    missing = [name for name in required if name not in table]
+    if missing:
+        raise EvaluationError(f"{path}: {where} lacks {', '.join(missing)}")
