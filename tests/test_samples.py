@@ -178,7 +178,7 @@ def test_an_object_array_is_refused_and_not_unpickled(tmp_path: Path, name: str)
     arrays = {**good_arrays(), name: hostile}
     del arrays["tuning"]
     path = save(tmp_path / "a.npz", arrays, allow_pickle=True)
-    with pytest.raises(DocumentError, match=r"is not a readable \.npz file \(Object arrays cannot be loaded"):
+    with pytest.raises(DocumentError, match=r"is not a readable \.npz file \(" + name + r" holds objects"):
         read_samples(path)
     assert not trace.exists()
     with np.load(path, allow_pickle=True) as archive:
@@ -298,8 +298,8 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path: Path) -> 
 
 
 def test_an_archive_of_many_members_is_refused(tmp_path: Path) -> None:
-    """No more than there are documented arrays."""
-    path = pack(tmp_path / "a.npz", {f"{number}.npy": b"" for number in range(11)})
+    """Far more than there are documented arrays."""
+    path = pack(tmp_path / "a.npz", {f"{number}.npy": b"" for number in range(33)})
     with pytest.raises(DocumentError, match="too many arrays inside"):
         read_samples(path)
 

@@ -1,0 +1,217 @@
+"""A submission that is right in every respect, in a repository with others' results, and ways to spoil it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apsite.samples import Samples, samples_bytes
+from apsite.vocabulary import Attack
+from tests.builders import (
+    METHOD,
+    RIVAL,
+    Document,
+    changed,
+    entry_document,
+    own_document,
+    record_document,
+    write_data,
+)
+from tests.repositories import git, repository_with
+
+N = 10_000
+MODELS = {percent: f"{METHOD}_R18_CIFAR10_US_{percent}" for percent in (90, 95, 99)}
+FOLDER = f"evaluations/{METHOD}"
+ENTRY = f"entries/{METHOD}.json"
+RECORD = f"{FOLDER}/{MODELS[90]}.json"
+SAMPLES = f"{FOLDER}/{MODELS[90]}.npz"
+SECOND = f"{FOLDER}/{MODELS[95]}.json"
+OTHERS_ENTRY = f"entries/{RIVAL}.json"
+OTHERS_MODEL = f"{RIVAL}_R18_CIFAR10_US_90"
+OTHERS_RECORD = f"evaluations/{RIVAL}/{OTHERS_MODEL}.json"
+PUBLISHED_MODEL = f"{RIVAL}_V16_CIFAR10_US_90"
+PUBLISHED = f"evaluations/{RIVAL}/{PUBLISHED_MODEL}.json"
+REMOVED = object()
+
+Spoil = Callable[[Path], object]
+
+
+def verdicts(percent: int = 90) -> Samples:
+    """Verdicts of the whole test set, the fewer robust the sparser the network."""
+    position = np.arange(N)
+    clean = position % 10 < 8
+    robust = clean & (position % 100 < 130 - percent)
+    after = {
+        Attack.APGD_CE: clean & (position % 100 < 140 - percent),
+        Attack.APGD_T: robust,
+        Attack.FAB_T: robust,
+        Attack.SQUARE: robust,
+    }
+    # All that AutoAttack left robust, and some more, lie beyond 8/255.
+    beyond = clean & (position % 100 < 132 - percent)
+    distance = np.where(clean, np.where(beyond, 12 / 255, 4 / 255), 0).astype(np.float32)
+    distance[0] = np.inf
+    tuning = np.zeros(N, dtype=np.bool_)
+    tuning[np.flatnonzero(clean)[:64]] = True
+    return Samples(
+        index=position.astype(np.int32),
+        label=(position // 10 % 10).astype(np.int16),
+        clean_correct=clean,
+        aa_robust=robust,
+        distance=distance,
+        tuning=tuning,
+        robust_after=after,
+    )
+
+
+def full_run(percent: int = 90) -> Document:
+    """Record of a whole run of protocol apb-1 on :func:`verdicts`, its figures counted here once more."""
+    samples, key = verdicts(percent), MODELS[percent]
+    assert samples.aa_robust is not None
+    assert samples.distance is not None
+    counts, before = {}, int(samples.clean_correct.sum())
+    for attack, flags in samples.robust_after.items():
+        after = int(flags.sum())
+        counts[attack.value] = {"attacked": before, "broken": before - after, "robust_after": after}
+        before = after
+    beyond = samples.distance > np.float32(8 / 255)
+    document = changed(own_document(key), "verification")
+    document.update(
+        protocol="apb-1",
+        sparsity={"declared": percent / 100, "measured": percent / 100},
+        results={
+            "n_samples": N,
+            "clean_accuracy": int(samples.clean_correct.sum()) / N,
+            "autoattack": {"robust_accuracy": int(samples.aa_robust.sum()) / N, "per_attack": counts},
+            "hofmn": {
+                "robust_accuracy": int(beyond.sum()) / N,
+                "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.1},
+                "median_distance": float(np.median(samples.distance[samples.clean_correct].astype(np.float64))),
+                "not_found": 1,
+                "search": {"trials": 32, "samples": 64, "steps": 100, "best_median": 0.03, "at_bound": []},
+                "steps": 200,
+            },
+            "joint": {
+                "robust_accuracy": int((beyond & samples.aa_robust).sum()) / N,
+                "broken_only_by_autoattack": int((beyond & ~samples.aa_robust).sum()),
+                "broken_only_by_hofmn": int((~beyond & samples.aa_robust).sum()),
+            },
+        },
+        warnings=[],
+        settings={
+            "preset": "apb-1", "seed": 0, "batch_size": 128, "attacks": "autoattack,hofmn", "engine": "reference",
+            "epsilon": "8/255", "search_trials": 32, "search_samples": 64, "search_steps": 100, "attack_steps": 200,
+            "n_examples": None,
+        },
+        samples={"file": f"{key}.npz", "sha256": hashlib.sha256(samples_bytes(samples)).hexdigest()},
+        provenance={"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-01"},
+    )  # fmt: skip
+    document["checkpoint"]["sha256"] = hashlib.sha256(key.encode()).hexdigest()
+    document["audit"].update(zero_weights=percent * 100, nonzero_parameters=10_010 - percent * 100)
+    document["audit"]["layers"][0]["zero_weights"] = percent * 100
+    return document
+
+
+def others() -> list[Document]:
+    """What is published already: another method, a figure from the survey, and somebody's own run."""
+    own = changed(own_document(OTHERS_MODEL), "provenance.source", "Richard Roe")
+    return [
+        entry_document(RIVAL, aliases=["Rival_Roe2023Old"]),
+        record_document(PUBLISHED_MODEL),
+        changed(changed(own, "provenance.kind", "submitted"), "verification"),
+    ]
+
+
+def submission(folder: Path) -> Path:
+    """Repository with others' results on ``main``, and the whole submission uncommitted on a branch."""
+    repository_with(folder, *others())
+    git(folder, "checkout", "--quiet", "-b", "work")
+    write_data(folder, entry_document())
+    for percent, key in MODELS.items():
+        path = folder / FOLDER / f"{key}.json"
+        write_json(path, full_run(percent))
+        path.with_suffix(".npz").write_bytes(samples_bytes(verdicts(percent)))
+    return folder
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document as it stands."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+
+def edit(name: str, *changes: tuple[str, Any]) -> Spoil:
+    """Change or remove fields of a document."""
+
+    def spoil(root: Path) -> None:
+        document = json.loads((root / name).read_text(encoding="utf-8"))
+        for field, value in changes:
+            document = changed(document, field) if value is REMOVED else changed(document, field, value)
+        write_json(root / name, document)
+
+    return spoil
+
+
+def write(name: str, content: bytes | str) -> Spoil:
+    """Put a file there."""
+
+    def spoil(root: Path) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return spoil
+
+
+def arrays(name: str = SAMPLES, *, stated: bool = True, **replaced: Any) -> Spoil:
+    """Replace, add or (with ``None``) remove arrays of a per-sample file; its hash in the record follows."""
+
+    def spoil(root: Path) -> None:
+        with np.load(root / name) as old:
+            content = {key: old[key] for key in old.files}
+        for key, value in replaced.items():
+            if value is None:
+                del content[key]
+            else:
+                content[key] = value(content[key].copy()) if callable(value) else value
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **content)
+        put_samples(root, name, buffer.getvalue(), stated=stated)
+
+    return spoil
+
+
+def put_samples(root: Path, name: str, content: bytes, *, stated: bool = True) -> None:
+    """Write a per-sample file, and its hash into the record."""
+    (root / name).write_bytes(content)
+    if stated:
+        edit(name.replace(".npz", ".json"), ("samples.sha256", hashlib.sha256(content).hexdigest()))(root)
+
+
+def packed(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Spoil:
+    """Replace the per-sample file by a zip archive with these members."""
+
+    def spoil(root: Path) -> None:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", method) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        put_samples(root, SAMPLES, buffer.getvalue())
+
+    return spoil
+
+
+def at(position: int, value: Any) -> Callable[[Any], Any]:
+    """Function that sets one element of an array."""
+
+    def change(array: Any) -> Any:
+        array[position] = value
+        return array
+
+    return change
