@@ -163,9 +163,8 @@ def _unpack(path: Path) -> dict[str, NDArray[Any]]:
         for member in members:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
                 raise ValueError(f"{member.filename} is encrypted or compressed in an unusual way")
-        return {
-            member.filename.removesuffix(".npy"): _array(member.filename, archive.read(member)) for member in members
-        }
+        names = [member.filename.removesuffix(".npy") for member in members]
+        return {name: _array(name, archive.read(member)) for name, member in zip(names, members, strict=True)}
 
 
 def _array(name: str, content: bytes) -> NDArray[Any]:
