@@ -38,6 +38,7 @@ LAYERS = (
         "leaderboard",
         "preview",
         "revisions",
+        "snapshot",
         "submission",
         "terminal",
         "validation",

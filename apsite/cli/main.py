@@ -76,12 +76,26 @@ from apsite.cli import (  # noqa: E402  (the modules add their commands to the g
     history,
     imports,
     models,
+    publishing,
     review,
     site,
     verify,
 )
 
 __all__ = [
-    "audit", "baselines", "cli", "data", "datasets", "describe", "evaluate", "history", "imports", "main", "models",
-    "review", "site", "verify",
-]  # fmt: skip
+    "audit",
+    "baselines",
+    "cli",
+    "data",
+    "datasets",
+    "describe",
+    "evaluate",
+    "history",
+    "imports",
+    "main",
+    "models",
+    "publishing",
+    "review",
+    "site",
+    "verify",
+]

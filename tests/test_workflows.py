@@ -1,0 +1,437 @@
+"""The workflows: pinned, least privileged, free of findings, and their shell run here as far as it can run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+yaml = pytest.importorskip("yaml", reason="workflows are YAML; the extra 'site' brings its reader")
+
+from apsite.preview import MARK  # noqa: E402 - after the check for what is needed
+from apsite.vocabulary import Criterion, Stage, Structure  # noqa: E402
+from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document, write_data, write_document  # noqa: E402
+from tests.repositories import commit, git, repository_with  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+SCHEMAS = {
+    "vendor.github-workflows": WORKFLOWS,
+    "vendor.dependabot": [GITHUB / "dependabot.yml"],
+    "vendor.github-issue-forms": sorted(
+        set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {GITHUB / "ISSUE_TEMPLATE/config.yml"}
+    ),
+    "vendor.github-issue-config": [GITHUB / "ISSUE_TEMPLATE/config.yml"],
+}
+
+Workflow = dict[str, Any]
+
+
+def read(path: Path) -> Workflow:
+    """A workflow; YAML 1.1 reads the word ``on`` as true, which is put right."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {"on" if name is True else name: value for name, value in document.items()}
+
+
+def jobs() -> Iterator[tuple[str, str, Workflow]]:
+    """Every job with its workflow's name and its own."""
+    for path in WORKFLOWS:
+        for name, job in read(path)["jobs"].items():
+            yield path.stem, name, job
+
+
+def tool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool that is installed beside this Python, with no network."""
+    found = shutil.which(arguments[0], path=str(Path(sys.executable).parent)) or shutil.which(arguments[0])
+    assert found, f"{arguments[0]} is not installed; it is in the extra 'dev'"
+    return subprocess.run([found, *arguments[1:]], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_zizmor_finds_nothing_at_its_strictest() -> None:
+    """No finding of the auditor's persona; what is ignored says why beside the line."""
+    done = tool("zizmor", "--persona", "auditor", "--offline", "--no-progress", "--strict-collection", str(GITHUB))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No findings to report" in done.stdout
+    for path in WORKFLOWS:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if "zizmor: ignore" in line:
+                assert re.search(r"zizmor: ignore\[[a-z-]+\] .{20,}", line), f"{path.name}: no reason: {line}"
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_files_follow_the_schema_of_the_platform(schema: str) -> None:
+    """As check-jsonschema carries it."""
+    assert SCHEMAS[schema]
+    done = tool("check-jsonschema", "--builtin-schema", schema, *map(str, SCHEMAS[schema]))
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_action_is_pinned_to_one_commit() -> None:
+    """By its full name, with the release beside it, and the same one everywhere."""
+    pins: dict[str, set[tuple[str, str]]] = {}
+    for path in WORKFLOWS:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if "uses:" in line:
+                match = re.fullmatch(r"\s*(?:- )?uses: ([\w./-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)", line)
+                assert match, f"{path.name}: {line.strip()}"
+                pins.setdefault(match[1], set()).add((match[2], match[3]))
+    assert all(len(found) == 1 for found in pins.values()), pins
+    assert "actions/checkout" in pins
+
+
+def test_rights_are_given_job_by_job() -> None:
+    """None by default; writing only where it is needed, and never where code of a proposal runs."""
+    may_write = {
+        ("preview-comment", "comment"): {"pull-requests"},
+        ("deploy", "deploy"): {"pages", "id-token"},
+        ("release", "publish"): {"id-token"},
+        ("release", "attach"): {"contents"},
+    }
+    for path in WORKFLOWS:
+        assert read(path)["permissions"] == {}, path.name
+    for workflow, name, job in jobs():
+        writes = {right for right, level in job["permissions"].items() if level == "write"}
+        assert writes == may_write.get((workflow, name), set()), (workflow, name)
+        assert job["timeout-minutes"] <= 60
+
+
+def test_triggers_are_those_that_are_safe() -> None:
+    """Nothing runs with rights on a proposal's own event; what follows it checks out the default branch alone."""
+    triggers = {path.stem: set(read(path)["on"]) for path in WORKFLOWS}
+    assert all("pull_request_target" not in found for found in triggers.values())
+    assert {name for name, found in triggers.items() if "workflow_run" in found} == {"preview-comment"}
+    assert "paths" not in json.dumps(read(GITHUB / "workflows/data-pr.yml")["on"]), "a required check must always run"
+    for step in read(GITHUB / "workflows/preview-comment.yml")["jobs"]["comment"]["steps"]:
+        assert "ref" not in step.get("with", {})
+
+
+def test_steps_are_named_and_take_nothing_untrusted_into_the_shell() -> None:
+    """Values reach the shell as environment variables, quoted; no token stays on disk."""
+    for workflow, name, job in jobs():
+        for step in job["steps"]:
+            place = f"{workflow}.{name}: {step.get('name')}"
+            assert step.get("name"), place
+            assert "${{" not in step.get("run", ""), place
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False, place
+            if "cache" in step.get("with", {}):
+                assert workflow == "ci", place
+
+
+def test_the_form_for_methods_offers_the_words_of_the_vocabulary() -> None:
+    """The issue form and the entry speak the same language."""
+    form = yaml.safe_load((GITHUB / "ISSUE_TEMPLATE/method.yml").read_text(encoding="utf-8"))
+    offered = {part["id"]: part["attributes"]["options"] for part in form["body"] if part["type"] == "dropdown"}
+    for name, words in (("stage", Stage), ("structure", Structure), ("criterion", Criterion)):
+        assert offered[name][: len(words)] == list(words)
+
+
+# The shell of the steps, run here.
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="the stand-in for gh needs jq")
+
+
+class Runner:
+    """Runs the ``run:`` steps of a job as the platform does, with what cannot run here replaced by what notes its call.
+
+    Args:
+        folder: Scratch folder; the job's working directory is ``work`` in it.
+        values: Values of expressions such as ``github.token``.
+    """
+
+    def __init__(self, folder: Path, **values: str) -> None:
+        self.work = folder / "work"
+        self.temporary = folder / "temporary"
+        self.log = folder / "calls.log"
+        self.fixtures = folder / "fixtures"
+        for path in (self.work, self.temporary, self.fixtures, folder / "bin"):
+            path.mkdir(parents=True, exist_ok=True)
+        self.values = {"github.token": "token", "github.repository": "apsite/apsite", **values}
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "GH_", "COV_"))},
+            "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "GITHUB_REPOSITORY": "apsite/apsite",
+            "GITHUB_SERVER_URL": "https://github.com",
+            "RUNNER_TEMP": str(self.temporary),
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "NO_COLOR": "1",
+        }
+        note = f'echo "$(basename "$0") $*" >> {self.log}\n'
+        version = metadata.version("apsite")
+        self._program("apsite", f'exec {sys.executable} -P -m apsite "$@"\n')
+        self._program("pip-audit", note)
+        self._program("make", note + f'exec {shutil.which("make")} --dry-run --directory {ROOT} "$@" > /dev/null\n')
+        self._program(
+            "python",
+            note
+            + f"""case "$*" in
+  "-m build") mkdir dist && touch dist/apsite-{version}-py3-none-any.whl dist/apsite-{version}.tar.gz ;;
+  "-m pip "* | "-P -m pytest "*) ;;
+  *) exit 97 ;;
+esac
+""",
+        )
+        self._program(
+            "gh", note + f'exec {sys.executable} {Path(__file__).with_name("fake_gh.py")} {self.fixtures} "$@"\n'
+        )
+
+    def _program(self, name: str, text: str) -> None:
+        path = self.log.parent / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}", encoding="utf-8")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    @property
+    def calls(self) -> str:
+        """What was called of the programs that are replaced."""
+        return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+
+    def run(self, workflow: str, job: str, before: dict[str, Callable[[], None]] | None = None) -> dict[str, str]:
+        """Run the steps of a job in order; gives what each one printed, and ``failed``: the name of a step that failed.
+
+        Args:
+            workflow: File name without extension.
+            job: Name of the job.
+            before: What stands in for an action, by the name of the step that follows it.
+        """
+        described = read(GITHUB / "workflows" / f"{workflow}.yml")["jobs"][job]
+        printed: dict[str, str] = {}
+        for step in described["steps"]:
+            if step["name"] in (before or {}):
+                before[step["name"]]()
+            if "run" not in step or not self._wanted(step.get("if"), "failed" in printed):
+                continue
+            output = self.log.parent / "output"
+            output.write_text("", encoding="utf-8")
+            environment = {**self.environment, "GITHUB_OUTPUT": str(output)}
+            for name, value in {**described.get("env", {}), **step.get("env", {})}.items():
+                environment[name] = re.sub(r"\$\{\{ (.*?) \}\}", lambda match: self.values[match[1]], str(value))
+            done = subprocess.run(
+                ["bash", "--noprofile", "--norc", "-e", "-c", step["run"]],
+                cwd=self.work / step.get("working-directory", "."),
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            printed[step["name"]] = done.stdout + done.stderr
+            if done.returncode:
+                printed["failed"] = step["name"]
+            for line in output.read_text(encoding="utf-8").splitlines():
+                name, _, value = line.partition("=")
+                self.values[f"steps.{step.get('id')}.outputs.{name}"] = value
+        return printed
+
+    def _wanted(self, condition: str | None, failed: bool) -> bool:
+        """Whether a step runs: our conditions are comparisons with texts, joined by 'and'."""
+        parts = (condition or "").split(" && ")
+        if failed and "always()" not in parts:
+            return False
+        for part in parts:
+            if part in ("", "always()"):
+                continue
+            name, text = re.fullmatch(r"([\w.-]+) == '(\w+)'", part).groups()
+            if self.values.get(name, "") != text:
+                return False
+        return True
+
+
+def proposal(folder: Path, change: Callable[[Path], None]) -> dict[str, str]:
+    """A pull request as the platform checks it out: merged into its base, with the head as second parent."""
+    repository_with(folder, entry_document(), record_document(f"{METHOD}_R18_CIFAR10_US_90"))
+    (folder / "constraints.txt").write_text("", encoding="utf-8")
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    base = commit(folder, "Settings")
+    git(folder, "switch", "--quiet", "--create", "proposal")
+    change(folder)
+    head = commit(folder)
+    git(folder, "switch", "--quiet", "--detach", base)
+    git(folder, "merge", "--quiet", "--no-ff", "--message", "Merge", head)
+    return {
+        "github.event.pull_request.head.sha": head,
+        "github.event.pull_request.number": "17",
+        "github.event.pull_request.author_association": "NONE",
+    }
+
+
+def add_method(folder: Path) -> None:
+    """A proposal of a method whose name wants to be markup."""
+    record = own_document(f"{RIVAL}_R18_CIFAR10_US_90")
+    record["provenance"]["kind"] = "submitted"
+    del record["verification"]
+    write_data(folder, entry_document(RIVAL, name="**R** <img> @all"), record)
+
+
+@needs_jq
+def test_a_proposal_goes_from_the_gate_to_a_comment(tmp_path: Path) -> None:
+    """The shell of both workflows: validated, summarised, built; then the summary believed and the comment posted."""
+    checks = Runner(tmp_path / "checks")
+    checks.values |= proposal(checks.work / "proposal", add_method)
+    printed = checks.run("data-pr", "data")
+    assert "failed" not in printed, printed
+    assert "pip install --constraint base/constraints.txt ./base[site]" in checks.calls
+    assert (checks.work / "base/README.md").exists()
+    assert (checks.work / f"preview/site/methods/{RIVAL}.html").exists()
+
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        made.write(checks.work / "summary.json", "summary.json")
+    head = checks.values["github.event.pull_request.head.sha"]
+    event = {"github.event.workflow_run.head_sha": head, "github.event.workflow_run.id": "5"}
+    for stands in ([], [{"id": 8, "body": f"{MARK}\nold", "user": {"login": "github-actions[bot]"}}]):
+        comments = Runner(tmp_path / f"comment-{len(stands)}", **event)
+        (comments.fixtures / "archive.zip").write_bytes(archive.getvalue())
+        size = len(archive.getvalue())
+        write_document(
+            comments.fixtures / "artifacts.json",
+            {"artifacts": [{"id": 7, "name": "preview-summary", "size_in_bytes": size}]},
+        )
+        write_document(comments.fixtures / "pull.json", {"number": 17, "state": "open", "head": {"sha": head}})
+        forged = {"id": 9, "body": f"{MARK}\nforged", "user": {"login": "mallory"}}
+        write_document(comments.fixtures / "comments.json", [forged, *stands])
+        printed = comments.run("preview-comment", "comment")
+        assert "failed" not in printed, printed
+        posted = json.loads((comments.fixtures / "posted.json").read_text(encoding="utf-8"))
+        assert posted["body"].startswith(MARK)
+        assert RIVAL in posted["body"]
+        assert "`**R** <img> @all`" in posted["body"] or "<img>" not in posted["body"]
+        assert "https://github.com/apsite/apsite/actions/runs/5" in posted["body"]
+        wanted = (
+            ("PATCH", "repos/apsite/apsite/issues/comments/8")
+            if stands
+            else ("POST", "repos/apsite/apsite/issues/17/comments")
+        )
+        assert (posted["method"], posted["path"]) == wanted
+
+
+def test_a_proposal_that_breaks_the_rules_is_stopped_and_still_summarised(tmp_path: Path) -> None:
+    """Annotations say what is wrong, nothing is built, and the summary reports the problems."""
+    checks = Runner(tmp_path / "checks")
+
+    def break_it(folder: Path) -> None:
+        add_method(folder)
+        entry = entry_document(RIVAL)
+        entry["specifics"]["criterion"] = "MAGIC"
+        write_data(folder, entry)
+        (folder / "README.md").write_text("Changed.\n", encoding="utf-8")
+
+    checks.values |= proposal(checks.work / "proposal", break_it)
+    printed = checks.run("data-pr", "data")
+    assert printed["failed"] == "Validate"
+    assert "::error" in printed["Validate"]
+    assert "MAGIC" in printed["Validate"]
+    assert "README.md" in printed["Validate"]
+    assert "Build the preview" not in printed
+    summary = json.loads((checks.work / "summary.json").read_text(encoding="utf-8"))
+    assert summary["counts"]["problems"] > 0
+
+
+def test_a_proposal_of_code_passes_the_gate_without_a_preview(tmp_path: Path) -> None:
+    """The check is required for every pull request, so it must come to an end for this one too."""
+    checks = Runner(tmp_path / "checks")
+    checks.values |= proposal(
+        checks.work / "proposal", lambda folder: write_document(folder / "code.json", {}) and None
+    )
+    printed = checks.run("data-pr", "data")
+    assert "failed" not in printed, printed
+    assert {"Summarise", "Build the preview"}.isdisjoint(printed)
+
+
+@needs_jq
+def test_a_summary_about_another_commit_is_not_believed(tmp_path: Path) -> None:
+    """Then nothing is posted."""
+    comments = Runner(tmp_path, **{"github.event.workflow_run.head_sha": "a" * 40, "github.event.workflow_run.id": "5"})
+    with zipfile.ZipFile(comments.fixtures / "archive.zip", "w") as made:
+        made.writestr("summary.json", "{}")
+    write_document(
+        comments.fixtures / "artifacts.json", {"artifacts": [{"id": 7, "name": "preview-summary", "size_in_bytes": 9}]}
+    )
+    printed = comments.run("preview-comment", "comment")
+    assert printed["failed"] == "Write the comment"
+    assert not (comments.fixtures / "posted.json").exists()
+
+
+@needs_jq
+def test_a_run_without_a_summary_ends_quietly(tmp_path: Path) -> None:
+    """A proposal of code has none; one that is too large is not fetched."""
+    event = {"github.event.workflow_run.head_sha": "a" * 40, "github.event.workflow_run.id": "5"}
+    for number, artifacts in enumerate(([], [{"id": 7, "name": "preview-summary", "size_in_bytes": 300_001}])):
+        comments = Runner(tmp_path / str(number), **event)
+        write_document(comments.fixtures / "artifacts.json", {"artifacts": artifacts})
+        printed = comments.run("preview-comment", "comment")
+        assert "failed" not in printed, printed
+        assert "Write the comment" not in printed
+
+
+@pytest.mark.slow
+def test_deployment_validates_and_builds(tmp_path: Path) -> None:
+    """What the pages are made from is checked once more."""
+    runner = Runner(tmp_path)
+    write_data(runner.work, entry_document(), record_document())
+    printed = runner.run("deploy", "build")
+    assert "failed" not in printed, printed
+    assert (runner.work / "build/site/index.html").exists()
+
+
+def test_a_release_is_built_once_and_tested_as_built(tmp_path: Path) -> None:
+    """Build, snapshot, tests against the wheel, release: the commands fit together."""
+    version = metadata.version("apsite")
+    runner = Runner(tmp_path)
+    write_data(runner.work, entry_document(), record_document())
+    runner.environment["GITHUB_REF_NAME"] = f"v{version}"
+    printed = runner.run("release", "build")
+    assert "failed" not in printed, printed
+    assert zipfile.is_zipfile(runner.work / f"snapshot/apsite-data-{version}.zip")
+    runner.environment["GITHUB_REF_NAME"] = "v0.0.0"
+    shutil.rmtree(runner.work / "dist")
+    assert runner.run("release", "build")["failed"] == "Check that the tag names the version"
+
+    archive = runner.work / "dist" / f"apsite-{version}.tar.gz"
+    with tarfile.open(archive, "w:gz") as made:
+        made.addfile(tarfile.TarInfo(f"apsite-{version}/constraints.txt"))
+    printed = runner.run("release", "test")
+    assert "failed" not in printed, printed
+    assert (
+        f"--constraint source/constraints.txt {runner.work}/dist/apsite-{version}-py3-none-any.whl[dev]" in runner.calls
+    )
+    assert "--import-mode=append" in runner.calls
+
+    runner.environment["GITHUB_REF_NAME"] = f"v{version}"
+    (runner.work / "files").mkdir()
+    (runner.work / "files/a.whl").touch()
+    printed = runner.run("release", "attach")
+    assert "failed" not in printed, printed
+    assert f"gh release create v{version} files/a.whl --verify-tag" in runner.calls
+
+
+def test_tests_and_scheduled_checks_run_commands_that_are_there(tmp_path: Path) -> None:
+    """The make target exists; addresses are listed; versions are audited."""
+    runner = Runner(tmp_path)
+    write_data(runner.work, entry_document(), record_document())
+    for workflow, job in (("ci", "test"), ("scheduled", "links"), ("scheduled", "audit")):
+        printed = runner.run(workflow, job)
+        assert "failed" not in printed, printed
+    assert "make test PYTHON=python" in runner.calls
+    assert "pip-audit --requirement constraints.txt" in runner.calls
+    assert "https://example.org/paper" in (runner.work / "links.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_every_job_with_shell_is_run_here() -> None:
+    """A new job needs a test above."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    for workflow, name, job in jobs():
+        if any("run" in step for step in job["steps"]):
+            assert re.search(rf'"{workflow}", "{name}"', text), f"{workflow}.{name}"
