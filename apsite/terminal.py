@@ -11,6 +11,7 @@ from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.leaderboard import by_setting, leader_count, leaders
 from apsite.metrics import wilson_interval
+from apsite.pairing import Beside
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Attack, Dataset, Structure
 
@@ -134,6 +135,33 @@ def result_table(record: EvaluationRecord) -> Table:
         table.add_row(Text(name), f"{count:,}", percent(share), f"{percent(low)} – {percent(high)}")
     for warning in record.warnings:
         table.caption = Text("\n".join(f"! {warning.message}" for warning in record.warnings), justify="left")
+    return table
+
+
+def baselines_table(record: EvaluationRecord, found: Iterable[Beside], catalogue: Catalogue) -> Table:
+    """A model beside the naive baselines of its setting, with the paired test where both have the same images."""
+    table = Table(title=Text("Naive baselines at the same setting (AutoAttack)"), title_justify="left")
+    for name in ("Baseline", "robust %", "difference", "images in common", "McNemar p"):
+        table.add_column(name, justify="left" if name == "Baseline" else "right", no_wrap=True)
+    for one in found:
+        name, robust = Text(catalogue.entries[one.record.method].name), one.record.robust_accuracy
+        if one.pair is not None:
+            pair = one.pair
+            table.add_row(
+                name,
+                percent(pair.second / pair.n_samples),
+                f"{100 * pair.difference:+.2f}",
+                f"{pair.n_samples:,}",
+                f"{pair.p_value:.2g}" + ("" if pair.separates else " (tied)"),
+            )
+        elif one.comparable and robust is not None and record.robust_accuracy is not None:
+            table.add_row(name, percent(robust), f"{100 * (record.robust_accuracy - robust):+.2f}", "none", "–")
+        else:
+            table.add_row(name, percent(robust), "–", "none", "–")
+    table.caption = Text(
+        "A positive difference favours this model. Without images in common only whole test sets are compared.",
+        justify="left",
+    )
     return table
 
 

@@ -36,6 +36,7 @@ LAYERS = (
         "history",
         "intervals",
         "leaderboard",
+        "pairing",
         "preview",
         "revisions",
         "snapshot",

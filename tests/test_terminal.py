@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
+from apsite.catalogue import load_catalogue
+from apsite.pairing import Beside, Pair
 from apsite.records import record_from_json
-from apsite.terminal import percent, result_table
-from tests.builders import MODEL, changed, own_document, record_document
+from apsite.terminal import baselines_table, percent, result_table
+from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 
 
 def text_of(table: Table) -> str:
@@ -68,3 +71,28 @@ def test_a_result_says_which_model_and_budget_and_warns() -> None:
 def test_a_figure_that_is_not_there_has_no_row(document: dict[str, Any], names: list[str]) -> None:
     """Instead of a row of dashes or zeros."""
     assert [row[0] for row in cells_of(result_table(record_from_json(document)))] == names
+
+
+def test_baselines_stand_beside_a_result_with_the_paired_test(tmp_path: Path) -> None:
+    """On common images the shares of those images; without any only where both are whole test sets."""
+    catalogue = load_catalogue(
+        write_data(
+            tmp_path, entry_document(), entry_document(RIVAL, baseline=True),
+            record_document(f"{METHOD}_R18_CIFAR10_US_95", robust=0.5),
+            record_document(f"{RIVAL}_R18_CIFAR10_US_95", robust=0.3),
+        )
+    )  # fmt: skip
+    record, other = (catalogue.records[f"{key}_R18_CIFAR10_US_95"] for key in (METHOD, RIVAL))
+    found = [
+        Beside(other, Pair(n_samples=100, first=40, second=30, only_first=20, only_second=10), comparable=False),
+        Beside(other, Pair(n_samples=100, first=40, second=20, only_first=21, only_second=1), comparable=True),
+        Beside(other, None, comparable=True),
+        Beside(other, None, comparable=False),
+    ]
+    name = catalogue.entries[RIVAL].name
+    assert cells_of(baselines_table(record, found, catalogue)) == [
+        [name, "30.00", "+10.00", "100", "0.099 (tied)"],
+        [name, "20.00", "+20.00", "100", "1.1e-05"],
+        [name, "30.00", "+20.00", "none", "–"],
+        [name, "30.00", "–", "none", "–"],
+    ]

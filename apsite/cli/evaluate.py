@@ -110,6 +110,8 @@ def eval_(
         raise click.UsageError(str(error)) from None
     record, path = _evaluate(request, quiet=quiet, log_file=log_file)
     _print_result(record, path, as_json=as_json)
+    if not as_json:
+        _print_baselines(record, path, root)
 
 
 def _eval_manifest(
@@ -253,3 +255,20 @@ def _print_result(record: EvaluationRecord, path: Path, *, as_json: bool) -> Non
     ranks = "" if record.protocol.ranks else " (reduced run: shown, never ranked)"
     click.echo(f"Protocol: {record.protocol.value}{ranks}")
     click.echo(f"Record: {path}")
+
+
+def _print_baselines(record: EvaluationRecord, path: Path, root: Path) -> None:
+    """The naive baselines at the setting of a record, where the data folder has any."""
+    if not (root / "entries").is_dir() or record.samples is None:
+        return
+    from rich.console import Console
+
+    from apsite.catalogue import scan
+    from apsite.pairing import naive_baselines
+    from apsite.samples import read_samples
+    from apsite.terminal import baselines_table
+
+    catalogue, _ = scan(root)  # problems of other files are no reason to hide this comparison
+    found = naive_baselines(catalogue, record, read_samples(path.parent / record.samples.file))
+    if found:
+        Console().print(baselines_table(record, found, catalogue))

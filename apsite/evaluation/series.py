@@ -305,7 +305,7 @@ def _pruned(
             series, pruning.key, {"finetuning": _training(written), "half": _half(series, tuned, path, images, places)}
         )
     noted = _noted(series).get(str(pruning.key), {})
-    if "before" not in noted:
+    if noted.get("before") is None:
         before = _before(series, places, pruning, masked, images, reporter)
         noted = _note(series, pruning.key, {"criterion": pruning.criterion.value, "locality": pruning.locality.value,
                                             "before": before})  # fmt: skip
