@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,8 +92,21 @@ def samples_of(catalogue: Catalogue, record: EvaluationRecord) -> Samples | None
         return None  # `apsite validate` says what is wrong with it
 
 
+def baseline_records(catalogue: Catalogue) -> list[EvaluationRecord]:
+    """Pruned models of naive baselines that AutoAttack has evaluated."""
+    naive = {key for key, entry in catalogue.entries.items() if entry.baseline}
+    return [
+        record
+        for record in catalogue.records.values()
+        if record.method in naive and record.structure is not None and record.robust_accuracy is not None
+    ]
+
+
 def naive_baselines(
-    catalogue: Catalogue, record: EvaluationRecord, samples: Samples | None = None
+    catalogue: Catalogue,
+    record: EvaluationRecord,
+    samples: Samples | None = None,
+    among: Sequence[EvaluationRecord] | None = None,
 ) -> tuple[Beside, ...]:
     """Naive baselines at the dataset, network, structure and sparsity of a record, the most robust first.
 
@@ -100,20 +114,21 @@ def naive_baselines(
         catalogue: Where the baselines are.
         record: A pruned model; it need not be in the catalogue. Dense networks have no baseline.
         samples: Its per-sample results; ``None`` to read those of the catalogue.
+        among: What :func:`baseline_records` gave, where many models are looked at.
     """
     if record.structure is None:
         return ()
-    samples = samples or samples_of(catalogue, record)
     found = []
-    for other in catalogue.records.values():
-        entry = catalogue.entries.get(other.method)
+    for other in baseline_records(catalogue) if among is None else among:
         same = (other.dataset, other.architecture, other.structure, other.key.percent) == (
             record.dataset, record.architecture, record.structure, record.key.percent,
         )  # fmt: skip
-        if not same or entry is None or not entry.baseline or other.method == record.method:
+        if not same or other.method == record.method:
             continue
-        if other.robust_accuracy is None or other.threat_model.epsilon not in (None, record.threat_model.epsilon):
+        if other.threat_model.epsilon not in (None, record.threat_model.epsilon):
             continue
+        if samples is None:
+            samples = samples_of(catalogue, record)
         others = samples_of(catalogue, other) if samples is not None else None
         pair = None if samples is None or others is None else pair_of(samples, others)
         found.append(Beside(other, pair, other.protocol.ranks == record.protocol.ranks))

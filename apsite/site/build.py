@@ -100,7 +100,11 @@ def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Cata
         Section("Curves", "curves.md"),
         Section("Taxonomy", None, (Section(made["taxonomy.md"], "taxonomy.md"), *written(["taxonomy-guide"]))),
         Section("Methods", None, methods),
-        Section("Analysis", "analysis.md"),
+        Section(
+            "Analysis",
+            None,
+            (Section(made["analysis.md"], "analysis.md"), Section(made["baselines.md"], "baselines.md")),
+        ),
         Section("Contribute", None, (Section(made["submit.md"], "submit.md"), *written(_CONTRIBUTE))),
         Section("Reference", None, (*written(_GUIDES), Section("Data", "data.md"), *written(rest))),
     ]

@@ -14,7 +14,7 @@ from apsite.entries import Entry
 from apsite.intervals import robust_bounds
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
-from apsite.site import analysis, forms, methods, results, taxonomy
+from apsite.site import analysis, baselines, forms, methods, results, taxonomy
 from apsite.site.charts import curve_chart, sparsity_chart, spread
 from apsite.site.curves import LIMIT, Curve, CurvePoint
 from apsite.site.downloads import Download
@@ -125,6 +125,7 @@ def all_pages(facts: SiteFacts) -> list[Page]:
             codes=taxonomy.codes,
         ),
         analysis.page(writer, catalogue),
+        baselines.page(writer, catalogue),
         *(
             methods.method_page(writer, catalogue, facts.references, entry, facts.curves)
             for entry in ordered(catalogue)

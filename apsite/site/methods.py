@@ -11,6 +11,7 @@ from apsite.entries import Entry, ReportedResult
 from apsite.intervals import ranks
 from apsite.keys import ModelKey
 from apsite.leaderboard import Setting, by_setting, setting_of
+from apsite.pairing import baseline_records, naive_baselines
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
 from apsite.site import figures, panels, taxonomy
@@ -179,6 +180,7 @@ def method_page(
 ) -> Page:
     """Page of one method."""
     own = [curve for curve in curves if curve.record.method == entry.key]
+    naive = baseline_records(catalogue)
     title = plain_title(entry.name, entry.key.partition("_")[0])
     return writer.page(
         "method.md.j2",
@@ -199,6 +201,12 @@ def method_page(
         ],
         standings=standings(catalogue, entry.key),
         comparisons=comparisons(catalogue, entry),
+        beside=[
+            (record, one)
+            for record in catalogue.records_of(entry.key)
+            if record.robust_accuracy is not None
+            for one in naive_baselines(catalogue, record, among=naive)
+        ],
         curves=own,
         panels=panels.panels(catalogue, entry.key),
         curve_panels=panels.curve_panels(own),

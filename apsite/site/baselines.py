@@ -1,0 +1,330 @@
+"""The project's own baselines: naive criteria on one dense network, measured alike and compared image by image."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apsite.catalogue import Catalogue
+from apsite.entries import Entry
+from apsite.errors import DocumentError
+from apsite.json_files import read_json
+from apsite.metrics import robust_accuracy, robustness_curve
+from apsite.pairing import Pair, pair_of, samples_of
+from apsite.records import EvaluationRecord
+from apsite.samples import Samples
+from apsite.site import figures
+from apsite.site.pages import Page, PageWriter
+from apsite.vocabulary import Architecture, Dataset, Structure
+
+LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"
+_PAIRS = ((LAMP, LOCAL), (LAMP, GLOBAL), (GLOBAL, LOCAL))
+_LIMIT = 16 / 255
+WIDTH, HEIGHT = 640, 300
+"""View box of a drawing of curves."""
+_LEFT, _RIGHT, _TOP, _BOTTOM, _BAR = 38, 118, 12, 52, 14
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a baseline took, and how it fared without fine-tuning; ``None`` where the series does not say.
+
+    Attributes:
+        training: Seconds of fine-tuning, for a dense network of training.
+        device: Where that was.
+        before: AutoAttack accuracy before fine-tuning, a fraction.
+        size: Bytes of the stored checkpoint.
+    """
+
+    training: float | None = None
+    device: str | None = None
+    before: float | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One evaluated baseline."""
+
+    record: EvaluationRecord
+    entry: Entry
+    samples: Samples
+    cost: Cost
+
+    @property
+    def evaluation(self) -> float | None:
+        """Seconds of the evaluation; ``None`` where the record does not say."""
+        return sum(self.record.seconds.values()) if self.record.seconds else None
+
+
+@dataclass(frozen=True)
+class Test:
+    """Two criteria at one sparsity on the same images."""
+
+    first: Baseline
+    second: Baseline
+    pair: Pair
+
+    @property
+    def verdict(self) -> str:
+        """Who is ahead, in words."""
+        if not self.pair.separates:
+            return "tied"
+        return f"{(self.first if self.pair.difference > 0 else self.second).entry.name} ahead"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve as a path, with its label."""
+
+    baseline: Baseline
+    path: str
+    label_y: float
+    number: int
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A stretch of budgets over which one model is the most robust: ends in the drawing and as text."""
+
+    start: float
+    end: float
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Curves of the baselines at one structure and sparsity, with the bar of leaders below."""
+
+    title: str
+    lines: tuple[Line, ...]
+    leads: tuple[Lead, ...]
+    across: tuple[tuple[float, str], ...]
+    up: tuple[tuple[float, str], ...]
+    budget: float
+    bar: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """All baselines of one dataset and network.
+
+    Attributes:
+        dataset: Dataset.
+        architecture: Network.
+        dense: The dense network; ``None`` where it was not evaluated.
+        pruned: The pruned ones, in the order of the catalogue.
+        tests: Criteria against each other.
+        drawings: Curves, one drawing a structure and sparsity.
+    """
+
+    dataset: Dataset
+    architecture: Architecture
+    dense: Baseline | None
+    pruned: tuple[Baseline, ...]
+    tests: tuple[Test, ...]
+    drawings: tuple[Drawing, ...]
+
+    @property
+    def highest(self) -> Test | None:
+        """LAMP against local LWM at the highest sparsity."""
+        wanted = [test for test in self.tests if (test.first.record.method, test.second.record.method) == (LAMP, LOCAL)]
+        return max(wanted, key=lambda test: test.first.record.key.percent or 0, default=None)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A line of the survey's Table 8 beside our own figures on another network, at one sparsity; fractions."""
+
+    percent: int
+    survey: tuple[EvaluationRecord, EvaluationRecord]
+    own: Test
+
+    @property
+    def survey_gain(self) -> float:
+        """What LAMP gains in the survey."""
+        local, lamp = self.survey
+        return (lamp.robust_accuracy or 0.0) - (local.robust_accuracy or 0.0)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the differences have the same sign; whether ours is significant is another question."""
+        return self.survey_gain * self.own.pair.difference > 0
+
+
+def page(writer: PageWriter, catalogue: Catalogue) -> Page:
+    """Page of the project's own baselines."""
+    found = studies(catalogue)
+    return writer.page(
+        "baselines.md.j2",
+        "baselines.md",
+        "Baselines",
+        "Naive pruning criteria, fine-tuned and evaluated alike on one dense network, and compared image by image.",
+        hide=("toc",),
+        studies=found,
+        agreements=[agreements(catalogue, study) for study in found],
+        view=(WIDTH, HEIGHT),
+        local_key=LOCAL,
+        duration=duration,
+    )
+
+
+def studies(catalogue: Catalogue) -> list[Study]:
+    """Baselines that this project has evaluated itself, by dataset and network."""
+    costs = read_costs(catalogue.root)
+    groups: dict[tuple[Dataset, Architecture], list[Baseline]] = {}
+    for record in catalogue.records.values():
+        entry = catalogue.entries.get(record.method)
+        samples = samples_of(catalogue, record) if entry is not None and entry.baseline else None
+        if entry is not None and samples is not None and samples.aa_robust is not None:
+            cost = costs.get(record.model_key, Cost())
+            groups.setdefault((record.dataset, record.architecture), []).append(Baseline(record, entry, samples, cost))
+    return [_study(*key, baselines) for key, baselines in groups.items()]
+
+
+def _study(dataset: Dataset, architecture: Architecture, baselines: Sequence[Baseline]) -> Study:
+    pruned = tuple(one for one in baselines if one.record.structure is not None)
+    tests = []
+    for first, second in itertools.product(pruned, pruned):
+        if (first.record.method, second.record.method) in _PAIRS and _cell(first) == _cell(second):
+            pair = pair_of(first.samples, second.samples)
+            if pair is not None:
+                tests.append(Test(first, second, pair))
+    order = {pair: number for number, pair in enumerate(_PAIRS)}
+    tests.sort(key=lambda test: (order[test.first.record.method, test.second.record.method], *_cell(test.first)))
+    cells = sorted({_cell(one) for one in pruned})
+    drawings = []
+    for cell in cells:
+        drawn = [one for one in pruned if _cell(one) == cell and one.samples.distance is not None]
+        if drawn:
+            drawings.append(_drawing(drawn))
+    return Study(
+        dataset, architecture, next((one for one in baselines if one.record.structure is None), None), pruned,
+        tuple(tests), tuple(drawings),
+    )  # fmt: skip
+
+
+def _cell(one: Baseline) -> tuple[int, int]:
+    """Structure and sparsity, in the order of tables."""
+    assert one.record.structure is not None
+    return list(Structure).index(one.record.structure), one.record.key.percent or 0
+
+
+def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
+    """Lines of the survey's Table 8 for which the study has both criteria at the same sparsity."""
+    found = []
+    for test in study.tests:
+        if (test.first.record.method, test.second.record.method) != (LAMP, LOCAL):
+            continue
+        percent = test.first.record.key.percent or 0
+        for network in Architecture:
+            printed = [
+                catalogue.records.get(f"{method}_{network.code}_{study.dataset.code}_US_{percent}")
+                for method in (LOCAL, LAMP)
+            ]
+            local, lamp = printed
+            if local is not None and lamp is not None and local.provenance.location and lamp.provenance.location:
+                found.append(Agreement(percent, (local, lamp), test))
+    return found
+
+
+def read_costs(root: Path) -> dict[str, Cost]:
+    """Costs by model key that the series below ``baselines`` report; a report that is damaged tells nothing."""
+    costs: dict[str, Cost] = {}
+    for path in sorted((root / "baselines").glob("*/series.json")):
+        try:
+            models = read_json(path).get("models")
+        except DocumentError:
+            continue
+        if isinstance(models, dict):
+            costs |= {key: _cost(value) for key, value in models.items() if isinstance(value, dict)}
+    return costs
+
+
+def _cost(model: Mapping[str, Any]) -> Cost:
+    def part(name: str) -> Mapping[str, Any]:
+        value = model.get(name)
+        return value if isinstance(value, dict) else {}
+
+    def number(value: object) -> float | None:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    training = part("finetuning") or part("training")
+    size, device = number(part("half").get("size")), training.get("device")
+    return Cost(
+        training=number(training.get("seconds")),
+        device=device if isinstance(device, str) else None,
+        before=number(part("before").get("autoattack")),
+        size=None if size is None else int(size),
+    )
+
+
+def _drawing(baselines: Sequence[Baseline]) -> Drawing:
+    record = baselines[0].record
+    assert record.structure is not None
+    width, height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+
+    def x(budget: float) -> float:
+        return round(_LEFT + width * budget / _LIMIT, 1)
+
+    def y(share: float) -> float:
+        return round(_TOP + height * (1 - share), 1)
+
+    lines = []
+    for number, one in enumerate(baselines):
+        assert one.samples.distance is not None
+        budgets, shares = robustness_curve(one.samples.distance)
+        steps = [(float(a), float(b)) for a, b in zip(budgets, shares, strict=True) if a <= _LIMIT]
+        path = f"M{x(0)} {y(steps[0][1])}" + "".join(f"H{x(a)}V{y(b)}" for a, b in steps[1:]) + f"H{x(_LIMIT)}"
+        table = tuple(robust_accuracy(one.samples.distance, k / 255) for k in range(17))
+        lines.append(Line(one, path, y(steps[-1][1]), number % 4, table))
+    placed = sorted(lines, key=lambda line: line.label_y)
+    moved, last = {}, -100.0
+    for line in placed:
+        last = max(line.label_y + 4, last + 14)
+        moved[line.number] = last
+    overflow = max(0.0, last - (HEIGHT - _BOTTOM + 4))
+    lines = [
+        Line(one.baseline, one.path, round(moved[one.number] - overflow, 1), one.number, one.shares) for one in lines
+    ]
+    return Drawing(
+        title=f"{record.structure.value}, {record.key.percent} %",
+        lines=tuple(lines),
+        leads=tuple(_leads(lines, x)),
+        across=tuple((x(k / 255), f"{k}/255" if k else "0") for k in range(0, 17, 4)),
+        up=tuple((y(tenth / 10), f"{10 * tenth} %") for tenth in range(0, 11, 2)),
+        budget=x(8 / 255),
+        bar=HEIGHT - _BOTTOM + _BAR,
+    )
+
+
+def _leads(lines: Sequence[Line], x: Any) -> Iterator[Lead]:
+    """Who is the most robust at each quarter of 1/255, joined into stretches; ties go to the first line."""
+    grid = [k / 255 / 4 for k in range(65)]
+    best = []
+    for budget in grid:
+        shares = [robust_accuracy(line.baseline.samples.distance, budget) for line in lines]  # type: ignore[arg-type]
+        best.append(shares.index(max(shares)))
+    for index, group in itertools.groupby(range(len(grid)), key=lambda k: best[k]):
+        found = list(group)
+        start, end = grid[found[0]], grid[min(found[-1] + 1, len(grid) - 1)]
+        name = lines[index].baseline.entry.name
+        text = f"{name} from {255 * start:g}/255 to {255 * end:g}/255"
+        yield Lead(x(start), x(end), lines[index].number, text)
+
+
+def duration(seconds: float | None) -> str:
+    """Time span as people say it; a dash where it is not known."""
+    if seconds is None:
+        return figures.MISSING
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
