@@ -144,20 +144,20 @@ def baselines_table(record: EvaluationRecord, found: Iterable[Beside], catalogue
     for name in ("Baseline", "robust %", "difference", "images in common", "McNemar p"):
         table.add_column(name, justify="left" if name == "Baseline" else "right", no_wrap=True)
     for one in found:
-        name, robust = Text(catalogue.entries[one.record.method].name), one.record.robust_accuracy
+        label, robust = Text(catalogue.entries[one.record.method].name), one.record.robust_accuracy
         if one.pair is not None:
             pair = one.pair
             table.add_row(
-                name,
+                label,
                 percent(pair.second / pair.n_samples),
                 f"{100 * pair.difference:+.2f}",
                 f"{pair.n_samples:,}",
                 f"{pair.p_value:.2g}" + ("" if pair.separates else " (tied)"),
             )
         elif one.comparable and robust is not None and record.robust_accuracy is not None:
-            table.add_row(name, percent(robust), f"{100 * (record.robust_accuracy - robust):+.2f}", "none", "–")
+            table.add_row(label, percent(robust), f"{100 * (record.robust_accuracy - robust):+.2f}", "none", "–")
         else:
-            table.add_row(name, percent(robust), "–", "none", "–")
+            table.add_row(label, percent(robust), "–", "none", "–")
     table.caption = Text(
         "A positive difference favours this model. Without images in common only whole test sets are compared.",
         justify="left",
