@@ -56,7 +56,7 @@ OWNED = {
         "filelock", "gdown", "greenlet", "huggingface_hub", "optuna", "PIL", "platformdirs", "pooch", "pyautoattack",
         "ray", "safetensors", "scipy", "torch",
     },
-    "site": {"altair", "jinja2", "markupsafe", "material", "mkdocs", "vl_convert", "yaml"},
+    "site": {"altair", "griffe", "jinja2", "markupsafe", "material", "mkdocs", "vl_convert", "yaml"},
     "cli": {"click"},
 }  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

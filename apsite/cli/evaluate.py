@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from apsite.cli.main import cli
 from apsite.cli.options import progress, root_option
+from apsite.cli.reference import reference
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
         from apsite.site.build import build_site
 
         click.echo("Building the site ...", err=True)
-        index = build_site(output, output / "build")
+        index = build_site(output, output / "build", commands=reference(cli, "apsite"))
         click.echo(f"Site:   {index}")
         click.echo("        open it in a browser, or run: apsite serve " + str(output / "build"))
 

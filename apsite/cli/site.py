@@ -8,6 +8,7 @@ import click
 
 from apsite.cli.main import cli
 from apsite.cli.options import root_option
+from apsite.cli.reference import reference
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -20,7 +21,7 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
     """Write the pages from entries and records, and build the static site."""
     from apsite.site.build import build_site
 
-    click.echo(build_site(root, output, site_url=site_url))
+    click.echo(build_site(root, output, site_url=site_url, commands=reference(cli, "apsite")))
 
 
 @cli.command()

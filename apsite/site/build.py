@@ -25,21 +25,25 @@ from apsite.site.generator import (
     tighten_policy,
     write_configuration,
 )
+from apsite.site.news import atom, news
 from apsite.site.pages import Page, write_pages
 
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
+_COMMANDS = "<!-- commands -->"
 _CONTRIBUTE = ("submitting", "evaluate")
-_GUIDES = ("protocol", "glossary", "cli", "architecture")
+_GUIDES = ("protocol", "glossary", "cli")
+_INSIDE = ("architecture",)
 
 
-def build_site(root: Path, output: Path, *, site_url: str | None = None) -> Path:
+def build_site(root: Path, output: Path, *, site_url: str | None = None, commands: str = "") -> Path:
     """Build the site of a data folder.
 
     Args:
         root: Folder with ``entries/`` and ``evaluations/``; ``mkdocs.yml`` and ``docs/`` are used if they are there.
         output: Folder for everything that is made: ``pages/`` (what the generator reads), ``mkdocs.yml``, ``site/``.
         site_url: Public address of the site; that of ``mkdocs.yml`` if ``None``.
+        commands: Reference of the command line, as Markdown.
 
     Returns:
         Path of the site's ``index.html``.
@@ -52,6 +56,7 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None) -> Path
     _prepare(output)
     pages_folder = output / "pages"
     documents = _copy_documents(root, pages_folder)
+    _insert_commands(pages_folder / "cli.md", commands)
     bundle = _copy_assets(output)
     facts = SiteFacts(
         catalogue=catalogue,
@@ -68,6 +73,9 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None) -> Path
     if taken:
         raise ApsiteError(f"docs/{taken[0]}: a generated page has this name; rename the file")
     write_pages(pages_folder, pages)
+    title = str(identity.get("site_name", "apsite"))
+    feed = atom(news(catalogue), title, site_url or identity.get("site_url"))
+    (pages_folder / "feed.xml").write_text(feed, encoding="utf-8")
     configuration = write_configuration(output, identity, navigation(pages, documents, catalogue), site_url)
     run_generator(configuration)
     tighten_policy(output / "site")
@@ -85,10 +93,13 @@ def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Cata
     """
     made = {page.path: page.title for page in pages}
     methods = tuple(Section(title, path) for path, title in made.items() if path.startswith("methods/"))
-    rest = [name for name in documents if name not in (*_CONTRIBUTE, *_GUIDES, "taxonomy-guide")]
+    rest = [name for name in documents if name not in (*_CONTRIBUTE, *_GUIDES, *_INSIDE, "taxonomy-guide", "changelog")]
 
     def written(names: Iterable[str]) -> tuple[Section, ...]:
         return tuple(Section(documents[name], f"{name}.md") for name in names if name in documents)
+
+    def listed(*names: str) -> tuple[Section, ...]:
+        return tuple(Section(made[f"{name}.md"], f"{name}.md") for name in names)
 
     sections = [
         Section("Home", "index.md"),
@@ -106,9 +117,16 @@ def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Cata
             (Section(made["analysis.md"], "analysis.md"), Section(made["baselines.md"], "baselines.md")),
         ),
         Section("Contribute", None, (Section(made["submit.md"], "submit.md"), *written(_CONTRIBUTE))),
-        Section("Reference", None, (*written(_GUIDES), Section("Data", "data.md"), *written(rest))),
+        Section("Data", None, (Section("Files", "data.md"), *listed("formats", "updates"), *written(["changelog"]))),
+        Section("Reference", None, (*written(_GUIDES), *listed("python"), *written(_INSIDE), *written(rest))),
     ]
     return [section for section in sections if section.path or section.sections]
+
+
+def _insert_commands(page: Path, commands: str) -> None:
+    """Put the reference of all commands into the page that has a place for it."""
+    if page.is_file():
+        page.write_text(page.read_text(encoding="utf-8").replace(_COMMANDS, commands), encoding="utf-8")
 
 
 def _prepare(output: Path) -> None:

@@ -17,10 +17,12 @@ from apsite.references import Reference
 from apsite.site import analysis, baselines, forms, methods, results, taxonomy
 from apsite.site.charts import curve_chart, sparsity_chart, spread
 from apsite.site.curves import LIMIT, Curve, CurvePoint
+from apsite.site.data_pages import data_pages
 from apsite.site.downloads import Download
 from apsite.site.drawings import Spec, no_drawing
 from apsite.site.pages import Page, PageWriter
 from apsite.site.palette import SeriesStyle, styles
+from apsite.site.reference import reference_pages
 from apsite.vocabulary import Criterion, Locality, Stage, Structure, epsilon_value
 
 _LABEL_GAP = 0.021
@@ -131,15 +133,8 @@ def all_pages(facts: SiteFacts) -> list[Page]:
             for entry in ordered(catalogue)
         ),
         forms.submit_page(writer, catalogue, facts.repository),
-        writer.page(
-            "data.md.j2",
-            "data.md",
-            "Data",
-            "Everything that the benchmark knows, as CSV and JSON files.",
-            downloads=facts.downloads,
-            sampled=[record for record in catalogue.records.values() if record.samples is not None],
-            newest=max((r.provenance.date for r in catalogue.records.values()), default=None),
-        ),
+        *data_pages(writer, catalogue, facts.references, facts.downloads, facts.repository),
+        *reference_pages(writer),
     ]
 
 

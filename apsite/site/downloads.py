@@ -1,15 +1,24 @@
-"""The data as files: the catalogue as CSV and JSON, and every entry, record and per-sample file as it is."""
+"""The data as files: the catalogue as CSV and JSON, every file as it is, and all of them as one dated snapshot."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.export import to_csv, to_json_rows
+from apsite.references import load_references
+from apsite.site.news import newest
+
+_SCHEMAS = {"entry": "JSON Schema of a taxonomy entry", "record": "JSON Schema of an evaluation record"}
+_UNDATED = "1980-01-01"
 
 
 @dataclass(frozen=True)
@@ -21,42 +30,118 @@ class Download:
     size: int
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of the data.
+
+    Attributes:
+        date: Day of the last event in the data; ``None`` where nothing is dated.
+        digest: SHA-256 over the names and contents of all entries and records.
+    """
+
+    date: str | None
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """What to cite: day and the first digits of the digest, such as ``apsite-2024-09-02-1a2b3c4d``."""
+        return f"apsite-{self.date or _UNDATED}-{self.digest[:8]}"
+
+
+def snapshot(catalogue: Catalogue) -> Snapshot:
+    """State of the data of a catalogue: the same for the same files, whenever and wherever it is computed."""
+    digest = hashlib.sha256()
+    for path, content in _documents(catalogue).items():
+        digest.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return Snapshot(newest(catalogue), digest.hexdigest())
+
+
 def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
     """Write all data below `folder` and return the files that the data page lists."""
-    data = folder / "data"
-    for kind in ("entries", "evaluations"):
-        (data / kind).mkdir(parents=True, exist_ok=True)
-    texts = {
-        "data/apsite.csv": (to_csv(catalogue), "One row per record, fractions, empty where unknown"),
-        "data/apsite.json": (to_json_rows(catalogue), "The same rows as a JSON array, null where unknown"),
-    }
-    entries = {}
-    for key in catalogue.entries:
-        source = catalogue.root / "entries" / f"{key}.json"
-        shutil.copyfile(source, data / "entries" / source.name)
-        entries[key] = json.loads(source.read_text(encoding="utf-8"))
-    texts["data/entries.json"] = (_compact(entries), "All taxonomy entries by method key")
-    records = {}
-    for record in catalogue.records.values():
-        source = catalogue.root / "evaluations" / record.path
-        target = data / "evaluations" / record.path
+    documents = _documents(catalogue)
+    for name, content in documents.items():
+        target = folder / "data" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        records[record.model_key] = json.loads(source.read_text(encoding="utf-8"))
-        if record.samples is not None:
-            shutil.copyfile(source.with_name(record.samples.file), target.with_name(record.samples.file))
-    texts["data/records.json"] = (_compact(records), "All evaluation records by model key")
-    for kind in ("entry", "record"):
-        text = resources.files("apsite").joinpath(f"schemas/{kind}.schema.json").read_text(encoding="utf-8")
-        meaning = "JSON Schema of a taxonomy entry" if kind == "entry" else "JSON Schema of an evaluation record"
-        texts[f"data/schemas/{kind}.schema.json"] = (text, meaning)
-    listed = []
-    for path, (text, meaning) in texts.items():
-        target = folder / path
+        target.write_bytes(content)
+    for path, record in catalogue.every_record():
+        if record.samples is not None and path.with_suffix(".npz").is_file():
+            relative = path.with_suffix(".npz").relative_to(catalogue.root)
+            shutil.copyfile(catalogue.root / relative, folder / "data" / relative)
+    schemas = {
+        f"schemas/{kind}.schema.json": resources.files("apsite").joinpath(f"schemas/{kind}.schema.json").read_bytes()
+        for kind in _SCHEMAS
+    }
+    state = snapshot(catalogue)
+    parsed = {name: json.loads(content) for name, content in documents.items()}
+    entries = {key: parsed[f"entries/{key}.json"] for key in catalogue.entries}
+    records = {key: parsed[f"evaluations/{r.path.as_posix()}"] for key, r in catalogue.records.items()}
+    texts = {
+        "apsite.csv": (to_csv(catalogue), "One row per record, fractions, empty where unknown"),
+        "apsite.json": (to_json_rows(catalogue), "The same rows as a JSON array, null where unknown"),
+        "catalogue.json": (
+            _compact(_everything(catalogue, state, parsed)),
+            "Everything in one file: entries, records, retracted and replaced records, references",
+        ),
+        "entries.json": (_compact(entries), "All taxonomy entries by method key"),
+        "records.json": (_compact(records), "All evaluation records by model key"),
+        **{
+            name: (content.decode("utf-8"), _SCHEMAS[Path(name).name.partition(".")[0]])
+            for name, content in schemas.items()
+        },
+    }
+    for name, (text, _) in texts.items():
+        target = folder / "data" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-        listed.append(Download(path, meaning, len(text.encode())))
-    return listed
+    archive = f"{state.name}.zip"
+    _write_archive(folder / "data" / archive, {**documents, **schemas}, state)
+    meanings = {
+        **{name: meaning for name, (_, meaning) in texts.items()},
+        archive: "The snapshot: every entry, record and schema, in the layout of the repository",
+    }
+    return [
+        Download(f"data/{name}", meaning, (folder / "data" / name).stat().st_size) for name, meaning in meanings.items()
+    ]
+
+
+def _documents(catalogue: Catalogue) -> dict[str, bytes]:
+    """Content of every entry and record, current, retracted and replaced, by path below the data folder, sorted."""
+    root = catalogue.root
+    paths = [
+        *(root / "entries" / f"{key}.json" for key in catalogue.entries),
+        *(path for path, _ in catalogue.every_record()),
+    ]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths)}
+
+
+def _everything(catalogue: Catalogue, state: Snapshot, parsed: Mapping[str, Any]) -> dict[str, Any]:
+    def records(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: parsed[f"evaluations/{record.path.as_posix()}"] for key, record in found.items()}
+
+    return {
+        "snapshot": state.name,
+        "date": state.date,
+        "sha256": state.digest,
+        "entries": {key: parsed[f"entries/{key}.json"] for key in catalogue.entries},
+        "records": records(catalogue.records),
+        "retracted": records(catalogue.retracted),
+        "superseded": {
+            key: [parsed[f"evaluations/{record.history_path.as_posix()}"] for record in versions]
+            for key, versions in catalogue.superseded.items()
+        },
+        "references": {key: asdict(reference) for key, reference in load_references().items()},
+    }
+
+
+def _write_archive(path: Path, files: Mapping[str, bytes], state: Snapshot) -> None:
+    """Write a ZIP file that is the same, byte by byte, for the same files: no clock and no machine in it."""
+    year, month, day = map(int, (state.date or _UNDATED).split("-"))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            info = zipfile.ZipInfo(f"{state.name}/{name}", (year, month, day, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
 
 
 def _compact(value: object) -> str:

@@ -1,0 +1,78 @@
+"""The command line, command by command, as Markdown: what `--help` says, read from the commands themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import click
+
+
+def reference(group: click.Command, name: str) -> str:
+    """Reference of a command and all commands below it.
+
+    Args:
+        group: The command.
+        name: What its users type.
+    """
+    context = click.Context(group, info_name=name)
+    return "\n".join(line for command in _all(group, context) for line in _section(*command)).strip() + "\n"
+
+
+def names(group: click.Command, name: str) -> list[str]:
+    """Every command that does something, as typed, such as ``apsite models list``."""
+    return [
+        context.command_path
+        for command, context in _all(group, click.Context(group, info_name=name))
+        if not isinstance(command, click.Group)
+    ]
+
+
+def _all(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    yield command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None and not found.hidden:
+                yield from _all(found, click.Context(found, info_name=name, parent=context))
+
+
+def _section(command: click.Command, context: click.Context) -> Iterator[str]:
+    path = context.command_path
+    anchor = path.replace(" ", "-")
+    yield from (f"## {path} {{ #{anchor} }}", "")
+    yield from (*_prose(command.help or ""), "")
+    usage = " ".join((path, *command.collect_usage_pieces(context)))
+    yield from ("```text", usage, "```", "")
+    options = [record for parameter in command.get_params(context) if (record := _record(parameter, context))]
+    if options:
+        yield from ("| option | meaning |", "|---|---|")
+        yield from (f"| {_code(declared)} | {_cell(meaning)} |" for declared, meaning in options)
+        yield ""
+
+
+def _record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
+    """How an option is written and what it means; ``None`` for arguments, which the usage line shows, and for help."""
+    if not isinstance(parameter, click.Option) or "--help" in parameter.opts:
+        return None
+    return parameter.get_help_record(context)
+
+
+def _prose(help_text: str) -> Iterator[str]:
+    """Help as paragraphs; a part that begins with click's mark against wrapping becomes a code block."""
+    for part in inspect.cleandoc(help_text).replace("\f", "").split("\n\n"):
+        if part.startswith("\b"):
+            yield from ("```text", *part.splitlines()[1:], "```", "")
+        else:
+            yield from (" ".join(part.split()).replace("<", "&lt;"), "")
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('|', '&#124;')}`" if "|" not in text else f"<code>{_cell(text)}</code>"
+
+
+def _cell(text: str) -> str:
+    plain = " ".join(text.split())
+    for special in "<|*_":
+        plain = plain.replace(special, f"&#{ord(special)};")
+    return plain

@@ -1,0 +1,181 @@
+"""What happened in the data, by date: computed from the dates that entries and records carry, for a page and a feed."""
+
+from __future__ import annotations
+
+import uuid
+import xml.etree.ElementTree as ET  # only writes here
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apsite.catalogue import Catalogue
+from apsite.records import EvaluationRecord
+from apsite.site import figures
+from apsite.vocabulary import ProvenanceKind
+
+_ATOM = "http://www.w3.org/2005/Atom"
+_SHOWN = 50
+_VERBS = {
+    ProvenanceKind.PUBLISHED: "published",
+    ProvenanceKind.SUBMITTED: "submitted",
+    ProvenanceKind.VERIFIED: "submitted",
+}
+
+
+@dataclass(frozen=True)
+class News:
+    """One event.
+
+    Attributes:
+        date: ISO day.
+        kind: What happened, in a word.
+        method: Key of the method that it is about.
+        title: One line.
+        text: What else is to be said; empty where that is all.
+        models: Model keys that it is about, in catalogue order; empty for events of an entry.
+        url: Where it was discussed, or ``None``.
+    """
+
+    date: str
+    kind: str
+    method: str
+    title: str
+    text: str
+    models: tuple[str, ...] = ()
+    url: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Name that stays the same as long as the event does."""
+        seed = "/".join((self.date, self.kind, self.method, *self.models[:1], self.text))
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"apsite:{seed}").urn
+
+    @property
+    def place(self) -> str:
+        """Page of the event, with the row of its model where it is about one."""
+        mark = f"#{self.models[0]}" if len(self.models) == 1 else ""
+        return f"methods/{self.method}{mark}"
+
+
+def news(catalogue: Catalogue) -> list[News]:
+    """Every event, newest first: results by method, day and source, verifications, and changes of files."""
+    events = [*_results(catalogue), *_verifications(catalogue), *_changes(catalogue)]
+    return sorted(events, key=lambda event: (event.date, event.method.lower(), event.models), reverse=True)
+
+
+def newest(catalogue: Catalogue) -> str | None:
+    """Day of the last event; ``None`` where there is none."""
+    return max((event.date for event in news(catalogue)), default=None)
+
+
+def _results(catalogue: Catalogue) -> list[News]:
+    groups: dict[tuple[str, str, str, str], list[EvaluationRecord]] = {}
+    for _, record in catalogue.every_record():
+        told = record.provenance
+        groups.setdefault((told.date, _VERBS[told.kind], record.method, told.source), []).append(record)
+    found = []
+    for (date, verb, method, source), records in groups.items():
+        places = list(dict.fromkeys(r.provenance.location for r in records if r.provenance.location))
+        results = "1 result" if len(records) == 1 else f"{figures.count(len(records))} results"
+        found.append(
+            News(
+                date,
+                verb,
+                method,
+                f"{catalogue.entries[method].name}: {results} {verb}",
+                f"{source}, {', '.join(places)}" if places else source,
+                tuple(dict.fromkeys(record.model_key for record in records)),
+            )
+        )
+    return found
+
+
+def _verifications(catalogue: Catalogue) -> list[News]:
+    return [
+        News(
+            record.verification.date,
+            "verified",
+            record.method,
+            f"{catalogue.entries[record.method].name}: result verified",
+            f"{figures.count(record.verification.samples)} samples run again, "
+            f"{figures.percent(record.verification.agreement)} % with the same verdict.",
+            (record.model_key,),
+        )
+        for _, record in catalogue.every_record()
+        if record.verification is not None
+    ]
+
+
+def _changes(catalogue: Catalogue) -> list[News]:
+    return [
+        *(
+            News(
+                change.date,
+                change.kind.value,
+                entry.key,
+                f"{entry.name}: entry {change.kind.label.lower()}",
+                change.reason,
+                (),
+                change.url,
+            )
+            for entry in catalogue.entries.values()
+            for change in entry.changes
+        ),
+        *(
+            News(
+                change.date,
+                change.kind.value,
+                record.method,
+                f"{catalogue.entries[record.method].name}: result {change.kind.label.lower()}",
+                change.reason,
+                (record.model_key,),
+                change.url,
+            )
+            for _, record in catalogue.every_record()
+            for change in record.changes
+        ),
+    ]
+
+
+def atom(events: Sequence[News], title: str, site_url: str | None) -> str:
+    """Atom feed (RFC 4287) of the newest events.
+
+    Args:
+        events: Newest first.
+        title: Title of the feed.
+        site_url: Public address of the site; without one, addresses are relative to the feed.
+    """
+    base = (site_url or "").rstrip("/") + "/" if site_url else ""
+    ET.register_namespace("", _ATOM)
+    feed = ET.Element(f"{{{_ATOM}}}feed")
+    _add(feed, "id", uuid.uuid5(uuid.NAMESPACE_URL, base or "apsite").urn)
+    _add(feed, "title", title)
+    _add(feed, "updated", _moment(events[0].date if events else "1970-01-01"))
+    author = ET.SubElement(feed, f"{{{_ATOM}}}author")
+    _add(author, "name", title)
+    _add(feed, "link", rel="self", type="application/atom+xml", href=f"{base}feed.xml")
+    _add(feed, "link", rel="alternate", type="text/html", href=f"{base}updates.html")
+    for event in events[:_SHOWN]:
+        entry = ET.SubElement(feed, f"{{{_ATOM}}}entry")
+        page, mark, fragment = event.place.partition("#")
+        _add(entry, "id", event.identity)
+        _add(entry, "title", event.title)
+        _add(entry, "updated", _moment(event.date))
+        _add(entry, "link", rel="alternate", type="text/html", href=f"{base}{page}.html{mark}{fragment}")
+        _add(entry, "category", term=event.kind)
+        _add(entry, "summary", "\n".join(filter(None, [event.text, *event.models])))
+    ET.indent(feed)
+    return ET.tostring(feed, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _add(parent: ET.Element, name: str, text: str | None = None, **attributes: str) -> None:
+    element = ET.SubElement(parent, f"{{{_ATOM}}}{name}", attributes)
+    element.text = None if text is None else _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Text without the control characters that XML cannot hold."""
+    return "".join(letter for letter in text if letter in "\n\t" or ord(letter) >= 32)
+
+
+def _moment(date: str) -> str:
+    return f"{date}T00:00:00Z"

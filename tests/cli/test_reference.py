@@ -1,0 +1,46 @@
+"""The reference of the command line: every command, every option, and text that Markdown leaves as it is."""
+
+from __future__ import annotations
+
+import click
+
+from apsite.cli import cli
+from apsite.cli.reference import names, reference
+
+
+def test_every_command_and_option_is_in_the_reference(repository):
+    """Each command has a section with its usage and all its options, and the page has a place for them."""
+    text = reference(cli, "apsite")
+    listed = names(cli, "apsite")
+    assert {"apsite eval", "apsite build", "apsite models fetch", "apsite validate"} <= set(listed)
+    sections = {part.partition(" {")[0]: part for part in text.split("\n## ")[1:]}
+    for name in listed:
+        command: click.Command = cli
+        for word in name.split()[1:]:
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        section = sections[name]
+        assert f"\n{name} " in section or f"\n{name}\n" in section
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert max(option.opts, key=len) in section, f"{name}: {option.opts}"
+    assert "<!-- commands -->" in (repository / "docs/cli.md").read_text(encoding="utf-8")
+
+
+def test_help_text_is_not_read_as_markup():
+    """A part that must not be wrapped is a code block; bars and angle brackets in tables stay what they are."""
+
+    @click.command()
+    @click.option("--kind", type=click.Choice(["a", "b"]), help="One of a|b, or <none>; see *this*.")
+    def example(kind: str) -> None:
+        """Do it.
+
+        \b
+        line one
+          line two
+        """
+
+    text = reference(example, "do")
+    assert "```text\nline one\n  line two\n```" in text
+    assert "| <code>--kind [a&#124;b]</code> | One of a&#124;b, or &#60;none>; see &#42;this&#42;. |" in text
+    assert "--help" not in text

@@ -1,0 +1,118 @@
+"""Pages that are made from the code: they hold every field, array and public name, and nothing that is gone."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+
+from apsite import samples
+from apsite.schema import load_schema
+from apsite.site import formats, interface
+from apsite.vocabulary import Criterion, Protocol
+
+
+def places(value, prefix=""):
+    """Places of all fields of a document, items of lists written ``[]``."""
+    for name, part in value.items():
+        yield f"{prefix}{name}"
+        if isinstance(part, dict):
+            yield from places(part, f"{prefix}{name}.")
+        for item in part if isinstance(part, list) else ():
+            if isinstance(item, dict):
+                yield from places(item, f"{prefix}{name}[].")
+
+
+@pytest.mark.parametrize(("kind", "folder"), [("entry", "entries"), ("record", "evaluations")])
+def test_every_field_in_use_is_explained(repository, kind, folder):
+    """Each field that a file of the benchmark has stands on the page, with a meaning."""
+    listed = {field.path: field for field in formats.fields(kind)}
+    free = tuple(path.removesuffix("<name>") for path in listed if path.endswith("<name>"))
+    for path in sorted((repository / folder).rglob("*.json")):
+        for place in places(json.loads(path.read_text(encoding="utf-8"))):
+            assert place in listed or place.startswith(free), f"{path}: {place}"
+    assert all(field.meaning for field in listed.values()), [f.path for f in listed.values() if not f.meaning]
+    assert all(field.kind for field in listed.values())
+
+
+def test_fields_say_what_the_schema_says():
+    """Types, limits, closed words and conditions, each on a field that is known."""
+    entry = {field.path: field for field in formats.fields("entry")}
+    record = {field.path: field for field in formats.fields("record")}
+    assert entry["specifics.criterion"].allowed == ", ".join(Criterion)
+    assert record["protocol"].allowed == ", ".join(Protocol)
+    assert entry["paper.url"].kind == "text or null"
+    assert entry["paper.year"].allowed == "1980 to 2100"
+    assert entry["pipeline.stage"].allowed == "after or before or during"
+    assert entry["pipeline.finetuning"].required == "if stage is after"
+    assert entry["pipeline.training"].required == "if stage is before or during"
+    assert entry["checkpoints"].required == "no"
+    assert record["results.clean_accuracy"].kind == "number or null"
+    assert record["results.autoattack.per_attack.<name>.broken"].required == "yes"
+    for name, part in load_schema("record")["properties"].items():
+        assert record[name].required == ("yes" if name in load_schema("record")["required"] else "no"), part
+
+
+def test_arrays_are_those_that_are_written():
+    """Names and types of the arrays are those that the reader of per-sample files asks for."""
+    listed = {array.name: array.kind for array in formats.SAMPLE_ARRAYS}
+    flags = listed.pop("robust_after_<attack>")
+    assert listed == {name: kind.name for name, kind in samples._DTYPES.items()}
+    assert flags == "bool"
+    assert samples._FLAG_PREFIX == "robust_after_"
+
+
+def test_public_names_are_documented():
+    """Every name of `import apsite` and every public function and class of the listed modules, with its docstring."""
+    found = {module.path: {item.name: item for item in module.items} for module in interface.modules()}
+    import apsite
+
+    assert set(found["apsite"]) == set(apsite.__all__)
+    for path, items in found.items():
+        assert all(item.paragraphs for item in items.values())
+        if path == "apsite":
+            continue
+        module = importlib.import_module(path)
+        public = {
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_")
+            and (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__ == path
+        }
+        assert set(items) == public, path
+
+
+def test_signatures_are_those_of_python():
+    """Parameters, defaults and results as the source has them; methods leave out `self`."""
+    found = {item.path: item for module in interface.modules() for item in module.items}
+    assert found["apsite.metrics.robust_accuracy"].signature == (
+        "robust_accuracy(distances: NDArray[np.floating], epsilon: float) -> float"
+    ) or found["apsite.metrics.robust_accuracy"].signature.startswith("robust_accuracy(")
+    loader = found["apsite.load_catalogue"]
+    assert loader.signature == "load_catalogue(root: Path | str = '.') -> Catalogue"
+    assert [item.name for item in loader.raises] == ["ApsiteError"]
+    methods = {member.name: member for member in found["apsite.catalogue.Catalogue"].members}
+    assert methods["Catalogue.to_frame"].signature == "Catalogue.to_frame() -> pd.DataFrame"
+    assert "*," in found["apsite.load_network"].signature
+
+
+def test_docstrings_become_html_safely():
+    """Roles and backquotes become code; markup in a docstring stays text."""
+    text = interface.inline("see :func:`evaluate` and ``x < 1``, `y`, <script>alert(1)</script>")
+    assert text == (
+        "see <code>evaluate</code> and <code>x &lt; 1</code>, <code>y</code>, &lt;script&gt;alert(1)&lt;/script&gt;"
+    )
+
+
+def test_the_interface_is_read_without_running_it():
+    """Neither torch nor the evaluator is imported for the page."""
+    code = (
+        "import sys; from apsite.site import interface; assert interface.modules(); "
+        "assert not {'torch', 'apsite.evaluation', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
