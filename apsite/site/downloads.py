@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -16,6 +15,7 @@ from apsite.catalogue import Catalogue
 from apsite.export import to_csv, to_json_rows
 from apsite.references import load_references
 from apsite.site.news import newest
+from apsite.snapshot import write_snapshot
 
 _SCHEMAS = {"entry": "JSON Schema of a taxonomy entry", "record": "JSON Schema of an evaluation record"}
 _UNDATED = "1980-01-01"
@@ -94,10 +94,10 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
     archive = f"{state.name}.zip"
-    _write_archive(folder / "data" / archive, {**documents, **schemas}, state)
+    write_snapshot(catalogue, folder / "data" / archive)
     meanings = {
         **{name: meaning for name, (_, meaning) in texts.items()},
-        archive: "The snapshot: every entry, record and schema, in the layout of the repository",
+        archive: "The snapshot: entries, records and per-sample files in the layout of the repository, with hashes",
     }
     return [
         Download(f"data/{name}", meaning, (folder / "data" / name).stat().st_size) for name, meaning in meanings.items()
@@ -131,17 +131,6 @@ def _everything(catalogue: Catalogue, state: Snapshot, parsed: Mapping[str, Any]
         },
         "references": {key: asdict(reference) for key, reference in load_references().items()},
     }
-
-
-def _write_archive(path: Path, files: Mapping[str, bytes], state: Snapshot) -> None:
-    """Write a ZIP file that is the same, byte by byte, for the same files: no clock and no machine in it."""
-    year, month, day = map(int, (state.date or _UNDATED).split("-"))
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(files.items()):
-            info = zipfile.ZipInfo(f"{state.name}/{name}", (year, month, day, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, content)
 
 
 def _compact(value: object) -> str:
