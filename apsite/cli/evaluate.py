@@ -53,16 +53,30 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 )  # fmt: skip
 @click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
 @click.option("--n-examples", type=click.IntRange(1), help="Only the first so many samples; such a run does not rank.")
-@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True,
-              help="Images attacked together; lower it where memory runs out.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1),
+              help="Images attacked together; lower it where memory runs out.  [default: 128 on a CPU, 1024 on a "
+              "GPU]")  # fmt: skip
+@click.option("--workers", default="local", show_default=True,
+              help="local: this process. ray or ray:N: N workers, each on a GPU (or CPU core) of its own, of the Ray "
+              "cluster that RAY_ADDRESS names or of this machine.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
 @click.option("--protocol", type=click.Choice(["apb-1", "paper", "quick"]), default="apb-1", show_default=True,
               help="paper: HO-FMN searches on the first 2,048 samples and counts the others, as in the survey. "
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
 @click.option("--attacks", default="autoattack,hofmn", show_default=True, help="Comma-separated.")
-@click.option("--engine", type=click.Choice(["reference", "fast"]), default="reference", show_default=True,
-              help="AutoAttack by pyautoattack, or our own implementation of the same attacks, whose verdicts "
-              "depend on no batch.")  # fmt: skip
+@click.option(
+    "--engine",
+    type=click.Choice(["fast", "reference"]),
+    default="fast",
+    show_default=True,
+    help="AutoAttack by our own implementation, whose verdicts depend on no batch, or by pyautoattack.",
+)
+@click.option("--precision", type=click.Choice(["float32", "tf32", "bf16"]), default="float32", show_default=True,
+              help="Arithmetic in which AutoAttack searches; verdicts are always given in float32. Other than float32 "
+              "is quicker on GPUs and does not rank.")  # fmt: skip
+@click.option("--remove-channels/--keep-channels", default=True, show_default=True,
+              help="Search on a network without the channels that pruning has emptied: same outputs, fewer "
+              "computations.")  # fmt: skip
 @click.option("--output", type=_FOLDER, default=Path("evaluations"), show_default=True, help="Folder of records.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing record.")
 @click.option(

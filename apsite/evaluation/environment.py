@@ -43,8 +43,7 @@ def describe(device: torch.device) -> dict[str, Scalar]:
         else f"CPU, {torch.get_num_threads()} threads",
         "cpu_count": os.cpu_count(),
         "commit": commit(),
-        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
     for package in ("apsite", "torch", "numpy", "pyautoattack", "optuna"):
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -21,10 +23,11 @@ from apsite.evaluation.execution import as_inputs
 from apsite.evaluation.findings import results_of, warnings_of
 from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.progress import Reporter, SilentReporter
+from apsite.evaluation.ray_workers import RayWorkers
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
 from apsite.evaluation.search import Trial
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.settings import LOCAL, RAY, Settings, parse_workers
 from apsite.keys import ModelKey
 from apsite.records import (
     Checkpoint,
@@ -34,6 +37,7 @@ from apsite.records import (
     EvaluationWarning,
     Provenance,
     SamplesFile,
+    Scalar,
     Sparsity,
     ThreatModel,
     write_record,
@@ -61,6 +65,7 @@ class Request:
         settings: How to evaluate.
         output: Folder of records, usually ``evaluations``; ``None`` to write nothing.
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
+        workers: Who attacks: ``local``, ``ray`` or ``ray:<number>``.
         run_dir: Where the state of unfinished runs is kept.
         fresh: Start again instead of resuming.
         overwrite: Replace an existing record.
@@ -79,6 +84,7 @@ class Request:
     settings: Settings = field(default_factory=Settings)
     output: Path | None = Path("evaluations")
     device: str | None = None
+    workers: str = LOCAL
     run_dir: Path = RUNS
     fresh: bool = False
     overwrite: bool = False
@@ -173,10 +179,13 @@ def evaluate_model(
         ApsiteError: As :func:`evaluate_checkpoint`.
     """
     reporter = reporter or SilentReporter()
-    settings, key = request.settings, request.key
+    key = request.key
+    kind, count = parse_workers(request.workers)
     if request.target is not None:
         check_target(request.target, overwrite=request.overwrite)
     device = choose_device(request.device)
+    settings = request.settings.on(device.type)
+    request = replace(request, settings=settings)
     network = model.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {model.file.format}, layout {model.layout}")
 
@@ -199,8 +208,15 @@ def evaluate_model(
     with RunState(request.run_dir, identity, fresh=request.fresh) as state:
         if len(state):
             reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
-        outcome = run(network, images, settings, state, device, reporter)
-        record, path = _record(request, model, images, audit, finding, warnings, outcome, device), None
+        with contextlib.ExitStack() as stack:
+            workers: RayWorkers | None = None
+            if kind == RAY:
+                example, epsilon = np.asarray(images.images[:8]), settings.epsilon_value(key.dataset)
+                workers = stack.enter_context(RayWorkers(network, example, settings, epsilon, device.type, count))
+                reporter.say(f"{workers.count} workers, each on a device of its own ({device.type})")
+            outcome = run(network, images, settings, state, device, reporter, workers=workers)
+        described = describe(device) | {"workers": workers.count if workers else 1} | _searched(outcome)
+        record, path = _record(request, model, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
             record, path = _write(request.output, record, outcome)
         state.clear()
@@ -255,7 +271,7 @@ def _record(
     finding: SparsityFinding,
     warnings: Sequence[EvaluationWarning],
     outcome: Outcome,
-    device: torch.device,
+    environment: Mapping[str, Scalar],
 ) -> EvaluationRecord:
     settings, key = request.settings, request.key
     results = results_of(outcome.samples, outcome.trials, settings, key.dataset)
@@ -284,7 +300,7 @@ def _record(
         ),
         provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),
         warnings=tuple(found),
-        environment=describe(device),
+        environment=dict(environment),
         notes=(*request.notes, *model.notes),
         audit=audit,
         settings=settings.as_scalars(key.dataset),
@@ -297,6 +313,16 @@ def _record(
         passes=outcome.passes,
         seconds=outcome.seconds,
     )
+
+
+def _searched(outcome: Outcome) -> dict[str, Scalar]:
+    """What attacks searched on, for the record: how far the network was simplified without changing its outputs."""
+    searched = outcome.simplified
+    return {
+        "folded_norms": searched.folded_norms,
+        "removed_channels": searched.removed_channels,
+        "channels": searched.channels or None,
+    }
 
 
 def _write(output: Path, record: EvaluationRecord, outcome: Outcome) -> tuple[EvaluationRecord, Path]:

@@ -1,15 +1,14 @@
-"""Running networks: images to tensors, pass counting, predictions, and an equal network that runs faster."""
+"""Running networks: images to tensors, pass counting and predictions."""
 
 from __future__ import annotations
 
-import copy
+import threading
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 
 from apsite.evaluation.image_files import Images
 from apsite.records import Passes
@@ -17,8 +16,12 @@ from apsite.records import Passes
 PassListener = Callable[[int], None]
 
 
+class StoppedError(Exception):
+    """The work on a network is to end before its time."""
+
+
 class CountedNetwork(nn.Module):
-    """A network in evaluation mode with frozen parameters that counts the passes made through it.
+    """A network in evaluation mode with frozen parameters that counts the passes made through it, from any thread.
 
     Attributes:
         forward_passes: Samples evaluated without gradient.
@@ -32,22 +35,36 @@ class CountedNetwork(nn.Module):
         self.forward_passes = 0
         self.backward_passes = 0
         self.listener: PassListener | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, height, width)`` in [0, 1]."""
-        if torch.is_grad_enabled() and x.requires_grad:
-            self.backward_passes += len(x)
-        else:
-            self.forward_passes += len(x)
+        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, height, width)`` in [0, 1].
+
+        Raises:
+            StoppedError: After :meth:`stop`.
+        """
+        if self._stopped:
+            raise StoppedError
         logits = self.network(x)
-        if self.listener is not None:
-            self.listener(len(x))
+        with self._lock:
+            if torch.is_grad_enabled() and x.requires_grad:
+                self.backward_passes += len(x)
+            else:
+                self.forward_passes += len(x)
+            if self.listener is not None:
+                self.listener(len(x))
         return torch.as_tensor(logits)
+
+    def stop(self) -> None:
+        """Let every evaluation from now on fail, so that attacks in other threads end."""
+        self._stopped = True
 
     def take_passes(self) -> Passes:
         """Passes since the last call."""
-        passes = Passes(self.forward_passes, self.backward_passes)
-        self.forward_passes = self.backward_passes = 0
+        with self._lock:
+            passes = Passes(self.forward_passes, self.backward_passes)
+            self.forward_passes = self.backward_passes = 0
         return passes
 
 
@@ -67,42 +84,3 @@ def predict(
         ]
     joined = torch.cat(logits).clone()
     return joined, joined.argmax(1).numpy()
-
-
-def folded(network: nn.Module, example: Tensor) -> nn.Module:
-    """An equal network with every batch norm folded into the convolution before it, or `network` itself.
-
-    Attacks may search on the folded network; verdicts are always given by the original one. Networks that cannot be
-    traced, or whose logits would change by more than 1e-4 on `example`, are returned as they are.
-
-    Args:
-        network: Network in evaluation mode.
-        example: Images of shape ``(n, 3, height, width)``.
-    """
-    try:
-        faster = _fold(network)
-        with torch.inference_mode():
-            if torch.allclose(faster(example), network(example), rtol=1e-4, atol=1e-4):
-                return faster
-    except Exception:  # tracing runs foreign code, which may fail in any way; folding is optional
-        return network
-    return network
-
-
-def _fold(network: nn.Module) -> nn.Module:
-    """Trace a copy and merge each batch norm into the convolution that feeds it alone."""
-    traced = fx.symbolic_trace(copy.deepcopy(network))
-    modules = dict(traced.named_modules())
-    for node in list(traced.graph.nodes):
-        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
-            continue
-        source = node.args[0]
-        if source.op == "call_module" and isinstance(modules[source.target], nn.Conv2d) and len(source.users) == 1:
-            merged = fuse_conv_bn_eval(modules[source.target], modules[node.target])
-            parent, _, name = source.target.rpartition(".")
-            setattr(traced.get_submodule(parent), name, merged)
-            node.replace_all_uses_with(source)
-            traced.graph.erase_node(node)
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-    return traced.eval().requires_grad_(False)

@@ -9,6 +9,7 @@ robustness with an ensemble of diverse parameter-free attacks*, ICML 2020.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -67,7 +68,7 @@ def fmn_attack(
     network: nn.Module,
     images: Tensor,
     labels: Tensor,
-    parameters: FmnParameters,
+    parameters: Sequence[FmnParameters],
     steps: int,
     *,
     gamma_start: float = 0.05,
@@ -79,7 +80,7 @@ def fmn_attack(
         network: Network in evaluation mode; only gradients of the input are computed.
         images: Correctly classified images in [0, 1], shape ``(n, 3, height, width)``, float32.
         labels: True classes, shape ``(n,)``.
-        parameters: Hyperparameters.
+        parameters: Hyperparameters of each image, so that several trials of a search fit in one batch.
         steps: Gradient steps; all iterates are evaluated, also the last.
         gamma_start: Relative change of the norm constraint at the first step, annealed to `gamma_end` by a cosine.
         gamma_end: Relative change of the norm constraint at the last step.
@@ -95,6 +96,11 @@ def fmn_attack(
     best_norm = torch.full((len(images),), math.inf, device=images.device)
     found = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     epsilon = torch.full_like(best_norm, math.inf)
+    rates, momentum, weight_decay, dampening = (
+        torch.tensor([getattr(one, name) for one in parameters], dtype=torch.float64).view(shape)
+        for name in ("learning_rate", "momentum", "weight_decay", "dampening")
+    )
+    momentum, weight_decay, kept = (values.to(images) for values in (momentum, weight_decay, 1 - dampening))
     for step in range(steps + 1):
         last = step == steps
         candidate = (images + delta).requires_grad_(not last)
@@ -118,10 +124,9 @@ def fmn_attack(
             torch.minimum(epsilon * (1 - gamma), best_norm),
             torch.where(found, epsilon * (1 + gamma), norm + to_boundary),
         )
-        direction = gradient.sign() + parameters.weight_decay * delta
-        scale = 1.0 if step == 0 else 1 - parameters.dampening
-        buffer = parameters.momentum * buffer + scale * direction
-        delta = delta - parameters.learning_rate * annealing * buffer
+        direction = gradient.sign() + weight_decay * delta
+        buffer = momentum * buffer + (direction if step == 0 else kept * direction)
+        delta = delta - (rates * annealing).to(images) * buffer
         bound = epsilon.view(shape)
         delta = torch.minimum(torch.maximum(delta, -bound), bound)
         delta = (images + delta).clamp(0, 1) - images

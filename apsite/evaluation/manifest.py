@@ -28,7 +28,7 @@ from apsite.evaluation.datasets import EMBEDDED
 from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.evaluate import RUNS, Request, parse_architecture
 from apsite.evaluation.progress import Reporter
-from apsite.evaluation.settings import ENGINES, Preset, Settings
+from apsite.evaluation.settings import EARLIER, ENGINES, LOCAL, Precision, Preset, Settings
 from apsite.keys import ModelKey
 from apsite.records import EvaluationRecord, read_record
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
@@ -47,13 +47,14 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "granularity": tuple(Granularity),
     "protocol": tuple(Preset),
     "engine": ENGINES,
+    "precision": tuple(Precision),
 }
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
-_TEXTS = ("method", "arch", "layout", "device", "attacks", "checkpoint_url")
+_TEXTS = ("method", "arch", "layout", "device", "attacks", "checkpoint_url", "workers")
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
-_FLAGS = ("overwrite", "resume", "unsafe_load")
+_FLAGS = ("overwrite", "resume", "unsafe_load", "remove_channels")
 NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
-_FREE = ("batch_size", "engine")
+_FREE = ("batch_size", "engine", "remove_channels")
 
 
 class OptionsError(EvaluationError):
@@ -108,8 +109,10 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     if (structure is None) != (not sparsity):
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
     changes: dict[str, object] = {
-        name: given[name] for name in ("batch_size", "seed", "engine", "n_examples") if name in given
+        name: given[name] for name in ("batch_size", "seed", "engine", "n_examples", "remove_channels") if name in given
     }
+    if "precision" in given:
+        changes["precision"] = Precision(given["precision"])
     if "attacks" in given:
         changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))
     try:
@@ -133,6 +136,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         settings=Settings.of(Preset(given.get("protocol", Preset.APB_1)), **changes),
         output=Path(given.get("output", "evaluations")),
         device=given.get("device"),
+        workers=given.get("workers", LOCAL),
         run_dir=Path(given.get("run_dir", RUNS)),
         fresh=not given.get("resume", True),
         overwrite=given.get("overwrite", False),
@@ -238,7 +242,7 @@ def _existing(request: Request) -> EvaluationRecord | None:
         difference = "of another checkpoint"
     else:
         wanted = request.settings.as_scalars(request.key.dataset)
-        stated = record.settings or {}
+        stated = {**EARLIER, **(record.settings or {})}
         names = [name for name in {**wanted, **stated} if wanted.get(name) != stated.get(name) and name not in _FREE]
         if not names:
             return record

@@ -67,6 +67,10 @@ class RunState:
     def __len__(self) -> int:
         return sum(1 for _ in self.path.glob("*.npz"))
 
+    def names(self, prefix: str) -> list[str]:
+        """Finished units whose names begin with `prefix`, in order."""
+        return sorted(path.stem for path in self.path.glob(f"{prefix}*.npz"))
+
     def get(self, unit: str) -> dict[str, NDArray[Any]] | None:
         """Arrays of a finished unit; ``None`` if it is not finished."""
         path = self.path / f"{unit}.npz"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,23 +12,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from apsite.errors import EvaluationError, NetworkError
-from apsite.evaluation.autoattack import Engine, ReferenceEngine, broken
 from apsite.evaluation.datasets import ImageSet
-from apsite.evaluation.execution import CountedNetwork, as_inputs, folded, predict
-from apsite.evaluation.fast.engine import FastEngine
-from apsite.evaluation.fmn import FmnParameters, distances, fmn_attack, worst_norms
+from apsite.evaluation.execution import CountedNetwork, predict
+from apsite.evaluation.fmn import FmnParameters
+from apsite.evaluation.precision import arithmetic
 from apsite.evaluation.progress import Reporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.search import Trial, best_of, run_search
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.settings import Precision, Settings
+from apsite.evaluation.simplification import Simplified
+from apsite.evaluation.worker import LANES, Call, Chosen, Result, Worker
+from apsite.evaluation.workers import LocalWorkers, Workers
 from apsite.records import Passes
 from apsite.samples import Samples
 from apsite.vocabulary import Attack
 
 Arrays = dict[str, NDArray[np.generic]]
-
-LANES = 16
-"""HO-FMN fills every batch up to a multiple of this."""
 
 WORST = 1.0
 """Median distance of a trial that had no correctly classified sample: the largest that images in [0, 1] allow."""
@@ -42,13 +41,15 @@ class Outcome:
         samples: Verdict of every sample.
         trials: Trials of the HO-FMN search; empty if HO-FMN did not run.
         passes: Passes through the network, by phase.
-        seconds: Wall time, by phase; of resumed phases that of all parts.
+        seconds: Time of work by phase, of all workers together; of resumed phases that of all parts.
+        simplified: The network that attacks searched on.
     """
 
     samples: Samples
     trials: tuple[Trial, ...]
     passes: dict[str, Passes]
     seconds: dict[str, float]
+    simplified: Simplified
 
 
 def run(
@@ -59,6 +60,7 @@ def run(
     device: torch.device,
     reporter: Reporter,
     parameters: FmnParameters | None = None,
+    workers: Workers | None = None,
 ) -> Outcome:
     """Evaluate a network; resumes from what `state` holds.
 
@@ -70,6 +72,7 @@ def run(
         device: Where to compute.
         reporter: Receives the progress.
         parameters: Configuration of HO-FMN; ``None`` to search for it.
+        workers: Who attacks; ``None`` for this process, on `device`.
 
     Raises:
         EvaluationError: If there are no more samples than the search leaves out, or the device fails; the units that
@@ -82,7 +85,9 @@ def run(
             f"figures of HO-FMN leave out, and there are only {len(images)}; evaluate more or choose another protocol"
         )
     try:
-        return _Run(network, images, settings, state, device, reporter).outcome(parameters)
+        with arithmetic(Precision.FLOAT32):
+            one = _Run(network, images, settings.on(device.type), state, device, reporter, workers)
+            return one.outcome(parameters)
     except torch.OutOfMemoryError:
         raise EvaluationError(
             f"{device} has too little memory even for one sample; free it or use another --device; "
@@ -106,11 +111,14 @@ class _Run:
         state: RunState,
         device: torch.device,
         reporter: Reporter,
+        workers: Workers | None,
     ) -> None:
         self.network = CountedNetwork(network)
         self.images, self.settings, self.state = images, settings, state
         self.device, self.reporter = device, reporter
         self.epsilon = settings.epsilon_value(images.dataset)
+        self.worker = Worker(network, np.asarray(images.images[:8]), settings, self.epsilon, device)
+        self.workers: Workers = workers or LocalWorkers(self.worker)
         self.passes: dict[str, Passes] = {}
         self.seconds: dict[str, float] = {}
 
@@ -137,19 +145,21 @@ class _Run:
             tuning=tuning,
             robust_after=robust_after,
         )
-        return Outcome(samples, trials, self.passes, self.seconds)
+        return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified)
 
     def clean(self) -> NDArray[np.bool_]:
         """Which samples are classified correctly with no attack."""
         self.reporter.start("clean accuracy", len(self.images))
-
-        def work() -> Arrays:
-            logits, predicted = predict(self.network, self.images.images, self.device, self.settings.batch_size)
+        stored = self.state.get("clean")
+        if stored is None:
+            started = time.monotonic()
+            logits, predicted = predict(self.network, self.images.images, self.device, self.settings.rows)
             if not torch.isfinite(logits).all():
                 raise NetworkError("the network returns NaN or infinite logits; the checkpoint may hold broken weights")
-            return {"correct": predicted == self.images.labels}
-
-        correct = self.unit("clean", "clean", work)["correct"].astype(np.bool_)
+            result = Result(predicted == self.images.labels, self.network.take_passes(), time.monotonic() - started)
+            stored = self.keep("clean", result)
+        self.account("clean", stored)
+        correct = stored["values"].astype(np.bool_)
         share = f"{correct.mean():.2%}"
         self.reporter.finish(f"{share} of {len(correct)} correct")
         self.reporter.say(f"initial accuracy: {share}")
@@ -157,24 +167,21 @@ class _Run:
 
     def autoattack(self, clean: NDArray[np.bool_]) -> dict[Attack, NDArray[np.bool_]]:
         """Which samples are still robust after each attack; each attacks what the ones before left."""
-        engine = self.engine()
         robust, after = clean.copy(), {}
         started = time.monotonic()
         for attack in Attack:
             survivors = np.flatnonzero(robust)
             self.reporter.start(attack.label, len(survivors))
-            for number, (done, chosen) in enumerate(self.batches(survivors)):
-                note = f"{int(robust.sum())} robust"
-                engine.searched.listener = self.follow(done, len(chosen), engine.cost[attack], note)
 
-                def work(attack: Attack = attack, chosen: NDArray[np.int64] = chosen) -> Arrays:
-                    return {"broken": self.in_memory(lambda part: self.attack(engine, attack, part), chosen)}
+            def call(samples: Chosen, attack: Attack = attack) -> Call:
+                return Call("attack", samples, attack)
 
-                own = () if engine.searched is self.network else (engine.searched,)
-                unit = self.unit(f"{attack.value}-{number:05d}", attack.value, work, *own)
-                robust[chosen[unit["broken"].astype(np.bool_)]] = False
-                self.reporter.advance(done + len(chosen), f"{int(robust.sum())} robust")
-            engine.searched.listener = None
+            def finished(chosen: NDArray[np.int64], broken: NDArray[np.generic]) -> str:
+                robust[chosen[broken.astype(np.bool_)]] = False
+                return f"{int(robust.sum())} robust"
+
+            cost = self.worker.engine.cost[attack]
+            self.over_samples(attack.value, attack.value, survivors, cost, call, finished)
             after[attack] = robust.copy()
             self.reporter.finish(f"{robust.mean():.2%} robust, {len(survivors) - int(robust.sum())} broken")
             elapsed = time.monotonic() - started
@@ -184,74 +191,68 @@ class _Run:
         self.reporter.say(f"robust accuracy: {robust.mean():.2%}")
         return after
 
-    def engine(self) -> Engine:
-        """The implementation of AutoAttack that the settings name."""
-        if self.settings.engine == "reference":
-            return ReferenceEngine(self.network, self.epsilon, self.settings.seed, self.device)
-        example = as_inputs(self.images.images[:8], self.device)
-        return FastEngine(self.network, self.epsilon, self.settings.seed, self.settings.batch_size, example)
-
-    def attack(self, engine: Engine, attack: Attack, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of the samples `chosen` an attack breaks, re-verified."""
-        x, y = self.tensors(chosen)
-        perturbed = engine.perturb(attack, x, y, [int(self.images.index[position]) for position in chosen])
-        return np.asarray(broken(self.network, x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
-
     def search(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple[Trial, ...]]:
         """Samples that the HO-FMN search takes, and its trials."""
         tuning, batch = self.search_batches(clean)
-        first = np.flatnonzero(tuning & clean)[:8]
-        if not len(first):
+        if not (tuning & clean).any():
             if clean.any():
                 raise EvaluationError(
                     f"none of the first {self.settings.left_out} samples is classified correctly, so there is nothing "
                     "to search on; choose --protocol apb-1"
                 )
             return np.zeros_like(tuning), ()
-        searched = CountedNetwork(folded(self.network.network, self.tensors(first)[0]))
         count, steps = self.settings.trials, self.settings.search_steps
         self.reporter.start("HO-FMN search", count)
-        best = np.inf
+        best, parts_of = np.inf, dict[FmnParameters, list[Result]]()
 
-        def objective(number: int, parameters: FmnParameters) -> float:
+        def objectives(first: int, together: Sequence[FmnParameters]) -> list[float]:
             nonlocal best
-            chosen = batch(number)
-            if not len(chosen):
-                return WORST
-            x, y = self.tensors(chosen)
-            progress = _within(self.reporter, number, (steps + 1) * len(chosen), lambda: _grey(best))
-            searched.listener = progress
-            parts = [
-                torch.minimum(distances(a, *_fmn(searched, a, b, parameters, steps)), worst_norms(a))
-                for a, b in zip(*_parts(self.settings.batch_size, x, y), strict=True)
-            ]
-            median = float(torch.cat(parts).double().quantile(0.5))
-            best = min(best, median)
-            return median
+            calls = self.search_calls(together, [batch(first + number) for number in range(len(together))], steps)
+            rows = sum(len(call.samples) * len(call.trials) for call in calls)
+            progress = _within(
+                self.reporter, first, (steps + 1) * max(1, rows) / len(together), lambda: _grey(best), len(together)
+            )
+            results = sorted(self.workers.results(calls, progress, self.reporter.say), key=lambda pair: pair[0])
+            parts_of.clear()
+            for number, result in results:
+                trials = calls[number].trials
+                for parameters, values in zip(trials, result.values, strict=True):
+                    parts_of.setdefault(parameters, []).append(_share(result, values, len(trials)))
+            medians = [_median([part.values for part in parts_of.get(one, ())]) for one in together]
+            best = min(best, *medians)
+            return medians
 
         def stored(number: int) -> Trial | None:
             unit = self.state.get(f"search-{number:05d}")
             if unit is None:
                 return None
             self.account("hofmn-search", unit)
-            return Trial(FmnParameters(*map(float, unit["parameters"])), float(unit["objective"]))
+            return Trial(FmnParameters(*map(float, unit["parameters"])), float(unit["values"]))
 
-        clock = time.monotonic()
+        def store(first: int, trials: Sequence[Trial]) -> None:
+            for number, trial in enumerate(trials):
+                work = replace(_sum(parts_of.get(trial.parameters, ())), values=np.array(trial.objective))
+                parameters = np.array(list(trial.parameters.as_dict().values()))
+                self.account("hofmn-search", self.keep(f"search-{first + number:05d}", work, parameters=parameters))
 
-        def store(number: int, trial: Trial) -> None:
-            nonlocal clock
-            passes = searched.take_passes()
-            values = list(trial.parameters.as_dict().values())
-            arrays = {"parameters": np.array(values), "objective": np.array(trial.objective)}
-            arrays |= _accounts(passes, time.monotonic() - clock)
-            self.state.put(f"search-{number:05d}", **arrays)
-            self.account("hofmn-search", arrays)
-            clock = time.monotonic()
-
-        trials = run_search(objective, count, self.settings.seed, stored=stored, store=store)
+        trials = run_search(objectives, count, self.settings.seed, stored=stored, store=store)
         winner = best_of(trials)
         self.reporter.finish(f"best median {_grey(winner.objective)}, step {winner.parameters.learning_rate:.4f}")
         return tuning, tuple(trials)
+
+    def search_calls(
+        self, together: Sequence[FmnParameters], batches: Sequence[NDArray[np.int64]], steps: int
+    ) -> list[Call]:
+        """Work of some trials: all together where they take the same samples, shared among the workers."""
+        same = all(np.array_equal(batch, batches[0]) for batch in batches)
+        apart = [((one,), batch) for one, batch in zip(together, batches, strict=True)]
+        groups = [(tuple(together), batches[0])] if same else apart
+        calls = []
+        for trials, batch in groups:
+            size = LANES * max(1, -(-len(batch) // (LANES * self.workers.count)))
+            parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+            calls += [Call("search", self.chosen(part), trials=trials, steps=steps) for part in parts]
+        return calls
 
     def search_batches(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Callable[[int], NDArray[np.int64]]]:
         """Samples that the search takes, and the correctly classified ones of them that each trial attacks.
@@ -273,110 +274,118 @@ class _Run:
         distance = np.zeros(len(clean), np.float32)
         correct = np.flatnonzero(clean)
         self.reporter.start("HO-FMN attack", len(correct))
-        if parameters is not None and len(correct):
+        if parameters is not None:
             steps = self.settings.attack_steps
-            x, _ = self.tensors(correct[:8])
-            searched = CountedNetwork(folded(self.network.network, x))
-            for number, (done, chosen) in enumerate(self.batches(correct)):
-                searched.listener = _within(self.reporter, done, steps + 1, lambda: "")
 
-                def work(chosen: NDArray[np.int64] = chosen) -> Arrays:
-                    return {
-                        "distance": self.in_memory(lambda part: self.closest(searched, part, parameters, steps), chosen)
-                    }
+            def call(samples: Chosen) -> Call:
+                return Call("distances", samples, trials=(parameters,), steps=steps)
 
-                unit = self.unit(f"hofmn-{number:05d}", "hofmn", work, searched)
-                distance[chosen] = unit["distance"].astype(np.float32)
+            def finished(chosen: NDArray[np.int64], reached: NDArray[np.generic]) -> str:
+                distance[chosen] = reached
+                return ""
+
+            self.over_samples("hofmn", "hofmn", correct, steps + 1, call, finished)
         robust = float((distance > np.float32(self.epsilon)).mean())
         self.reporter.finish(f"{robust:.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
         return distance
 
-    def closest(
-        self, searched: nn.Module, chosen: NDArray[np.int64], parameters: FmnParameters, steps: int
-    ) -> NDArray[np.float32]:
-        """Distances of the samples `chosen`; each adversarial image is re-verified on the evaluated network."""
-        x, y = self.tensors(chosen)
-        adversarial, found = _fmn(searched, x, y, parameters, steps)
-        part = max(1, len(x) // 2)
-        verified = [
-            broken(self.network, a, b, c, 1.0) for a, b, c in zip(*_parts(part, x, adversarial, y), strict=True)
-        ]
-        result = distances(x, adversarial, found & torch.cat(verified))
-        return np.asarray(result.cpu().numpy(), dtype=np.float32)
+    def over_samples(
+        self,
+        name: str,
+        phase: str,
+        samples: NDArray[np.int64],
+        cost: int,
+        call: Callable[[Chosen], Call],
+        finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str],
+    ) -> None:
+        """Have work done for each sample, but for those that are done already.
 
-    def unit(
-        self, name: str, phase: str, work: Callable[[], Arrays], *networks: CountedNetwork
-    ) -> dict[str, NDArray[np.generic]]:
-        """Result of one unit of work, from the state or freshly computed and stored."""
-        stored = self.state.get(name)
-        if stored is None:
-            started = time.monotonic()
-            arrays = work()
-            counts = [network.take_passes() for network in (self.network, *networks)]
-            total = Passes(sum(count.forward for count in counts), sum(count.backward for count in counts))
-            stored = {**arrays, **_accounts(total, time.monotonic() - started)}
-            self.state.put(name, **stored)
-        self.account(phase, stored)
+        Args:
+            name: First part of the names of the units in the state.
+            phase: Phase that passes and time belong to.
+            samples: Positions of the samples.
+            cost: Passes of one sample, for progress.
+            call: Makes the piece of work of some samples.
+            finished: Receives the positions and values of finished samples; says what is known so far.
+        """
+        done = np.zeros(len(self.images), np.bool_)
+        note = ""
+        for unit_name in self.state.names(f"{name}-"):
+            unit = self.state.get(unit_name)
+            if unit is not None:
+                done[unit["chosen"]] = True
+                note = finished(unit["chosen"], unit["values"])
+                self.account(phase, unit)
+        parts = self.parts(samples, done)
+        left = sum(map(len, parts))
+        ready = len(samples) - left
+        progress = _within(self.reporter, ready, cost, lambda: note, left)
+        calls = [call(self.chosen(part)) for part in parts]
+        for number, result in self.workers.results(calls, progress, self.reporter.say):
+            self.account(phase, self.keep(f"{name}-{parts[number][0]:06d}", result, chosen=parts[number]))
+            note = finished(parts[number], result.values)
+            ready += len(parts[number])
+            self.reporter.advance(ready, note)
+
+    def parts(self, samples: NDArray[np.int64], done: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+        """Samples that are still to be done, in the parts in which they are done and kept.
+
+        The reference engine seeds every batch, so its partition must not depend on what is done already.
+        """
+        left, size = samples, self.settings.rows
+        if self.settings.engine != "reference":
+            left = samples[~done[samples]]
+            if self.workers.count > 1:  # two parts a worker and round, so that slow ones hold nobody up
+                size = min(size, LANES * max(1, -(-len(left) // (2 * LANES * self.workers.count))))
+        parts = [left[start : start + size] for start in range(0, len(left), size)]
+        return [part for part in parts if not done[part].all()]
+
+    def chosen(self, positions: NDArray[np.int64]) -> Chosen:
+        """The samples at some positions."""
+        images = self.images
+        index = images.index[positions].astype(np.int64)
+        return Chosen(np.asarray(images.images[positions]), images.labels[positions], index)
+
+    def keep(self, unit: str, result: Result, **arrays: NDArray[np.generic]) -> Arrays:
+        """Store a finished unit of work."""
+        stored: Arrays = {
+            "values": result.values,
+            "passes": np.array([result.passes.forward, result.passes.backward]),
+            "seconds": np.array(result.seconds),
+            **arrays,
+        }
+        self.state.put(unit, **stored)
         return stored
 
-    def account(self, phase: str, unit: dict[str, NDArray[np.generic]]) -> None:
+    def account(self, phase: str, unit: Arrays) -> None:
         """Add the passes and seconds of a unit to its phase."""
         before = self.passes.get(phase, Passes(0, 0))
-        forward, backward = (int(value) for value in unit["passes"])
+        forward, backward = map(int, unit["passes"])
         self.passes[phase] = Passes(before.forward + forward, before.backward + backward)
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + float(unit["seconds"]), 3)
 
-    def batches(self, chosen: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Parts of `chosen` of the batch size, each with the number of samples before it."""
-        for start in range(0, len(chosen), self.settings.batch_size):
-            yield start, chosen[start : start + self.settings.batch_size]
 
-    def tensors(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and labels of the samples `chosen` on the device."""
-        labels = torch.from_numpy(self.images.labels[chosen]).to(self.device)
-        return as_inputs(self.images.images[chosen], self.device), labels
-
-    def follow(self, done: int, count: int, cost: int, note: str) -> Callable[[int], None]:
-        """Listener that lets the progress of one batch show while it runs, from the passes it makes."""
-        return _within(self.reporter, done, cost, lambda: note, count)
-
-    def in_memory(
-        self, work: Callable[[NDArray[np.int64]], NDArray[np.generic]], chosen: NDArray[np.int64]
-    ) -> NDArray[np.generic]:
-        """Result of `work` for `chosen`, in halves where the device has too little memory for the whole."""
-        try:
-            return work(chosen)
-        except torch.OutOfMemoryError:
-            if len(chosen) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(chosen) // 2
-        self.reporter.say(f"out of memory with {len(chosen)} samples; going on with {half} at a time")
-        return np.concatenate([self.in_memory(work, chosen[:half]), self.in_memory(work, chosen[half:])])
+def _median(parts: Sequence[NDArray[np.generic]]) -> float:
+    """Median distance of the samples of one trial; the worst one if it had none."""
+    reached = torch.from_numpy(np.concatenate([*parts, np.zeros(0, np.float32)])).double()
+    return float(reached.quantile(0.5)) if len(reached) else WORST
 
 
-def _fmn(
-    network: nn.Module, x: torch.Tensor, y: torch.Tensor, parameters: FmnParameters, steps: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """FMN on a batch filled up to whole lanes, so that distances do not depend on how samples are batched.
-
-    Kernels for small or odd batches round differently, and the sign of a gradient turns rounding into another path.
-    """
-    missing = -len(x) % LANES
-    if missing:
-        x, y = (torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) for values in (x, y))
-    adversarial, found = fmn_attack(network, x, y, parameters, steps)
-    kept = len(x) - missing
-    return adversarial[:kept], found[:kept]
+def _share(result: Result, values: NDArray[np.generic], trials: int) -> Result:
+    """Part of one trial in work that was done for several, which all took the same passes."""
+    passes = Passes(result.passes.forward // trials, result.passes.backward // trials)
+    return Result(values, passes, result.seconds / trials)
 
 
-def _parts(size: int, *tensors: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    """Each tensor in parts of at most `size` samples."""
-    return [torch.split(tensor, size) for tensor in tensors]
+def _sum(results: Sequence[Result]) -> Result:
+    """Passes and seconds of several pieces of work."""
+    forward = sum(result.passes.forward for result in results)
+    backward = sum(result.passes.backward for result in results)
+    return Result(np.zeros(0), Passes(forward, backward), sum(result.seconds for result in results))
 
 
 def _within(
-    reporter: Reporter, done: float, cost: int, note: Callable[[], str], limit: float = np.inf
+    reporter: Reporter, done: float, cost: float, note: Callable[[], str], limit: float = np.inf
 ) -> Callable[[int], None]:
     """Listener that turns passes into progress beyond `done`; `cost` passes are one unit of it."""
     seen = 0
@@ -387,10 +396,6 @@ def _within(
         reporter.advance(done + min(seen / cost, limit), note())
 
     return listen
-
-
-def _accounts(passes: Passes, seconds: float) -> Arrays:
-    return {"passes": np.array([passes.forward, passes.backward]), "seconds": np.array(seconds)}
 
 
 def _grey(distance: float) -> str:

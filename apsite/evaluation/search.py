@@ -19,6 +19,9 @@ SPACE: dict[str, tuple[float, float]] = {
 }
 """Bounds of each hyperparameter; the learning rate is searched on a logarithmic scale."""
 
+INDEPENDENT = 10
+"""First trials, drawn at random; none of them depends on the results of others, so they can be run together."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -47,7 +50,9 @@ def suggest(finished: Sequence[Trial], seed: int) -> FmnParameters:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sampler = optuna.samplers.GPSampler(seed=seed * 100_003 + len(finished), deterministic_objective=True)
+        sampler = optuna.samplers.GPSampler(
+            seed=seed * 100_003 + len(finished), deterministic_objective=True, n_startup_trials=INDEPENDENT
+        )
         study = optuna.create_study(sampler=sampler, direction="minimize")
         for trial in finished:
             study.add_trial(
@@ -63,33 +68,40 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 
 
 def run_search(
-    objective: Callable[[int, FmnParameters], float],
+    objectives: Callable[[int, Sequence[FmnParameters]], Sequence[float]],
     count: int,
     seed: int,
     *,
     stored: Callable[[int], Trial | None] = lambda number: None,
-    store: Callable[[int, Trial], None] = lambda number, trial: None,
+    store: Callable[[int, Sequence[Trial]], None] = lambda number, trials: None,
 ) -> list[Trial]:
     """Run or resume a search.
 
     Args:
-        objective: Median distance that a configuration reaches in trial `number`.
+        objectives: Median distances that configurations reach; called with the number of the first one. The
+            :data:`INDEPENDENT` first trials come together, the others one by one.
         count: Trials in all.
         seed: Seed of the search.
         stored: The finished trial of a number, if there is one.
-        store: Called with every newly finished trial.
+        store: Called with the number of the first and all of the trials that have just been finished together.
 
     Returns:
         All trials, in order.
     """
     trials: list[Trial] = []
-    for number in range(count):
-        trial = stored(number)
-        if trial is None:
-            parameters = suggest(trials, seed)
-            trial = Trial(parameters, objective(number, parameters))
-            store(number, trial)
-        trials.append(trial)
+    while len(trials) < count:
+        first = len(trials)
+        trial = stored(first)
+        if trial is not None:
+            trials.append(trial)
+            continue
+        together: list[FmnParameters] = []
+        while not together or first + len(together) < min(INDEPENDENT, count):
+            # Random trials do not look at results, so any number serves for those that are not there yet.
+            together.append(suggest([*trials, *(Trial(parameters, 0.0) for parameters in together)], seed))
+        finished = list(map(Trial, together, objectives(first, together)))
+        store(first, finished)
+        trials += finished
     return trials
 
 

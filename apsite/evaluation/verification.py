@@ -147,6 +147,7 @@ def verify_record(
     recorded = read_samples(path.with_suffix(".npz"))
     chosen_device = choose_device(device)
     settings, parameters = _settings(record, batch_size)
+    settings = settings.on(chosen_device.type)
     file = _same_checkpoint(record, checkpoint, unsafe=unsafe)
     images = _same_images(record, recorded, data_dir)
     chosen = np.sort(np.random.default_rng(seed).choice(len(recorded), min(samples, len(recorded)), replace=False))

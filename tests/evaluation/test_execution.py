@@ -1,10 +1,13 @@
-"""Pass counting, folding and predictions."""
+"""Pass counting, lanes and predictions."""
 
 import numpy as np
+import pytest
 import torch
-from torch import nn
+from hypothesis import given
+from hypothesis import strategies as st
 
-from apsite.evaluation.execution import CountedNetwork, as_inputs, folded, predict
+from apsite.evaluation.execution import CountedNetwork, StoppedError, as_inputs, predict
+from apsite.evaluation.lanes import Lanes, shares
 
 
 def test_passes_are_counted_by_kind(many_boundaries, grey_images):
@@ -18,25 +21,39 @@ def test_passes_are_counted_by_kind(many_boundaries, grey_images):
     assert counted.take_passes().forward == 0
 
 
-def test_a_folded_network_has_the_same_logits_and_no_batch_norm(demo_network, images):
-    """Folding removes every batch norm behind a convolution and changes logits by rounding only."""
-    x = as_inputs(images.images[:16], torch.device("cpu"))
-    faster = folded(demo_network, x)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in faster.modules())
-    assert any(isinstance(module, nn.BatchNorm2d) for module in demo_network.modules())
-    with torch.no_grad():
-        assert torch.allclose(faster(x), demo_network(x), atol=1e-4)
+def test_passes_from_several_threads_are_all_counted(many_boundaries, grey_images):
+    """Lanes share one counter and one listener."""
+    counted, heard = CountedNetwork(many_boundaries), []
+    counted.listener = heard.append
+    with Lanes(4) as lanes:
+        lanes.run([lambda: [counted(grey_images[:2]) for _ in range(50)]] * 8)
+    assert counted.take_passes().forward == sum(heard) == 800
 
 
-def test_a_network_that_cannot_be_traced_is_used_as_it_is():
-    """Control flow that depends on data cannot be folded; the network itself comes back."""
+def test_a_failure_in_one_lane_ends_the_others(many_boundaries, grey_images):
+    """The first error is raised, and endless work beside it is stopped through the network."""
+    counted = CountedNetwork(many_boundaries)
 
-    class Dynamic(nn.Module):
-        def forward(self, x):
-            return x.flatten(1)[:, :3] if float(x.sum()) > 0 else x.flatten(1)[:, 3:6]
+    def endless():
+        while True:
+            counted(grey_images[:1])
 
-    network = Dynamic()
-    assert folded(network, torch.ones(1, 3, 4, 4)) is network
+    def failing():
+        raise ValueError("lost")
+
+    with Lanes(2, counted.stop) as lanes, pytest.raises(ValueError, match="lost"):
+        lanes.run([endless, failing])
+    with pytest.raises(StoppedError):
+        counted(grey_images[:1])
+
+
+@given(st.integers(1, 300), st.sampled_from([1, 9]), st.integers(1, 128), st.integers(1, 8))
+def test_shares_cover_all_samples_and_fill_the_lanes(count, each, rows, lanes):
+    """Every sample is in one share, no share is larger than allowed, and no lane idles that could work."""
+    parts = shares(count, each, rows, lanes)
+    assert [position for part in parts for position in range(part.start, part.stop)] == list(range(count))
+    assert all(1 <= part.stop - part.start <= max(1, rows // each) for part in parts)
+    assert len(parts) >= min(lanes, count) or count <= len(parts) * 2
 
 
 def test_predictions_do_not_depend_on_the_batch_size(demo_network, images):

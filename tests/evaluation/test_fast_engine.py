@@ -11,6 +11,7 @@ from apsite.evaluation.fast.engine import FastEngine
 from apsite.evaluation.fast.fab import project_linf
 from apsite.evaluation.fast.noise import BatchNoise, SampleNoise
 from apsite.evaluation.fast.square import QUERIES, square_side
+from apsite.evaluation.simplification import simplified
 from apsite.vocabulary import Attack
 
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def engines(network, x, **options):
     """The reference and ours, with the same seed."""
     return (
         ReferenceEngine(network, EPSILON, 0, CPU),
-        FastEngine(network, EPSILON, 0, batch_size=64, example=x, **options),
+        FastEngine(network, EPSILON, 0, rows=64, **options),
     )
 
 
@@ -56,11 +57,13 @@ def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):
 
 
 @pytest.mark.parametrize("attack", [Attack.APGD_CE, Attack.APGD_T])
-def test_a_verdict_depends_on_neither_batch_nor_order(problem, attack):
-    """Alone, in another order or with others: each sample is broken or not."""
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_verdict_depends_on_neither_batch_nor_order_nor_lanes(problem, attack, lanes):
+    """Alone, in another order, with others, or side by side: each sample is broken or not."""
     network, x, y, index = problem
-    whole = FastEngine(network, EPSILON, 0, batch_size=64, example=x)
-    small = FastEngine(network, EPSILON, 0, batch_size=18, example=x)
+    searched = CountedNetwork(simplified(network.network, x).network)
+    whole = FastEngine(network, EPSILON, 0, rows=64, searched=searched, lanes=lanes)
+    small = FastEngine(network, EPSILON, 0, rows=18, searched=searched)
     flags = broken(network, x, whole.perturb(attack, x, y, index), y, EPSILON)
     turned = torch.arange(len(x) - 1, -1, -1)
     again = small.perturb(attack, x[turned], y[turned], [index[int(position)] for position in turned])
@@ -75,7 +78,7 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
     for factor, expected in ((0.9, False), (3.0 if attack is Attack.SQUARE else 1.2, True)):
         for position in exact.argsort()[20:23]:
             x, y, epsilon = grey_images[position, None], labels[position, None], float(exact[position]) * factor
-            engine = FastEngine(CountedNetwork(one_boundary), epsilon, 0, batch_size=16, example=x)
+            engine = FastEngine(CountedNetwork(one_boundary), epsilon, 0, rows=16)
             perturbed = engine.perturb(attack, x, y, [int(position)])
             assert bool(broken(one_boundary, x, perturbed, y, epsilon)) is expected
 
@@ -83,7 +86,7 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
 def test_a_failed_attack_returns_the_clean_image(one_boundary, grey_images):
     """Where nothing was found the image comes back unchanged."""
     x = grey_images[:2]
-    engine = FastEngine(CountedNetwork(one_boundary), 1e-6, 0, batch_size=16, example=x)
+    engine = FastEngine(CountedNetwork(one_boundary), 1e-6, 0, rows=16)
     assert torch.equal(engine.perturb(Attack.APGD_CE, x, one_boundary(x).argmax(1), [0, 1]), x)
 
 

@@ -19,7 +19,9 @@ def test_distances_on_a_linear_network_are_the_closed_form_ones(one_boundary, gr
     labels = one_boundary(grey_images).argmax(1)
     assert set(labels.tolist()) == {0, 1}
     exact = one_boundary.distances(grey_images, labels)
-    adversarial, found = fmn_attack(one_boundary, grey_images, labels, FmnParameters(rate, 0.5, 0.01, 0.1), steps)
+    adversarial, found = fmn_attack(
+        one_boundary, grey_images, labels, [FmnParameters(rate, 0.5, 0.01, 0.1)] * len(labels), steps
+    )
     ratio = distances(grey_images, adversarial, found) / exact
     assert found.all()
     assert 1 <= float(ratio.min()) <= float(ratio.max()) < 1.01
@@ -28,7 +30,7 @@ def test_distances_on_a_linear_network_are_the_closed_form_ones(one_boundary, gr
 def test_distances_to_the_nearest_of_several_boundaries(many_boundaries, grey_images):
     """With three classes in reach no distance lands before the nearest boundary, and the median is within 1 % of it."""
     labels = many_boundaries(grey_images).argmax(1)
-    adversarial, found = fmn_attack(many_boundaries, grey_images, labels, GENTLE, 100)
+    adversarial, found = fmn_attack(many_boundaries, grey_images, labels, [GENTLE] * len(labels), 100)
     ratio = distances(grey_images, adversarial, found) / many_boundaries.distances(grey_images, labels)
     assert float(ratio.min()) >= 1
     assert float(ratio.median()) < 1.01
@@ -38,7 +40,7 @@ def test_adversarial_images_are_misclassified_and_inside_the_box(demo_network, i
     """What FMN returns as found is wrong for the network, stays in [0, 1] and has the distance that is reported."""
     x = torch.from_numpy(images.images[:32]).float() / 255
     labels = demo_network(x).argmax(1)
-    adversarial, found = fmn_attack(demo_network.requires_grad_(False), x, labels, GENTLE, 30)
+    adversarial, found = fmn_attack(demo_network.requires_grad_(False), x, labels, [GENTLE] * len(labels), 30)
     assert found.float().mean() > 0.9
     assert (demo_network(adversarial[found]).argmax(1) != labels[found]).all()
     assert 0 <= float(adversarial.min()) <= float(adversarial.max()) <= 1
@@ -56,7 +58,7 @@ class Constant(nn.Module):
 def test_a_failed_attack_is_never_a_success():
     """Nothing found means infinite distance and the image itself, not distance zero."""
     x = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    adversarial, found = fmn_attack(Constant(), x, torch.zeros(5, dtype=torch.int64), GENTLE, 10)
+    adversarial, found = fmn_attack(Constant(), x, torch.zeros(5, dtype=torch.int64), [GENTLE] * 5, 10)
     assert not found.any()
     assert torch.equal(adversarial, x)
     assert distances(x, adversarial, found).tolist() == [math.inf] * 5
@@ -67,7 +69,7 @@ def test_more_steps_do_not_need_a_further_perturbation(many_boundaries, grey_ima
     labels = many_boundaries(grey_images).argmax(1)
     medians = []
     for steps in (20, 200):
-        adversarial, found = fmn_attack(many_boundaries, grey_images, labels, GENTLE, steps)
+        adversarial, found = fmn_attack(many_boundaries, grey_images, labels, [GENTLE] * len(labels), steps)
         medians.append(float(distances(grey_images, adversarial, found).median()))
     assert medians[1] <= medians[0]
 
@@ -77,9 +79,11 @@ def test_channels_last_images_are_projected_all_the_same(demo_network, images):
     x = torch.from_numpy(images.images[:8]).float() / 255
     labels = demo_network(x).argmax(1)
     network = demo_network.requires_grad_(False)
-    plain = distances(x, *fmn_attack(network, x, labels, GENTLE, 20))
+    plain = distances(x, *fmn_attack(network, x, labels, [GENTLE] * len(labels), 20))
     other = x.to(memory_format=torch.channels_last)
-    assert torch.allclose(plain, distances(other, *fmn_attack(network, other, labels, GENTLE, 20)), atol=1e-5)
+    assert torch.allclose(
+        plain, distances(other, *fmn_attack(network, other, labels, [GENTLE] * len(labels), 20)), atol=1e-5
+    )
 
 
 def test_dlr_margin_is_positive_exactly_where_the_class_is_right():

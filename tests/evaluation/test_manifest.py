@@ -66,6 +66,9 @@ batch_size = 3
 seed = 5
 attacks = "autoattack, hofmn"
 engine = "reference"
+precision = "float32"
+remove_channels = false
+workers = "ray:2"
 device = "cpu"
 run_dir = "runs"
 resume = false
@@ -84,7 +87,10 @@ data_dir = "data"
     assert second.checkpoint == Path("/elsewhere/b.pt")
     assert second.factory == f"{path.parent}/nets/mine.py:make"
     assert (second.key.architecture, second.key.structure) == (Architecture.VGG16, Structure.STRUCTURED)
-    assert second.settings == Settings.of(Preset.QUICK, n_examples=8, batch_size=3, seed=5)
+    assert second.settings == Settings.of(
+        Preset.QUICK, n_examples=8, batch_size=3, seed=5, engine="reference", remove_channels=False
+    )
+    assert (first.workers, second.workers) == ("local", "ray:2")
     assert (second.layout, second.granularity, second.device) == ("x", Granularity.FILTER, "cpu")
     assert (second.fresh, second.overwrite, second.unsafe_load) == (True, True, True)
     assert second.data_dir == str(path.parent / "data")
@@ -119,7 +125,7 @@ def test_options_of_the_command_line_hold_for_all(manifest):
             DEFAULTS + '[[model]]\ncheckpoint = "a"\nprotocol = "apb"',
             "protocol 'apb' is not one of apb-1, paper, quick",
         ),
-        (DEFAULTS + '[[model]]\ncheckpoint = "a"\nengine = "x"', "engine 'x' is not one of reference"),
+        (DEFAULTS + '[[model]]\ncheckpoint = "a"\nengine = "x"', "engine 'x' is not one of fast"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = "90"', "sparsity must be a fraction such as 0.90"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = 90', "sparsity must be a fraction such as 0.90"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = 0.905', "whole percentage"),

@@ -1,12 +1,14 @@
 """The HO-FMN search: resumable, bounded, and better than its first guess."""
 
+from collections.abc import Sequence
+
 from apsite.evaluation.fmn import FmnParameters
-from apsite.evaluation.search import SPACE, Trial, at_bounds, best_of, run_search
+from apsite.evaluation.search import INDEPENDENT, SPACE, Trial, at_bounds, best_of, run_search, suggest
 
 
-def bowl(number: int, parameters: FmnParameters) -> float:
+def bowl(first: int, together: Sequence[FmnParameters]) -> list[float]:
     """An objective with its minimum at a learning rate of 0.5 and no dampening."""
-    return (parameters.learning_rate - 0.5) ** 2 + parameters.dampening
+    return [(parameters.learning_rate - 0.5) ** 2 + parameters.dampening for parameters in together]
 
 
 def test_a_resumed_search_is_the_same_search():
@@ -15,12 +17,27 @@ def test_a_resumed_search_is_the_same_search():
     kept = dict(enumerate(whole[:12]))
     computed = []
 
-    def objective(number, parameters):
-        computed.append(number)
-        return bowl(number, parameters)
+    def objective(first, together):
+        computed.append((first, len(together)))
+        return bowl(first, together)
 
     assert run_search(objective, 14, seed=3, stored=kept.get) == whole
-    assert computed == [12, 13]
+    assert computed == [(12, 1), (13, 1)]
+
+
+def test_random_trials_run_together_and_are_those_that_would_run_alone():
+    """The ten first configurations are asked for at once; they are what one after the other gives, resumed or not."""
+    calls = []
+
+    def objective(first, together):
+        calls.append((first, len(together)))
+        return bowl(first, together)
+
+    whole = run_search(objective, 12, seed=5)
+    assert calls == [(0, INDEPENDENT), (10, 1), (11, 1)]
+    for number, trial in enumerate(whole):
+        assert suggest(whole[:number], 5) == trial.parameters
+    assert run_search(bowl, 12, seed=5, stored=dict(enumerate(whole[:4])).get) == whole
 
 
 def test_suggestions_stay_in_the_space_and_differ_by_seed():
@@ -41,7 +58,7 @@ def test_the_model_based_trials_improve_on_the_random_ones():
 def test_every_new_trial_is_stored_once():
     """Trials are handed over as they finish, in order."""
     stored = []
-    trials = run_search(bowl, 3, seed=0, store=lambda number, trial: stored.append((number, trial)))
+    trials = run_search(bowl, 13, seed=0, store=lambda first, some: stored.extend(enumerate(some, first)))
     assert stored == list(enumerate(trials))
 
 

@@ -1,8 +1,8 @@
 """Engine ``fast``: our AutoAttack, with what makes it quick and nothing that changes its verdicts.
 
-Parameters are frozen, batch norms are folded, fooled samples leave their batch, and the nine targets of a sample are
-attacked side by side. Attacks search on the folded network; a success counts only where the evaluated network itself
-confirms it, and a success that it does not confirm is searched again on that network.
+Parameters are frozen, fooled samples leave their batch, the nine targets of a sample are attacked side by side, and so
+are batches on the cores of a CPU. Attacks search on an equal network that runs faster; a success counts only where the
+evaluated network itself confirms it, and a success that it does not confirm is searched again on that network.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from apsite.evaluation.execution import CountedNetwork, folded
+from apsite.evaluation.execution import CountedNetwork
 from apsite.evaluation.fast import apgd, fab, square
 from apsite.evaluation.fast.noise import BatchNoise, Noise, SampleNoise
+from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, shares
 from apsite.vocabulary import Attack
 
 TARGETS = 9
@@ -28,7 +29,7 @@ COST: Mapping[Attack, int] = {Attack.APGD_CE: 101, Attack.APGD_T: 910, Attack.FA
 class _Batch:
     """Samples under one attack, and what it has found; `found` and `perturbed` are filled in place."""
 
-    network: nn.Module
+    network: CountedNetwork
     attack: Attack
     images: Tensor
     labels: Tensor
@@ -39,7 +40,7 @@ class _Batch:
 
     @classmethod
     def of(
-        cls, network: nn.Module, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int], noise: Noise
+        cls, network: CountedNetwork, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int], noise: Noise
     ) -> _Batch:
         """Samples for which nothing is found yet."""
         found = torch.zeros(len(images), dtype=torch.bool, device=images.device)
@@ -68,9 +69,11 @@ class FastEngine:
         network: The evaluated network, in evaluation mode, on its device.
         epsilon: Budget in input units.
         seed: Seed of all draws.
-        batch_size: Rows evaluated at a time; a row is a sample, or a sample with one target.
-        example: A few images, to check the folded network on.
-        exact: Draw and order as the official code does, search on the network itself; for parity tests.
+        rows: Rows evaluated at a time on a GPU; a row is a sample, or a sample with one target. A CPU takes
+            :data:`apsite.evaluation.lanes.ROWS_ON_CPU` at most.
+        searched: Equal network to search on; ``None`` for `network`.
+        lanes: Batches that are attacked side by side.
+        exact: Draw and order as the official code does; for parity tests.
     """
 
     cost = COST
@@ -80,14 +83,15 @@ class FastEngine:
         network: CountedNetwork,
         epsilon: float,
         seed: int,
-        batch_size: int,
-        example: Tensor,
+        rows: int,
         *,
+        searched: CountedNetwork | None = None,
+        lanes: int = 1,
         exact: bool = False,
     ) -> None:
         self._network = network
-        self.searched = network if exact else CountedNetwork(folded(network.network, example))
-        self._epsilon, self._seed, self._batch_size, self._exact = epsilon, seed, batch_size, exact
+        self.searched = searched or network
+        self._epsilon, self._seed, self._size, self._lanes, self._exact = epsilon, seed, rows, lanes, exact
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
         """Perturbed images of one attack; the clean image where it failed.
@@ -123,9 +127,13 @@ class FastEngine:
             self._one_target_after_another(batch)
             return
         run = self._targets if targeted else self._square if batch.attack is Attack.SQUARE else self._apgd_ce
-        size = max(1, self._batch_size // TARGETS) if targeted else self._batch_size
-        for start in range(0, len(batch.images), size):
-            run(batch.part(slice(start, start + size)))
+        if self._exact:
+            run(batch)
+            return
+        size = min(self._size, ROWS_ON_CPU) if batch.images.device.type == "cpu" else self._size
+        parts = shares(len(batch.images), TARGETS if targeted else 1, size, self._lanes)
+        with Lanes(self._lanes, batch.network.stop) as lanes:
+            lanes.run([lambda part=part: run(batch.part(part)) for part in parts])  # type: ignore[misc]
 
     def _apgd_ce(self, batch: _Batch) -> None:
         x, y = batch.images, batch.labels

@@ -1,0 +1,187 @@
+"""Workers on many devices and machines, through Ray.
+
+Every worker holds the network on a device of its own, a GPU or a CPU core. Pieces of work go to whoever is free; a
+piece whose worker is lost, with its process or its machine, is given to a new one. Results depend on none of this.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from apsite.errors import EvaluationError
+from apsite.evaluation.precision import arithmetic
+from apsite.evaluation.settings import Precision, Settings
+from apsite.evaluation.worker import Call, Result, Worker
+
+TRIES = 3
+"""How often a piece of work is begun before the run ends: work that kills every worker would never end."""
+
+_POLL = 0.5
+
+
+def _ray() -> Any:
+    """The package `ray`.
+
+    Raises:
+        EvaluationError: If it is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise EvaluationError(
+            "--workers ray needs the package ray; install it with: pip install 'apsite[ray]'"
+        ) from None
+    return ray
+
+
+class _Remote:
+    """A worker in a process of its own; Ray makes an actor of it."""
+
+    def __init__(
+        self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device_type: str
+    ) -> None:
+        device = torch.device(device_type)
+        if device_type == "cpu":
+            torch.set_num_threads(1)
+        self._worker = Worker(network.to(device), example, settings, epsilon, device)
+
+    def process(self) -> int:
+        """Its process, for tests and for whoever looks after the machine."""
+        return os.getpid()
+
+    def run(self, call: Call) -> Result:
+        """Do one piece of work."""
+        with arithmetic(Precision.FLOAT32):
+            return self._worker.run(call)
+
+
+class RayWorkers:
+    """One worker for each device of a Ray cluster; a context manager.
+
+    The cluster is the one that the environment variable ``RAY_ADDRESS`` names, else one that is started on this machine
+    for the time of the run. Every machine of a cluster needs the same version of this package.
+
+    Args:
+        network: The evaluated network.
+        example: A few images, uint8, see :class:`Worker`.
+        settings: How to attack; the batch size must be set.
+        epsilon: Budget in input units.
+        device_type: ``cuda`` for a GPU each, ``cpu`` for a core each.
+        count: Number of workers; ``None`` for as many as the cluster has devices.
+
+    Raises:
+        EvaluationError: On entering, if Ray is not there, cannot be reached, or has too few devices.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        example: NDArray[np.uint8],
+        settings: Settings,
+        epsilon: float,
+        device_type: str,
+        count: int | None = None,
+    ) -> None:
+        self._inputs = copy.deepcopy(network).cpu(), example, settings, epsilon, device_type
+        self._device_type, self._wanted = device_type, count
+        self._idle: list[Any] = []
+        self._busy: dict[Any, tuple[Any, int]] = {}
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        self._ray = _ray()
+        self._own = not self._ray.is_initialized()
+        try:
+            if self._own:
+                self._ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise EvaluationError(
+                f"--workers ray: no cluster can be reached ({str(error).splitlines()[0]}); set RAY_ADDRESS to the "
+                "address of one, or unset it to use this machine"
+            ) from None
+        try:
+            kind = "GPU" if self._device_type == "cuda" else "CPU"
+            there = int(self._ray.cluster_resources().get(kind, 0))
+            self.count = self._wanted or there
+            if not 1 <= self.count <= there:
+                raise EvaluationError(
+                    f"--workers ray{f':{self._wanted}' if self._wanted else ''}: the cluster has {there} {kind}s; "
+                    "ask for no more, or choose another --device"
+                )
+            self._pack_foreign_modules()
+            self._references = [self._ray.put(value) for value in self._inputs]
+            self._idle = [self._hire() for _ in range(self.count)]
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
+            self._ray.kill(actor)
+        self._idle, self._busy = [], {}
+        if self._own:
+            self._ray.shutdown()
+
+    def results(
+        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """Number and result of every piece, as they finish; see :class:`apsite.evaluation.workers.Workers`.
+
+        Raises:
+            EvaluationError: If a piece of work loses :data:`TRIES` workers.
+        """
+        waiting, tries = deque(range(len(calls))), [0] * len(calls)
+        while waiting or self._busy:
+            while waiting and self._idle:
+                number, actor = waiting.popleft(), self._idle.pop()
+                tries[number] += 1
+                self._busy[actor.run.remote(calls[number])] = actor, number
+            finished, _ = self._ray.wait(list(self._busy), timeout=_POLL)
+            for reference in finished:
+                actor, number = self._busy.pop(reference)
+                try:
+                    result: Result = self._ray.get(reference)
+                except self._ray.exceptions.RayActorError:
+                    if tries[number] == TRIES:
+                        raise EvaluationError(
+                            f"{TRIES} workers were lost over the same samples; the finished work is kept, the same "
+                            "command goes on from there once the machines are well (too little memory?)"
+                        ) from None
+                    say("a worker was lost; its samples are given to a new one")
+                    self._idle.append(self._hire())
+                    waiting.appendleft(number)
+                    continue
+                self._idle.append(actor)
+                progress(result.passes.forward + result.passes.backward)
+                yield number, result
+
+    def processes(self) -> list[int]:
+        """Process of each idle worker, on its own machine."""
+        found: list[int] = self._ray.get([actor.process.remote() for actor in self._idle])
+        return found
+
+    def _hire(self) -> Any:
+        """A new worker on a device that is free."""
+        devices = {"num_gpus": 1} if self._device_type == "cuda" else {"num_cpus": 1}
+        return self._ray.remote(_Remote).options(**devices).remote(*self._references)
+
+    def _pack_foreign_modules(self) -> None:
+        """Send the code of networks that users have written along with them: other machines do not have it."""
+        for part in self._inputs[0].modules():
+            name = type(part).__module__
+            if name.partition(".")[0] not in ("torch", "apsite") and name in sys.modules:
+                self._ray.cloudpickle.register_pickle_by_value(sys.modules[name])

@@ -1,0 +1,442 @@
+"""An equal network that runs faster: batch norms folded, channels that carry no information removed.
+
+Pruning leaves channels behind that no longer depend on the image: every weight that leads into them is zero. Such a
+channel is a constant, but not always zero: batch norm turns it into its shift, and the zero padding of the next
+convolution makes the constant felt less near the border. All of this is known before any image is seen. The constants
+are therefore propagated through the network once, in float64, and what they add to the outputs of the next layer is
+kept as a bias (or as a bias map, where the border differs). Channels that nothing reads any more are removed as well.
+
+Attacks may search on the simplified network; verdicts are always given by the evaluated one.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+TOLERANCE = 1e-5
+"""Largest difference of a logit, relative to the largest logit (or 1, if that is smaller)."""
+
+
+@dataclass(frozen=True)
+class Simplified:
+    """A network to search on, and what makes it quicker than the evaluated one.
+
+    Attributes:
+        network: Equal network in evaluation mode with frozen parameters; the given one where nothing could be done.
+        folded_norms: Batch norms that were merged into the convolution before them.
+        removed_channels: Output channels of convolutions and linear layers that are left out.
+        channels: Output channels of convolutions and linear layers before.
+    """
+
+    network: nn.Module
+    folded_norms: int = 0
+    removed_channels: int = 0
+    channels: int = 0
+
+
+class _UnknownOperationError(Exception):
+    """The network does something whose channels cannot be followed."""
+
+
+def simplified(network: nn.Module, example: Tensor, *, remove_channels: bool = True) -> Simplified:
+    """The quickest network found that is equal to `network`.
+
+    Nothing is assumed: each candidate must give the logits of `network` on `example` within :data:`TOLERANCE`. Networks
+    that cannot be traced come back as they are.
+
+    Args:
+        network: Network in evaluation mode.
+        example: Images of shape ``(n, 3, height, width)`` on the device of the network.
+        remove_channels: Whether to remove channels; batch norms are folded in any case.
+    """
+    with torch.no_grad():
+        expected = network(example)
+        for candidate in _candidates(network, example, remove_channels=remove_channels):
+            quick = _in_fast_layout(candidate.network.eval().requires_grad_(False), example.device)
+            difference = (quick(example) - expected).abs().max()
+            if float(difference) <= TOLERANCE * max(1.0, float(expected.abs().max())):
+                return candidate
+    return Simplified(network)
+
+
+def _candidates(network: nn.Module, example: Tensor, *, remove_channels: bool) -> Iterator[Simplified]:
+    """Networks to try, quickest first."""
+    try:
+        folded, norms = _fold(fx.symbolic_trace(copy.deepcopy(network)))
+    except Exception:  # tracing runs foreign code, which may fail in any way; simplifying is optional
+        return
+    if remove_channels:
+        try:
+            reduction = _Reduction(folded, example[:1])
+            yield Simplified(reduction.build(), norms, reduction.removed, reduction.channels)
+        except _UnknownOperationError:
+            pass
+    yield Simplified(folded, norms)
+
+
+def _in_fast_layout(network: nn.Module, device: torch.device) -> nn.Module:
+    """On a CPU convolutions are quicker with channels last; on a GPU in float32 that is not so in general."""
+    return network.to(memory_format=torch.channels_last) if device.type == "cpu" else network  # type: ignore[call-overload]
+
+
+def _fold(traced: fx.GraphModule) -> tuple[fx.GraphModule, int]:
+    """Merge each batch norm into the convolution that feeds it alone."""
+    modules = dict(traced.named_modules())
+    count = 0
+    for node in list(traced.graph.nodes):
+        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+            continue
+        source = node.args[0]
+        if source.op == "call_module" and isinstance(modules[source.target], nn.Conv2d) and len(source.users) == 1:
+            merged = fuse_conv_bn_eval(modules[source.target], modules[node.target])
+            parent, _, name = source.target.rpartition(".")
+            setattr(traced.get_submodule(parent), name, merged)
+            node.replace_all_uses_with(source)
+            traced.graph.erase_node(node)
+            count += 1
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced, count
+
+
+@dataclass
+class _Channels:
+    """What is known of the channels of one intermediate result, shape ``(1, channels, ...)``.
+
+    Attributes:
+        shape: Shape of the result for one image.
+        constant: Which channels do not depend on the image.
+        value: Their values, float64, of `shape`; 0 in all other channels.
+        needed: Which channels something later reads.
+    """
+
+    shape: torch.Size
+    constant: Tensor
+    value: Tensor
+    needed: Tensor
+
+    @property
+    def kept(self) -> Tensor:
+        """Indices of the channels that the reduced network computes."""
+        return (self.needed & ~self.constant).nonzero().squeeze(1)
+
+
+_SAME_CHANNELS = (nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_WEIGHTED = (nn.Conv2d, nn.Linear)
+_CHANNEL_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    functional.relu,
+    torch.relu,
+    functional.adaptive_avg_pool2d,
+    functional.avg_pool2d,
+    functional.max_pool2d,
+)
+_SUMS: tuple[Callable[..., Any], ...] = (operator.add, operator.iadd, torch.add)
+_INPUT_ARITHMETIC: tuple[Callable[..., Any], ...] = (operator.sub, operator.truediv, operator.mul, operator.add)
+
+
+class _Reduction:
+    """Follows the channels of a traced network forwards and backwards, and writes the reduced network."""
+
+    def __init__(self, traced: fx.GraphModule, image: Tensor) -> None:
+        self.traced, self.image = traced, image
+        self.modules = dict(traced.named_modules())
+        self.known: dict[fx.Node, _Channels] = {}
+        self.kinds = {node: self._kind(node) for node in traced.graph.nodes}
+        self._shapes()
+        for node in traced.graph.nodes:
+            if self.kinds[node] not in ("attribute", "output"):
+                self._find_constants(node)
+        for node in reversed(traced.graph.nodes):
+            self._find_needed(node)
+        for node in traced.graph.nodes:
+            self._widen(node)
+        weighted = [node for node, kind in self.kinds.items() if kind == "weighted"]
+        self.channels = sum(len(self.known[node].constant) for node in weighted)
+        self.removed = self.channels - sum(len(self.known[node].kept) for node in weighted)
+
+    def _kind(self, node: fx.Node) -> str:
+        """How an operation treats channels.
+
+        Raises:
+            _UnknownOperationError: If that is not known.
+        """
+        match node.op:
+            case "placeholder":
+                return "input"
+            case "get_attr":
+                return "attribute"
+            case "output":
+                return "output"
+            case "call_module":
+                module = self.modules[str(node.target)]
+                usual = getattr(module, "groups", 1) == 1 and getattr(module, "padding_mode", "zeros") == "zeros"
+                if isinstance(module, _WEIGHTED) and usual:
+                    return "weighted"
+                if isinstance(module, _NORMS) and module.track_running_stats:
+                    return "norm"
+                if isinstance(module, _SAME_CHANNELS):
+                    return "same"
+                if isinstance(module, nn.Flatten) and module.start_dim == 1 and module.end_dim == -1:
+                    return "flatten"
+            case "call_method" if node.target == "flatten" and node.args[1:] == (1,):
+                return "flatten"
+            case "call_method" if node.target == "mean" and (2, 3) in (node.kwargs.get("dim"), *node.args[1:]):
+                return "same"
+            case "call_function":
+                sources = [value for value in node.args if isinstance(value, fx.Node)]
+                if len(sources) == 2 and any(source.op == "get_attr" for source in sources):
+                    if node.target in _INPUT_ARITHMETIC:
+                        return "arithmetic"
+                elif node.target in _SUMS and len(sources) == 2 and not node.kwargs:
+                    return "sum"
+                elif node.target in _CHANNEL_FUNCTIONS:
+                    return "same"
+        raise _UnknownOperationError(node.format_node())
+
+    def _shapes(self) -> None:
+        """Shape of every intermediate result, by running the network on one image."""
+        reduction = self
+
+        class Recorder(fx.Interpreter):
+            def run_node(self, n: fx.Node) -> Any:
+                result = super().run_node(n)
+                if isinstance(result, Tensor) and reduction.kinds[n] not in ("attribute", "output"):
+                    width = result.shape[1]
+                    device = result.device
+                    reduction.known[n] = _Channels(
+                        result.shape,
+                        torch.zeros(width, dtype=torch.bool, device=device),
+                        torch.zeros(result.shape, dtype=torch.float64, device=device),
+                        torch.zeros(width, dtype=torch.bool, device=device),
+                    )
+                return result
+
+        Recorder(self.traced).run(self.image)
+
+    def _sources(self, node: fx.Node) -> list[_Channels]:
+        return [self.known[value] for value in node.all_input_nodes if value in self.known]
+
+    def _module(self, node: fx.Node) -> Any:
+        return self.modules[str(node.target)]
+
+    def _find_constants(self, node: fx.Node) -> None:
+        """Constant channels of a result, from those of its sources."""
+        known, sources = self.known[node], self._sources(node)
+        match self.kinds[node]:
+            case "input" | "arithmetic":
+                if any(bool(source.constant.any()) for source in sources):
+                    raise _UnknownOperationError("arithmetic on constant channels")
+                return
+            case "weighted":
+                weight = self._module(node).weight
+                read = (weight.flatten(2).abs().amax(2) if weight.dim() > 2 else weight.abs()) > 0
+                known.constant = ~(read & ~sources[0].constant).any(1)
+                known.value = self._weighted(node, sources[0].value)
+            case "norm":
+                known.constant = sources[0].constant
+                known.value = copy.deepcopy(self._module(node)).double()(sources[0].value)
+            case "sum":
+                known.constant = sources[0].constant & sources[-1].constant
+                known.value = sources[0].value + sources[-1].value
+            case "flatten":
+                known.constant = self._spread(sources[0].constant, node)
+                known.value = sources[0].value.flatten(1)
+            case "same":
+                known.constant = sources[0].constant
+                known.value = self._apply(node, sources[0].value)
+        shape = (1, -1, *[1] * (len(known.shape) - 2))
+        known.value = torch.where(known.constant.view(shape), known.value, torch.zeros_like(known.value))
+
+    def _weighted(self, node: fx.Node, value: Tensor) -> Tensor:
+        """What constant inputs and the bias add to a convolution or linear layer, float64."""
+        module = self._module(node)
+        bias = None if module.bias is None else module.bias.double()
+        if isinstance(module, nn.Linear):
+            return functional.linear(value, module.weight.double(), bias)
+        return functional.conv2d(value, module.weight.double(), bias, module.stride, module.padding, module.dilation)
+
+    def _apply(self, node: fx.Node, value: Tensor) -> Tensor:
+        """An operation that treats every channel alike."""
+        if node.op == "call_module":
+            return torch.as_tensor(self._module(node)(value))
+        arguments = [value if isinstance(argument, fx.Node) else argument for argument in node.args]
+        if node.op == "call_method":
+            return torch.as_tensor(getattr(value, str(node.target))(*arguments[1:], **node.kwargs))
+        assert callable(node.target)
+        return torch.as_tensor(node.target(*arguments, **node.kwargs))
+
+    def _spread(self, mask: Tensor, node: fx.Node) -> Tensor:
+        """A mask of channels as one of the features that flattening makes of them."""
+        return mask.repeat_interleave(self.known[node].shape[1] // len(mask))
+
+    def _find_needed(self, node: fx.Node) -> None:
+        """Channels of the sources that a result reads."""
+        kind = self.kinds[node]
+        if kind == "output":
+            for source in self._sources(node):
+                source.needed |= True
+            return
+        if kind in ("attribute", "input"):
+            return
+        known, sources = self.known[node], self._sources(node)
+        active = known.needed & ~known.constant
+        match kind:
+            case "weighted":
+                weight = self._module(node).weight[active]
+                read = (weight.flatten(2).abs().amax(2) if weight.dim() > 2 else weight.abs()) > 0
+                sources[0].needed |= read.any(0)
+            case "flatten":
+                sources[0].needed |= active.view(len(sources[0].needed), -1).any(1)
+            case "arithmetic":
+                sources[0].needed |= True
+                known.needed |= True
+            case _:
+                for source in sources:
+                    source.needed |= active
+
+    def _widen(self, node: fx.Node) -> None:
+        """Let convolutions before a sum compute all of its channels, and the last layer all logits.
+
+        A channel of a sum may be constant in one operand and not in the other. A convolution gives its constants for
+        nothing, as a bias beside a filter of zeros, where adding tensors of different widths costs more than it saves.
+        """
+        if self.kinds[node] not in ("sum", "output"):
+            return
+        for source in node.all_input_nodes:
+            if self.kinds[source] == "weighted" and len(source.users) == 1:
+                known = self.known[source]
+                wanted = self.known[node].kept if node in self.known else torch.arange(len(known.constant))
+                known.constant[wanted], known.needed[wanted] = False, True
+                known.value[:, wanted] = 0
+
+    def build(self) -> fx.GraphModule:
+        """The reduced network."""
+        graph, made = fx.Graph(), dict[fx.Node, fx.Node]()
+        root = nn.Module()
+        for node in self.traced.graph.nodes:
+            kind = self.kinds[node]
+            if kind == "output":
+                (result,) = node.args
+                if not len(self.known[result].kept) == len(self.known[result].constant):
+                    raise _UnknownOperationError("some logits are constant")
+                graph.output(made[result])
+            elif kind == "input":
+                self.known[node].needed |= True
+                made[node] = graph.node_copy(node)
+            elif kind == "attribute":
+                value = operator.attrgetter(str(node.target))(self.traced)
+                made[node] = graph.get_attr(_register(root, node.name, value.detach().clone()))
+            elif len(self.known[node].kept):
+                made[node] = self._write(graph, root, node, made)
+        return fx.GraphModule(root, graph)
+
+    def _write(self, graph: fx.Graph, root: nn.Module, node: fx.Node, made: dict[fx.Node, fx.Node]) -> fx.Node:
+        """Write one operation on the channels that are kept."""
+        kind, known = self.kinds[node], self.known[node]
+        match kind:
+            case "weighted":
+                return self._write_weighted(graph, root, node, made)
+            case "sum":
+                return self._write_sum(graph, root, node, made)
+            case "norm":
+                kept = self.known[node.all_input_nodes[0]].kept
+                root.add_module(node.name, _part_of_norm(self._module(node), kept))
+                known.needed = torch.zeros_like(known.needed).index_fill_(0, kept, True)
+                return graph.call_module(node.name, (made[node.all_input_nodes[0]],))
+        if kind == "flatten":
+            known.needed = self._spread(self.known[node.all_input_nodes[0]].needed, node)
+        else:
+            for source in self._sources(node):
+                known.needed = known.needed | source.needed
+        if node.op == "call_module":
+            root.add_module(node.name, self._module(node))
+            return graph.call_module(node.name, (made[node.all_input_nodes[0]],))
+        return graph.node_copy(node, lambda source: made[source])
+
+    def _write_weighted(self, graph: fx.Graph, root: nn.Module, node: fx.Node, made: dict[fx.Node, fx.Node]) -> fx.Node:
+        """A convolution or linear layer between kept channels, with what removed constants add as its bias."""
+        module, (source,) = self._module(node), node.all_input_nodes
+        rows, columns = self.known[node].kept, self.known[source].kept
+        added = self._weighted(node, self.known[source].value)[:, rows]
+        part: nn.Conv2d | nn.Linear
+        with torch.device("meta"):
+            if isinstance(module, nn.Linear):
+                part = nn.Linear(len(columns), len(rows))
+            else:
+                size, stride, padding, dilation = module.kernel_size, module.stride, module.padding, module.dilation
+                part = nn.Conv2d(len(columns), len(rows), size, stride, padding, dilation)
+        part.weight = nn.Parameter(module.weight.detach()[rows][:, columns].clone())
+        flat = added.flatten(2) if added.dim() > 2 else added[..., None]
+        uniform = bool((flat == flat[..., :1]).all())
+        centre = flat[0, :, flat.shape[2] // 2]
+        part.bias = nn.Parameter(centre.to(module.weight.dtype))
+        root.add_module(node.name, part)
+        result = graph.call_module(node.name, (made[source],))
+        if uniform:
+            return result
+        remainder = (added - centre.view(1, -1, 1, 1)).to(module.weight.dtype)
+        return graph.call_function(
+            operator.add, (result, graph.get_attr(_register(root, f"{node.name}_map", remainder)))
+        )
+
+    def _write_sum(self, graph: fx.Graph, root: nn.Module, node: fx.Node, made: dict[fx.Node, fx.Node]) -> fx.Node:
+        """A sum whose operands may lack channels: what they lack is constant, and added as such."""
+        first, second = node.args[0], node.args[1]
+        assert isinstance(first, fx.Node)
+        assert isinstance(second, fx.Node)
+        wanted = self.known[node].kept
+        operands = []
+        constant = torch.zeros_like(self.known[node].value)
+        for operand in (first, second):
+            constant += self.known[operand].value
+            kept = self.known[operand].kept
+            shared = torch.isin(kept, wanted)
+            if not bool(shared.any()):
+                continue
+            value = made[operand]
+            if not bool(shared.all()):
+                chosen = graph.get_attr(_register(root, f"{node.name}_of_{operand.name}", shared.nonzero().squeeze(1)))
+                value = graph.call_method("index_select", (value, 1, chosen))
+            operands.append((kept[shared], value))
+        operands.sort(key=lambda pair: -len(pair[0]))
+        index, total = operands[0]
+        if len(index) < len(wanted):
+            raise _UnknownOperationError("neither operand of a sum has all of its channels")
+        for index, value in operands[1:]:
+            if len(index) == len(wanted):
+                total = graph.call_function(operator.add, (total, value))
+            else:
+                places = _register(root, f"{node.name}_places", torch.searchsorted(wanted, index))
+                total = graph.call_method("index_add", (total, 1, graph.get_attr(places), value))
+        constant = constant[:, wanted]
+        if bool(constant.any()):
+            dtype = self.image.dtype
+            flat = constant.flatten(2)
+            if bool((flat == flat[..., :1]).all()):
+                constant = flat[..., :1, None]
+            added = graph.get_attr(_register(root, f"{node.name}_constant", constant.to(dtype)))
+            total = graph.call_function(operator.add, (total, added))
+        return total
+
+
+def _register(root: nn.Module, name: str, value: Tensor) -> str:
+    """Keep a constant of the reduced network, and return its name."""
+    root.register_buffer(name, value)
+    return name
+
+
+def _part_of_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, kept: Tensor) -> nn.Module:
+    """A batch norm of some of the channels."""
+    part = type(module)(len(kept), eps=module.eps, affine=module.affine).to(kept.device)
+    part.load_state_dict({name: value[kept] if value.dim() else value for name, value in module.state_dict().items()})
+    return part

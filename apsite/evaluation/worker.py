@@ -1,0 +1,229 @@
+"""What one device does in an evaluation: attacks on given images, with no files and no state.
+
+A worker may run in this process or in another one on another machine; what it returns depends on the images and the
+settings only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from apsite.evaluation.autoattack import Engine, ReferenceEngine, broken
+from apsite.evaluation.execution import CountedNetwork, as_inputs
+from apsite.evaluation.fast.engine import FastEngine
+from apsite.evaluation.fmn import FmnParameters, distances, fmn_attack, worst_norms
+from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, lane_count, shares
+from apsite.evaluation.precision import InPrecision
+from apsite.evaluation.settings import Precision, Settings
+from apsite.evaluation.simplification import Simplified, simplified
+from apsite.records import Passes
+from apsite.vocabulary import Attack
+
+LANES = 16
+"""HO-FMN fills every batch up to a multiple of this."""
+
+PassListener = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Samples to attack.
+
+    Attributes:
+        images: 0..255, shape ``(n, 3, height, width)``.
+        labels: True classes, shape ``(n,)``.
+        index: Positions in the test set, shape ``(n,)``.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, chosen: slice) -> Chosen:
+        """Some of the samples."""
+        return Chosen(self.images[chosen], self.labels[chosen], self.index[chosen])
+
+
+@dataclass(frozen=True)
+class Call:
+    """One piece of work.
+
+    Attributes:
+        work: ``attack`` finds which samples `attack` breaks, shape ``(n,)``, bool. ``distances`` gives verified HO-FMN
+            distances with the one configuration in `trials`, ``search`` unverified ones of all trials, shape
+            ``(trials, n)``, with the worst norm where nothing was found; both float32, in input units.
+        samples: Correctly classified samples.
+        attack: The attack of AutoAttack.
+        trials: Configurations of HO-FMN.
+        steps: FMN steps.
+    """
+
+    work: Literal["attack", "distances", "search"]
+    samples: Chosen
+    attack: Attack | None = None
+    trials: tuple[FmnParameters, ...] = ()
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a piece of work gave.
+
+    Attributes:
+        values: See :class:`Call`.
+        passes: Passes through the network.
+        seconds: Wall time of the worker.
+    """
+
+    values: NDArray[np.generic]
+    passes: Passes
+    seconds: float
+
+
+class Worker:
+    """Attacks on one device.
+
+    Args:
+        network: The evaluated network, on `device`; is put in evaluation mode, its parameters are frozen.
+        example: A few images, to check the quicker network on, uint8.
+        settings: How to attack; the batch size must be set.
+        epsilon: Budget in input units.
+        device: Where to compute.
+
+    Attributes:
+        network: The evaluated network; it gives every verdict.
+        simplified: The equal one that attacks search on.
+        listener: Called with the number of passes whenever some have been made.
+        say: Called with a line for the log.
+    """
+
+    def __init__(
+        self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device: torch.device
+    ) -> None:
+        self.settings, self.epsilon, self.device = settings, epsilon, device
+        self.network = CountedNetwork(network)
+        self.simplified = (
+            simplified(self.network.network, as_inputs(example, device), remove_channels=settings.remove_channels)
+            if len(example)
+            else Simplified(self.network.network)
+        )
+        self.searched = CountedNetwork(self.simplified.network)
+        self.listener: PassListener | None = None
+        self.say: Callable[[str], None] = lambda message: None
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The implementation of AutoAttack that the settings name."""
+        if self._engine is None:
+            self._engine = self._make_engine()
+        return self._engine
+
+    def _make_engine(self) -> Engine:
+        settings = self.settings
+        if settings.engine == "reference":
+            return ReferenceEngine(self.network, self.epsilon, settings.seed, self.device)
+        searched = self.searched
+        if settings.precision is not Precision.FLOAT32:
+            searched = CountedNetwork(InPrecision(self.simplified.network, settings.precision))
+        lanes = lane_count(self.device)
+        return FastEngine(self.network, self.epsilon, settings.seed, settings.rows, searched=searched, lanes=lanes)
+
+    def run(self, call: Call) -> Result:
+        """Do one piece of work.
+
+        Raises:
+            torch.OutOfMemoryError: If the device has too little memory even for one sample.
+        """
+        networks = {self.network, self.searched, self.engine.searched} if call.attack else {self.network, self.searched}
+        for network in networks:
+            network.take_passes()
+            network.listener = self.listener
+        started = time.monotonic()
+        values = self._in_memory(call, call.samples)
+        counts = [network.take_passes() for network in networks]
+        passes = Passes(sum(count.forward for count in counts), sum(count.backward for count in counts))
+        return Result(values, passes, time.monotonic() - started)
+
+    def _in_memory(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+        """Result for `samples`, in halves where the device has too little memory for the whole."""
+        work = {"attack": self._attack, "distances": self._distances, "search": self._search}[call.work]
+        try:
+            return work(call, samples)
+        except torch.OutOfMemoryError:
+            if len(samples) == 1:
+                raise
+        torch.cuda.empty_cache()
+        half = len(samples) // 2
+        self.say(f"out of memory with {len(samples)} samples; going on with {half} at a time")
+        parts = (slice(None, half), slice(half, None))
+        return np.concatenate([self._in_memory(call, samples.part(part)) for part in parts], axis=-1)
+
+    def _tensors(self, samples: Chosen) -> tuple[Tensor, Tensor]:
+        return as_inputs(samples.images, self.device), torch.from_numpy(samples.labels).to(self.device)
+
+    def _attack(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+        assert call.attack is not None
+        x, y = self._tensors(samples)
+        perturbed = self.engine.perturb(call.attack, x, y, samples.index.tolist())
+        return np.asarray(broken(self.network, x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
+
+    def _distances(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+        x, y = self._tensors(samples)
+        (parameters,) = call.trials
+        adversarial, found = self._fmn(x, y, [parameters] * len(x), call.steps)
+        verified = [
+            broken(self.network, a, b, c, 1.0)
+            for a, b, c in zip(
+                *(torch.split(values, self.settings.rows) for values in (x, adversarial, y)), strict=True
+            )
+        ]
+        return np.asarray(distances(x, adversarial, found & torch.cat(verified)).cpu().numpy(), dtype=np.float32)
+
+    def _search(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+        x, y = (_filled(values, LANES) for values in self._tensors(samples))  # each trial takes the same passes
+        rows, trials = len(x), len(call.trials)
+        x, y = (values.repeat(trials, *[1] * (values.dim() - 1)) for values in (x, y))
+        adversarial, found = self._fmn(x, y, [trial for trial in call.trials for _ in range(rows)], call.steps)
+        reached = torch.minimum(distances(x, adversarial, found), worst_norms(x))
+        return np.asarray(reached.view(trials, rows)[:, : len(samples)].cpu().numpy(), dtype=np.float32)
+
+    def _fmn(self, x: Tensor, y: Tensor, parameters: Sequence[FmnParameters], steps: int) -> tuple[Tensor, Tensor]:
+        """FMN in batches filled up to multiples of :data:`LANES`, so that distances do not depend on the batches.
+
+        Kernels for small or odd batches round differently, and the sign of a gradient turns rounding into another path.
+        """
+        adversarial, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        rows, count = self.settings.rows, lane_count(self.device)
+        if self.device.type == "cpu":
+            rows = min(rows, ROWS_ON_CPU)
+        parts = shares(-(-len(x) // LANES), LANES, rows, count)
+
+        def attack(part: slice) -> None:
+            chosen = slice(part.start * LANES, min(part.stop * LANES, len(x)))
+            kept = chosen.stop - chosen.start
+            a, b = (_filled(values[chosen], LANES) for values in (x, y))
+            own = [*parameters[chosen], *[parameters[-1]] * (len(a) - kept)]
+            reached, success = fmn_attack(self.searched, a, b, own, steps)
+            adversarial[chosen], found[chosen] = reached[:kept], success[:kept]
+
+        with Lanes(count, self.searched.stop) as lanes:
+            lanes.run([lambda part=part: attack(part) for part in parts])  # type: ignore[misc]
+        return adversarial, found
+
+
+def _filled(values: Tensor, multiple: int) -> Tensor:
+    """`values` with its last row repeated until the number of rows is a multiple."""
+    missing = -len(values) % multiple
+    return torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values

@@ -1,0 +1,51 @@
+"""Who does the work of an evaluation: this process, or others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from apsite.evaluation.worker import Call, Result, Worker
+
+
+class Workers(Protocol):
+    """Does pieces of work, in any order.
+
+    Attributes:
+        count: How many pieces can be worked on at the same time.
+    """
+
+    count: int
+
+    def results(
+        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """Number and result of every piece, as they finish.
+
+        Args:
+            calls: The pieces.
+            progress: Called with the number of passes whenever some have been made.
+            say: Called with a line for the log.
+        """
+
+
+class LocalWorkers:
+    """One worker in this process.
+
+    Args:
+        worker: It.
+    """
+
+    count = 1
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def results(
+        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """The pieces one after the other."""
+        self._worker.listener, self._worker.say = progress, say
+        for number, call in enumerate(calls):
+            yield number, self._worker.run(call)
+        self._worker.listener = None

@@ -1,0 +1,99 @@
+"""Measure speed: ``python -m benchmarks``; see ``--help``."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import torch
+
+from apsite.vocabulary import Attack
+from benchmarks import attacks, cases, clusters, gpu
+from benchmarks.report import write_page, write_results
+from benchmarks.timing import Row
+
+HERE = Path(__file__).parent
+CPU = torch.device("cpu")
+
+
+def demo_rows(options: dict) -> Iterator[Row]:
+    """AutoAttack and HO-FMN on the embedded network."""
+    case = cases.demonstration(options["images"])
+    yield from attacks.autoattack_rows(case, CPU, options["groups"], parity=options["parity"])
+    yield attacks.hofmn_row(case, CPU, 40, 3)
+
+
+def filters_rows(options: dict) -> Iterator[Row]:
+    """AutoAttack on a trained small network three quarters of whose filters are zero."""
+    if options["filters"] is None:
+        raise click.UsageError("the rows 'filters' need --filters CHECKPOINT, a pruned and fine-tuned resnet8")
+    case = cases.trained("ResNet8, 75 % of the filters zero", options["filters"], options["images"])
+    yield from attacks.autoattack_rows(case, CPU, options["groups"], parity=options["parity"])
+
+
+def resnet18_rows(options: dict) -> Iterator[Row]:
+    """Time per pass on a network of usual size, with random weights."""
+    for share in (0.0, 0.75, 0.9):
+        case = cases.untrained_resnet18(share, 8)
+        yield attacks.autoattack_rows(case, CPU, 2, parity=False)[0]
+    dense = cases.untrained_resnet18(0.0, 16)
+    for attack in (Attack.APGD_CE, Attack.FAB_T, Attack.SQUARE):
+        yield attacks.efficiency_row(dense, CPU, attack)
+
+
+def ray_rows(options: dict) -> Iterator[Row]:
+    """Two workers against one."""
+    yield clusters.two_workers_row(cases.demonstration(options["images"]))
+
+
+def gpu_rows(options: dict) -> Iterator[Row]:
+    """The whole protocol on a GPU, on all test images."""
+    yield from gpu.whole_protocol_rows(options["checkpoint"], options["data_dir"])
+
+
+ROWS: dict[str, Callable[[dict], Iterator[Row]]] = {
+    "demo": demo_rows, "filters": filters_rows, "resnet18": resnet18_rows, "ray": ray_rows, "gpu": gpu_rows,
+}  # fmt: skip
+
+
+def machine(kind: str) -> str:
+    """Name of what computes."""
+    if kind == "gpu":
+        return torch.cuda.get_device_name()
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    found = re.search(r"model name\s*:\s*(.+)", text)
+    return f"{found[1].strip() if found else platform.processor() or 'CPU'} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+@click.command()
+@click.option("--rows", default="demo,resnet18,ray", show_default=True, help=f"Comma-separated: {', '.join(ROWS)}.")
+@click.option("--images", default=128, show_default=True, help="Test images of the small networks.")
+@click.option("--groups", default=2, show_default=True, help="Repetitions, each on its own part of the images.")
+@click.option("--parity/--no-parity", default=False, show_default=True,
+              help="Compare flags after every stage with the reference, in its order and with its draws.")  # fmt: skip
+@click.option("--filters", type=click.Path(exists=True, path_type=Path), help="Checkpoint for the rows 'filters'.")
+@click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="ResNet18 for the rows 'gpu'.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="CIFAR-10 for the rows 'gpu'.")
+@click.option("--write/--no-write", default=True, show_default=True, help="Write results and docs/benchmarks.md.")
+def main(rows: str, write: bool, **options: object) -> None:
+    """Time apsite and others in turn on this machine, and print the ratios.
+
+    Leave the machine alone meanwhile: two programs that share cores measure each other.
+    """
+    for name in rows.split(","):
+        if name not in ROWS:
+            raise click.UsageError(f"--rows {name!r} is not one of {', '.join(ROWS)}")
+        for row in ROWS[name](options):
+            click.echo(f"{row.name}: {row.ratio:.2f} times ({row.other})  {row.facts}")
+            if write:
+                kind = "gpu" if name == "gpu" else "cpu"
+                path = HERE / "results" / f"{re.sub(r'[^a-z0-9]+', '-', machine(kind).lower()).strip('-')}.json"
+                write_results(path, [row], machine(kind), torch.get_num_threads())
+                write_page(HERE.parent / "docs" / "benchmarks.md", sorted((HERE / "results").glob("*.json")))
+
+
+if __name__ == "__main__":
+    main()

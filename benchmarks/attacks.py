@@ -1,0 +1,267 @@
+"""AutoAttack and HO-FMN, ours against `pyautoattack` and a plain FMN loop, on the same network and images."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from apsite.evaluation.autoattack import broken
+from apsite.evaluation.fast import apgd, fab, square
+from apsite.evaluation.fast.engine import FastEngine
+from apsite.evaluation.fmn import FmnParameters
+from apsite.evaluation.settings import Settings
+from apsite.evaluation.worker import Call, Chosen, Worker
+from apsite.vocabulary import Attack
+from benchmarks.plain_fmn import plain_fmn
+from benchmarks.timing import Row, in_turn
+
+EPSILON = 8 / 255
+GENTLE = FmnParameters(learning_rate=8 / 255, momentum=0.5, weight_decay=0.01, dampening=0.1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and images.
+
+    Attributes:
+        name: How rows call it.
+        network: As a user has it: in evaluation mode, parameters not frozen.
+        images: 0..255, shape ``(n, 3, height, width)``.
+        labels: Shape ``(n,)``.
+        epsilon: Budget; a tiny one keeps every sample robust, so that untrained networks do a full share of work.
+        budget: Steps and queries of the attacks; ``None`` for the standard ones.
+    """
+
+    name: str
+    network: nn.Module
+    images: np.ndarray
+    labels: np.ndarray
+    epsilon: float = EPSILON
+    budget: tuple[int, int, int] | None = None
+
+
+@contextlib.contextmanager
+def short_attacks(budget: tuple[int, int, int] | None) -> Iterator[None]:
+    """Let our attacks make fewer steps (APGD, FAB) and queries (Square), for networks that would take hours."""
+    before = apgd.STEPS, fab.STEPS, square.QUERIES
+    if budget:
+        apgd.STEPS, fab.STEPS, square.QUERIES = budget
+    try:
+        yield
+    finally:
+        apgd.STEPS, fab.STEPS, square.QUERIES = before
+
+
+def official(network: nn.Module, epsilon: float, device: torch.device, budget: tuple[int, int, int] | None) -> Any:
+    """`pyautoattack` as its users run it."""
+    from pyautoattack.autoattack import AutoAttack
+
+    logging.getLogger("auto-attack").setLevel(logging.ERROR)
+    suite: Any = AutoAttack(network, norm="Linf", eps=epsilon, seed=0, version="standard", device=device)
+    if budget:
+        suite.apgd.n_iter = suite.apgd_targeted.n_iter = budget[0]
+        suite.fab.n_iter, suite.square.n_queries = budget[1], budget[2]
+    return suite
+
+
+def official_stage(suite: Any, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
+    """Perturbed images of one stage of the official code."""
+    match attack:
+        case Attack.APGD_CE:
+            suite.apgd.loss, suite.apgd.seed = "ce", 0
+            return suite.apgd.perturb(x, y)
+        case Attack.APGD_T:
+            suite.apgd_targeted.seed = 0
+            return suite.apgd_targeted.perturb(x, y)
+        case Attack.FAB_T:
+            suite.fab.targeted, suite.fab.n_restarts, suite.fab.seed = True, 1, 0
+            return suite.fab.perturb(x, y)
+        case Attack.SQUARE:
+            suite.square.seed = 0
+            return suite.square.perturb(x, y)
+
+
+def correct_part(case: Case, device: torch.device) -> Chosen:
+    """Samples that the network classifies correctly."""
+    x = torch.from_numpy(case.images).to(device).float() / 255
+    with torch.no_grad():
+        right = torch.cat([case.network(part).argmax(1) for part in x.split(64)]).cpu().numpy() == case.labels
+    chosen = np.flatnonzero(right)
+    return Chosen(case.images[chosen], case.labels[chosen], chosen)
+
+
+class _Contest:
+    """Both sides on one network, and what they have needed and found so far."""
+
+    def __init__(self, case: Case, device: torch.device) -> None:
+        self.case, self.device = case, device
+        settings = Settings().on(device.type)
+        self.worker = Worker(copy.deepcopy(case.network).to(device), case.images[:8], settings, case.epsilon, device)
+        self.exact = FastEngine(self.worker.network, case.epsilon, 0, settings.rows, exact=True)
+        self.plain = copy.deepcopy(case.network).requires_grad_(True).to(device)
+        self.suite = official(self.plain, case.epsilon, device, case.budget)
+        self.passes = {attack: [0, 0] for attack in Attack}
+
+    def ours(self, attack: Attack, samples: Chosen, left: np.ndarray) -> np.ndarray:
+        """Which samples are left after our attack."""
+        some = Chosen(samples.images[left], samples.labels[left], samples.index[left])
+        if not len(some):
+            return left
+        with short_attacks(self.case.budget):
+            found = self.worker.run(Call("attack", some, attack))
+        self.passes[attack][0] += found.passes.forward
+        self.passes[attack][1] += found.passes.backward
+        return _without(left, found.values)
+
+    def theirs(self, attack: Attack, samples: Chosen, left: np.ndarray) -> np.ndarray:
+        """Which samples are left after the official attack, re-verified like ours."""
+        if not left.any():
+            return left
+        x, y = self.tensors(samples, left)
+        perturbed = official_stage(self.suite, attack, x, y).detach()
+        return _without(left, broken(self.plain, x, perturbed, y, self.case.epsilon).cpu().numpy())
+
+    def with_their_draws(self, attack: Attack, samples: Chosen, left: np.ndarray) -> np.ndarray:
+        """Which samples are left after our attack in exact mode."""
+        if not left.any():
+            return left
+        x, y = self.tensors(samples, left)
+        perturbed = self.exact.perturb(attack, x, y, samples.index[left].tolist())
+        return _without(left, broken(self.worker.network, x, perturbed, y, self.case.epsilon).cpu().numpy())
+
+    def tensors(self, samples: Chosen, left: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Images and labels of the samples that are left."""
+        x = torch.from_numpy(samples.images[left]).to(self.device).float() / 255
+        return x, torch.from_numpy(samples.labels[left]).to(self.device)
+
+
+def _without(left: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """`left` without those that were found."""
+    after = left.copy()
+    after[left] = ~found.astype(bool)
+    return after
+
+
+def autoattack_rows(case: Case, device: torch.device, groups: int, *, parity: bool) -> list[Row]:
+    """One row for all four attacks and one for each, each timed on `groups` parts of the images in turn.
+
+    Args:
+        case: Network and images.
+        device: Where both sides compute.
+        groups: Repetitions; each has its own part of the correctly classified images.
+        parity: Whether to run ours a second time with the reference's draws and compare flags after every stage.
+    """
+    samples, contest = correct_part(case, device), _Contest(case, device)
+    times: dict[Attack, tuple[list[float], list[float]]] = {attack: ([], []) for attack in Attack}
+    robust, equal_after = [0, 0], dict[str, bool]()
+    size = -(-len(samples) // groups)
+    for group, start in enumerate(range(0, len(samples), size)):
+        part = samples.part(slice(start, start + size))
+        left = [np.ones(len(part), bool), np.ones(len(part), bool)]
+        exact = left[0]
+        for attack in Attack:
+            for side in (0, 1) if group % 2 == 0 else (1, 0):
+                started = time.perf_counter()
+                left[side] = (contest.ours, contest.theirs)[side](attack, part, left[side])
+                times[attack][side].append(time.perf_counter() - started)
+            if parity:
+                exact = contest.with_their_draws(attack, part, exact)
+                same = bool(np.array_equal(exact, left[1]))
+                equal_after[attack.value] = equal_after.get(attack.value, True) and same
+        robust = [count + int(flags.sum()) for count, flags in zip(robust, left, strict=True)]
+    found = contest.worker.simplified
+    facts: dict[str, Any] = {
+        "correct": len(samples), "robust_ours": robust[0], "robust_theirs": robust[1],
+        "removed_channels": found.removed_channels, "channels": found.channels,
+    }  # fmt: skip
+    if parity:
+        facts["flags_equal_in_exact_mode"] = equal_after
+    repetitions = range(len(times[Attack.APGD_CE][0]))
+    whole = [[sum(times[attack][side][group] for attack in Attack) for group in repetitions] for side in (0, 1)]
+    rows = [Row(f"{case.name}: AutoAttack", *whole, "pyautoattack", facts)]
+    for attack in Attack:
+        forward, backward = contest.passes[attack]
+        own = {"forward_passes": forward, "gradient_passes": backward}
+        rows.append(Row(f"{case.name}: {attack.label}", *times[attack], "pyautoattack", own))
+    return rows
+
+
+def hofmn_row(case: Case, device: torch.device, steps: int, repetitions: int) -> Row:
+    """The final attack of HO-FMN on all images, correctly classified or not."""
+    network = copy.deepcopy(case.network).requires_grad_(True).to(device)
+    x = torch.from_numpy(case.images).to(device).float() / 255
+    y = torch.from_numpy(case.labels).to(device)
+    worker = Worker(
+        copy.deepcopy(case.network).to(device), case.images[:8], Settings().on(device.type), EPSILON, device
+    )
+    reached: dict[str, np.ndarray] = {}
+
+    def ours() -> None:
+        samples = correct_part(case, device)  # finding out who is worth an attack belongs to the work
+        found = worker.run(Call("distances", samples, trials=(GENTLE,), steps=steps)).values
+        reached["ours"] = np.zeros(len(y), np.float32)
+        reached["ours"][samples.index] = found
+
+    def theirs() -> None:
+        reached["theirs"] = torch.cat(
+            [plain_fmn(network, a, b, GENTLE, steps) for a, b in zip(x.split(128), y.split(128), strict=True)]
+        ).cpu().numpy()  # fmt: skip
+
+    times = in_turn(ours, theirs, repetitions)
+    facts = {
+        "images": len(y), "steps": steps,
+        "median_ours": float(np.median(reached["ours"][reached["ours"] > 0])),
+        "median_theirs": float(np.median(reached["theirs"][reached["ours"] > 0])),
+    }  # fmt: skip
+    return Row(f"{case.name}: HO-FMN attack", *times, "plain FMN loop", facts)
+
+
+def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
+    """Bare passes of the same number against an attack: their ratio is the pass efficiency (at most about 1)."""
+    from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, lane_count
+
+    settings = Settings().on(device.type)
+    worker = Worker(copy.deepcopy(case.network).to(device), case.images[:8], settings, case.epsilon, device)
+    samples = correct_part(case, device)
+    lanes, rows = lane_count(device), ROWS_ON_CPU if device.type == "cpu" else settings.rows
+    each = 9 if attack in (Attack.APGD_T, Attack.FAB_T) else 1
+    result: dict[str, Any] = {}
+
+    def whole() -> None:
+        with short_attacks(case.budget):
+            result["passes"] = worker.run(Call("attack", samples, attack)).passes
+
+    def bare() -> None:
+        size = min(rows, max(1, -(-len(samples) * each // lanes)))
+        x = torch.rand(size, *case.images.shape[1:], device=device)
+
+        def forward(count: int) -> None:
+            with torch.inference_mode():
+                for _ in range(count):
+                    worker.searched(x)
+
+        def gradient(count: int) -> None:
+            for _ in range(count):
+                point = x.clone().requires_grad_(True)
+                torch.autograd.grad(worker.searched(point).sum(), point)
+
+        with Lanes(lanes) as pool:
+            for kind, count in ((forward, result["passes"].forward), (gradient, result["passes"].backward)):
+                share = max(1, round(count / size / lanes)) if count else 0
+                pool.run([lambda kind=kind, share=share: kind(share)] * lanes)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    whole()
+    ours, theirs = in_turn(whole, bare, 3)
+    facts = {"forward_passes": result["passes"].forward, "gradient_passes": result["passes"].backward}
+    return Row(f"{case.name}: pass efficiency of {attack.label}", ours, theirs, "bare passes of the same number", facts)

@@ -1,0 +1,57 @@
+"""Networks and images that are measured."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from apsite.evaluation.datasets import embedded_images
+from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.loading import load_network
+from apsite.evaluation.networks.registry import layouts
+from apsite.vocabulary import Dataset
+from benchmarks.attacks import Case
+
+SHORT = (5, 3, 30)
+"""Steps of APGD and FAB and queries of Square for big networks without a trained checkpoint."""
+
+
+def trained(name: str, checkpoint: Path, count: int) -> Case:
+    """A trained small network with embedded test images."""
+    images = embedded_images().first(count)
+    network = load_network(checkpoint, architecture="resnet8")
+    return Case(name, network, np.asarray(images.images[:]), images.labels)
+
+
+def demonstration(count: int) -> Case:
+    """The embedded network, 90 % of whose weights are zero."""
+    return trained("ResNet8, LAMP 90 %", network_path(), count)
+
+
+def without_filters(network: nn.Module, share: float) -> nn.Module:
+    """The network with the given share of the filters of every convolution set to zero, those of smallest L1 norm."""
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                order = module.weight.abs().sum((1, 2, 3)).argsort()
+                module.weight[order[: int(share * len(order))]] = 0
+    return network.eval()
+
+
+def untrained_resnet18(share: float, count: int) -> Case:
+    """ResNet18 with random weights, labelled by its own predictions; a tiny budget keeps every sample robust."""
+    torch.manual_seed(0)
+    network = layouts()["base_resnet18"].build(Dataset.CIFAR10).eval()
+    if share:
+        network = without_filters(network, share)
+    images = embedded_images().first(count)
+    pixels = np.asarray(images.images[:])
+    with torch.no_grad():
+        labels = network(torch.from_numpy(pixels).float() / 255).argmax(1).numpy()
+    name = f"ResNet18, {share:.0%} of the filters zero" if share else "ResNet18, dense"
+    return Case(f"{name} (random weights)", network, pixels, labels, epsilon=1e-6, budget=SHORT)

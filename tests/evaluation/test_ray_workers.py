@@ -1,0 +1,131 @@
+"""Workers in processes of their own: the results of one process, whoever is lost on the way."""
+
+import dataclasses
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from apsite.errors import EvaluationError
+from apsite.evaluation.progress import SilentReporter
+from apsite.evaluation.ray_workers import RayWorkers
+from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runner import run
+from apsite.evaluation.settings import Settings, parse_workers
+from apsite.evaluation.worker import Call, Chosen, Worker
+from apsite.samples import samples_bytes
+from apsite.vocabulary import Attack
+
+ray = pytest.importorskip("ray")
+
+# Ray opens sockets and files of its own, which the interpreter reports when it ends.
+pytestmark = pytest.mark.filterwarnings("ignore")
+CPU = torch.device("cpu")
+SETTINGS = Settings(
+    trials=3, search_samples=8, search_steps=5, attack_steps=10, batch_size=64, n_examples=24, epsilon="1/255"
+)
+
+
+class Tiny(torch.nn.Sequential):
+    """A few random convolutions, defined where other processes cannot import it from."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(
+            torch.nn.Conv2d(3, 8, 3, 4, 1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(512, 10)
+        )  # fmt: skip
+        self.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def tiny_images(images):
+    """Embedded images with the classes that the tiny network gives them, but for every sixth."""
+    labels = Tiny()(torch.from_numpy(images.images).float() / 255).argmax(1).numpy()
+    labels[::6] = (labels[::6] + 1) % 10
+    return dataclasses.replace(images, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of two cores on this machine."""
+    ray.init(num_cpus=2, log_to_driver=False, logging_level="error", include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+def evaluate(images, folder, workers=None):
+    """Evaluate the tiny network."""
+    with RunState(folder, {}) as state:
+        return run(Tiny(), images.first(24), SETTINGS, state, CPU, SilentReporter(), workers=workers)
+
+
+def hired(images, count):
+    """Ray workers for the tiny network."""
+    return RayWorkers(Tiny(), images.images[:8], SETTINGS, SETTINGS.epsilon_value(images.dataset), "cpu", count)
+
+
+def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_path):
+    """The same samples, trials and passes of the search; a run that they began can be ended without them."""
+    alone = evaluate(tiny_images, tmp_path / "alone")
+    with hired(tiny_images, 2) as workers:
+        shared = evaluate(tiny_images, tmp_path / "shared", workers)
+    assert samples_bytes(shared.samples) == samples_bytes(alone.samples)
+    assert shared.trials == alone.trials
+    assert shared.passes["square"] == alone.passes["square"]
+
+
+def test_a_killed_worker_costs_its_part_only(cluster, tiny_images):
+    """A worker process is killed while it works: a line says so, and every result is there and right."""
+    chosen = np.arange(32)
+    samples = Chosen(tiny_images.images[chosen], tiny_images.labels[chosen], chosen)
+    calls = [Call("attack", samples.part(slice(i, i + 8)), Attack.SQUARE) for i in range(0, 32, 8)]
+    expected = [Worker(Tiny(), samples.images[:8], SETTINGS, 1 / 255, CPU).run(call).values for call in calls]
+    said, found = [], {}
+    with hired(tiny_images, 2) as workers:
+        processes = workers.processes()
+        for number, result in workers.results(calls, lambda passes: None, said.append):
+            if not found:
+                os.kill(processes[0], signal.SIGKILL)
+            found[number] = result.values
+    assert sorted(found) == list(range(4))
+    assert all(np.array_equal(found[number], expected[number]) for number in found)
+    assert said == ["a worker was lost; its samples are given to a new one"]
+
+
+def test_work_that_kills_every_worker_ends_the_run(cluster, tiny_images):
+    """After three workers the run ends with one line instead of going on for ever."""
+
+    class Deadly(Tiny):
+        def forward(self, x):
+            if len(x) == 5:
+                os._exit(1)
+            return super().forward(x)
+
+    samples = Chosen(tiny_images.images[:5], tiny_images.labels[:5], np.arange(5))
+    with (
+        RayWorkers(Deadly(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
+        pytest.raises(EvaluationError, match="3 workers were lost over the same samples; the finished work is kept"),
+    ):
+        list(workers.results([Call("attack", samples, Attack.SQUARE)], lambda passes: None, lambda line: None))
+
+
+def test_more_workers_than_devices_are_refused(cluster, tiny_images):
+    """The error says how many there are."""
+    with pytest.raises(EvaluationError, match=r"--workers ray:3: the cluster has 2 CPUs; ask for no more"):
+        hired(tiny_images, 3).__enter__()
+
+
+@pytest.mark.parametrize("text", ["", "Ray", "ray:", "ray:0", "ray:-1", "ray:two", "local:2", "ray:2:2"])
+def test_words_for_workers_are_checked(text):
+    """Anything but local, ray and ray:N is an error that names these three."""
+    with pytest.raises(EvaluationError, match=r"is not one of 'local', 'ray', 'ray:<number of workers>'"):
+        parse_workers(text)
+
+
+def test_words_for_workers_are_read():
+    """Kind and number."""
+    assert parse_workers("local") == ("local", None)
+    assert parse_workers("ray") == ("ray", None)
+    assert parse_workers("ray:12") == ("ray", 12)

@@ -1,0 +1,179 @@
+"""Simplified networks: the same logits from fewer channels, for every layout and for every way to empty a channel."""
+
+import pytest
+import torch
+from torch import nn
+
+from apsite.evaluation.execution import as_inputs
+from apsite.evaluation.networks.layers import multiply_out
+from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.simplification import TOLERANCE, simplified
+from apsite.vocabulary import Dataset
+
+CPU = torch.device("cpu")
+
+
+def emptied(network, share, seed=0):
+    """`network` with lively batch norms, and a share of the filters of every convolution but the last set to zero."""
+    generator = torch.Generator().manual_seed(seed)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.running_mean.normal_(generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+                if module.affine:
+                    module.weight.uniform_(0.5, 1.5, generator=generator)
+                    module.bias.normal_(generator=generator)
+        for module in convolutions[:-1]:
+            module.weight[torch.rand(module.out_channels, generator=generator) < share] = 0
+            if module.bias is not None:
+                module.bias.normal_(generator=generator)
+    return network.eval().requires_grad_(False)
+
+
+def difference(network, other, images):
+    """Largest difference of the logits, relative to the largest logit or 1."""
+    with torch.no_grad():
+        expected = network(images)
+        return float((other(images) - expected).abs().max()) / max(1.0, float(expected.abs().max()))
+
+
+def side(name):
+    """Smaller ImageNet images than usual keep the test short."""
+    return 64 if name.startswith("resnet50") else 32
+
+
+@pytest.mark.parametrize("name", layouts())
+def test_every_layout_loses_its_emptied_channels_and_keeps_its_logits(name):
+    """Half of the filters zero: the channels are removed, the logits on new images stay equal to 1e-5."""
+    dataset = Dataset.IMAGENET if name.startswith("resnet50") else Dataset.CIFAR10
+    network = layouts()[name].build(dataset)
+    multiply_out(network)
+    emptied(network, 0.5)
+    generator = torch.Generator().manual_seed(1)
+    example, images = torch.rand(2, 3, 3, side(name), side(name), generator=generator)
+    found = simplified(network, example)
+    assert found.removed_channels > 0.2 * found.channels  # sums keep what one of their operands needs
+    assert difference(network, found.network, images) <= TOLERANCE
+    kept = simplified(network, example, remove_channels=False)
+    assert kept.removed_channels == 0
+    assert difference(network, kept.network, images) <= TOLERANCE
+
+
+@pytest.mark.parametrize("share", [0.0, 0.75, 0.9, 0.99])
+def test_gradients_stay_equal_too(share):
+    """From no emptied channel to layers that are emptied whole: the same input gradients."""
+    network = emptied(layouts()["resnet8"].build(Dataset.CIFAR10), share)
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    found = simplified(network, images)
+    gradients = []
+    for one in (network, found.network):
+        x = images.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(one(x)[:, 0].sum(), x)
+        gradients.append(gradient)
+    assert torch.allclose(*gradients, atol=1e-5 * float(gradients[0].abs().max()) + 1e-12)
+
+
+class Padded(nn.Sequential):
+    """A constant channel that the next convolution sees with a border of zeros."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(3, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, 1, 1),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 16 * 16, 10),
+        )  # fmt: skip
+
+
+def test_constants_are_felt_up_to_the_border():
+    """A zero filter with a shift of 1 adds less to the next layer at the border than inside."""
+    torch.manual_seed(0)
+    network = Padded().eval().requires_grad_(False)
+    network[0].weight[1:3] = 0
+    network[1].bias[1] = 1.0
+    network[1].bias[2] = -1.0
+    images = torch.rand(4, 3, 32, 32)
+    found = simplified(network, images[:1])
+    assert found.removed_channels == 2
+    assert found.folded_norms == 1
+    assert difference(network, found.network, images) <= TOLERANCE
+    with torch.no_grad():
+        network[1].bias[1] = 0.0  # what the constant adds is felt: without it the logits are others
+        assert difference(network, found.network, images) > 100 * TOLERANCE
+
+
+def test_channels_that_nothing_reads_are_removed():
+    """Zero weights in the next layer make a channel superfluous, whatever it holds."""
+    torch.manual_seed(0)
+    network = Padded().eval().requires_grad_(False)
+    network[3].weight[:, 0] = 0
+    assert simplified(network, torch.rand(1, 3, 32, 32)).removed_channels == 1
+
+
+def test_the_demonstration_network_is_folded_and_correct(demo_network, images):
+    """Every batch norm is folded; the evaluated network itself is not changed."""
+    x = as_inputs(images.images[:16], CPU)
+    before = {name: value.clone() for name, value in demo_network.state_dict().items()}
+    found = simplified(demo_network.requires_grad_(False), x)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in found.network.modules())
+    assert found.folded_norms == 9
+    assert difference(demo_network, found.network, x) <= TOLERANCE
+    assert all(torch.equal(value, before[name]) for name, value in demo_network.state_dict().items())
+    assert all(value.is_contiguous() for value in demo_network.state_dict().values())
+
+
+class Dynamic(nn.Module):
+    """Control flow that depends on data."""
+
+    def forward(self, x):
+        return x.flatten(1)[:, :3] if float(x.sum()) > 0 else x.flatten(1)[:, 3:6]
+
+
+class Attention(nn.Module):
+    """An operation whose channels cannot be followed, after a convolution that can be folded."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+
+    def forward(self, x):
+        out = self.norm(self.conv(x))
+        return self.last((out * out.softmax(1)).mean((2, 3)))
+
+
+def test_a_network_that_cannot_be_traced_is_used_as_it_is():
+    """Nothing is simplified, and nothing breaks."""
+    network = Dynamic()
+    found = simplified(network, torch.ones(1, 3, 4, 4))
+    assert found.network is network
+    assert (found.folded_norms, found.removed_channels, found.channels) == (0, 0, 0)
+
+
+def test_a_network_with_unknown_operations_is_folded_only():
+    """Where channels cannot be followed none is removed."""
+    torch.manual_seed(0)
+    network = Attention().eval().requires_grad_(False)
+    images = torch.rand(2, 3, 8, 8)
+    found = simplified(network, images)
+    assert (found.folded_norms, found.removed_channels) == (1, 0)
+    assert difference(network, found.network, images) <= TOLERANCE
+
+
+def test_a_network_whose_parts_depend_on_the_image_size_stays_correct_or_as_it_is():
+    """A candidate that does not give the same logits is never used."""
+
+    class Sized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.Linear(4, 10)
+
+        def forward(self, x):
+            return self.last(self.conv(x).mean((2, 3)))
+
+    network = Sized().eval().requires_grad_(False)
+    with torch.no_grad():
+        network.conv.weight[1] = 0
+    images = torch.rand(2, 3, 8, 8)
+    found = simplified(network, images)
+    assert found.removed_channels == 0
+    assert difference(network, found.network, images) <= TOLERANCE
