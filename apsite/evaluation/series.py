@@ -58,6 +58,8 @@ from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality, Objective
 
 REPORT = "series.json"
+BEFORE = 32
+"""Images on which AutoAttack looks at a network before fine-tuning, at most: a network near chance needs no more."""
 _RECIPE = {
     "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": float, "step_size": float,
     "batch_size": int, "momentum": float, "weight_decay": float, "n_train": int, "seed": int,
@@ -320,7 +322,7 @@ def _pruned(
 def _before(
     series: Series, places: Places, pruning: Pruning, masked: Path, images: ImageSet, reporter: Reporter
 ) -> dict[str, Any]:
-    """Accuracies of a pruned network that was not fine-tuned, under AutoAttack alone."""
+    """Accuracies of a pruned network that was not fine-tuned, under AutoAttack alone, on the first images."""
     reporter.say(f"{pruning.key}: AutoAttack before fine-tuning")
     request = Request(
         checkpoint=masked,
@@ -332,7 +334,8 @@ def _before(
         device=places.device,
         run_dir=places.work / "runs",
     )
-    results = evaluate_model(load_model(request), images, request, reporter).record.results
+    few = images.first(min(BEFORE, len(images)))
+    results = evaluate_model(load_model(request), few, request, reporter).record.results
     assert results.autoattack is not None
     return {
         "n_samples": results.n_samples,

@@ -31,7 +31,7 @@ from apsite.site.pages import Page, write_pages
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
 _COMMANDS = "<!-- commands -->"
-_CONTRIBUTE = ("submitting", "evaluate")
+_CONTRIBUTE = ("submitting", "evaluate", "baselines-guide")
 _GUIDES = ("protocol", "glossary", "cli")
 _INSIDE = ("architecture",)
 

@@ -198,3 +198,22 @@ def test_an_unknown_architecture_is_an_apsite_error(run, dense, tmp_path):
                  "-o", tmp_path / "x")  # fmt: skip
     assert result.exit_code == 1
     assert "'resnet9' is not one of resnet18, vgg16, resnet50, resnet8" in result.stderr
+
+
+def test_a_series_names_its_models(run, tmp_path, repository):
+    """A model that it does not have is one error line, before anything is made."""
+    result = run(
+        "baselines", repository / "baselines/resnet18.toml", "--model", "LAMP_Lee2021Layer_R8_CIFAR10_US_90",
+        "--root", repository, "--data-dir", tmp_path, "--work", tmp_path, "--output", tmp_path,
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "is not a model of" in result.stderr
+    assert "LAMP_Lee2021Layer_R18_CIFAR10_US_90" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_series_that_is_not_there_is_one_error_line(run, tmp_path):
+    """With the path."""
+    result = run("baselines", tmp_path / "none.toml", "--root", tmp_path)
+    assert result.exit_code == 1
+    assert "none.toml: cannot be read: No such file or directory" in result.stderr
