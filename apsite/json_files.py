@@ -161,13 +161,10 @@ def _has_surrogate(value: object) -> bool:
 
 
 def _depth(value: object) -> int:
-    """Levels of nesting; iterative, so that a hostile document cannot exhaust the stack."""
-    deepest, queue = 0, [(value, 1)]
-    while queue:
-        item, level = queue.pop()
-        deepest = max(deepest, level)
-        if isinstance(item, dict):
-            queue.extend((child, level + 1) for child in item.values())
-        elif isinstance(item, list):
-            queue.extend((child, level + 1) for child in item)
-    return deepest
+    """Levels of nesting; level by level, so that a hostile document cannot exhaust the stack."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+    return depth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import math
@@ -22,6 +23,9 @@ from apsite.vocabulary import Attack
 MAX_FILE_BYTES = 10_000_000
 MAX_ARRAY_BYTES = 20_000_000
 MAX_ARRAYS = 32
+MAX_HEADER_BYTES = 1_000
+_LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}
+"""Versions of the ``.npy`` format, and how many bytes state the length of the header."""
 UNKNOWN_LABEL = -1
 """Label of every sample of a file that does not say which samples of the test set they are."""
 _DTYPES = {
@@ -121,12 +125,22 @@ def read_samples(path: Path) -> Samples:
         DocumentError: If the file is missing, a link, too large, not an ``.npz`` of the documented arrays, or if the
             arrays contradict each other.
     """
+    return read_samples_and_hash(path)[0]
+
+
+def read_samples_and_hash(path: Path) -> tuple[Samples, str]:
+    """The same, and the SHA-256 of the content that was read.
+
+    Raises:
+        DocumentError: As :func:`read_samples`.
+    """
     if path.is_symlink():
         raise DocumentError(path, "", "is a symbolic link; put the file itself there")
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DocumentError(path, "", f"is over {MAX_FILE_BYTES:,} bytes")
-        arrays = _unpack(path)
+        content = path.read_bytes()
+        arrays = _unpack(content)
     except _UNREADABLE as error:
         raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
     flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): attack for attack in Attack}
@@ -150,11 +164,11 @@ def read_samples(path: Path) -> Samples:
     )
     for name, problem in _contradictions(samples):
         raise DocumentError(path, name, problem)
-    return samples
+    return samples, hashlib.sha256(content).hexdigest()
 
 
-def _unpack(path: Path) -> dict[str, NDArray[Any]]:
-    with zipfile.ZipFile(path) as archive:
+def _unpack(content: bytes) -> dict[str, NDArray[Any]]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
         if len(members) > MAX_ARRAYS or sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
             raise ValueError(f"more than {MAX_ARRAY_BYTES:,} bytes or too many arrays inside")
@@ -169,21 +183,29 @@ def _unpack(path: Path) -> dict[str, NDArray[Any]]:
 
 def _array(name: str, content: bytes) -> NDArray[Any]:
     """One array from the content of an ``.npy`` file. Its header must agree with its size, and names no objects."""
-    stream = io.BytesIO(content)
     if not content.startswith(np.lib.format.MAGIC_PREFIX):
         raise ValueError(f"{name} is not an array")
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(stream)
-    if version not in readers:
+    version = np.lib.format.read_magic(io.BytesIO(content[: np.lib.format.MAGIC_LEN]))
+    if version not in _LENGTH_BYTES:
         raise ValueError(f"{name} has format version {version}")
-    shape, fortran, dtype = readers[version](stream)
+    start = np.lib.format.MAGIC_LEN + _LENGTH_BYTES[version]
+    offset = start + int.from_bytes(content[np.lib.format.MAGIC_LEN : start], "little")
+    if offset - start > MAX_HEADER_BYTES:
+        raise ValueError(f"{name} has a header of {offset - start:,} bytes")
+    shape, fortran, dtype = _header(version, content[np.lib.format.MAGIC_LEN : offset])
     if dtype.hasobject:
         raise ValueError(f"{name} holds objects, which could run code when read")
     size = math.prod(shape) * dtype.itemsize
-    if len(content) - stream.tell() != size:
-        raise ValueError(f"{name} holds {len(content) - stream.tell():,} bytes; its header says {size:,}")
-    values = np.frombuffer(content, dtype, offset=stream.tell())
-    return values.reshape(shape, order="F" if fortran else "C").copy()
+    if len(content) - offset != size:
+        raise ValueError(f"{name} holds {len(content) - offset:,} bytes; its header says {size:,}")
+    return np.frombuffer(content, dtype, offset=offset).reshape(shape, order="F" if fortran else "C").copy()
+
+
+@functools.lru_cache(maxsize=512)
+def _header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type that a header states; the same few are read thousands of times."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    return readers[version](io.BytesIO(header), max_header_size=MAX_HEADER_BYTES)
 
 
 def _contradictions(samples: Samples) -> list[tuple[str, str]]:

@@ -163,7 +163,7 @@ def test_the_parser_sees_every_kind_of_import() -> None:
         "torch.nn", "apsite.export", "apsite.catalogue", "apsite.site.build.x", "jinja2",
         "apsite.site.build.build_site",
     }  # fmt: skip
-    assert "apsite.samples.read_samples" in imports()["apsite.validation.sample_files"]
+    assert "apsite.samples.read_samples_and_hash" in imports()["apsite.validation.sample_files"]
 
 
 def run_without(tmp_path: Path, refused: set[str], code: str) -> subprocess.CompletedProcess[str]:

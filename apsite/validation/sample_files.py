@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from apsite.errors import DocumentError
 from apsite.metrics import median_distance, robust_flags
 from apsite.records import EvaluationRecord
-from apsite.samples import Samples, read_samples
+from apsite.samples import Samples, read_samples_and_hash
 from apsite.vocabulary import Attack, ProvenanceKind, epsilon_value
 
 _TOLERANCE = 1e-9
@@ -30,11 +29,10 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
     if record.samples.file != name:
         return [DocumentError(path, "samples.file", f"{record.samples.file!r} must be {name!r}")], False
     try:
-        samples = read_samples(samples_path)
+        samples, actual = read_samples_and_hash(samples_path)
     except DocumentError as error:
         return [error], False
     problems = _unbacked(path, record, samples)
-    actual = hashlib.sha256(samples_path.read_bytes()).hexdigest()
     if actual != record.samples.sha256:
         problems.append(DocumentError(path, "samples.sha256", f"does not match the file, whose SHA-256 is {actual}"))
     for field, stated, counted in recounted(record, samples):

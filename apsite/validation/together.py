@@ -51,9 +51,10 @@ def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
 
 def _files_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
     """One checkpoint, or one per-sample file, behind two runs that would rank."""
+    every = catalogue.every_record()
     for field, name in (("checkpoint.sha256", "checkpoint"), ("samples.sha256", "per-sample file")):
         seen: dict[str, tuple[Path, EvaluationRecord]] = {}
-        for path, record in catalogue.every_record():
+        for path, record in every:
             if record.samples is None or record.protocol is not Protocol.APB_1:
                 continue
             digest = record.checkpoint.sha256 if name == "checkpoint" else record.samples.sha256

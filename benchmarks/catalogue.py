@@ -1,0 +1,237 @@
+"""Time and memory of `apsite validate` and `apsite build` on synthetic catalogues.
+
+Every record is a whole run of protocol apb-1 with its per-sample file, which is the most work that a record can be; the
+numbers are drawn at random and mean nothing. Twelve records make a method: two networks, two structures, three
+sparsities.
+
+    python benchmarks/catalogue.py                       # 168 and 5,000 records
+    python benchmarks/catalogue.py --records 168 --no-build --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from apsite.entries import entry_from_json
+from apsite.json_files import write_json
+from apsite.keys import ModelKey
+from apsite.records import (
+    AttackCount,
+    AutoAttackResult,
+    Checkpoint,
+    CheckpointAudit,
+    EvaluatedData,
+    EvaluationRecord,
+    EvaluationWarning,
+    HofmnResult,
+    JointResult,
+    LayerAudit,
+    Provenance,
+    Results,
+    SamplesFile,
+    SearchResult,
+    Sparsity,
+    ThreatModel,
+    write_record,
+)
+from apsite.samples import Samples, write_samples
+from apsite.vocabulary import Architecture, Attack, Dataset, Granularity, Protocol, ProvenanceKind, Structure
+
+NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
+PER_METHOD = len(NETWORKS) * len(Structure) * 3
+N = Dataset.CIFAR10.test_samples
+SETTINGS = {
+    "preset": "apb-1", "seed": 0, "batch_size": 128, "attacks": "autoattack,hofmn", "engine": "reference",
+    "epsilon": "8/255", "search_trials": 32, "search_samples": 64, "search_steps": 100, "attack_steps": 200,
+    "n_examples": None,
+}  # fmt: skip
+LABELS = np.repeat(np.arange(10, dtype=np.int16), N // 10)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One command on one catalogue: wall and CPU seconds, and the peak of its memory in megabytes."""
+
+    records: int
+    command: str
+    seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
+
+
+def write_catalogue(root: Path, count: int) -> None:
+    """Write `count` records, and the entries that they need, below `root`."""
+    generator = np.random.default_rng(0)
+    (root / "entries").mkdir(parents=True)
+    for number, start in enumerate(range(0, count, PER_METHOD), 1):
+        method = f"Synthetic{number:04}_Doe2024Method"
+        write_json(root / "entries" / f"{method}.json", entry_document(method))
+        models = itertools.product(NETWORKS, Structure, range(3))
+        for network, structure, place in itertools.islice(models, min(PER_METHOD, count - start)):
+            sparsity = structure.sparsities[place]
+            key = ModelKey.of(method, network, Dataset.CIFAR10, structure, sparsity)
+            record, samples = run(key, generator)
+            path = root / "evaluations" / record.path
+            digest = write_samples(path.with_suffix(".npz"), samples)
+            write_record(
+                root / "evaluations",
+                EvaluationRecord(**{**vars(record), "samples": SamplesFile(f"{key}.npz", digest)}),
+            )
+
+
+def entry_document(key: str) -> dict[str, object]:
+    """Entry of a synthetic method."""
+    document: dict[str, object] = {
+        "schema_version": 1,
+        "key": key,
+        "name": key.split("_", maxsplit=1)[0],
+        "aliases": [],
+        "baseline": False,
+        "paper": {
+            "title": f"A synthetic method called {key}",
+            "authors": ["Jane Doe"],
+            "venue": "Nowhere",
+            "year": 2024,
+            "url": "https://example.org/paper",
+            "bibtex": f"@misc{{{key}, title = {{A synthetic method}}}}",
+        },
+        "code": None,
+        "pipeline": {"stage": "after", "pretraining": ["AT-PGD"], "finetuning": ["TRADES"], "schedule": ["one-shot"]},
+        "specifics": {
+            "structure": ["unstructured", "structured"],
+            "granularity": ["weight", "filter"],
+            "locality": ["global"],
+            "criterion": "LIS",
+        },
+        "audit": None,
+        "reported": [],
+        "notes": [],
+    }
+    entry_from_json(document)
+    return document
+
+
+def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord, Samples]:
+    """Record and verdicts of a run that never took place."""
+    clean = generator.random(N) < generator.uniform(0.7, 0.9)
+    after = {}
+    left = clean
+    for attack, kept in zip(Attack, (generator.uniform(0.5, 0.7), 0.95, 0.999, 0.998), strict=True):
+        left = left & (generator.random(N) < kept)
+        after[attack] = left
+    distance = np.where(clean, generator.gamma(2.0, 0.012, N), 0).astype(np.float32)
+    distance[left] = np.maximum(distance[left], np.float32(8.1 / 255))
+    distance[clean & (distance == 0)] = 1e-3
+    tuning = np.zeros(N, dtype=np.bool_)
+    tuning[np.flatnonzero(clean)[:64]] = True
+    samples = Samples(np.arange(N, dtype=np.int32), LABELS, clean, left, distance, tuning, after)
+    beyond = distance > np.float32(8 / 255)
+    counts, before = {}, int(clean.sum())
+    for attack, flags in after.items():
+        counts[attack] = AttackCount(before, before - int(flags.sum()), int(flags.sum()))
+        before = int(flags.sum())
+    layers = [
+        LayerAudit(f"layer{number}.conv.weight", 1_000, round(1_000 * key.sparsity), 64, 0) for number in range(20)
+    ]
+    zero = sum(layer.zero_weights for layer in layers)
+    record = EvaluationRecord(
+        key=key,
+        protocol=Protocol.APB_1,
+        granularity=Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else Granularity.FILTER,
+        sparsity=Sparsity(key.sparsity, zero / 20_000),
+        threat_model=ThreatModel("linf", "8/255"),
+        results=Results(
+            N,
+            int(clean.sum()) / N,
+            AutoAttackResult(int(left.sum()) / N, counts),
+            HofmnResult(
+                int(beyond.sum()) / N,
+                {"learning_rate": 1.0, "momentum": 0.5, "weight_decay": 0.1, "dampening": 0.1},
+                float(np.median(distance[clean].astype(np.float64))),
+                0,
+                SearchResult(32, 64, 100, 0.03, ()),
+                200,
+            ),
+            JointResult(int((beyond & left).sum()) / N, int((beyond & ~left).sum()), int((~beyond & left).sum())),
+        ),
+        checkpoint=Checkpoint(
+            "https://example.org/model.pt",
+            hashlib.sha256(str(key).encode()).hexdigest(),
+            10**7,
+            "resnet18",
+            "safetensors",
+        ),
+        provenance=Provenance(ProvenanceKind.SUBMITTED, "Jane Doe", None, "2026-01-01"),
+        warnings=(EvaluationWarning("synthetic", "These figures were drawn at random."),),
+        environment={"torch": "2.13.0", "device": "cuda"},
+        audit=CheckpointAudit(
+            20_640, 20_640 - zero, 20_000, zero, 10**8, 10**7, 0, 1_280, tuple(layers), sparsity_basis="weights"
+        ),
+        settings=SETTINGS,
+        data=EvaluatedData("whole test set", "b" * 64, known=True),
+    )
+    return record, samples
+
+
+def measure(records: int, command: list[str]) -> Measurement:
+    """Run a command of apsite in a process of its own.
+
+    Raises:
+        SystemExit: If it fails.
+    """
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([sys.executable, "-m", "apsite", *command], stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"apsite {' '.join(command)} failed:\n{output.read().decode()[-2000:]}")
+    peak = usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    return Measurement(records, command[0], round(seconds, 2), round(usage.ru_utime + usage.ru_stime, 2), round(peak))
+
+
+def main() -> None:
+    """Make the catalogues, run the commands, print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, nargs="+", default=[168, 5_000])
+    parser.add_argument("--no-build", action="store_true", help="validate only")
+    parser.add_argument("--folder", type=Path, help="keep the catalogues here, and use those that are there")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        found = []
+        for count in arguments.records:
+            root = folder / f"{count}-records"
+            if not root.exists():
+                print(f"writing {count:,} records", file=sys.stderr)
+                write_catalogue(root, count)
+            found.append(measure(count, ["validate", "--root", str(root)]))
+            if not arguments.no_build:
+                output = Path(temporary) / f"{count}-build"
+                found.append(measure(count, ["build", "--root", str(root), "--output", str(output)]))
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    print(f"{'records':>8}  {'command':<9}  {'wall (s)':>9}  {'CPU (s)':>8}  {'peak (MB)':>9}")
+    for one in found:
+        times = f"{one.seconds:>9.2f}  {one.cpu_seconds:>8.2f}"
+        print(f"{one.records:>8,}  {one.command:<9}  {times}  {one.peak_megabytes:>9,.0f}")
+
+
+if __name__ == "__main__":
+    main()

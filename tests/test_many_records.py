@@ -1,0 +1,30 @@
+"""Many records: the synthetic catalogue of the benchmark is sound, and checking it stays quick and small."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from apsite.validation import validate
+from benchmarks.catalogue import PER_METHOD, measure, write_catalogue
+
+
+def test_the_synthetic_catalogue_is_valid(tmp_path: Path) -> None:
+    """So that its time is that of good data."""
+    write_catalogue(tmp_path / "data", PER_METHOD)
+    report = validate(tmp_path / "data")
+    assert report.problems == ()
+    assert (report.entries, report.records, report.sample_files) == (1, PER_METHOD, PER_METHOD)
+
+
+@pytest.mark.slow
+def test_checking_a_record_takes_milliseconds(tmp_path: Path) -> None:
+    """Of the 20 s and 500 MB that 5,000 records may take, 600 get their part."""
+    write_catalogue(tmp_path / "data", 600)
+    validate(tmp_path / "data")
+    start = time.process_time()
+    assert validate(tmp_path / "data").records == 600
+    assert time.process_time() - start < 20 * 600 / 5_000
+    assert measure(600, ["validate", "--root", str(tmp_path / "data")]).peak_megabytes < 200
