@@ -209,10 +209,7 @@ def finetune(
         "torch": torch.__version__,
     }
     removed = sum(int((~mask).sum()) for name, mask in masks.items())
-    reporter.say(
-        f"{recipe.objective}, {recipe.steps} step{'s' if recipe.steps > 1 else ''}, {recipe.epochs} epochs of "
-        f"{recipe.train_samples or len(images):,} images, {resolved} on {place}; {removed:,} values stay zero"
-    )
+    reporter.say(f"{recipe.summary}, {resolved} on {place}; {removed:,} values stay zero")
     with RunState(run_dir, about, fresh=fresh) as state:
         seconds = train(
             loaded.network, images, labels, recipe, masks=masks, device=place, precision=precision, state=state,

@@ -311,11 +311,9 @@ def _pruned(
         before = _before(series, places, pruning, masked, images, reporter)
         noted = _note(series, pruning.key, {"criterion": pruning.criterion.value, "locality": pruning.locality.value,
                                             "before": before})  # fmt: skip
-    recipe = series.finetuning
     return (
-        f"Pruned from {series.dense} by {pruning.criterion}, {pruning.locality}; fine-tuned with {recipe.objective}, "
-        f"{recipe.steps} step{'s' if recipe.steps > 1 else ''}, {recipe.epochs} epochs of "
-        f"{recipe.train_samples or 'all'} images.",
+        f"Pruned from {series.dense} by {pruning.criterion}, {pruning.locality}; fine-tuned with "
+        f"{series.finetuning.summary}.",
     )
 
 

@@ -64,6 +64,14 @@ class Recipe:
     train_samples: int | None = None
     seed: int = 0
 
+    @property
+    def summary(self) -> str:
+        """The objective and how long it is trained, for readers."""
+        steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        images = "all" if self.train_samples is None else f"{self.train_samples:,}"
+        return f"{self.objective}, {steps}, {epochs} of {images} training images"
+
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise EvaluationError(f"objective {self.objective} is not one of {', '.join(OBJECTIVES)}")

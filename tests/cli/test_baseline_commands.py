@@ -153,7 +153,7 @@ def test_without_a_checkpoint_a_dense_network_is_trained(run, training_set, tmp_
         "--batch-size", 16, "--n-train", 32, "--seed", 5, "--run-dir", tmp_path / "runs", "-o", path,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "AT-Fast, 1 step, 1 epochs of 32 images, float32 on cpu; 0 values stay zero" in result.stderr
+    assert "AT-Fast, 1 step, 1 epoch of 32 training images, float32 on cpu; 0 values stay zero" in result.stderr
     assert "Zero weights: 0 of 411,040" in result.stdout
 
 

@@ -89,7 +89,7 @@ def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_pa
     assert lamp.checkpoint.sha256 == read_checkpoint(tmp_path / f"tiny/{LAMP}.safetensors").sha256
     assert lamp.notes[:2] == (
         "A test.",
-        f"Pruned from {DENSE} by lamp, global; fine-tuned with AT-Fast, 1 step, 1 epochs of all images.",
+        f"Pruned from {DENSE} by lamp, global; fine-tuned with AT-Fast, 1 step, 1 epoch of all training images.",
     )
     models = json.loads((tmp_path / "tiny" / REPORT).read_text(encoding="utf-8"))["models"]
     assert list(models) == [DENSE, LAMP, L1]
