@@ -11,6 +11,7 @@ from typing import Any
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.errors import DocumentError
+from apsite.intervals import robust_bounds
 from apsite.json_files import read_json
 from apsite.metrics import robust_accuracy, robustness_curve
 from apsite.pairing import Pair, pair_of, samples_of
@@ -81,6 +82,7 @@ class Line:
     """A curve as a path, with its label."""
 
     baseline: Baseline
+    label: str
     path: str
     label_y: float
     number: int
@@ -131,6 +133,12 @@ class Study:
     drawings: tuple[Drawing, ...]
 
     @property
+    def widest(self) -> float:
+        """Width of the widest 95 % interval of a robust accuracy, a fraction; 0 where there is none."""
+        found = [robust_bounds(one.record) for one in self.pruned]
+        return max((bounds[1] - bounds[0] for bounds in found if bounds is not None), default=0.0)
+
+    @property
     def highest(self) -> Test | None:
         """LAMP against local LWM at the highest sparsity."""
         wanted = [test for test in self.tests if (test.first.record.method, test.second.record.method) == (LAMP, LOCAL)]
@@ -165,7 +173,7 @@ def page(writer: PageWriter, catalogue: Catalogue) -> Page:
         "baselines.md",
         "Baselines",
         "Naive pruning criteria, fine-tuned and evaluated alike on one dense network, and compared image by image.",
-        hide=("toc",),
+        hide=("navigation", "toc"),
         studies=found,
         agreements=[agreements(catalogue, study) for study in found],
         view=(WIDTH, HEIGHT),
@@ -197,16 +205,23 @@ def _study(dataset: Dataset, architecture: Architecture, baselines: Sequence[Bas
                 tests.append(Test(first, second, pair))
     order = {pair: number for number, pair in enumerate(_PAIRS)}
     tests.sort(key=lambda test: (order[test.first.record.method, test.second.record.method], *_cell(test.first)))
-    cells = sorted({_cell(one) for one in pruned})
-    drawings = []
-    for cell in cells:
-        drawn = [one for one in pruned if _cell(one) == cell and one.samples.distance is not None]
-        if drawn:
-            drawings.append(_drawing(drawn))
+    drawings = [
+        _drawing(group) for group in _drawn_together([one for one in pruned if one.samples.distance is not None])
+    ]
     return Study(
         dataset, architecture, next((one for one in baselines if one.record.structure is None), None), pruned,
         tuple(tests), tuple(drawings),
     )  # fmt: skip
+
+
+def _drawn_together(pruned: Sequence[Baseline]) -> list[list[Baseline]]:
+    """Criteria at one sparsity; where a structure has one criterion alone, its sparsities."""
+    groups: dict[tuple[int, int], list[Baseline]] = {}
+    for one in sorted(pruned, key=_cell):
+        structure, percent = _cell(one)
+        alone = len({other.record.method for other in pruned if other.record.structure is one.record.structure}) == 1
+        groups.setdefault((structure, 0 if alone else percent), []).append(one)
+    return list(groups.values())
 
 
 def _cell(one: Baseline) -> tuple[int, int]:
@@ -275,14 +290,17 @@ def _drawing(baselines: Sequence[Baseline]) -> Drawing:
     def y(share: float) -> float:
         return round(_TOP + height * (1 - share), 1)
 
+    percents = {one.record.key.percent for one in baselines}
+    title = f"{record.structure.value}, {record.key.percent} %" if len(percents) == 1 else record.structure.value
     lines = []
     for number, one in enumerate(baselines):
+        label = one.entry.name if len(percents) == 1 else f"{one.entry.name} {one.record.key.percent} %"
         assert one.samples.distance is not None
         budgets, shares = robustness_curve(one.samples.distance)
         steps = [(float(a), float(b)) for a, b in zip(budgets, shares, strict=True) if a <= _LIMIT]
         path = f"M{x(0)} {y(steps[0][1])}" + "".join(f"H{x(a)}V{y(b)}" for a, b in steps[1:]) + f"H{x(_LIMIT)}"
         table = tuple(robust_accuracy(one.samples.distance, k / 255) for k in range(17))
-        lines.append(Line(one, path, y(steps[-1][1]), number % 4, table))
+        lines.append(Line(one, label, path, y(steps[-1][1]), number % 4, table))
     placed = sorted(lines, key=lambda line: line.label_y)
     moved, last = {}, -100.0
     for line in placed:
@@ -290,10 +308,11 @@ def _drawing(baselines: Sequence[Baseline]) -> Drawing:
         moved[line.number] = last
     overflow = max(0.0, last - (HEIGHT - _BOTTOM + 4))
     lines = [
-        Line(one.baseline, one.path, round(moved[one.number] - overflow, 1), one.number, one.shares) for one in lines
+        Line(one.baseline, one.label, one.path, round(moved[one.number] - overflow, 1), one.number, one.shares)
+        for one in lines
     ]
     return Drawing(
-        title=f"{record.structure.value}, {record.key.percent} %",
+        title=title,
         lines=tuple(lines),
         leads=tuple(_leads(lines, x)),
         across=tuple((x(k / 255), f"{k}/255" if k else "0") for k in range(0, 17, 4)),
@@ -313,8 +332,7 @@ def _leads(lines: Sequence[Line], x: Any) -> Iterator[Lead]:
     for index, group in itertools.groupby(range(len(grid)), key=lambda k: best[k]):
         found = list(group)
         start, end = grid[found[0]], grid[min(found[-1] + 1, len(grid) - 1)]
-        name = lines[index].baseline.entry.name
-        text = f"{name} from {255 * start:g}/255 to {255 * end:g}/255"
+        text = f"{lines[index].label} from {255 * start:g}/255 to {255 * end:g}/255"
         yield Lead(x(start), x(end), lines[index].number, text)
 
 
