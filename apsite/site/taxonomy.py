@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,10 +10,14 @@ from apsite.catalogue import Catalogue
 from apsite.entries import Entry, Step
 from apsite.references import Reference
 from apsite.site import figures
+from apsite.site.pages import Page, PageWriter
 from apsite.site.results import stage_order
+from apsite.site.survey import CITATION
 from apsite.vocabulary import Criterion, Granularity, Locality, Objective, Schedule, Stage, Structure
 
 NOT_SPECIFIED = "n.s."
+_UNSPECIFIED = "unspecified"
+_MADRY = "Madry2018Towards"
 
 STAGE_TITLES = {stage: stage.heading for stage in Stage}
 STEP_TITLES = {
@@ -62,11 +66,45 @@ class Definition:
 
 @dataclass(frozen=True)
 class Count:
-    """How many methods share a trait."""
+    """How many methods share a trait; `facet` is the name and word by which the tables are filtered to them."""
 
     term: str
     title: str
     count: int
+    facet: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class CrossRow:
+    """How many methods with a criterion there are of each stage, in the order of the vocabulary."""
+
+    criterion: Criterion
+    counts: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """Methods with the criterion."""
+        return sum(self.counts)
+
+
+def page(writer: PageWriter, catalogue: Catalogue, references: Mapping[str, Reference]) -> Page:
+    """The page of the taxonomy."""
+    return writer.page(
+        "taxonomy.md.j2",
+        "taxonomy.md",
+        "Taxonomy",
+        "Adversarial pruning methods by when and how they prune.",
+        hide=("navigation", "toc"),
+        tables=tables(catalogue),
+        step_titles=STEP_TITLES,
+        stages=list(Stage),
+        legend=legend(references),
+        counts=counts(catalogue),
+        cross=cross(catalogue),
+        total=len(catalogue.methods()),
+        objectives_text=objectives_text,
+        codes=codes,
+    )
 
 
 def tables(catalogue: Catalogue) -> list[TaxonomyTable]:
@@ -98,13 +136,17 @@ def codes(words: Sequence[Structure | Locality | Schedule] | None) -> str:
     return ", ".join(sorted((word.code for word in words), key=["S", "US", "L", "G", "1S", "IT"].index))
 
 
-def legend(references: dict[str, Reference]) -> dict[str, list[Definition]]:
-    """Every abbreviation of the tables, by heading, with its citation."""
-    survey = references.get("Piras2024Adversarial")
+def legend(references: Mapping[str, Reference]) -> dict[str, list[Definition]]:
+    """Every abbreviation of the tables of this site, by heading, with its citation."""
+    survey = references.get(CITATION)
+
+    def defined(term: str, title: str, meaning: str, key: str) -> Definition:
+        return Definition(term, title, meaning, references.get(key))
+
     return {
         "Training objectives": [
-            Definition(word.value, word.label, "", references.get(word.citation) if word.citation is not None else None)
-            for word in Objective
+            defined("AT", "Adversarial training", "Trains on adversarial examples made on the spot.", _MADRY),
+            *(Definition(word.value, word.label, "", references.get(word.citation or "")) for word in Objective),
         ],
         "Criteria": [
             Definition(
@@ -115,14 +157,24 @@ def legend(references: dict[str, Reference]) -> dict[str, list[Definition]]:
             )
             for word in Criterion
         ],
-        "Structure, locality and schedule": [
-            Definition("US", "Unstructured", Structure.UNSTRUCTURED.meaning, survey),
-            Definition("S", "Structured", Structure.STRUCTURED.meaning, survey),
-            Definition("L", "Local", Locality.LOCAL.meaning, survey),
-            Definition("G", "Global", Locality.GLOBAL.meaning, survey),
-            Definition("1S", "One-shot", Schedule.ONE_SHOT.meaning, survey),
-            Definition("IT", "Iterative", Schedule.ITERATIVE.meaning, survey),
-            Definition("n.s.", "Not specified", "The paper of the method does not say.", survey),
+        "Pipeline, structure, locality and schedule": [
+            *(Definition(stage.code, stage.heading, stage.meaning, survey) for stage in Stage),
+            *(
+                Definition(word.code, word.value.capitalize(), word.meaning, survey)
+                for word in (*reversed(Structure), *Locality, *Schedule)
+            ),
+            Definition(NOT_SPECIFIED, "Not specified", "The paper of the method does not say.", survey),
+        ],
+        "Attacks": [
+            defined("AA", "AutoAttack", "Four attacks without parameters, one after another.", "Croce2020Reliable"),
+            defined("PGD", "Projected gradient descent", "Gradient steps, kept inside the budget.", _MADRY),
+            defined("FGSM", "Fast gradient sign method", "One gradient step.", "Goodfellow2015Explaining"),
+            defined("CW", "Carlini and Wagner", "Minimizes perturbation and margin together.", "Carlini2017Towards"),
+            defined("ZOO", "Zeroth order optimization", "Estimates gradients from outputs alone.", "Chen2017Zoo"),
+            defined("DeepFool", "DeepFool", "Steps to the nearest linearized boundary.", "MoosaviDezfooli2016Deepfool"),
+            defined("BB", "Brendel and Bethge", "Walks along the decision boundary.", "Brendel2019Accurate"),
+            defined("FMN", "Fast minimum-norm", "Searches the smallest perturbation that fools.", "Pintor2021Fast"),
+            defined("HO-FMN", "Hyperparameter-optimized FMN", "FMN tuned for each network.", "Mura2024HoFmn"),
         ],
     }
 
@@ -130,42 +182,36 @@ def legend(references: dict[str, Reference]) -> dict[str, list[Definition]]:
 def counts(catalogue: Catalogue) -> dict[str, list[Count]]:
     """How many methods of the taxonomy have each trait; a method may have several of a kind."""
     methods = catalogue.methods()
+
+    def count(term: str, title: str, facet: str, word: str) -> Count:
+        return Count(term, title, sum(word in traits(entry)[facet].split() for entry in methods), (facet, word))
+
     return {
-        "Pipeline": [
-            Count(
-                stage.code,
-                f"{stage.value.capitalize()} training",
-                sum(entry.pipeline.stage is stage for entry in methods),
-            )
-            for stage in Stage
-        ],
-        "Structure": [
-            Count(word.code, word.value.capitalize(), sum(word in entry.specifics.structure for entry in methods))
-            for word in Structure
-        ],
+        "Pipeline": [count(s.code, f"{s.value.capitalize()} training", "pipeline", s.value) for s in Stage],
+        "Structure": [count(word.code, word.value.capitalize(), "prunes", word.value) for word in Structure],
         "Locality": [
-            *(
-                Count(
-                    word.code,
-                    word.value.capitalize(),
-                    sum(word in (entry.specifics.locality or ()) for entry in methods),
-                )
-                for word in Locality
-            ),
-            Count(NOT_SPECIFIED, "Not specified", sum(entry.specifics.locality is None for entry in methods)),
+            *(count(word.code, word.value.capitalize(), "locality", word.value) for word in Locality),
+            count(NOT_SPECIFIED, "Not specified", "locality", _UNSPECIFIED),
         ],
-        "Criterion": [
-            Count(word.value, _CRITERION_SHORT[word], sum(entry.specifics.criterion is word for entry in methods))
-            for word in Criterion
-        ],
+        "Criterion": [count(word.value, _CRITERION_SHORT[word], "criterion", word.value) for word in Criterion],
     }
+
+
+def cross(catalogue: Catalogue) -> list[CrossRow]:
+    """Criteria by stage, of the methods of the taxonomy."""
+    return [
+        CrossRow(
+            word, tuple(sum(entry.specifics.criterion is word for entry in catalogue.methods(stage)) for stage in Stage)
+        )
+        for word in Criterion
+    ]
 
 
 def traits(entry: Entry) -> dict[str, str]:
     """Words by which the pages' facets find a method, space-separated, by facet."""
 
     def joined(words: Sequence[StrEnum] | None) -> str:
-        return " ".join(word.value for word in words) if words else "unspecified"
+        return " ".join(word.value for word in words) if words else _UNSPECIFIED
 
     return {
         "pipeline": entry.pipeline.stage.value,

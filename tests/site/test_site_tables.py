@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from apsite.export import rows as export_rows
 from apsite.leaderboard import leader_count, leaders
 from apsite.site import methods, results, taxonomy
+from apsite.site.content import facet_choices
 from apsite.site.figures import percent
 from apsite.vocabulary import Dataset, Stage, Structure
 
@@ -142,6 +144,33 @@ def test_counts_are_computed(benchmark_data):
     assert found["Criterion"] == {"LWM": 7, "SOLWM": 4, "RELWM": 2, "LIS": 11, "HGM": 1, "BCS": 1}
 
 
+def test_criteria_by_pipeline_add_up(benchmark_data, benchmark_pages):
+    """Each method is counted once, and the page prints the sums."""
+    rows = taxonomy.cross(benchmark_data)
+    assert [sum(row.counts[i] for row in rows) for i in range(3)] == [15, 6, 5]
+    printed = benchmark_pages["taxonomy.md"].tables["criteria-by-pipeline"][1:]
+    assert [int(row[-1]) for row in printed] == [sum(map(int, row[1:-1])) for row in printed] == [7, 4, 2, 11, 1, 1]
+
+
+def test_a_count_leads_to_its_methods(benchmark_data, benchmark_pages):
+    """Each count links the tables filtered by a word that as many rows carry."""
+    choices = {name: {word for word, _ in words} for name, words in facet_choices().items()}
+    for items in taxonomy.counts(benchmark_data).values():
+        for item in items:
+            name, word = item.facet
+            assert word in choices[name]
+            assert f"taxonomy.html?{name}={word}#tables" in benchmark_pages["taxonomy.md"].links
+            fitting = [e for e in benchmark_data.methods() if word in taxonomy.traits(e)[name].split()]
+            assert item.count == len(fitting)
+
+
+def test_attacks_of_audits_are_in_the_legend(benchmark_data, benchmark_facts):
+    """Whatever attack an audit names is defined with its citation."""
+    terms = {item.term for item in taxonomy.legend(benchmark_facts.references)["Attacks"]}
+    named = {attack for entry in benchmark_data.methods() if entry.audit for attack in entry.audit.others}
+    assert named <= terms
+
+
 def test_every_abbreviation_is_defined_with_its_citation(benchmark_pages, benchmark_facts):
     """Whatever stands in a taxonomy table stands in the legend, and all but natural training cites a paper."""
     terms = {item.term: item for items in taxonomy.legend(benchmark_facts.references).values() for item in items}
@@ -185,5 +214,7 @@ def test_links_inside_the_site_lead_somewhere(benchmark_pages):
         for link in page.links:
             if link.startswith(("https://", "#")):
                 continue
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(path), link.partition("#")[0]))
+            target = posixpath.normpath(
+                posixpath.join(posixpath.dirname(path), link.partition("#")[0].partition("?")[0])
+            )
             assert target in known | documents or target.startswith(("data/", "feed.xml")), f"{path}: {link}"
