@@ -118,6 +118,24 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
             f"{record.provenance.kind.value}{'' if record.protocol.ranks else ' (reduced, not ranked)'}",
         )
     yield table
+    happened = list(_happened(catalogue, entry))
+    if happened:
+        yield Text("\n".join(["Changes", *happened]))
+
+
+def _happened(catalogue: Catalogue, entry: Entry) -> Iterable[str]:
+    """A line for each correction, dispute, retraction and replacement of a method and its models, by date."""
+    lines = [(change.date, change.kind.label, entry.name, change.reason) for change in entry.changes]
+    keys = dict.fromkeys([*catalogue.records, *catalogue.retracted, *catalogue.superseded])
+    for key in keys:
+        if catalogue.versions(key)[0].method == entry.key:
+            lines += [
+                (change.date, change.kind.label, key, change.reason)
+                for record in catalogue.versions(key)
+                for change in record.changes
+            ]
+    for date, kind, name, reason in sorted(lines):
+        yield f"  {date}  {kind}: {name}: {reason}"
 
 
 def result_table(record: EvaluationRecord) -> Table:

@@ -30,7 +30,7 @@ def git(folder: Path, *arguments: str) -> str:
 def repository_with(folder: Path, *documents: Document) -> Path:
     """A new repository whose one commit, on the branch ``main``, holds these documents and a file that is no data."""
     folder.mkdir(parents=True, exist_ok=True)
-    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "init", "--quiet", "--initial-branch=main", "--template=")
     write_data(folder, *documents)
     (folder / "README.md").write_text("Data.\n", encoding="utf-8")
     commit(folder, "First")

@@ -132,6 +132,7 @@ def others() -> list[Document]:
 def submission(folder: Path) -> Path:
     """Repository with others' results on ``main``, and the whole submission uncommitted on a branch."""
     repository_with(folder, *others())
+    git(folder, "repack", "-a", "-d", "--quiet")  # few files, for it is copied often
     git(folder, "checkout", "--quiet", "-b", "work")
     write_data(folder, entry_document())
     for percent, key in MODELS.items():

@@ -68,7 +68,7 @@ def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[Do
     if not maintainer:
         problems += [
             DocumentError(
-                top / file.path,
+                (top if prefix else root) / file.path,
                 "",
                 "is no data, but this change has data too; it may touch entries/ and evaluations/ only, so put this "
                 "into a change of its own",
