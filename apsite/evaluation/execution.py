@@ -70,7 +70,10 @@ class CountedNetwork(nn.Module):
 
 def as_inputs(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Images as float32 in [0, 1] on `device`, contiguous, channels first."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True).float().div_(255)
+    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    if device.type == "cuda":  # from pinned memory the copy runs beside the computation
+        pixels = pixels.pin_memory()
+    return pixels.to(device, non_blocking=True).float().div_(255)
 
 
 def predict(
