@@ -1,0 +1,56 @@
+"""The notebook runs from top to bottom, and its figures are those of the records."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("altair", reason="the notebook draws with the extra 'site'")
+
+RUN = """
+import json, sys
+cells = json.load(open(sys.argv[1], encoding="utf-8"))["cells"]
+names = {"__name__": "__main__"}
+for cell in cells:
+    if cell["cell_type"] == "code":
+        exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+curves, catalogue, chart = names["curves"], names["catalogue"], names["chart"].to_dict()
+assert "torch" not in sys.modules
+sampled = [record for record in catalogue.records.values() if record.samples is not None]
+print(json.dumps({
+    "records": len(names["frame"]),
+    "models": sorted(set(curves["model"])),
+    "sampled": sorted(record.model_key for record in sampled),
+    "falls": bool(curves.groupby("model")["robust_accuracy"].apply(lambda s: s.is_monotonic_decreasing).all()),
+    "marks": [layer["mark"]["type"] for layer in chart["layer"]],
+    "rows": len(names["leaderboard"]),
+}))
+"""
+
+
+def test_the_notebook_runs_and_draws_curves(repository, benchmark_data):
+    """Every cell runs in order in a checkout; the curves are those of the records with per-sample files."""
+    path = repository / "notebooks/catalogue.ipynb"
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(path)], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["records"] == len(benchmark_data.records)
+    assert found["models"] == found["sampled"] != []
+    assert found["falls"]
+    assert found["marks"] == ["area", "line", "rule"]
+    assert found["rows"] >= 10
+
+
+def test_the_notebook_is_kept_clean(repository):
+    """No output and no machine's path is kept in it, and it says where it runs without an installation."""
+    text = (repository / "notebooks/catalogue.ipynb").read_text(encoding="utf-8")
+    notebook = json.loads(text)
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert all(not cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    assert "https://colab.research.google.com/github/apsite/apsite/blob/main/notebooks/catalogue.ipynb" in text
