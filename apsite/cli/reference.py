@@ -40,7 +40,7 @@ def _all(command: click.Command, context: click.Context) -> Iterator[tuple[click
 def _section(command: click.Command, context: click.Context) -> Iterator[str]:
     path = context.command_path
     anchor = path.replace(" ", "-")
-    yield from (f"## {path} {{ #{anchor} }}", "")
+    yield from (f"### {path} {{ #{anchor} }}", "")
     yield from (*_prose(command.help or ""), "")
     usage = " ".join((path, *command.collect_usage_pieces(context)))
     yield from ("```text", usage, "```", "")

@@ -31,9 +31,9 @@ from apsite.site.pages import Page, write_pages
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
 _COMMANDS = "<!-- commands -->"
-_CONTRIBUTE = ("submitting", "evaluate", "baselines-guide")
+_CONTRIBUTE = ("evaluate", "cluster", "submitting", "baselines-guide", "maintaining", "security", "governance")
 _GUIDES = ("protocol", "glossary", "cli")
-_INSIDE = ("architecture",)
+_INSIDE = ("architecture", "benchmarks")
 
 
 def build_site(root: Path, output: Path, *, site_url: str | None = None, commands: str = "") -> Path:

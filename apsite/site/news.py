@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 import xml.etree.ElementTree as ET  # only writes here
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ def _results(catalogue: Catalogue) -> list[News]:
         groups.setdefault((told.date, _VERBS[told.kind], record.method, told.source), []).append(record)
     found = []
     for (date, verb, method, source), records in groups.items():
-        places = list(dict.fromkeys(r.provenance.location for r in records if r.provenance.location))
+        places = sorted({r.provenance.location for r in records if r.provenance.location}, key=_natural)
         results = "1 result" if len(records) == 1 else f"{figures.count(len(records))} results"
         found.append(
             News(
@@ -87,6 +88,11 @@ def _results(catalogue: Catalogue) -> list[News]:
             )
         )
     return found
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Order in which ``Table 10`` comes after ``Table 9``."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text)]
 
 
 def _verifications(catalogue: Catalogue) -> list[News]:

@@ -14,6 +14,7 @@ def reference_pages(writer: PageWriter) -> list[Page]:
             "formats.md",
             "File formats",
             "Every field of entries, records and per-sample files: type, limits and meaning.",
+            hide=("navigation", "toc"),
             documents_=[("entry", formats.fields("entry")), ("record", formats.fields("record"))],
             arrays=formats.SAMPLE_ARRAYS,
         ),

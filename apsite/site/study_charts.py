@@ -12,7 +12,7 @@ from apsite.site.charts import Datum, Spec, finish, rows_chart, strip_height
 from apsite.site.palette import COLOURS, INK, MUTED, NEUTRAL, SeriesStyle
 
 _PERCENT = ".0%"
-_LEGEND_ROOM = 34
+_LEGEND_ROOM = 50
 _SOLID = (1, 0)
 
 FIRST = SeriesStyle(COLOURS[1], _SOLID, "circle")
@@ -119,4 +119,4 @@ def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]],
 
 def _legend(**options: Any) -> alt.Legend:
     """Legend above a chart, in the colours of the page."""
-    return alt.Legend(title=None, orient="top", labelFontSize=12, labelLimit=220, labelColor=INK, columns=4, **options)
+    return alt.Legend(title=None, orient="top", labelFontSize=12, labelLimit=220, labelColor=INK, columns=2, **options)

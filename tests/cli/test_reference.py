@@ -13,7 +13,7 @@ def test_every_command_and_option_is_in_the_reference(repository):
     text = reference(cli, "apsite")
     listed = names(cli, "apsite")
     assert {"apsite eval", "apsite build", "apsite models fetch", "apsite validate"} <= set(listed)
-    sections = {part.partition(" {")[0]: part for part in text.split("\n## ")[1:]}
+    sections = {part.partition(" {")[0]: part for part in text.split("\n### ")[1:]}
     for name in listed:
         command: click.Command = cli
         for word in name.split()[1:]:

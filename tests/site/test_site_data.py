@@ -63,7 +63,7 @@ def test_news_of_the_benchmark_count_its_records(benchmark_data):
     assert sorted(key for event in results for key in event.models) == sorted(benchmark_data.records)
     harp = next(event for event in results if event.method == "HARP_Zhao2023Holistic")
     assert (harp.date, harp.title) == ("2024-09-02", "HARP: 31 results published")
-    assert harp.text == "Piras2024Adversarial, Table 7, Table 4, Table 3, Table 6, Table 5, Table 10"
+    assert harp.text == "Piras2024Adversarial, Table 3, Table 4, Table 5, Table 6, Table 7, Table 10"
 
 
 def test_feed_is_valid_atom(changed_data):
