@@ -31,7 +31,7 @@ from apsite.site.pages import Page, write_pages
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
 _COMMANDS = "<!-- commands -->"
-_CONTRIBUTE = ("evaluate", "cluster", "submitting", "baselines-guide", "maintaining", "security", "governance")
+_CONTRIBUTE = ("submitting", "evaluate", "cluster", "baselines-guide", "maintaining", "governance", "security")
 _GUIDES = ("protocol", "glossary", "cli")
 _INSIDE = ("architecture", "benchmarks")
 

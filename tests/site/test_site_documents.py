@@ -6,7 +6,18 @@ import re
 
 import pytest
 
-PAGES = ("protocol", "glossary", "taxonomy-guide", "evaluate", "submitting", "architecture", "cli")
+PAGES = (
+    "protocol",
+    "glossary",
+    "taxonomy-guide",
+    "evaluate",
+    "submitting",
+    "maintaining",
+    "governance",
+    "security",
+    "architecture",
+    "cli",
+)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -31,3 +42,24 @@ def test_architecture_names_every_module(repository):
         if not path.name.startswith("__")
     }
     assert named == modules, f"docs/architecture.md: missing {modules - named}, gone {named - modules}"
+
+
+def test_documents_name_commands_that_there_are(repository):
+    """Every command in a page, in the README and its neighbours is one of the command line."""
+    from apsite.cli import cli
+
+    for path in [*repository.glob("*.md"), *(repository / "docs").glob("*.md"), *repository.glob(".github/**/*.md")]:
+        text = path.read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:`|\$ |^)apsite ([a-z][a-z-]+)", text, flags=re.MULTILINE))
+        assert named <= set(cli.commands), f"{path.name}: {named - set(cli.commands)}"
+
+
+def test_documents_name_every_workflow_and_required_check(repository):
+    """The page on security lists what each workflow may do; the one for maintainers names the check to require."""
+    import yaml
+
+    workflows = {path.stem: path for path in (repository / ".github/workflows").glob("*.yml")}
+    security = (repository / "docs/security.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", security, flags=re.MULTILINE)) == set(workflows)
+    gate = yaml.safe_load(workflows["data-pr"].read_text(encoding="utf-8"))["jobs"]["data"]["name"]
+    assert f"`{gate}`" in (repository / "docs/maintaining.md").read_text(encoding="utf-8")
