@@ -63,3 +63,22 @@ def test_documents_name_every_workflow_and_required_check(repository):
     assert set(re.findall(r"^\| `([a-z-]+)` \|", security, flags=re.MULTILINE)) == set(workflows)
     gate = yaml.safe_load(workflows["data-pr"].read_text(encoding="utf-8"))["jobs"]["data"]["name"]
     assert f"`{gate}`" in (repository / "docs/maintaining.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_names_files_that_exist(repository):
+    """Every file and picture that the README links is there, and so are the two commands and the four paths."""
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    linked = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]
+    assert linked
+    assert not [path for path in linked if not path.startswith("https://") and not (repository / path).is_file()]
+    assert "make demo" in text
+    assert "make test" in text
+    assert re.findall(r"^\*\*(\w+)\*\*", text, flags=re.MULTILINE) == [
+        "Readers",
+        "Authors",
+        "Maintainers",
+        "Programmers",
+    ]
+    for path in (repository / ".github/images").iterdir():
+        assert path.name in text
+        assert path.stat().st_size < 200_000
