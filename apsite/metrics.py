@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,34 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
     differing = only_first + only_second
     tail = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
     return min(1.0, 2 * tail / (1 << differing))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for the number of tests by the step-down method of Holm.
+
+    Rejecting where the adjusted value is below a level keeps the chance of any false rejection below that level,
+    whatever the tests have to do with each other.
+
+    Args:
+        p_values: One for each test of the family, in [0, 1].
+
+    Returns:
+        Adjusted values in the same order: not below the given ones, at most 1.
+
+    Raises:
+        ValueError: If a value is not a probability.
+
+    Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, Scandinavian Journal of Statistics 6
+    (1979).
+    """
+    if any(not 0 <= value <= 1 for value in p_values):
+        raise ValueError(f"p-values must lie in [0, 1], not {list(p_values)}")
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -64,6 +64,11 @@ class Architecture(StrEnum):
         """How sentences spell it."""
         return {"resnet18": "ResNet18", "vgg16": "VGG16", "resnet50": "ResNet50", "resnet8": "ResNet8"}[self.value]
 
+    @property
+    def small(self) -> bool:
+        """Whether it is made for tests and demonstrations: its results say nothing about the networks of the survey."""
+        return self is Architecture.RESNET8
+
 
 class Structure(StrEnum):
     """Whether pruning removes single weights or whole structures (survey, section 3.3.1)."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from apsite.metrics import (
     area_under_curve,
+    holm,
     mcnemar_p_value,
     median_distance,
     robust_accuracy,
@@ -201,3 +202,36 @@ def test_mcnemar_refuses_negative_counts() -> None:
     """A caller's mistake."""
     with pytest.raises(ValueError, match="must not be negative"):
         mcnemar_p_value(-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        # Worked by hand: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, and never below the one before.
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.9], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([0.02, 0.02], [0.04, 0.04]),
+        ([], []),
+    ],
+)
+def test_holm_adjusts_step_by_step(p_values: list[float], adjusted: list[float]) -> None:
+    """Known answers, in the order of the given values."""
+    assert holm(p_values) == pytest.approx(adjusted)
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.floats(0.001, 0.5))
+def test_holm_rejects_what_stepping_down_rejects(p_values: list[float], level: float) -> None:
+    """The same tests fall as in the procedure's own words: smallest first, until one exceeds its share of the level."""
+    rejected = set()
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        if (len(p_values) - place) * p_values[index] >= level:
+            break
+        rejected.add(index)
+    assert {i for i, value in enumerate(holm(p_values)) if value < level} == rejected
+
+
+def test_holm_refuses_what_is_no_probability() -> None:
+    """A value outside [0, 1] is a caller's mistake."""
+    with pytest.raises(ValueError, match="p-values"):
+        holm([0.5, 1.5])

@@ -14,7 +14,7 @@ from apsite.errors import ApsiteError
 from apsite.references import load_references
 from apsite.site.bundle import write_bundle
 from apsite.site.content import SiteFacts, all_pages
-from apsite.site.curves import load_curves
+from apsite.site.curves import load_curves, load_samples, write_curves
 from apsite.site.downloads import write_downloads
 from apsite.site.drawings import Drawings
 from apsite.site.generator import (
@@ -58,10 +58,14 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     documents = _copy_documents(root, pages_folder)
     _insert_commands(pages_folder / "cli.md", commands)
     bundle = _copy_assets(output)
+    samples = load_samples(catalogue)
+    curves = load_curves(catalogue, samples)
+    write_curves(pages_folder, curves)
     facts = SiteFacts(
         catalogue=catalogue,
         references=load_references(),
-        curves=load_curves(catalogue),
+        curves=curves,
+        verdicts=samples,
         downloads=write_downloads(pages_folder, catalogue),
         documents=frozenset(documents),
         bundle=bundle,
@@ -109,6 +113,7 @@ def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Cata
             (Section(made["leaderboard.md"], "leaderboard.md"), Section(made["results.md"], "results.md")),
         ),
         Section("Curves", "curves.md"),
+        Section("Compare", "compare.md"),
         Section("Taxonomy", None, (Section(made["taxonomy.md"], "taxonomy.md"), *written(["taxonomy-guide"]))),
         Section("Methods", None, methods),
         Section(

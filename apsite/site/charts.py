@@ -22,9 +22,12 @@ _MUTED = alt.param(name="muted", value=MUTED)
 _PAPER = alt.param(name="paper", value=PAPER)
 _INK_COLOUR = cast(Any, alt.expr("ink"))
 _MUTED_COLOUR = cast(Any, alt.expr("muted"))
+_PAPER_COLOUR = cast(Any, alt.expr("paper"))
 _PERCENT = ".0%"
-_BUDGET_LABEL = "datum.value == 0 ? '0' : format(datum.value * 255, 'd') + '/255'"
+_BUDGET_LABEL = "datum.value == 0 ? '0' : format(datum.value, '~r') + '/255'"
 _LABEL_ROOM = 92
+_NAME_ROOM = 118
+_BAR = 16
 _AXIS_ROOM = 56
 _STRIP = 20
 
@@ -97,83 +100,117 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
     return finish(chart, 400, "Robust accuracy under AutoAttack against sparsity, a line for each method.", _LABEL_ROOM)
 
 
-def curve_chart(
-    steps: Sequence[Datum],
-    grid: Sequence[Datum],
-    points: Sequence[Datum],
-    styles: Mapping[str, SeriesStyle],
-    *,
-    epsilon: float,
-    limit: float,
-) -> Spec:
-    """Robust accuracy against the budget: step curves with their intervals, a mark at the benchmark's budget.
+def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: float) -> Spec:
+    """Robust accuracy against the budget: step curves, points of single attacks, and below them who leads where.
+
+    The page changes what is shown by replacing the data, and moves about by the parameters `x_from`, `x_to`, `y_from`
+    and `y_to` (what is in view) and `cursor` (budget that is read off; negative for none).
 
     Args:
-        steps: Where curves step: ``label``, ``epsilon`` (input units), ``robust``, ``low``, ``high``.
-        grid: The same fields on a common grid, for the readout.
-        points: AutoAttack results: ``label``, ``epsilon``, ``robust``, ``low``, ``high``, ``attack``.
-        styles: Look of each label.
-        epsilon: Budget of the benchmark.
-        limit: End of the axis.
+        data: Rows by name; budgets are in 255ths, shares in [0, 1], every row has the `colour` of its model.
+            ``curves``: ``series``, ``budget``, ``robust``, ``dash``, ``width``, where each curve steps.
+            ``points``: ``label``, ``what``, ``budget``, ``robust``, ``low``, ``high``, ``shape``.
+            ``leaders``: ``label``, ``from``, ``to``.
+            ``labels``: ``label`` and ``height`` of its place at the right edge.
+            ``budgets``: ``budget`` and ``text`` of the benchmark's own.
+        span: End of the axis of budgets, in 255ths.
+        top: End of the axis of shares.
     """
-    scales = style_scales(styles)
+    view = [
+        alt.param(name=name, value=value)
+        for name, value in (("x_from", 0), ("x_to", span), ("y_from", 0), ("y_to", top), ("cursor", -1))
+    ]
     x = alt.X(
-        "epsilon:Q",
+        "budget:Q",
         title="Perturbation budget ε (l∞)",
-        scale=alt.Scale(domain=[0, limit], nice=False),
-        axis=alt.Axis(
-            values=[k / 255 for k in range(0, 17, 2)], labelExpr=_BUDGET_LABEL, grid=False, labelOverlap=True
-        ),
+        scale=alt.Scale(domain=[alt.ExprRef("x_from"), alt.ExprRef("x_to")], nice=False, zero=False),
+        axis=alt.Axis(labelExpr=_BUDGET_LABEL, grid=False, offset=_BAR + 6, tickCount=8, labelOverlap=True),
     )
     y = alt.Y(
-        "robust:Q", title="Robust accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=_PERCENT, tickCount=5)
+        "robust:Q",
+        title="Robust accuracy",
+        scale=alt.Scale(domain=[alt.ExprRef("y_from"), alt.ExprRef("y_to")], nice=False, zero=False),
+        axis=alt.Axis(format="~%", tickCount=6),
     )
-    readout = alt.selection_point(
-        name="readout", fields=["epsilon"], nearest=True, on="pointermove", clear="pointerout", empty=False
+    colour = alt.Color("colour:N", scale=None)
+
+    def rows(name: str) -> alt.Chart:
+        return alt.Chart(alt.NamedData(name=name))
+
+    lines = (
+        rows("curves")
+        .mark_line(interpolate="step-after", clip=True)
+        .encode(
+            x=x,
+            y=y,
+            color=colour,
+            detail="series:N",
+            strokeDash=alt.StrokeDash("dash:N", scale=None),
+            strokeWidth=alt.StrokeWidth("width:Q", scale=None),
+        )
     )
-    curves = rows_chart(steps)
-    band = curves.mark_area(interpolate="step-after", opacity=0.16).encode(
-        x=x, y=alt.Y("low:Q"), y2="high:Q", color=scales["color"], detail="label:N"
+    rule = rows("budgets").mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=_MUTED_COLOUR, clip=True).encode(x=x)
+    name = (
+        rows("budgets")
+        .transform_filter("datum.budget >= x_from && datum.budget <= x_to")
+        .mark_text(align="left", dx=6, fontSize=12, color=_MUTED_COLOUR)
+        .encode(x=x, y=alt.value(8), text="text:N")
     )
-    line = curves.mark_line(interpolate="step-after", strokeWidth=2.2).encode(
-        x=x, y=y, color=scales["color"], strokeDash=scales["strokeDash"]
+    errors = (
+        rows("points").mark_rule(strokeWidth=1.5, clip=True).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
     )
-    budget = rows_chart([{"epsilon": epsilon, "text": f"ε = {epsilon * 255:.0f}/255"}])
-    rule = budget.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=_MUTED_COLOUR).encode(x=x)
-    mark = budget.mark_text(align="left", dx=6, fontSize=12, color=_MUTED_COLOUR).encode(
-        x=x, y=alt.value(8), text="text:N"
+    points = (
+        rows("points")
+        .mark_point(filled=True, size=90, opacity=1, clip=True)
+        .encode(
+            x=x,
+            y=y,
+            color=colour,
+            shape=alt.Shape("shape:N", scale=None),
+            tooltip=[
+                alt.Tooltip("label:N", title="Model"),
+                alt.Tooltip("what:N", title="Measured"),
+                alt.Tooltip("robust:Q", title="Accuracy", format=".2%"),
+                alt.Tooltip("low:Q", title="95 % from", format=".1%"),
+                alt.Tooltip("high:Q", title="95 % to", format=".1%"),
+            ],
+        )
     )
-    attacks = rows_chart(points)
-    error = attacks.mark_rule(strokeWidth=1.5, color=_INK_COLOUR).encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
-    point = attacks.mark_point(filled=True, size=110, shape="diamond", opacity=1, color=_INK_COLOUR).encode(
-        x=x,
-        y=y,
-        tooltip=[
-            alt.Tooltip("label:N", title="Model"),
-            alt.Tooltip("attack:N", title="Attack"),
-            alt.Tooltip("robust:Q", title="Robust", format=".2%"),
-            alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-            alt.Tooltip("high:Q", title="95 % to", format=".1%"),
-        ],
+    names = (
+        rows("labels")
+        .mark_text(align="left", dx=8, fontSize=12)
+        .encode(x=alt.value(alt.expr("width")), y=alt.Y("height:Q"), text="label:N", color=colour)
     )
-    sampled = rows_chart(grid)
-    catcher = sampled.mark_point(opacity=0, size=1, aria=False).encode(x=x, y=y).add_params(readout)
-    here = sampled.transform_filter(readout)
-    cursor = here.mark_rule(aria=False, color=_INK_COLOUR, strokeWidth=1).encode(x=x)
-    dot = here.mark_point(aria=False, filled=True, size=60, opacity=1).encode(x=x, y=y, color=scales["color"])
-    value = here.mark_text(
-        aria=False,
-        align=cast(Any, alt.expr(f"datum.epsilon > {0.7 * limit} ? 'right' : 'left'")),
-        dx=cast(Any, alt.expr(f"datum.epsilon > {0.7 * limit} ? -10 : 10")),
-        dy=-10,
-        fontSize=13,
-        fontWeight=600,
-        color=_INK_COLOUR,
-    ).encode(x=x, y=y, text="text:N")
-    layers = alt.layer(band, line, rule, mark, error, point, catcher, cursor, dot, value)
-    return finish(
-        layers.add_params(_INK, _MUTED, _PAPER), 420, "Robust accuracy against the perturbation budget, as step curves."
+    leading = (
+        rows("leaders")
+        .transform_calculate(start="max(datum.from, x_from)", end="min(datum.to, x_to)")
+        .transform_filter("datum.start < datum.end")
     )
+    bar = leading.mark_rect(y=alt.expr("height + 4"), y2=alt.expr(f"height + {4 + _BAR}"), opacity=1).encode(
+        x=alt.X("start:Q"), x2="end:Q", color=colour, tooltip=[alt.Tooltip("label:N", title="Most robust")]
+    )
+    bar_names = (
+        leading.transform_filter("(datum.end - datum.start) / (x_to - x_from) > 0.16")
+        .transform_calculate(middle="(datum.start + datum.end) / 2")
+        .mark_text(y=alt.expr(f"height + {4 + _BAR / 2}"), fontSize=11, fontWeight=600, color=_PAPER_COLOUR)
+        .encode(x=alt.X("middle:Q"), text="label:N")
+    )
+    cursor = (
+        rows_chart([{}])
+        .transform_calculate(budget="cursor")
+        .transform_filter("datum.budget >= x_from && datum.budget <= x_to")
+        .mark_rule(color=_INK_COLOUR, strokeWidth=1, aria=False)
+        .encode(x=x)
+    )
+    chart = alt.layer(lines, rule, name, errors, points, names, bar, bar_names, cursor)
+    spec = finish(
+        chart.add_params(_INK, _MUTED, _PAPER, *view),
+        400,
+        "Robust accuracy against the perturbation budget, as step curves, and the most robust model at each budget.",
+        _NAME_ROOM,
+    )
+    spec["usermeta"]["narrow"] = {"right": 12, "without": ["labels"]}
+    return spec | {"datasets": {**spec.get("datasets", {}), **{key: [dict(row) for row in data[key]] for key in data}}}
 
 
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -223,7 +260,7 @@ def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str
             usermeta={"tokens": TOKENS},
             padding={"left": 4, "top": 8, "right": right, "bottom": 4},
         )
-        .configure(background="transparent")
+        .configure(background=PAPER)
         .configure_view(stroke=None)
         .configure_text(color=INK)
         .configure_axis(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,19 +11,20 @@ from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import robust_bounds
+from apsite.intervals import Basis, robust_bounds
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
-from apsite.site import analysis, baselines, forms, methods, results, taxonomy
-from apsite.site.charts import curve_chart, sparsity_chart, spread
-from apsite.site.curves import LIMIT, Curve, CurvePoint
+from apsite.samples import Samples
+from apsite.site import analysis, baselines, compare, forms, methods, results, robustness, taxonomy
+from apsite.site.charts import robustness_chart, sparsity_chart, spread
+from apsite.site.curves import SPAN, Curve
 from apsite.site.data_pages import data_pages
 from apsite.site.downloads import Download
 from apsite.site.drawings import Spec, no_drawing
 from apsite.site.pages import Page, PageWriter
 from apsite.site.palette import SeriesStyle, styles
 from apsite.site.reference import reference_pages
-from apsite.vocabulary import Criterion, Locality, Stage, Structure, epsilon_value
+from apsite.vocabulary import Criterion, Locality, Stage, Structure
 
 _LABEL_GAP = 0.021
 
@@ -41,6 +42,7 @@ class SiteFacts:
         bundle: File name of the Vega script.
         repository: Address of the repository, for links to edit an entry; ``None`` where there is none.
         drawn: Draws a chart, given its identity on the page and its specification.
+        verdicts: Per-sample results by model key, for paired tests.
         labels: Names of methods in charts, by key.
     """
 
@@ -52,6 +54,7 @@ class SiteFacts:
     bundle: str
     repository: str | None
     drawn: Callable[[str, Spec], Markup] = no_drawing
+    verdicts: Mapping[str, Samples] = field(default_factory=dict)
     labels: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,7 @@ class SiteFacts:
 def all_pages(facts: SiteFacts) -> list[Page]:
     """Every generated page, in the order of the navigation."""
     catalogue = facts.catalogue
+    bases = results.bases(catalogue, facts.verdicts)
     writer = PageWriter(
         {
             "catalogue": catalogue,
@@ -109,14 +113,17 @@ def all_pages(facts: SiteFacts) -> list[Page]:
             "Every evaluation record of the benchmark in one table that can be sorted, filtered and searched.",
             hide=("navigation", "toc"),
             choices=results.choices(catalogue),
-            rows=results.ranked_results(catalogue, {c.record.model_key: c.area for c in facts.curves}),
+            rows=results.ranked_results(catalogue, {c.record.model_key: c.area for c in facts.curves}, facts.verdicts),
+            pairs=sum(bases.values()),
+            paired=bases[Basis.PAIRED],
         ),
         curves_page(writer, facts),
+        compare_page(writer, facts),
         taxonomy.page(writer, catalogue, facts.references),
         analysis.page(writer, catalogue),
         baselines.page(writer, catalogue),
         *(
-            methods.method_page(writer, catalogue, facts.references, entry, facts.curves)
+            methods.method_page(writer, catalogue, facts.references, entry, facts.curves, facts.verdicts)
             for entry in ordered(catalogue)
         ),
         forms.submit_page(writer, catalogue, facts.repository),
@@ -141,10 +148,25 @@ def facet_choices() -> dict[str, list[tuple[str, str]]]:
     }
 
 
+def compare_page(writer: PageWriter, facts: SiteFacts) -> Page:
+    """Methods side by side: a table of all of them, of which a script shows the chosen."""
+    columns = ordered(facts.catalogue)
+    return writer.page(
+        "compare.md.j2",
+        "compare.md",
+        "Compare",
+        "Adversarial pruning methods side by side: what they are and how they fare in the same settings.",
+        hide=("navigation", "toc"),
+        columns=columns,
+        groups=compare.groups(facts.catalogue, columns),
+        first=compare.first_choice(results.leads(facts.catalogue, facts.verdicts), columns),
+    )
+
+
 def home_page(writer: PageWriter, facts: SiteFacts) -> Page:
     """Start page: leaders first, then the chart."""
     rows = sparsity_rows(facts)
-    leads = results.leads(facts.catalogue)
+    leads = results.leads(facts.catalogue, facts.verdicts)
     start = {name: rows[0][name] for name in ("dataset", "network", "structure")} if rows else {}
     choices = {name: list(dict.fromkeys(row[name] for row in rows)) for name in start}
     evaluated = {r.method for r in facts.catalogue.records.values() if not facts.catalogue.entries[r.method].baseline}
@@ -156,6 +178,7 @@ def home_page(writer: PageWriter, facts: SiteFacts) -> Page:
         hide=("navigation", "toc"),
         leads=leads,
         lead_of=results.lead_of,
+        paired=any(Basis.PAIRED in lead.bases for lead in leads.values()),
         boards=[board for board in results.leaderboards(facts.catalogue) if board.rows],
         chart=sparsity_chart(rows, _only(facts.method_styles, rows), start) if rows else None,
         rows=rows,
@@ -233,58 +256,28 @@ def _spread_labels(rows: list[dict[str, Any]]) -> None:
 
 
 def curves_page(writer: PageWriter, facts: SiteFacts) -> Page:
-    """Robustness curves of every record with per-sample distances."""
-    figures = [curve_figure(facts, curve) for curve in facts.curves]
+    """Robustness curves: every model that can be drawn, and the most robust of them drawn at first."""
+    offered = robustness.models(facts.catalogue, facts.curves, facts.labels)
+    chosen = robustness.first_choice(offered)
+    data = robustness.chart_data(chosen)
+    end = robustness.top(chosen)
+    empty = {**dict.fromkeys(data, ()), "budgets": data["budgets"]}
     return writer.page(
         "curves.md.j2",
         "curves.md",
         "Robustness curves",
         "Robust accuracy against the perturbation budget, measured sample by sample.",
         hide=("navigation", "toc"),
-        figures=list(zip(facts.curves, figures, strict=True)),
+        offered=offered,
+        choices=results.choices(facts.catalogue),
+        drawing=facts.drawn("curves", robustness_chart(data, span=SPAN, top=end)) if chosen else "",
+        spec=robustness_chart(empty, span=SPAN, top=end),
+        page_data=robustness.page_data(offered, chosen, "data/curves/"),
+        readout=robustness.readout(chosen),
+        epsilon=chosen[0].record.dataset.epsilon if chosen else "",
+        leaders=robustness.leader_sentence(data["leaders"]),
+        span=SPAN,
     )
-
-
-def curve_figure(facts: SiteFacts, curve: Curve) -> dict[str, Any]:
-    """Chart specification of one curve with its AutoAttack point."""
-    record, label = curve.record, facts.labels[curve.record.method]
-    epsilon = curve.epsilon or epsilon_value(record.dataset.epsilon)
-    bounds, share = robust_bounds(record), record.robust_accuracy
-    points = (
-        [
-            {
-                "label": label,
-                "epsilon": epsilon,
-                "robust": share,
-                "low": bounds[0],
-                "high": bounds[1],
-                "attack": "AutoAttack",
-            }
-        ]
-        if bounds is not None and share is not None
-        else []
-    )
-    return curve_chart(
-        [_datum(label, point) for point in curve.steps],
-        [
-            {**_datum(label, point), "text": f"{100 * point.robust_accuracy:.1f} % at {point.epsilon * 255:.1f}/255"}
-            for point in curve.grid
-        ],
-        points,
-        styles([label]),
-        epsilon=epsilon,
-        limit=LIMIT,
-    )
-
-
-def _datum(label: str, point: CurvePoint) -> dict[str, Any]:
-    return {
-        "label": label,
-        "epsilon": point.epsilon,
-        "robust": point.robust_accuracy,
-        "low": point.bounds[0],
-        "high": point.bounds[1],
-    }
 
 
 def _only(styles_: dict[str, SeriesStyle], rows: list[dict[str, Any]]) -> dict[str, SeriesStyle]:

@@ -1,32 +1,52 @@
-"""Robustness curves of records that have per-sample results."""
+"""Robustness curves of records that have per-sample results, as few numbers as pages need."""
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apsite.catalogue import Catalogue
 from apsite.intervals import Bounds, interval_of
-from apsite.metrics import area_under_curve, robust_accuracy, robustness_curve
+from apsite.metrics import area_under_curve, robust_flags
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples, read_samples
 from apsite.vocabulary import epsilon_value
 
-LIMIT = 16 / 255
-"""Largest budget that charts and tables show: twice the benchmark's on CIFAR-10 and SVHN."""
-_RESOLUTION = 2000
-_TABLE_STEPS = 16
-_GRID_STEPS = 160
+SPAN = 16
+"""Largest budget that charts and tables show, in 255ths: twice the benchmark's on CIFAR-10 and SVHN."""
+LIMIT = SPAN / 255
+TOLERANCE = 0.001
+"""How far a drawn curve may be from the measured one: a tenth of a point. Counts in tables are exact."""
+_RESOLUTION = 10_000
+"""Parts of 1/255 in which curve files state budgets, so that whole multiples of 1/255 are exact."""
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """Robust accuracy from one budget on (in input units), with its Wilson 95 % interval."""
+class Steps:
+    """A step curve: from each budget (255ths, ascending from 0) on, so many samples are robust.
 
-    epsilon: float
-    robust_accuracy: float
-    bounds: Bounds
+    Attributes:
+        budgets: Where the drawn curve steps.
+        counts: Samples that are robust from there on, within :data:`TOLERANCE` of all samples.
+        table: Exactly how many are robust at each whole multiple of 1/255 up to :data:`SPAN`.
+    """
+
+    budgets: tuple[float, ...]
+    counts: tuple[int, ...]
+    table: tuple[int, ...]
+
+    def at(self, budget: float) -> int:
+        """Robust samples at a budget in 255ths: exact at whole ones, else as drawn."""
+        if float(budget).is_integer() and 0 <= budget <= SPAN:
+            return self.table[int(budget)]
+        return self.counts[int(np.searchsorted(self.budgets, budget, side="right")) - 1]
 
 
 @dataclass(frozen=True)
@@ -36,74 +56,147 @@ class Curve:
     Attributes:
         record: The record.
         n_samples: Samples behind the curve.
-        steps: Where the curve steps, ascending from 0 to :data:`LIMIT`; exact to a 2000th where there are more steps.
-        grid: The curve at every tenth of 1/255 up to :data:`LIMIT`, exact, for the readout.
-        table: The curve at every multiple of 1/255 up to :data:`LIMIT`, exact.
-        area: Mean robust accuracy over budgets from 0 to :data:`LIMIT`.
+        hofmn: The curve of HO-FMN.
+        joint: The envelope of HO-FMN and AutoAttack: a sample counts as broken at its HO-FMN distance, or at the
+            budget of AutoAttack if that broke it and is smaller. ``None`` without verdicts of AutoAttack.
+        area: Mean robust accuracy under HO-FMN over budgets from 0 to :data:`LIMIT`.
     """
 
     record: EvaluationRecord
     n_samples: int
-    steps: tuple[CurvePoint, ...]
-    grid: tuple[CurvePoint, ...]
-    table: tuple[CurvePoint, ...]
+    hofmn: Steps
+    joint: Steps | None
     area: float
 
     @property
-    def epsilon(self) -> float | None:
-        """Budget of the record's threat model, in input units."""
-        text = self.record.threat_model.epsilon
-        return None if text is None else epsilon_value(text)
+    def best(self) -> Steps:
+        """The envelope where there is one, else the curve of HO-FMN."""
+        return self.joint or self.hofmn
+
+    def bounds(self, count: int) -> Bounds:
+        """Wilson 95 % interval of so many robust samples."""
+        found = interval_of(count / self.n_samples, self.n_samples)
+        assert found is not None
+        return found
 
 
-def load_curves(catalogue: Catalogue) -> list[Curve]:
-    """Curves of all records with distances, in catalogue order.
+def load_samples(catalogue: Catalogue) -> dict[str, Samples]:
+    """Per-sample results of all records that have them, by model key.
 
     Raises:
         DocumentError: If a per-sample file is missing or not what it should be.
     """
-    curves = []
-    for record in catalogue.records.values():
-        if record.samples is None:
-            continue
-        path = catalogue.root / "evaluations" / record.path.parent / record.samples.file
-        curve = curve_of(record, read_samples(path))
-        if curve is not None:
-            curves.append(curve)
-    return curves
+    return {
+        record.model_key: read_samples(catalogue.root / "evaluations" / record.path.parent / record.samples.file)
+        for record in catalogue.records.values()
+        if record.samples is not None
+    }
+
+
+def load_curves(catalogue: Catalogue, samples: Mapping[str, Samples] | None = None) -> list[Curve]:
+    """Curves of all records with distances, in catalogue order.
+
+    Args:
+        catalogue: Entries and records.
+        samples: What :func:`load_samples` gave; read if ``None``.
+
+    Raises:
+        DocumentError: As :func:`load_samples`.
+    """
+    found = load_samples(catalogue) if samples is None else samples
+    curves = (curve_of(catalogue.records[key], verdicts) for key, verdicts in found.items())
+    return [curve for curve in curves if curve is not None]
 
 
 def curve_of(record: EvaluationRecord, samples: Samples) -> Curve | None:
-    """Curve of a record; ``None`` if its samples have no distances."""
-    if samples.distance is None:
+    """Curve of a record over the samples that its HO-FMN figure counts; ``None`` if they have no distances."""
+    counted = samples.without_tuning() if record.leaves_out_tuning else samples
+    distances = counted.distance
+    if distances is None:
         return None
-    distances, total = samples.distance, len(samples)
-    budgets, shares = robustness_curve(distances)
-    inside = budgets <= LIMIT
-    budgets, shares = budgets[inside], shares[inside]
-    kept = _thin(shares)
-    steps = [_point(float(budgets[i]), float(shares[i]), total) for i in kept]
-    steps.append(_point(LIMIT, robust_accuracy(distances, LIMIT), total))
-
-    def sampled(count: int) -> tuple[CurvePoint, ...]:
-        budgets = [k * LIMIT / count for k in range(count + 1)]
-        return tuple(_point(budget, robust_accuracy(distances, budget), total) for budget in budgets)
-
-    return Curve(
-        record, total, tuple(steps), sampled(_GRID_STEPS), sampled(_TABLE_STEPS), area_under_curve(distances, LIMIT)
-    )
+    joint = None
+    if counted.aa_robust is not None and record.threat_model.epsilon is not None:
+        epsilon = np.float32(epsilon_value(record.threat_model.epsilon))
+        broken = counted.clean_correct & ~counted.aa_robust
+        joint = steps_of(np.where(broken, np.minimum(distances, epsilon), distances))
+    return Curve(record, len(counted), steps_of(distances), joint, area_under_curve(distances, LIMIT))
 
 
-def _thin(shares: np.ndarray) -> list[int]:
-    """Indices of steps to keep: all where they are few, else the last of each 2000th."""
-    levels = np.floor(shares * _RESOLUTION).astype(int)
-    if len(shares) <= _RESOLUTION:
-        return list(range(len(shares)))
-    last = np.flatnonzero(np.diff(levels) != 0)
-    return sorted({0, *map(int, last), len(shares) - 1})
+def steps_of(distances: NDArray[np.float32]) -> Steps:
+    """Step curve of distances in input units, drawn with a knot for each 500th of the samples (all if there are few).
+
+    A knot stands in the middle of the samples that it sums up, so the drawn curve is off by at most half of them.
+    """
+    total = distances.size
+    stride = max(1, int(2 * TOLERANCE * total))
+    inside = (distances > 0) & ~robust_flags(distances, LIMIT)
+    # Rounded, so that a distance of 8/255, which float32 holds with an error, is a step at 8.
+    broken = np.round(np.sort(distances[inside].astype(np.float64)) * 255, 5)
+    correct = int((distances > 0).sum())
+    budgets, counts = [0.0], [correct]
+    for index, position in enumerate(range(stride // 2, len(broken), stride), 1):
+        if broken[position] == budgets[-1]:
+            budgets.pop()
+            counts.pop()
+        budgets.append(float(broken[position]))
+        counts.append(correct - index * stride)
+    table = tuple(int(robust_flags(distances, k / 255).sum()) for k in range(SPAN + 1))
+    return Steps(tuple(budgets), tuple(max(count, 0) for count in counts), table)
 
 
-def _point(epsilon: float, share: float, total: int) -> CurvePoint:
-    bounds = interval_of(share, total)
-    assert bounds is not None
-    return CurvePoint(epsilon, share, bounds)
+def leader_segments(curves: Sequence[tuple[str, Steps, int]]) -> list[tuple[str, float, float]]:
+    """Which curve is highest at each budget: its identity, and from where to where it is, in 255ths.
+
+    Where curves are equally high, the one that led before keeps the lead, else the first of them.
+
+    Args:
+        curves: Identity, steps and number of samples of each.
+    """
+    edges = sorted({budget for _, steps, _ in curves for budget in steps.budgets if budget < SPAN})
+    segments: list[tuple[str, float, float]] = []
+    for start, end in zip(edges, [*edges[1:], float(SPAN)], strict=True):
+        shares = {}
+        for identity, steps, total in curves:
+            position = int(np.searchsorted(steps.budgets, start, side="right")) - 1
+            shares[identity] = steps.counts[position] / total
+        highest = max(shares.values())
+        before = segments[-1][0] if segments else None
+        leader = before if before in shares and shares[before] == highest else max(shares, key=lambda i: shares[i])
+        if segments and leader == before:
+            segments[-1] = (segments[-1][0], segments[-1][1], end)
+        else:
+            segments.append((str(leader), start, end))
+    return segments
+
+
+def curve_document(curve: Curve) -> dict[str, Any]:
+    """What the file of a curve holds: whole numbers only, differences to the number before where they are smaller.
+
+    ``budgets`` are in ten-thousandths of 1/255, ``counts`` are robust samples, both as differences;
+    ``table`` has the exact counts at k/255.
+    """
+
+    def packed(steps: Steps) -> dict[str, list[int]]:
+        budgets = [round(budget * _RESOLUTION) for budget in steps.budgets]
+        return {
+            "budgets": [budgets[0], *(int(b - a) for a, b in itertools.pairwise(budgets))],
+            "counts": [steps.counts[0], *(b - a for a, b in itertools.pairwise(steps.counts))],
+            "table": list(steps.table),
+        }
+
+    record = curve.record
+    return {
+        "model_key": record.model_key,
+        "n_samples": curve.n_samples,
+        "hofmn": packed(curve.hofmn),
+        "joint": None if curve.joint is None else packed(curve.joint),
+    }
+
+
+def write_curves(folder: Path, curves: Sequence[Curve]) -> None:
+    """Write a file for each curve below `folder`, for pages that load them one by one."""
+    target = folder / "data" / "curves"
+    target.mkdir(parents=True, exist_ok=True)
+    for curve in curves:
+        text = json.dumps(curve_document(curve), separators=(",", ":"))
+        (target / f"{curve.record.model_key}.json").write_text(text + "\n", encoding="utf-8")

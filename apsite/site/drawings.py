@@ -52,6 +52,10 @@ class Drawings:
 
     def _draw(self, spec: Spec, width: int) -> str:
         sized = copy.deepcopy(spec) | {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
+        narrow = spec["usermeta"].get("narrow")
+        if width == WIDTHS["narrow"] and narrow:
+            sized["padding"]["right"] = narrow["right"]
+            sized["datasets"] |= {name: [] for name in narrow["without"]}
         text = json.dumps(sized, sort_keys=True)
         version = metadata.version("vl-convert-python")
         name = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()

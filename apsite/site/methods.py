@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
@@ -14,6 +15,7 @@ from apsite.leaderboard import Setting, by_setting, setting_of
 from apsite.pairing import baseline_records, naive_baselines
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
+from apsite.samples import Samples
 from apsite.site import figures, panels, taxonomy
 from apsite.site.curves import Curve
 from apsite.site.pages import Page, PageWriter, plain_title
@@ -75,10 +77,10 @@ class Comparison:
     difference: float | None
 
 
-def standings(catalogue: Catalogue, method: str) -> list[Standing]:
+def standings(catalogue: Catalogue, method: str, verdicts: Mapping[str, Samples] | None = None) -> list[Standing]:
     """All records of a method, each with its rank among the models of the same setting."""
     groups = by_setting(catalogue)
-    rank_of: dict[Setting, dict[str, int]] = {setting: ranks(records) for setting, records in groups.items()}
+    rank_of: dict[Setting, dict[str, int]] = {setting: ranks(records, verdicts) for setting, records in groups.items()}
     found = []
     for record in catalogue.records_of(method):
         setting = setting_of(record)
@@ -177,6 +179,7 @@ def method_page(
     references: dict[str, Reference],
     entry: Entry,
     curves: list[Curve],
+    verdicts: Mapping[str, Samples],
 ) -> Page:
     """Page of one method."""
     own = [curve for curve in curves if curve.record.method == entry.key]
@@ -199,7 +202,7 @@ def method_page(
             )
             for step in entry.pipeline.steps
         ],
-        standings=standings(catalogue, entry.key),
+        standings=standings(catalogue, entry.key, verdicts),
         comparisons=comparisons(catalogue, entry),
         beside=[
             (record, one)

@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from apsite.site import figures, links
+from apsite.site import figures, links, palette
 from apsite.site.drawings import Spec, no_drawing
 from apsite.vocabulary import ProvenanceKind
 
@@ -64,6 +64,7 @@ def environment() -> jinja2.Environment:
     made.globals |= {
         "external": links.external,
         "provenance_kinds": list(ProvenanceKind),
+        "tokens": palette.TOKENS,
         "zip": zip,
     }
     return made

@@ -16,8 +16,8 @@ from apsite.leaderboard import Setting, by_setting
 from apsite.records import EvaluationRecord
 from apsite.site import figures
 from apsite.site.charts import spread
-from apsite.site.curves import LIMIT, Curve
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.site.curves import SPAN, Curve
+from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
 
 WIDTH, HEIGHT = 240, 170
 """View box of a panel."""
@@ -26,7 +26,6 @@ CURVE_WIDTH, CURVE_HEIGHT = 640, 300
 """View box of a drawing of curves."""
 _CURVE_LEFT, _CURVE_RIGHT, _CURVE_BOTTOM = 38, 96, 32
 _LABEL_HEIGHT = 14
-_KEPT_STEPS = 400
 
 
 @dataclass(frozen=True)
@@ -188,23 +187,24 @@ def _panel(
 
 def _curve_panel(curves: Sequence[Curve]) -> CurvePanel:
     record = curves[0].record
-    epsilon = curves[0].epsilon or 0.0
+    epsilon = epsilon_value(record.threat_model.epsilon or record.dataset.epsilon) * 255
     width, height = CURVE_WIDTH - _CURVE_LEFT - _CURVE_RIGHT, CURVE_HEIGHT - _TOP - _CURVE_BOTTOM
 
     def x(budget: float) -> float:
-        return _round(_CURVE_LEFT + width * budget / LIMIT)
+        return _round(_CURVE_LEFT + width * budget / SPAN)
 
     def y(share: float) -> float:
         return _round(_TOP + height * (1 - share))
 
-    ordered = sorted(curves, key=lambda curve: -_at(curve, epsilon))
-    ends = spread([y(curve.steps[-1].robust_accuracy) for curve in ordered], _LABEL_HEIGHT, _TOP, CURVE_HEIGHT)
+    ordered = sorted(curves, key=lambda curve: -curve.hofmn.at(epsilon) / curve.n_samples)
+    lasts = [curve.hofmn.table[-1] / curve.n_samples for curve in ordered]
+    ends = spread([y(share) for share in lasts], _LABEL_HEIGHT, _TOP, CURVE_HEIGHT)
     lines = []
     for number, (curve, label_y) in enumerate(zip(ordered, ends, strict=True)):
-        every = max(1, len(curve.steps) // _KEPT_STEPS)
-        kept = [*curve.steps[:-1:every], curve.steps[-1]]
-        path = f"M{x(kept[0].epsilon)} {y(kept[0].robust_accuracy)}" + "".join(
-            f"H{x(step.epsilon)}V{y(step.robust_accuracy)}" for step in kept[1:]
+        steps = list(zip(curve.hofmn.budgets, curve.hofmn.counts, strict=True))
+        kept = [*steps, (float(SPAN), curve.hofmn.table[-1])]
+        path = f"M{x(0)} {y(kept[0][1] / curve.n_samples)}" + "".join(
+            f"H{x(budget)}V{y(count / curve.n_samples)}" for budget, count in kept[1:]
         )
         key = curve.record.key
         label = "dense" if key.structure is None else f"{key.structure.code} {key.percent} %"
@@ -212,15 +212,10 @@ def _curve_panel(curves: Sequence[Curve]) -> CurvePanel:
     return CurvePanel(
         title=f"{record.dataset.label} {record.architecture.label}",
         lines=tuple(lines),
-        across=tuple(Tick(x(k / 255), f"{k}/255" if k else "0") for k in range(0, 17, 4)),
+        across=tuple(Tick(x(k), f"{k}/255" if k else "0") for k in range(0, 17, 4)),
         up=tuple(Tick(y(tenth / 10), f"{10 * tenth} %") for tenth in range(0, 11, 2)),
         budget=Tick(x(epsilon), record.threat_model.epsilon or ""),
     )
-
-
-def _at(curve: Curve, epsilon: float) -> float:
-    """Robust accuracy of a curve at a budget, by its grid."""
-    return min(curve.grid, key=lambda point: abs(point.epsilon - epsilon)).robust_accuracy
 
 
 def _round(value: float) -> float:

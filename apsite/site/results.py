@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import Bounds, Lead, interval_of, lead, ranks, robust_bounds
-from apsite.leaderboard import Setting, by_setting, leader_count, leaders, rankable, setting_of
+from apsite.intervals import Basis, Bounds, Lead, interval_of, lead, ranks, robust_bounds, separations
+from apsite.leaderboard import Setting, by_setting, leader_count, leaders, rankable, ranking, setting_of
 from apsite.records import EvaluationRecord
+from apsite.samples import Samples
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Stage, Structure
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
@@ -129,9 +131,9 @@ def leaderboard(
     return Leaderboard(f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked)
 
 
-def leads(catalogue: Catalogue) -> dict[Setting, Lead]:
+def leads(catalogue: Catalogue, verdicts: Mapping[str, Samples] | None = None) -> dict[Setting, Lead]:
     """Leader of each setting in which a method ranks, and who is tied with it."""
-    found = {setting: lead(records) for setting, records in by_setting(catalogue).items()}
+    found = {setting: lead(records, verdicts) for setting, records in by_setting(catalogue).items()}
     return {setting: value for setting, value in found.items() if value is not None}
 
 
@@ -154,16 +156,19 @@ def reduced(catalogue: Catalogue) -> list[EvaluationRecord]:
     return [record for record in catalogue.records.values() if not record.protocol.ranks]
 
 
-def ranked_results(catalogue: Catalogue, areas: dict[str, float]) -> list[RankedResult]:
+def ranked_results(
+    catalogue: Catalogue, areas: Mapping[str, float], verdicts: Mapping[str, Samples] | None = None
+) -> list[RankedResult]:
     """Every record once, grouped by setting and most robust first.
 
     Args:
         catalogue: Entries and records.
         areas: Area under the robustness curve by model key, where there is one.
+        verdicts: Per-sample results by model key, where there are any.
     """
     rank: dict[str, int] = {}
     for records in by_setting(catalogue).values():
-        rank |= ranks(records)
+        rank |= ranks(records, verdicts)
     return [
         RankedResult(
             record,
@@ -174,6 +179,15 @@ def ranked_results(catalogue: Catalogue, areas: dict[str, float]) -> list[Ranked
         )
         for record in sorted(catalogue.records.values(), key=_result_order)
     ]
+
+
+def bases(catalogue: Catalogue, verdicts: Mapping[str, Samples]) -> Counter[Basis]:
+    """How many pairs of models of one setting are compared on each basis."""
+    return Counter(
+        separation.basis
+        for records in by_setting(catalogue).values()
+        for separation in separations(ranking(records), verdicts).values()
+    )
 
 
 def lead_of(found: dict[Setting, Lead], board: Leaderboard, network: Architecture, percent: int) -> Lead | None:

@@ -1,125 +1,22 @@
-"""The site of the benchmark's own data, built whole and looked at in a real browser."""
+"""The built site in a real browser: quiet pages, both schemes, no scripts, no server."""
 
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
-pytest.importorskip("altair", reason="the site needs the extra 'site'")
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-
-from apsite.catalogue import load_catalogue  # noqa: E402 - after the check for what it needs
-from apsite.site import build_site  # noqa: E402
-from apsite.site.server import make_server  # noqa: E402
-from tests.builders import entry_document, own_document, write_data  # noqa: E402
+from tests.integration.conftest import HOSTILE, HOSTILE_KEY, all_addresses
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>[a](javascript:alert(3))"
-HOSTILE_KEY = "Hostile_Doe2024Small"
-OWN_MODEL = "LWM_Han2015Learning_R8_CIFAR10_US_90"
 METHOD_PAGE = "methods/HARP_Zhao2023Holistic.html"
-
-
-@dataclass
-class Visit:
-    """A page of a browser and what it complained of or asked for."""
-
-    page: Any
-    base: str
-    problems: list[str] = field(default_factory=list)
-
-    def open(self, address: str) -> Any:
-        """Go to a page of the site, touch its charts and wait until they are live."""
-        self.page.goto(self.base + address)
-        charts = self.page.locator(".ap-chart")
-        for index in range(charts.count()):
-            charts.nth(index).dispatch_event("pointerenter")
-            charts.nth(index).locator(".ap-chart__view svg").wait_for(state="attached")
-        return self.page
-
-
-@pytest.fixture(scope="session")
-def site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built site of the checkout's data, with one own run if there is none, and a hostile entry."""
-    root = tmp_path_factory.mktemp("root")
-    for name in ("entries", "evaluations", "docs"):
-        shutil.copytree(repository / name, root / name)
-    shutil.copy(repository / "mkdocs.yml", root)
-    hostile = entry_document(HOSTILE_KEY, name=HOSTILE[:40], notes=[HOSTILE])
-    hostile["paper"] |= {"title": HOSTILE, "authors": [HOSTILE[:80]], "bibtex": f"{HOSTILE}\n```\n{HOSTILE}"}
-    own = [] if any(r.samples for r in load_catalogue(root).records.values()) else [own_document(OWN_MODEL)]
-    write_data(root, hostile, *own)
-    index = build_site(root, tmp_path_factory.mktemp("out") / "build", site_url="http://127.0.0.1/")
-    return index.parent
-
-
-@pytest.fixture(scope="session")
-def base(site: Path) -> Iterator[str]:
-    """Address of the site on this machine."""
-    with make_server(site, 0) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Headless Chromium of the machine."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("no chromium on this machine; install the Debian package 'chromium'")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser: Any, base: str) -> Any:
-    """Function that opens a browser window and at its end asserts that nothing went wrong in it."""
-
-    @contextmanager
-    def window(address: str = base, **options: Any) -> Iterator[Visit]:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        opened = Visit(context.new_page(), address)
-        report = opened.problems.append
-        opened.page.on("pageerror", lambda error: report(f"error: {error}"))
-        opened.page.on("console", lambda line: report(line.text) if line.type in ("error", "warning") else None)
-        opened.page.on("dialog", lambda dialog: (report(f"dialog: {dialog.message}"), dialog.dismiss()))
-        opened.page.on(
-            "request",
-            lambda request: None if request.url.startswith((address, "data:")) else report(f"request: {request.url}"),
-        )
-        opened.page.set_default_timeout(10_000)
-        yield opened
-        opened.page.wait_for_timeout(200)
-        context.close()
-        assert not opened.problems
-
-    return window
 
 
 def rows_shown(page: Any, table: str) -> list[str]:
     """First cells of the rows that a table shows, in order."""
     return page.locator(f"#{table} tbody tr:visible th").all_inner_texts()
-
-
-def all_addresses(site: Path) -> list[str]:
-    """Every page of the site."""
-    return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html") if path.name != "404.html")
 
 
 def test_every_page_is_quiet(site, visit):
@@ -152,30 +49,6 @@ def test_policy_allows_no_evaluation(site):
         scripts = next(part for part in policy[1].split("; ") if part.startswith("script-src"))
         assert "unsafe" not in scripts
         assert "sha256-" in scripts
-
-
-def test_curve_is_drawn_and_follows_the_scheme(visit):
-    """Curve, band, the mark at 8/255 and the AutoAttack point are there, and drawn anew when it gets dark."""
-    with visit(color_scheme="light") as opened:
-        page = opened.open("curves.html")
-        chart = page.locator(".ap-chart__view").first
-        assert chart.locator(".mark-line path").count() >= 1
-        assert chart.locator(".mark-area path").count() >= 1
-        assert "8/255" in chart.locator(".mark-text").all_text_contents()[0]
-        assert chart.locator(".mark-symbol path").count() >= 1
-        before = chart.locator(".role-axis-title text").first.get_attribute("fill")
-        page.locator("label[for=__palette_1]").first.click()
-        page.wait_for_selector(".ap-chart[data-drawn='2'] svg", state="attached")
-        assert chart.locator(".role-axis-title text").first.get_attribute("fill") != before
-
-
-def test_readout_follows_the_pointer(visit):
-    """Pointing into the curve tells the robust accuracy there."""
-    with visit() as opened:
-        page = opened.open("curves.html")
-        box = page.locator(".ap-chart__view svg").first.bounding_box()
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.locator(".ap-chart__view .mark-text text", has_text=" % at ").first.wait_for(state="attached")
 
 
 def test_chart_of_the_start_page_keeps_its_choice(visit):
@@ -259,8 +132,9 @@ def test_tables_need_no_script(visit):
         assert "83.38/45.40" in page.locator("#board-cifar10-unstructured").inner_text()
         assert not page.locator(".ap-facets").first.is_visible()
         page.goto(opened.base + "curves.html")
-        page.locator("summary", has_text="as a table").first.click()
-        assert page.locator("#curve-table-1").is_visible()
+        assert page.locator(".ap-drawing--wide .mark-line path").count() >= 2
+        assert "TwinRep R8 US 90" in page.locator("#curve-figures").inner_text()
+        assert not page.locator("#curve-form").is_visible()
 
 
 def test_site_opens_from_disk(site, visit):

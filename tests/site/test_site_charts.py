@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import json
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from apsite.catalogue import load_catalogue
 from apsite.metrics import robust_accuracy
-from apsite.samples import Samples
-from apsite.site.charts import sparsity_chart
-from apsite.site.content import curve_figure, sparsity_rows
-from apsite.site.curves import LIMIT, curve_of, load_curves
-
-
-def values(spec, layer):
-    """Rows behind a layer, which stand in the specification itself."""
-    data = spec["layer"][layer].get("data", spec.get("data"))
-    return data["values"] if "values" in data else spec["datasets"][data["name"]]
+from apsite.site import robustness
+from apsite.site.charts import robustness_chart, sparsity_chart
+from apsite.site.content import sparsity_rows
+from apsite.site.curves import SPAN, Steps, leader_segments, load_curves, steps_of
+from apsite.site.curves import write_curves as write_curve_files
+from apsite.site.results import labels
+from tests.builders import MODEL, entry_document, own_document, write_data
+from tests.site.synthetic import CURVES, synthetic_samples, write_curves, write_synthetic
 
 
 def marks(spec):
@@ -58,42 +63,125 @@ def test_names_stay_out_of_expressions(benchmark_facts):
         assert "alert" not in str(layer.get("transform")) + str(layer["encoding"]) + str(layer["mark"])
 
 
-def test_curve_chart_draws_steps_band_budget_and_attack(tiny_facts):
-    """A step curve with its interval, the rule at 8/255, AutoAttack as a point, and a readout."""
-    curve = tiny_facts.curves[0]
-    spec = curve_figure(tiny_facts, curve)
-    assert marks(spec)[:6] == ["area", "line", "rule", "text", "rule", "point"]
-    line = spec["layer"][1]
-    assert line["mark"]["interpolate"] == "step-after"
-    assert [(v["epsilon"], v["robust"]) for v in values(spec, 1)] == [
-        (p.epsilon, p.robust_accuracy) for p in curve.steps
-    ]
-    (budget,) = values(spec, 2)
-    assert budget["epsilon"] == pytest.approx(8 / 255)
-    (attack,) = values(spec, 5)
-    assert attack["robust"] == curve.record.robust_accuracy
+def test_robustness_chart_fields_and_marks(tiny_facts):
+    """Step curves, the rule at the benchmark's budget, AutoAttack as a point, and the leader bar."""
+    chosen = robustness.first_choice(robustness.models(tiny_facts.catalogue, tiny_facts.curves, tiny_facts.labels))
+    data = robustness.chart_data(chosen)
+    spec = robustness_chart(data, span=SPAN, top=robustness.top(chosen))
+    assert marks(spec) == ["line", "rule", "text", "rule", "point", "text", "rect", "text", "rule"]
+    line = spec["layer"][0]
+    assert (line["mark"]["interpolate"], line["mark"]["clip"]) == ("step-after", True)
+    assert [layer["data"]["name"] for layer in spec["layer"][:7]] == [
+        "curves", "budgets", "budgets", "points", "points", "labels", "leaders",
+    ]  # fmt: skip
+    (budget,) = spec["datasets"]["budgets"]
+    assert budget == {"budget": pytest.approx(8), "text": "ε = 8/255"}
+    (attack,) = spec["datasets"]["points"]
+    assert attack["robust"] == chosen[0].record.robust_accuracy
+    assert {parameter["name"] for parameter in spec["params"]} >= {"x_from", "x_to", "y_from", "y_to", "cursor"}
+    steps = chosen[0].curve.joint
+    drawn = [(row["budget"], row["robust"]) for row in spec["datasets"]["curves"]]
+    assert drawn[:-1] == [(b, c / 8) for b, c in zip(steps.budgets, steps.counts, strict=True)]
+    assert drawn[-1] == (SPAN, drawn[-2][1])
+
+
+def test_models_known_from_papers_are_two_points(benchmark_facts):
+    """Clean accuracy at 0 and AutoAttack at its budget, with their intervals, and no line."""
+    offered = robustness.models(benchmark_facts.catalogue, [], benchmark_facts.labels)
+    model = next(m for m in offered if m.record.model_key == "HARP_Zhao2023Holistic_R18_CIFAR10_US_90")
+    clean, attack = robustness.known_points(model)
+    assert (clean["what"], clean["budget"], clean["robust"]) == ("clean", 0, model.record.results.clean_accuracy)
+    assert (attack["budget"], attack["robust"]) == (pytest.approx(8), model.record.robust_accuracy)
+    assert attack["low"] < attack["robust"] < attack["high"]
+    data = robustness.chart_data([model])
+    assert (data["curves"], data["leaders"], data["labels"]) == ([], [], [])
+    assert robustness.leader_sentence([]) == "Bar below the curves: no curve is drawn."
+
+
+def test_first_choice_is_the_most_robust_of_the_group_with_most_curves(tmp_path, benchmark_data):
+    """Made-up models with curves come first, at most five of them, most robust first."""
+    root = write_data(tmp_path, *(entry_document(key.rpartition("_R8_")[0]) for key in CURVES))
+    write_curves(root)
+    catalogue = load_catalogue(root)
+    offered = robustness.models(catalogue, load_curves(catalogue), labels(catalogue.entries.values()))
+    chosen = robustness.first_choice(offered)
+    shares = [model.record.robust_accuracy for model in chosen]
+    assert len(chosen) == len(CURVES)
+    assert shares == sorted(shares, reverse=True)
+    assert robustness.first_choice([]) == []
+    data = robustness.chart_data(chosen)
+    assert len({(row["colour"], tuple(row["dash"])) for row in data["curves"]}) == len(CURVES)
+    segments = data["leaders"]
+    assert (segments[0]["from"], segments[-1]["to"]) == (0, SPAN)
+    assert all(a["to"] == b["from"] and a["label"] != b["label"] for a, b in itertools.pairwise(segments))
+    sentence = robustness.leader_sentence(segments)
+    assert all(row["label"] in sentence for row in segments)
+
+
+def test_leader_bar_names_the_highest_curve():
+    """At each budget the leader is a curve that none exceeds; equal curves leave the lead where it was."""
+    one = Steps((0.0, 4.0), (8, 2), ())
+    two = Steps((0.0, 6.0), (6, 1), ())
+    assert leader_segments([("a", one, 10), ("b", two, 10)]) == [("a", 0, 4), ("b", 4, 6), ("a", 6, 16)]
+    assert leader_segments([("a", one, 10), ("b", one, 10)]) == [("a", 0, 16)]
 
 
 def test_curve_is_exact(tiny_facts):
-    """Steps, table and area follow from the distances; the curve starts at the clean accuracy."""
+    """Few samples make a curve of all their steps; the envelope joins both attacks; the table counts exactly."""
     curve = tiny_facts.curves[0]
-    assert curve.steps[0].epsilon == 0
-    assert curve.steps[0].robust_accuracy == pytest.approx(curve.record.results.clean_accuracy)
-    assert [p.epsilon for p in curve.table] == pytest.approx([k / 255 for k in range(17)])
-    assert all(p.bounds[0] <= p.robust_accuracy <= p.bounds[1] for p in curve.steps)
+    scale = 255 / 256
+    assert curve.hofmn.budgets == pytest.approx((0, 2 * scale, 4 * scale, 10 * scale, 12 * scale), abs=1e-5)
+    assert curve.hofmn.counts == (6, 5, 3, 2, 1)
+    assert curve.hofmn.table == (6, 6, 5, 5, 3, 3, 3, 3, 3, 3, 2, 2, 1, 1, 1, 1, 1)
+    joint = curve.joint
+    assert joint is not None
+    assert joint.at(8) / 8 == curve.record.results.joint.robust_accuracy
+    assert curve.hofmn.at(8) / 8 == curve.record.results.hofmn.robust_accuracy
+    assert joint.at(7) == curve.hofmn.at(7)
+    assert (joint.at(7.9), joint.at(8.1)) == (3, 2)
     assert load_curves(tiny_facts.catalogue) == [curve]
 
 
-def test_thinned_curve_stays_within_a_tenth_of_a_point(tiny_facts):
-    """Ten thousand samples give at most two thousand steps, none further off than 0.1 point."""
-    rng = np.random.default_rng(0)
-    size = 10_000
+@given(st.integers(1, 30_000), st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_drawn_curve_stays_within_a_tenth_of_a_point(size, seed):
+    """However many samples, at most 501 knots, and nowhere further off than 0.1 point; whole budgets are exact."""
+    rng = np.random.default_rng(seed)
     distance = rng.gamma(2, 4 / 255, size).astype(np.float32)
-    samples = Samples(np.arange(size, dtype=np.int32), np.zeros(size, np.int16), np.ones(size, bool), distance=distance)
-    curve = curve_of(tiny_facts.curves[0].record, samples)
-    assert curve is not None
-    assert len(curve.steps) < 2100
-    steps = np.array([point.epsilon for point in curve.steps])
-    for budget in np.linspace(0, LIMIT, 333):
-        drawn = curve.steps[int(np.searchsorted(steps, budget, side="right")) - 1].robust_accuracy
-        assert abs(drawn - robust_accuracy(distance, float(budget))) <= 0.001
+    distance[rng.random(size) < 0.2] = 0
+    distance[rng.random(size) < 0.1] = np.float32(8 / 255)
+    steps = steps_of(distance)
+    assert len(steps.budgets) <= max(501, 1 + min(size, 1001))
+    for budget in np.concatenate([np.linspace(0, SPAN, 97), np.array(steps.budgets) + 1e-4]).clip(0, SPAN):
+        drawn = steps.counts[int(np.searchsorted(steps.budgets, budget, side="right")) - 1]
+        assert abs(drawn - round(robust_accuracy(distance, budget / 255) * size)) <= 0.001 * size
+    assert steps.table == tuple(round(robust_accuracy(distance, k / 255) * size) for k in range(SPAN + 1))
+
+
+def test_curve_file_is_small_and_says_the_same(tmp_path):
+    """Ten thousand samples make a file of at most 2 kB gzipped, from which the curve comes back."""
+    samples = synthetic_samples(1, size=10_000)
+    root = write_data(tmp_path, entry_document())
+    write_synthetic(root, MODEL, samples)
+    (curve,) = load_curves(load_catalogue(root))
+    write_curve_files(tmp_path, [curve])
+    content = (tmp_path / "data/curves" / f"{MODEL}.json").read_bytes()
+    assert len(gzip.compress(content)) <= 2048
+    document = json.loads(content)
+    for name in ("hofmn", "joint"):
+        steps, packed = getattr(curve, name), document[name]
+        assert tuple(itertools.accumulate(packed["counts"])) == steps.counts
+        assert [b / 10_000 for b in itertools.accumulate(packed["budgets"])] == pytest.approx(steps.budgets, abs=2e-4)
+        assert tuple(packed["table"]) == steps.table
+
+
+def test_paper_protocol_leaves_out_the_samples_of_the_search(tmp_path):
+    """A record that counts only samples outside the search has a curve over those, equal to its figures."""
+    document = own_document(MODEL)
+    document["settings"]["search_batch"] = "rotating"
+    document["results"]["hofmn"]["robust_accuracy"] = 1 / 6
+    document["results"]["joint"]["robust_accuracy"] = 0.0
+    catalogue = load_catalogue(write_data(tmp_path, entry_document(), document))
+    (curve,) = load_curves(catalogue)
+    assert curve.n_samples == 6
+    assert curve.hofmn.at(8) == 1

@@ -7,6 +7,7 @@
 (function () {
   "use strict";
 
+  const NARROW = 560;
   const { page } = window.apsite;
   const elements = Array.from(document.querySelectorAll(".ap-chart"));
   const results = new Map();
@@ -18,7 +19,14 @@
     const text = chart.querySelector("script[type='application/json']").textContent;
     const tokens = JSON.parse(text).usermeta.tokens;
     const colours = new Map(Object.entries(tokens).map(([colour, name]) => [colour, page.style(name)]));
-    return JSON.parse(text, (key, value) => colours.get(value) ?? value);
+    const spec = JSON.parse(text, (key, value) => colours.get(value) ?? value);
+    return chart.clientWidth < NARROW ? narrow(spec) : spec;
+  }
+
+  /** On a phone, the specification without the names beside lines, for which there is no room. */
+  function narrow(spec) {
+    if (spec.usermeta.narrow) spec.padding.right = spec.usermeta.narrow.right;
+    return spec;
   }
 
   function choicesOf(chart) {
@@ -26,6 +34,7 @@
   }
 
   async function draw(chart) {
+    await owners.get(chart.id)?.before?.();
     const spec = specification(chart);
     const form = choicesOf(chart);
     if (form) {
@@ -120,7 +129,11 @@
   window.apsite.charts = {
     wake: (identity) => wake(document.getElementById(identity)),
 
-    /** Let a script of its own feed a chart: `prepare(spec)` before each drawing, `drawn(view)` after it. */
+    /** Let a script feed a chart: `before()` may load, `prepare(spec)` fills in data, `drawn(view)` gets the result. */
     own: (identity, owner) => owners.set(identity, owner),
+
+    /** Rows of a data set of a live chart, and the value of one of its signals. */
+    rows: (identity, name) => results.get(document.getElementById(identity)).view.data(name),
+    signal: (identity, name) => results.get(document.getElementById(identity)).view.signal(name),
   };
 })();

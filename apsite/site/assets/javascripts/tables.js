@@ -38,6 +38,11 @@
     return Number.isNaN(number) ? null : number;
   }
 
+  /** The rows that the server wrote; details that are open below one belong to it. */
+  function rowsOf(table) {
+    return Array.from(table.tBodies[0].rows).filter((row) => !("detail" in row.dataset));
+  }
+
   /** Rows without a value stand last in both directions. */
   function compare(a, b, sign) {
     if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;
@@ -49,7 +54,7 @@
     const column = columnOf(header);
     const kind = header.dataset.sort;
     const body = table.tBodies[0];
-    const rows = Array.from(body.rows);
+    const rows = rowsOf(table);
     if (direction === "none") {
       rows.sort((a, b) => Number(a.dataset.order) - Number(b.dataset.order));
     } else {
@@ -57,7 +62,7 @@
       const values = new Map(rows.map((row) => [row, valueOf(row, column, kind)]));
       rows.sort((a, b) => compare(values.get(a), values.get(b), sign) || a.dataset.order - b.dataset.order);
     }
-    body.append(...rows);
+    body.append(...rows.flatMap((row) => (row.apDetail ? [row, row.apDetail] : [row])));
     for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
     if (direction !== "none") header.setAttribute("aria-sort", direction);
   }
@@ -67,7 +72,7 @@
   }
 
   function prepareSorting(table) {
-    Array.from(table.tBodies[0].rows).forEach((row, index) => (row.dataset.order = String(index)));
+    rowsOf(table).forEach((row, index) => (row.dataset.order = String(index)));
     const key = "sort-" + table.id;
     const wanted = (page.parameters().get(key) ?? "").split(".");
     for (const header of table.querySelectorAll("th[data-sort]")) {
@@ -105,7 +110,7 @@
     let shown = 0;
     let all = 0;
     for (const table of tables) {
-      for (const row of table.tBodies[0].rows) {
+      for (const row of rowsOf(table)) {
         const text = row.textContent.toLowerCase();
         const fits =
           Array.from(groups).every(([name, values]) => {
@@ -113,6 +118,7 @@
             return values.some((value) => has.includes(value));
           }) && words.every((word) => text.includes(word));
         row.hidden = !fits;
+        if (row.apDetail) row.apDetail.hidden = !fits;
         all += 1;
         shown += fits ? 1 : 0;
       }

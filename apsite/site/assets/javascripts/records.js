@@ -1,0 +1,138 @@
+/* Rows that open: the whole record of a model below its row of figures, loaded when it is asked for.
+ *
+ * Open rows stand in the address as `open`. Everything shown is text of the record's file; addresses become links only
+ * if they are https.
+ */
+(function () {
+  "use strict";
+
+  const { page } = window.apsite;
+  const buttons = Array.from(document.querySelectorAll("button.ap-open"));
+  if (!buttons.length) return;
+  const { make } = page;
+  const percent = (share) => (typeof share === "number" ? (100 * share).toFixed(2) + " %" : "–");
+  const count = (number) => (typeof number === "number" ? number.toLocaleString("en") : "–");
+  const said = (value) => (value === null || value === undefined ? "–" : String(value));
+
+  function facts(title, pairs) {
+    const known = pairs.filter(([, value]) => value !== undefined && value !== null && value !== "–");
+    if (!known.length) return [];
+    const items = known.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+    return [make("section", {}, make("h4", {}, title), make("dl", {}, ...items))];
+  }
+
+  function attacks(record) {
+    const counts = Object.entries(record.results.autoattack?.per_attack ?? {});
+    if (!counts.length) return [];
+    const head = ["Attack", "Attacked", "Broken", "Robust after"].map((text, index) =>
+      make("th", { scope: "col", class: index ? "ap-number" : null }, text),
+    );
+    const rows = counts.map(([name, found]) =>
+      make(
+        "tr",
+        {},
+        make("th", { scope: "row" }, name),
+        ...["attacked", "broken", "robust_after"].map((key) => make("td", { class: "ap-number" }, count(found[key]))),
+      ),
+    );
+    const table = make("table", { class: "ap-table" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+    return [make("section", {}, make("h4", {}, "AutoAttack, attack by attack"), table)];
+  }
+
+  function link(text, address) {
+    return make("a", { href: address, rel: address.startsWith("https:") ? "noopener noreferrer" : null }, text);
+  }
+
+  function files(record, address) {
+    const found = [link("record", address)];
+    if (record.samples) found.push(link("per-sample results", address.replace(/[^/]*$/, encodeURIComponent(record.samples.file))));
+    const checkpoint = record.checkpoint?.url ?? "";
+    if (/^https:\/\/[^\s]+$/.test(checkpoint)) found.push(link("checkpoint", checkpoint));
+    return found.flatMap((item, index) => (index ? [", ", item] : [item]));
+  }
+
+  function body(record, address) {
+    const { results, joint = results.joint } = record;
+    const hofmn = results.hofmn?.parameters ?? {};
+    const warnings = record.warnings.map((warning) =>
+      make("p", { class: "ap-warning" }, make("b", {}, warning.code), " " + warning.message),
+    );
+    return [
+      make("p", {}, make("code", {}, record.model_key), " · ", ...files(record, address)),
+      ...warnings,
+      make(
+        "div",
+        { class: "ap-record__parts" },
+        ...facts("Evaluation", [
+          ["Protocol", said(record.protocol)],
+          ["Threat model", said(record.threat_model.norm) + ", ε = " + said(record.threat_model.epsilon)],
+          ["Samples", count(results.n_samples)],
+          ["Clean", percent(results.clean_accuracy)],
+          ["AutoAttack", percent(results.autoattack?.robust_accuracy)],
+          ["HO-FMN", percent(results.hofmn?.robust_accuracy)],
+          ["Joint", percent(joint?.robust_accuracy)],
+          ["Broken only by AutoAttack", count(joint?.broken_only_by_autoattack)],
+          ["Broken only by HO-FMN", count(joint?.broken_only_by_hofmn)],
+          ["Measured sparsity", percent(record.sparsity.measured)],
+          ["Parameters not zero", count(record.audit?.nonzero_parameters)],
+          ["Effective MACs", count(record.audit?.effective_macs)],
+        ]),
+        ...attacks(record),
+        ...facts("HO-FMN", Object.entries(hofmn).map(([name, value]) => [name.replaceAll("_", " "), Number(value).toPrecision(4)])),
+        ...facts("Environment", Object.entries(record.environment).map(([name, value]) => [name, said(value)])),
+        ...facts("Seconds", Object.entries(record.seconds ?? {}).map(([name, value]) => [name, Number(value).toFixed(1)])),
+        ...facts("Provenance", [
+          ["Kind", record.provenance.kind],
+          ["Source", record.provenance.source],
+          ["Place", record.provenance.location],
+          ["Date", record.provenance.date],
+        ]),
+      ),
+      ...(record.notes ?? []).map((note) => make("p", { class: "ap-note" }, note)),
+    ];
+  }
+
+  function remember() {
+    page.remember((parameters) => {
+      parameters.delete("open");
+      for (const button of buttons) {
+        if (button.getAttribute("aria-expanded") === "true") parameters.append("open", button.closest("tr").id);
+      }
+    });
+  }
+
+  async function open(button) {
+    const row = button.closest("tr");
+    const cell = make("td", { colspan: row.cells.length });
+    const place = make("div", { class: "ap-record", role: "region", "aria-label": "Record of " + row.id }, "Loading …");
+    cell.append(place);
+    row.apDetail = make("tr", { "data-detail": true, id: "detail-" + row.id }, cell);
+    row.after(row.apDetail);
+    button.setAttribute("aria-expanded", "true");
+    button.setAttribute("aria-controls", row.apDetail.id);
+    try {
+      place.replaceChildren(...body(await page.data(button.dataset.record), button.dataset.record));
+    } catch (error) {
+      place.replaceChildren("The record could not be loaded (" + error.message + "). ", link("Open its file", button.dataset.record));
+    }
+  }
+
+  function close(button) {
+    const row = button.closest("tr");
+    row.apDetail?.remove();
+    row.apDetail = null;
+    button.setAttribute("aria-expanded", "false");
+    button.removeAttribute("aria-controls");
+  }
+
+  const wanted = page.parameters().getAll("open");
+  for (const button of buttons) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-expanded") === "true") close(button);
+      else open(button);
+      remember();
+    });
+    if (wanted.includes(button.closest("tr").id)) open(button);
+  }
+})();

@@ -1,0 +1,115 @@
+"""Methods side by side: one column each, one row a fact or a setting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from apsite.catalogue import Catalogue
+from apsite.entries import Entry
+from apsite.intervals import Lead
+from apsite.leaderboard import Setting, rankable, setting_of
+from apsite.records import EvaluationRecord
+from apsite.vocabulary import Architecture, Dataset, Structure
+
+FIRST = 3
+"""Methods that the page shows at first."""
+NOT_SAID = "not specified"
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """A fact about every method, in the order of the columns."""
+
+    title: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """The record of every method in one setting; ``None`` where it has none."""
+
+    title: str
+    records: tuple[EvaluationRecord | None, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows below one heading."""
+
+    title: str
+    rows: tuple[FactRow, ...] = ()
+    results: tuple[ResultRow, ...] = ()
+
+
+def groups(catalogue: Catalogue, columns: Sequence[Entry]) -> list[Group]:
+    """Rows of the page: facts first, then the settings of each dataset and structure in which a model ranks."""
+    return [
+        Group("Method", _facts(columns)),
+        Group("Evaluation in its paper", _audits(columns)),
+        *_results(catalogue, columns),
+    ]
+
+
+def first_choice(leads: Mapping[Setting, Lead], columns: Sequence[Entry]) -> list[str]:
+    """Keys of the methods that lead most settings, the first of `columns` where none leads."""
+    known = [entry.key for entry in columns]
+    most = [key for key, _ in Counter(lead.record.method for lead in leads.values()).most_common() if key in known]
+    return [*most, *(key for key in known if key not in most)][:FIRST]
+
+
+def _facts(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
+    def row(title: str, *cells: str) -> FactRow:
+        return FactRow(title, cells)
+
+    return (
+        row("Paper", *(f"{entry.paper.venue} {entry.paper.year}" for entry in columns)),
+        row("Prunes", *(f"{entry.pipeline.stage.value} training" for entry in columns)),
+        row("Schedule", *(_words(entry.pipeline.schedule) for entry in columns)),
+        row("Structure", *(_words(entry.specifics.structure) for entry in columns)),
+        row("Unit removed", *(_words(entry.specifics.granularity) for entry in columns)),
+        row("Locality", *(_words(entry.specifics.locality) for entry in columns)),
+        row(
+            "Criterion",
+            *(f"{entry.specifics.criterion.label} ({entry.specifics.criterion.value})" for entry in columns),
+        ),
+    )
+
+
+def _audits(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
+    def answers(name: str) -> tuple[str, ...]:
+        found: list[bool | None] = [getattr(entry.audit, name) if entry.audit else None for entry in columns]
+        return tuple(NOT_SAID if value is None else "yes" if value else "no" for value in found)
+
+    return (
+        FactRow("AutoAttack", answers("autoattack")),
+        FactRow("PGD with more than 10 iterations", answers("pgd_over_10_iterations")),
+        FactRow("Several budgets", answers("robustness_curve")),
+    )
+
+
+def _results(catalogue: Catalogue, columns: Sequence[Entry]) -> list[Group]:
+    found: dict[Setting, dict[str, EvaluationRecord]] = {}
+    for record in catalogue.records.values():
+        setting = setting_of(record)
+        if setting is not None and rankable(record):
+            found.setdefault(setting, {})[record.method] = record
+    parts = []
+    for dataset in Dataset:
+        for structure in Structure:
+            settings = sorted(
+                (s for s in found if s.dataset is dataset and s.structure is structure),
+                key=lambda s: (list(Architecture).index(s.architecture), s.percent),
+            )
+            rows = tuple(
+                ResultRow(f"{s.architecture.label}, {s.percent} %", tuple(found[s].get(entry.key) for entry in columns))
+                for s in settings
+            )
+            if rows:
+                parts.append(Group(f"{dataset.label}, {structure.value}", results=rows))
+    return parts
+
+
+def _words(words: Sequence[str] | None) -> str:
+    return ", ".join(str(word) for word in words) if words else NOT_SAID

@@ -1,0 +1,214 @@
+"""The page of robustness curves: which models it offers, which it shows at first, and the data of its chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apsite.catalogue import Catalogue
+from apsite.intervals import interval_of, robust_bounds
+from apsite.records import EvaluationRecord
+from apsite.site.charts import spread
+from apsite.site.curves import SPAN, Curve, Steps, curve_document, leader_segments
+from apsite.site.palette import SeriesStyle, styles
+from apsite.vocabulary import Dataset, epsilon_value
+
+FIRST = 5
+"""Most models that the page shows at first."""
+_LOOKS = 28
+_HEAVY, _LIGHT = 2.4, 1.2
+_GAP = 0.05
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that the page offers: `label` names it in the chart, `curve` is ``None`` where only figures are known."""
+
+    record: EvaluationRecord
+    label: str
+    curve: Curve | None
+
+    @property
+    def epsilon(self) -> float:
+        """Budget of AutoAttack in 255ths."""
+        return epsilon_value(self.record.threat_model.epsilon or self.record.dataset.epsilon) * 255
+
+
+def models(catalogue: Catalogue, curves: Sequence[Curve], names: Mapping[str, str]) -> list[Model]:
+    """Every model with a figure or a curve, in catalogue order, those with a curve first; retracted ones left out.
+
+    Args:
+        catalogue: Entries and records.
+        curves: Curves of records.
+        names: Names of methods by key.
+    """
+    curve_of = {curve.record.model_key: curve for curve in curves}
+    found = [
+        Model(record, _label(record, names), curve_of.get(key))
+        for key, record in catalogue.records.items()
+        if record.retracted is None and (record.robust_accuracy is not None or key in curve_of)
+    ]
+    return sorted(found, key=lambda model: (model.curve is None, list(Dataset).index(model.record.dataset)))
+
+
+def first_choice(offered: Sequence[Model]) -> list[Model]:
+    """Models that the page shows at first: the most robust of the group with most curves, else of the first group."""
+    groups: dict[tuple[object, ...], list[Model]] = {}
+    for model in offered:
+        key = model.record.key
+        groups.setdefault((key.dataset, key.architecture, key.structure), []).append(model)
+    if not groups:
+        return []
+    group = max(groups.values(), key=lambda group: sum(model.curve is not None for model in group))
+    drawn = [model for model in group if model.curve is not None] or group
+    return sorted(drawn, key=lambda model: -(model.record.robust_accuracy or 0.0))[:FIRST]
+
+
+def looks(count: int = _LOOKS) -> list[SeriesStyle]:
+    """Looks of the first, second … model of a selection."""
+    return list(styles(str(number) for number in range(count)).values())
+
+
+def chart_data(chosen: Sequence[Model]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the chart for a selection: the envelope of each model, else its HO-FMN curve, else its two points."""
+    given = looks()
+    styled = [(model, given[place % len(given)]) for place, model in enumerate(chosen)]
+    lines: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
+    ends = []
+    for model, look in styled:
+        colour = {"colour": look.colour}
+        if model.curve is not None:
+            lines += [
+                {"series": model.record.model_key, "budget": budget, "robust": share, "dash": list(look.dash)}
+                | colour
+                | {"width": _HEAVY}
+                for budget, share in _drawn(model.curve.best, model.curve.n_samples)
+            ]
+            ends.append((model.label, model.curve.best.counts[-1] / model.curve.n_samples, colour))
+        points += [point | {"label": model.label} | colour for point in known_points(model)]
+    heights = spread([end for _, end, _ in ends], _GAP * top(chosen), 0.0, top(chosen))
+    envelopes = [(m.record.model_key, m.curve.best, m.curve.n_samples) for m in chosen if m.curve is not None]
+    place = {model.record.model_key: (model.label, look.colour) for model, look in styled}
+    return {
+        "curves": lines,
+        "points": points,
+        "leaders": [
+            {"label": place[key][0], "from": start, "to": end, "colour": place[key][1]}
+            for key, start, end in (leader_segments(envelopes) if envelopes else [])
+        ],
+        "labels": [
+            {"label": label, "height": height} | colour
+            for (label, _, colour), height in zip(ends, heights, strict=True)
+        ],
+        "budgets": budget_marks(chosen),
+    }
+
+
+def known_points(model: Model) -> list[dict[str, Any]]:
+    """Figures that are points: AutoAttack at its budget, and clean accuracy at 0 where there is no curve."""
+    record, found = model.record, []
+    clean = record.results.clean_accuracy
+    if model.curve is None and clean is not None:
+        bounds = interval_of(clean, record.results.n_samples) or (clean, clean)
+        found.append(_point("clean", 0.0, clean, bounds, "circle"))
+    if record.robust_accuracy is not None:
+        bounds = robust_bounds(record) or (record.robust_accuracy, record.robust_accuracy)
+        found.append(_point("AutoAttack", model.epsilon, record.robust_accuracy, bounds, "diamond"))
+    return found
+
+
+def budget_marks(chosen: Sequence[Model]) -> list[dict[str, Any]]:
+    """The benchmark's budget on the dataset of a selection."""
+    budgets = {model.record.dataset.epsilon for model in chosen}
+    return [{"budget": epsilon_value(text) * 255, "text": f"ε = {text}"} for text in sorted(budgets)]
+
+
+def top(chosen: Sequence[Model]) -> float:
+    """End of the axis of shares: the next tenth above the clean accuracies of a selection."""
+    highest = max((model.record.results.clean_accuracy or 1.0 for model in chosen), default=1.0)
+    return min(1.0, (int(highest * 10) + 1) / 10)
+
+
+def page_data(offered: Sequence[Model], chosen: Sequence[Model], address: str) -> dict[str, Any]:
+    """What the script of the page needs: models by key, looks, the first selection and its curves.
+
+    Args:
+        offered: All models.
+        chosen: The first selection.
+        address: Folder of the curve files as seen from the page, ending in ``/``.
+    """
+    return {
+        "folder": address,
+        "span": SPAN,
+        "first": [model.record.model_key for model in chosen],
+        "looks": [{"colour": look.colour, "dash": list(look.dash)} for look in looks()],
+        "models": {
+            model.record.model_key: {
+                "label": model.label,
+                "dataset": model.record.dataset.value,
+                "epsilon": model.record.dataset.epsilon,
+                "clean": model.record.results.clean_accuracy,
+                "curve": model.curve is not None,
+                "points": known_points(model),
+            }
+            for model in offered
+        },
+        "curves": {model.record.model_key: curve_document(model.curve) for model in chosen if model.curve is not None},
+    }
+
+
+@dataclass(frozen=True)
+class ReadoutLine:
+    """What a selection's chart reads at the benchmark's budget: shares, ``None`` where a model has no such curve."""
+
+    label: str
+    look: SeriesStyle
+    joint: float | None
+    hofmn: float | None
+    bounds: tuple[float, float] | None
+
+
+def readout(chosen: Sequence[Model]) -> list[ReadoutLine]:
+    """The readout at the budget of AutoAttack, exact; models that are two points have only their figures there."""
+    given = looks()
+    lines = []
+    for place, model in enumerate(chosen):
+        look, curve = given[place % len(given)], model.curve
+        if curve is None:
+            lines.append(ReadoutLine(model.label, look, None, None, robust_bounds(model.record)))
+            continue
+        joint = None if curve.joint is None else curve.joint.at(model.epsilon)
+        hofmn = curve.hofmn.at(model.epsilon)
+        total = curve.n_samples
+        bounds = curve.bounds(hofmn if joint is None else joint)
+        lines.append(ReadoutLine(model.label, look, None if joint is None else joint / total, hofmn / total, bounds))
+    return lines
+
+
+def leader_sentence(leaders: Sequence[Mapping[str, Any]]) -> str:
+    """The leader bar in words: who leads over which share of the budgets, the longest lead first."""
+    lengths: dict[str, float] = {}
+    for row in leaders:
+        lengths[row["label"]] = lengths.get(row["label"], 0.0) + row["to"] - row["from"]
+    if not lengths:
+        return "Bar below the curves: no curve is drawn."
+    ordered = sorted(lengths.items(), key=lambda item: -item[1])
+    said = ", ".join(f"{label} over {100 * length / SPAN:.0f} %" for label, length in ordered)
+    return f"Bar below the curves: the most robust model at each budget. It is {said} of the budgets up to {SPAN}/255."
+
+
+def _point(what: str, budget: float, share: float, bounds: tuple[float, float], shape: str) -> dict[str, Any]:
+    return {"what": what, "budget": budget, "robust": share, "low": bounds[0], "high": bounds[1], "shape": shape}
+
+
+def _drawn(steps: Steps, total: int) -> list[tuple[float, float]]:
+    points = [(budget, count / total) for budget, count in zip(steps.budgets, steps.counts, strict=True)]
+    return [*points, (float(SPAN), points[-1][1])]
+
+
+def _label(record: EvaluationRecord, names: Mapping[str, str]) -> str:
+    key = record.key
+    kind = f"{key.structure.code} {key.percent}" if key.structure else "dense"
+    return f"{names[record.method]} {key.architecture.code} {kind}"

@@ -1,0 +1,233 @@
+"""The page of robustness curves in a real browser: what it draws is what the records say, and the address keeps it."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from apsite.catalogue import load_catalogue
+from apsite.intervals import interval_of
+from apsite.site import robustness
+from apsite.site.curves import SPAN, leader_segments, load_curves
+from tests.site.synthetic import CURVES
+
+pytestmark = pytest.mark.browser
+
+HARP, HYDRA, TWIN, RADMM, MAD = CURVES
+POINTS = "HARP_Zhao2023Holistic_R18_CIFAR10_US_90"
+SVHN = "HARP_Zhao2023Holistic_R18_SVHN_US_90"
+ROWS = "(name) => window.apsite.charts.rows('curves', name)"
+
+
+@pytest.fixture(scope="module")
+def curves(data_root):
+    """Curves of the built site's records, by model key."""
+    return {curve.record.model_key: curve for curve in load_curves(load_catalogue(data_root))}
+
+
+def selection(*keys: str, **more: str) -> str:
+    """Address of the page with models and other state."""
+    return "curves.html?" + "&".join([*(f"m={key}" for key in keys), *(f"{k}={v}" for k, v in more.items())])
+
+
+def drawn_curves(page) -> dict[str, list[tuple[float, float]]]:
+    """Curves of the live chart: where each steps, and to what, by model."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in page.evaluate(ROWS, "curves"):
+        found.setdefault(row["series"].split()[0], []).append((row["budget"], row["robust"]))
+    return found
+
+
+def readout(page) -> list[list[str]]:
+    """Cells of the readout."""
+    return [row.locator("th, td").all_inner_texts() for row in page.locator("#readout tbody tr").all()]
+
+
+def test_live_chart_draws_the_records(visit, curves):
+    """Envelopes of the chosen models as the records have them, points of AutoAttack, and the bar of leaders."""
+    with visit() as opened:
+        page = opened.open(selection(TWIN, HARP, POINTS))
+        drawn = drawn_curves(page)
+        assert set(drawn) == {TWIN, HARP}
+        for key, points in drawn.items():
+            steps, total = curves[key].joint, curves[key].n_samples
+            assert [robust for _, robust in points[:-1]] == pytest.approx([count / total for count in steps.counts])
+            assert [budget for budget, _ in points[:-1]] == pytest.approx(steps.budgets, abs=2e-4)
+        attacks = {(row["label"], row["what"]): row["robust"] for row in page.evaluate(ROWS, "points")}
+        assert attacks["TwinRep R8 US 90", "AutoAttack"] == curves[TWIN].record.robust_accuracy
+        assert attacks["HARP R18 US 90", "clean"] == 0.8338
+        expected = leader_segments([(key, curves[key].joint, curves[key].n_samples) for key in (TWIN, HARP)])
+        bar = [(row["key"], row["from"], row["to"]) for row in page.evaluate(ROWS, "leaders")]
+        assert [key for key, _, _ in bar] == [key for key, _, _ in expected]
+        assert [end for _, _, end in bar] == pytest.approx([end for _, _, end in expected], abs=2e-4)
+
+
+def test_chart_equals_its_table(visit):
+    """At every whole budget the drawn curve is within 0.1 point of the figure in the table."""
+    with visit() as opened:
+        page = opened.open(selection(HARP, HYDRA, show="both"))
+        rows = page.locator("#curve-figures tbody tr:visible")
+        assert rows.count() == 4
+        for row in rows.all():
+            kind = {"envelope": "main", "HO-FMN": "hofmn"}[row.locator("td").first.inner_text()]
+            series = f"{row.get_attribute('data-model')} {kind}"
+            points = [r for r in page.evaluate(ROWS, "curves") if r["series"] == series]
+            for k, text in enumerate(row.locator("td").all_inner_texts()[2:]):
+                at = [point["robust"] for point in points if point["budget"] <= k + 1e-9][-1]
+                assert abs(100 * at - float(text)) <= 0.1 + 0.005
+
+
+def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
+    """Before anything is touched the page shows the first selection with exact figures, and loads no library."""
+    with visit() as opened:
+        asked = []
+        opened.page.on("request", lambda request: asked.append(request.url))
+        opened.page.goto(opened.base + "curves.html")
+        opened.page.wait_for_timeout(300)
+        assert not [url for url in asked if "vega" in url or "data/curves" in url]
+        assert opened.page.locator(".ap-drawing--wide .mark-line path").count() >= len(CURVES)
+        before = readout(opened.page)
+        for label, joint, hofmn, interval in before:
+            key = next(k for k in curves if robustness_label(k) == label.strip())
+            curve = curves[key]
+            assert float(joint) == pytest.approx(100 * curve.joint.at(8) / curve.n_samples, abs=0.0501)
+            assert float(hofmn) == pytest.approx(100 * curve.hofmn.at(8) / curve.n_samples, abs=0.0501)
+            low, high = interval_of(curve.joint.at(8) / curve.n_samples, curve.n_samples)
+            assert interval == f"{100 * low:.1f}–{100 * high:.1f}"
+        leaders = opened.page.locator("#curve-leaders").inner_text()
+        opened.page.locator("#curves").hover()
+        opened.page.locator("#curves[data-drawn]").wait_for()
+        opened.page.locator("#curve-form input[value=hofmn]").check(force=True)
+        opened.page.locator("#curve-form input[value=joint]").check(force=True)
+        opened.page.locator("#curve-slider input").fill("8")
+        opened.page.wait_for_function(
+            "(text) => document.querySelector('#curve-leaders').innerText === text", arg=leaders
+        )
+        assert readout(opened.page) == before
+
+
+def robustness_label(key: str) -> str:
+    """Label of a model on the small network."""
+    return f"{key.split('_', maxsplit=1)[0]} R8 US 90"
+
+
+def test_models_are_picked_and_kept_in_the_address(visit):
+    """Ticking and unticking changes the chart and the address; a reload shows the same curves and readout."""
+    with visit() as opened:
+        page = opened.open("curves.html")
+        for key in (HYDRA, RADMM):
+            page.locator(f"input.ap-pick[value={key}]").uncheck()
+        page.locator("input[name=show][value=hofmn]").check(force=True)
+        page.locator("#curve-slider input").fill("5.3")
+        page.get_by_role("button", name="zoom in").click()
+        page.wait_for_url("**view=*")
+        shown, seen = readout(page), drawn_curves(page)
+        assert not {HYDRA, RADMM} & set(seen)
+        page.reload()
+        page.locator("#curves[data-drawn]").wait_for()
+        assert readout(page) == shown
+        assert drawn_curves(page) == seen
+        assert page.evaluate("window.apsite.charts.signal('curves', 'x_to')") < SPAN
+        assert page.locator("input[name=show]:checked").get_attribute("value") == "hofmn"
+
+
+def test_one_dataset_at_a_time(visit):
+    """A model of another dataset replaces what was there, and the page says so."""
+    with visit() as opened:
+        page = opened.open(selection(HARP))
+        page.locator(f"input.ap-pick[value={SVHN}]").check()
+        page.locator("#curve-status", has_text="one dataset at a time").wait_for()
+        assert page.locator("input.ap-pick:checked").count() == 1
+        assert drawn_curves(page) == {}
+        assert len(page.evaluate(ROWS, "points")) == 2
+
+
+def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
+    """Pointing sets the budget for all curves; dragging shows the part; a double click shows the whole."""
+    with visit() as opened:
+        page = opened.open(selection(HARP, TWIN))
+        box = page.locator("#curves .ap-chart__view svg").bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + 150)
+        page.wait_for_url("**at=*")
+        at = float(page.url.split("at=")[1].split("&")[0])
+        assert 0 < at < 8
+        for key, row in zip((HARP, TWIN), readout(page), strict=True):
+            expected = 100 * curves[key].joint.at(at) / curves[key].n_samples
+            assert float(row[1]) == pytest.approx(expected, abs=0.06)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 160, steps=4)
+        assert page.locator(".ap-brush").count() == 1
+        page.mouse.up()
+        page.wait_for_url("**view=*")
+        low = page.evaluate("window.apsite.charts.signal('curves', 'x_from')")
+        assert low == pytest.approx(at, abs=0.2)
+        page.locator("#curves .ap-chart__view svg").dblclick(position={"x": 200, "y": 100})
+        page.wait_for_function("window.apsite.charts.signal('curves', 'x_to') === 16")
+
+
+def test_curves_work_from_the_keyboard(visit):
+    """Without a pointer: tick a model, move the budget, zoom, and hear the readout's budget."""
+    with visit() as opened:
+        page = opened.page
+        page.goto(opened.base + "curves.html")
+        page.locator(f"input.ap-pick[value={RADMM}]").focus()
+        page.keyboard.press("Space")
+        page.locator("#curves[data-drawn]").wait_for()
+        slider = page.locator("#curve-slider input")
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("document.querySelector('#readout-at').textContent === '8.1/255'")
+        assert slider.get_attribute("aria-valuetext") == "8.1/255"
+        page.locator("[data-zoom=in]").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**view=*")
+        assert RADMM not in drawn_curves(page)
+
+
+def test_view_is_saved_as_files(visit, curves):
+    """CSV has every step of the chosen curves; SVG and PNG are pictures."""
+    with visit() as opened:
+        page = opened.open(selection(HARP))
+        files = {}
+        for kind in ("csv", "svg", "png"):
+            with page.expect_download() as download:
+                page.locator(f"[data-save={kind}]").click()
+            files[kind] = download.value.path().read_bytes()
+        rows = list(csv.DictReader(io.StringIO(files["csv"].decode())))
+        envelope = [row for row in rows if row["what"] == "envelope"]
+        assert [int(row["robust_samples"]) for row in envelope] == list(curves[HARP].joint.counts)
+        assert {row["what"] for row in rows} == {"envelope", "HO-FMN", "AutoAttack"}
+        assert files["svg"].startswith(b"<svg")
+        assert files["png"].startswith(b"\x89PNG")
+
+
+def test_a_curve_that_cannot_be_loaded_is_said(visit):
+    """The page says which curve is missing and draws the others."""
+    with visit() as opened:
+        opened.page.route("**/data/curves/MAD*", lambda route: route.fulfill(status=200, body="nonsense"))
+        page = opened.open(selection(HARP, MAD))
+        page.locator("#curve-status", has_text="MAD R8 US 90 could not be loaded").wait_for()
+        assert set(drawn_curves(page)) == {HARP}
+        assert page.locator("input.ap-pick:checked").count() == 1
+
+
+def test_colours_follow_the_scheme(visit):
+    """The live chart is drawn anew in the colours of the dark scheme, with the same curves."""
+    with visit(color_scheme="light") as opened:
+        page = opened.open(selection(HARP))
+        line = page.locator("#curves .ap-chart__view .mark-line path").first
+        before, points = line.get_attribute("stroke"), drawn_curves(page)
+        page.locator("label[for=__palette_1]").first.click()
+        page.locator("#curves[data-drawn='2']").wait_for()
+        assert line.get_attribute("stroke") != before
+        assert drawn_curves(page) == points
+
+
+def test_labels_are_those_of_the_charts(data_root):
+    """What these tests call a model is what the page calls it."""
+    catalogue = load_catalogue(data_root)
+    names = {key: key.split("_")[0] for key in catalogue.entries}
+    offered = robustness.models(catalogue, load_curves(catalogue), names)
+    assert {model.label for model in offered} >= {robustness_label(key) for key in CURVES}
