@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 from collections.abc import Iterator
 
@@ -46,9 +47,13 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from ("```text", usage, "```", "")
     options = [record for parameter in command.get_params(context) if (record := _record(parameter, context))]
     if options:
-        yield from ("| option | meaning |", "|---|---|")
-        yield from (f"| {_code(declared)} | {_cell(meaning)} |" for declared, meaning in options)
-        yield ""
+        yield f'<div class="ap-scroll" data-search-exclude tabindex="0" role="region" aria-label="Options of {path}">'
+        yield '<table class="ap-table ap-table--words"><thead><tr><th scope="col">Option</th>'
+        yield '<th scope="col">Meaning</th></tr></thead><tbody>'
+        for declared, meaning in options:
+            cells = f'<th scope="row"><code>{_cell(declared)}</code></th><td>{_cell(meaning)}</td>'
+            yield f"<tr>{cells}</tr>"
+        yield from ("</tbody></table></div>", "")
 
 
 def _record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
@@ -64,15 +69,8 @@ def _prose(help_text: str) -> Iterator[str]:
         if part.startswith("\b"):
             yield from ("```text", *part.splitlines()[1:], "```", "")
         else:
-            yield from (" ".join(part.split()).replace("<", "&lt;"), "")
-
-
-def _code(text: str) -> str:
-    return f"`{text.replace('|', '&#124;')}`" if "|" not in text else f"<code>{_cell(text)}</code>"
+            yield from (_cell(part), "")
 
 
 def _cell(text: str) -> str:
-    plain = " ".join(text.split())
-    for special in "<|*_":
-        plain = plain.replace(special, f"&#{ord(special)};")
-    return plain
+    return html.escape(" ".join(text.split()), quote=False)
