@@ -139,8 +139,8 @@ def export_rows(root: Path) -> dict[str, dict[str, Any]]:
     """What ``apsite export --format json`` says of a data folder, by model key."""
     from click.testing import CliRunner
 
-    from apsite.cli import main
+    from apsite.cli.main import cli
 
-    done = CliRunner().invoke(main, ["export", "--root", str(root), "--format", "json"])
+    done = CliRunner().invoke(cli, ["export", "--root", str(root), "--format", "json"])
     assert done.exit_code == 0, done.output
     return {row["model_key"]: row for row in json.loads(done.stdout)}

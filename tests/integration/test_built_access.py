@@ -1,0 +1,124 @@
+"""The built site against WCAG 2 A and AA by axe-core, its weight, and its figures against the export."""
+
+from __future__ import annotations
+
+import gzip
+from importlib import resources
+
+import pytest
+
+from apsite.site.figures import percent
+from tests.integration.conftest import all_addresses, export_rows
+
+pytestmark = pytest.mark.browser
+
+MAIN = (
+    "index.html", "leaderboard.html", "curves.html", "compare.html", "taxonomy.html",
+    "methods/HARP_Zhao2023Holistic.html",
+)  # fmt: skip
+VIEWS = (("slate", 360), ("default", 1280), ("default", 360), ("slate", 1280))
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+CHECK = """(rules) => axe.run(document, { runOnly: rules, resultTypes: ["violations"] }).then((found) =>
+    found.violations.map((one) => `${one.id}: ${one.nodes.length} x ${one.nodes[0].html.slice(0, 120)}`))"""
+SCHEME = """(scheme) => { document.body.dataset.mdColorScheme = scheme;
+    for (const element of document.querySelectorAll("*")) element.style.transition = "none"; }"""
+
+
+def violations(visit, addresses, views) -> dict[tuple[str, str, int], list[str]]:
+    """What axe-core finds on pages, by address, scheme and width; `views` are the pairs of the two to look at."""
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    found = {}
+    with visit(bypass_csp=True) as opened:
+        opened.page.set_default_timeout(120_000)
+        for address in addresses:
+            opened.page.goto(opened.base + address)
+            opened.page.evaluate(axe)
+            for scheme, width in views:
+                opened.page.set_viewport_size({"width": width, "height": 800})
+                opened.page.evaluate(SCHEME, scheme)
+                if problems := opened.page.evaluate(CHECK, RULES):
+                    found[address, scheme, width] = problems
+    return found
+
+
+def test_main_pages_are_accessible(visit):
+    """No violation in the dark on a phone, and in the light on a laptop."""
+    assert violations(visit, MAIN, VIEWS[:2]) == {}
+
+
+@pytest.mark.slow
+def test_every_page_is_accessible(site, visit):
+    """The same on every page, and the other way round."""
+    assert violations(visit, all_addresses(site), VIEWS) == {}
+
+
+def test_pages_are_light(visit):
+    """On first load, gzipped: at most 120 kB without the drawing library, 450 kB with it.
+
+    The theme's search, its worker and index, is loaded in the background; it counts in neither.
+    """
+    got: dict[str, int] = {}
+    with visit() as opened:
+        opened.page.on(
+            "requestfinished",
+            lambda request: got.__setitem__(request.url, len(gzip.compress(request.response().body()))),
+        )
+        for address in MAIN:
+            got.clear()
+            opened.page.goto(opened.base + address, wait_until="networkidle")
+            assert not [url for url in got if "vega" in url]
+            assert sum(size for url, size in got.items() if "search" not in url) <= 120_000, got
+        got.clear()
+        opened.open("curves.html")
+        opened.page.wait_for_load_state("networkidle")
+        assert sum(size for url, size in got.items() if "search" not in url) <= 450_000, got
+
+
+def test_figures_of_the_site_equal_the_export(visit, data_root):
+    """Every row of the long table has the figures of its row in ``apsite export``, and none is missing."""
+    expected = export_rows(data_root)
+    with visit() as opened:
+        opened.page.goto(opened.base + "results.html")
+        rows = opened.page.evaluate(
+            "() => Array.from(document.querySelectorAll('#results tbody tr'),"
+            " (row) => [row.id, ...Array.from(row.cells, (cell) => cell.textContent.trim())])"
+        )
+    names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
+    assert {row[0]: (row[9], row[10], row[12], row[13]) for row in rows} == {
+        key: tuple(percent(row[name]) for name in names) for key, row in expected.items()
+    }
+
+
+def test_rows_open_their_record(visit):
+    """A row opens from the keyboard, stays with its row when sorted, and is open again after a reload."""
+    key = "LAMP_Lee2021Layer_R8_CIFAR10_US_90"
+    with visit() as opened:
+        page = opened.page
+        page.goto(opened.base + "results.html?dataset=cifar10&network=resnet8")
+        page.locator(f"tr#{key} .ap-open").focus()
+        page.keyboard.press("Enter")
+        detail = page.locator(f"#detail-{key}")
+        detail.get_by_role("rowheader", name="apgd-ce").wait_for()
+        page.locator("#results th", has_text="Clean").get_by_role("button").click()
+        assert page.locator(f"tr#{key} + tr#detail-{key}").count() == 1
+        page.reload()
+        detail.get_by_role("rowheader", name="apgd-ce").wait_for()
+        assert f"open={key}" in page.url
+
+
+def test_methods_are_compared_and_kept_in_the_address(visit):
+    """Ticked methods are the columns, also after a reload; each row marks its best, and no more than six fit."""
+    with visit() as opened:
+        page = opened.page
+        page.goto(opened.base + "compare.html?m=HARP_Zhao2023Holistic&m=RST_Fu2021Drawing")
+        heads = page.locator("#compare thead th:visible")
+        assert [text.split()[-1] for text in heads.all_inner_texts()[1:]] == ["HARP", "RST"]
+        page.locator("#compare-form input[value=HYDRA_Sehwag2020Hydra]").check()
+        page.reload()
+        assert heads.count() == 4
+        row = page.locator("#compare tr[data-setting='ResNet18, 90 %']").first
+        assert row.locator("td.ap-best").get_attribute("data-method") == "HARP_Zhao2023Holistic"
+        assert row.locator("td.ap-tied").count() == 0
+        for box in page.locator("#compare-form input:not(:checked)").all()[:3]:
+            box.check()
+        assert page.locator("#compare-form input:not(:disabled):not(:checked)").count() == 0
