@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -89,6 +90,16 @@ def standings(catalogue: Catalogue, method: str, verdicts: Mapping[str, Samples]
         median = statistics.median(other.robust_accuracy or 0.0 for other in field) if field else None
         found.append(Standing(record, rank, len(field) or None, field[0] if field else None, median))
     return found
+
+
+def rivals(catalogue: Catalogue, method: str) -> list[Entry]:
+    """Methods that lead the settings in which a method ranks, most often first, at most five."""
+    leading = Counter(
+        standing.best.method
+        for standing in standings(catalogue, method)
+        if standing.best is not None and standing.best.method != method
+    )
+    return [catalogue.entries[key] for key, _ in leading.most_common(5)]
 
 
 def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
@@ -213,6 +224,7 @@ def method_page(
         curves=own,
         panels=panels.panels(catalogue, entry.key),
         curve_panels=panels.curve_panels(own),
+        rivals=rivals(catalogue, entry.key),
         panel_size=(panels.WIDTH, panels.HEIGHT),
         curve_size=(panels.CURVE_WIDTH, panels.CURVE_HEIGHT),
         audit_sentence=audit_sentence(entry),

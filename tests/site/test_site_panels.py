@@ -79,6 +79,19 @@ def test_curve_panels_are_exact_steps(tiny_facts):
     assert np.isclose(float(line.path[1:].split(" ")[0]), left)
 
 
+def test_rivals_lead_where_a_method_ranks(benchmark_data, benchmark_pages):
+    """The link to the comparison names the leaders of a method's settings, and the curves link its own models."""
+    names = [entry.name for entry in methods.rivals(benchmark_data, "HARP_Zhao2023Holistic")]
+    assert set(names) == {"TwinRep", "FlyingBird"}
+    assert methods.rivals(benchmark_data, "DNR_Kundu2020Tunable") == []
+    links = benchmark_pages["methods/HARP_Zhao2023Holistic.md"].links
+    (link,) = [link for link in links if "compare.html?" in link]
+    assert link.count("m=") == 3
+    own = benchmark_pages["methods/LAMP_Lee2021Layer.md"].links
+    sampled = [r.model_key for r in benchmark_data.records_of("LAMP_Lee2021Layer") if r.samples is not None]
+    assert any(all(f"m={key}" in link for key in sampled) for link in own if "curves.html?" in link)
+
+
 def test_history_tells_what_happened(data_folder):
     """Changes of the entry and of every version of its records, newest first; older versions are linked."""
     first, second = record_document(robust=0.4), record_document(robust=0.38)
