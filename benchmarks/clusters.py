@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from apsite.evaluation.ray_workers import RayWorkers
+from apsite.evaluation.ray_workers import RayWorkers, import_ray, start_cluster
 from apsite.evaluation.settings import Settings
 from apsite.evaluation.worker import Call, Chosen
 from apsite.vocabulary import Attack
@@ -14,8 +15,6 @@ from benchmarks.timing import Row, in_turn
 
 def two_workers_row(case: Case) -> Row:
     """APGD and HO-FMN in parts of 16 samples, by one worker and by two; starting them is not counted."""
-    import torch
-
     samples = correct_part(case, torch.device("cpu"))
     parts = [samples.part(slice(start, start + 16)) for start in range(0, len(samples) - 15, 16)]
     calls = [call for part in parts for call in _calls(part)]
@@ -26,13 +25,11 @@ def two_workers_row(case: Case) -> Row:
         found[workers.count] = [results[number].values for number in range(len(calls))]
 
     inputs = (case.network, case.images[:8], Settings().on("cpu"), EPSILON, "cpu")
-    import ray
-
-    ray.init(num_cpus=3, log_to_driver=False, logging_level="error", include_dashboard=False)
+    start_cluster(num_cpus=3)
     with RayWorkers(*inputs, count=1) as one, RayWorkers(*inputs, count=2) as two:
         by(one), by(two)  # both have computed once
         ours, theirs = in_turn(lambda: by(two), lambda: by(one), 3)
-    ray.shutdown()
+    import_ray().shutdown()
     same = all(np.array_equal(a, b) for a, b in zip(found[1], found[2], strict=True))
     return Row(f"{case.name}: two Ray workers", ours, theirs, "one Ray worker", {"results_equal": same})
 

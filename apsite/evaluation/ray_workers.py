@@ -30,7 +30,7 @@ TRIES = 3
 _POLL = 0.5
 
 
-def _ray() -> Any:
+def import_ray() -> Any:
     """The package `ray`.
 
     Raises:
@@ -43,6 +43,26 @@ def _ray() -> Any:
             "--workers ray needs the package ray; install it with: pip install 'apsite[ray]'"
         ) from None
     return ray
+
+
+def start_cluster(**options: Any) -> None:
+    """Connect to the cluster that ``RAY_ADDRESS`` names, or start one here.
+
+    Ray gives a node 30 seconds to start, which a busy machine may exceed; so a start is tried again.
+
+    Args:
+        options: For ``ray.init``.
+    """
+    ray = import_ray()
+    for attempt in range(TRIES):
+        try:
+            ray.init(log_to_driver=False, logging_level="error", include_dashboard=False, **options)
+        except Exception as error:
+            if "timed out during startup" not in str(error) or attempt == TRIES - 1:
+                raise
+            ray.shutdown()
+        else:
+            return
 
 
 class _Remote:
@@ -100,15 +120,16 @@ class RayWorkers:
         self.count = 0
 
     def __enter__(self) -> Self:
-        self._ray = _ray()
+        self._ray = import_ray()
         self._own = not self._ray.is_initialized()
         try:
             if self._own:
-                self._ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+                start_cluster()
+        except Exception as error:  # Ray raises this very class where a node does not start in time
+            reason = str(error).strip().partition("\n")[0]
             raise EvaluationError(
-                f"--workers ray: no cluster can be reached ({str(error).splitlines()[0]}); set RAY_ADDRESS to the "
-                "address of one, or unset it to use this machine"
+                f"--workers ray: no cluster can be reached or started ({reason}); set RAY_ADDRESS to the address of "
+                "one, or unset it to use this machine"
             ) from None
         try:
             kind = "GPU" if self._device_type == "cuda" else "CPU"

@@ -181,7 +181,7 @@ class _Run:
                 return f"{int(robust.sum())} robust"
 
             cost = self.worker.engine.cost[attack]
-            self.over_samples(attack.value, attack.value, survivors, cost, call, finished)
+            self.over_samples(attack.value, survivors, cost, call, finished)
             after[attack] = robust.copy()
             self.reporter.finish(f"{robust.mean():.2%} robust, {len(survivors) - int(robust.sum())} broken")
             elapsed = time.monotonic() - started
@@ -284,50 +284,51 @@ class _Run:
                 distance[chosen] = reached
                 return ""
 
-            self.over_samples("hofmn", "hofmn", correct, steps + 1, call, finished)
+            self.over_samples("hofmn", correct, steps + 1, call, finished, grain=LANES)
         robust = float((distance > np.float32(self.epsilon)).mean())
         self.reporter.finish(f"{robust:.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
         return distance
 
     def over_samples(
         self,
-        name: str,
         phase: str,
         samples: NDArray[np.int64],
         cost: int,
         call: Callable[[Chosen], Call],
         finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str],
+        *,
+        grain: int = 4,
     ) -> None:
         """Have work done for each sample, but for those that are done already.
 
         Args:
-            name: First part of the names of the units in the state.
-            phase: Phase that passes and time belong to.
+            phase: Phase that passes and time belong to; units in the state are named after it.
             samples: Positions of the samples.
             cost: Passes of one sample, for progress.
             call: Makes the piece of work of some samples.
             finished: Receives the positions and values of finished samples; says what is known so far.
+            grain: Smallest part that is worth a worker.
         """
         done = np.zeros(len(self.images), np.bool_)
         note = ""
-        for unit_name in self.state.names(f"{name}-"):
+        for unit_name in self.state.names(f"{phase}-"):
             unit = self.state.get(unit_name)
             if unit is not None:
                 done[unit["chosen"]] = True
                 note = finished(unit["chosen"], unit["values"])
                 self.account(phase, unit)
-        parts = self.parts(samples, done)
+        parts = self.parts(samples, done, grain)
         left = sum(map(len, parts))
         ready = len(samples) - left
         progress = _within(self.reporter, ready, cost, lambda: note, left)
         calls = [call(self.chosen(part)) for part in parts]
         for number, result in self.workers.results(calls, progress, self.reporter.say):
-            self.account(phase, self.keep(f"{name}-{parts[number][0]:06d}", result, chosen=parts[number]))
+            self.account(phase, self.keep(f"{phase}-{parts[number][0]:06d}", result, chosen=parts[number]))
             note = finished(parts[number], result.values)
             ready += len(parts[number])
             self.reporter.advance(ready, note)
 
-    def parts(self, samples: NDArray[np.int64], done: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    def parts(self, samples: NDArray[np.int64], done: NDArray[np.bool_], grain: int) -> list[NDArray[np.int64]]:
         """Samples that are still to be done, in the parts in which they are done and kept.
 
         The reference engine seeds every batch, so its partition must not depend on what is done already.
@@ -336,7 +337,7 @@ class _Run:
         if self.settings.engine != "reference":
             left = samples[~done[samples]]
             if self.workers.count > 1:  # two parts a worker and round, so that slow ones hold nobody up
-                size = min(size, LANES * max(1, -(-len(left) // (2 * LANES * self.workers.count))))
+                size = min(size, grain * max(1, -(-len(left) // (2 * grain * self.workers.count))))
         parts = [left[start : start + size] for start in range(0, len(left), size)]
         return [part for part in parts if not done[part].all()]
 

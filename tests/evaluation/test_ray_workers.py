@@ -10,7 +10,7 @@ import torch
 
 from apsite.errors import EvaluationError
 from apsite.evaluation.progress import SilentReporter
-from apsite.evaluation.ray_workers import RayWorkers
+from apsite.evaluation.ray_workers import TRIES, RayWorkers, import_ray, start_cluster
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
 from apsite.evaluation.settings import Settings, parse_workers
@@ -18,7 +18,7 @@ from apsite.evaluation.worker import Call, Chosen, Worker
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack
 
-ray = pytest.importorskip("ray")
+ray = import_ray()
 
 # Ray opens sockets and files of its own, which the interpreter reports when it ends.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -50,7 +50,7 @@ def tiny_images(images):
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster of two cores on this machine."""
-    ray.init(num_cpus=2, log_to_driver=False, logging_level="error", include_dashboard=False)
+    start_cluster(num_cpus=2)
     yield
     ray.shutdown()
 
@@ -109,6 +109,22 @@ def test_work_that_kills_every_worker_ends_the_run(cluster, tiny_images):
         pytest.raises(EvaluationError, match="3 workers were lost over the same samples; the finished work is kept"),
     ):
         list(workers.results([Call("attack", samples, Attack.SQUARE)], lambda passes: None, lambda line: None))
+
+
+def test_a_cluster_that_cannot_be_reached_is_one_error_line(tiny_images, monkeypatch):
+    """Whatever Ray raises becomes one line that says what to do."""
+
+    tries = []
+
+    def unreachable(**options):
+        tries.append(options)
+        raise Exception("The current node timed out during startup.\nMore about it.")
+
+    monkeypatch.setattr(ray, "init", unreachable)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(EvaluationError, match=r"no cluster can be reached or started \(The current node timed out"):
+        hired(tiny_images, 1).__enter__()
+    assert len(tries) == TRIES
 
 
 def test_more_workers_than_devices_are_refused(cluster, tiny_images):
