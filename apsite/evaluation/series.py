@@ -30,6 +30,7 @@ how it fared before fine-tuning.
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,13 +40,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from apsite.errors import ApsiteError, EvaluationError
+from apsite.errors import ApsiteError, DatasetError, EvaluationError
 from apsite.evaluation.checkpoints import read_checkpoint
 from apsite.evaluation.datasets import ImageSet, load_test_set
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import Request, evaluate_checkpoint, evaluate_model, load_model
-from apsite.evaluation.execution import predict
-from apsite.evaluation.finetuning import Format, Source, Written, finetune, prune
+from apsite.evaluation.execution import CountedNetwork, predict
+from apsite.evaluation.finetuning import Format, Source, Written, finetune, load, prune
 from apsite.evaluation.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.packed import read_about, write_checkpoint
 from apsite.evaluation.progress import Reporter
@@ -343,10 +344,9 @@ def _before(
 
 
 def _half(series: Series, whole: Path, half: Path, images: ImageSet, places: Places) -> dict[str, Any]:
-    """What half precision changes: predictions and largest difference of logits on the evaluated images."""
-    from apsite.evaluation.execution import CountedNetwork
-    from apsite.evaluation.finetuning import load
-
+    """What half precision changes, on all test images if they are there: predictions, largest difference of logits."""
+    with contextlib.suppress(DatasetError):
+        images = load_test_set(series.source.dataset, places.training_data)
     device = choose_device(places.device)
     logits = []
     for path in (whole, half):
