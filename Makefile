@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo baselines test lint types unit bench format site serve clean
+.PHONY: help demo baselines test lint types unit bench bench-catalogue format site serve clean
 
 help:  ## List the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "apsite needs Python 3.11 or newer")'
@@ -35,10 +35,12 @@ types: $(VENV)/installed  ## Static types
 unit: $(VENV)/installed  ## Tests alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
-ROWS ?= demo,resnet18,ray
+ROWS ?= demo,filters,resnet18,ray
 bench: $(VENV)/installed  ## Time ours and others in turn; ROWS=..., see `python -m benchmarks --help`
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[ray]'
 	$(BIN)/python -m benchmarks --rows $(ROWS) $(BENCH)
+
+bench-catalogue: $(VENV)/installed  ## Time and memory of validate and build on 168 and 5,000 synthetic models
+	$(BIN)/python benchmarks/catalogue.py
 
 format: $(VENV)/installed  ## Mend style where that can be done by itself
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,7 @@ from benchmarks.timing import Row
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
+FILTERS = HERE.parent / "baselines" / "resnet8" / "L1_Li2017Pruning_R8_CIFAR10_S_75.safetensors"
 
 
 def demo_rows(options: dict) -> Iterator[Row]:
@@ -28,8 +29,6 @@ def demo_rows(options: dict) -> Iterator[Row]:
 
 def filters_rows(options: dict) -> Iterator[Row]:
     """AutoAttack on a trained small network three quarters of whose filters are zero."""
-    if options["filters"] is None:
-        raise click.UsageError("the rows 'filters' need --filters CHECKPOINT, a pruned and fine-tuned resnet8")
     case = cases.trained("ResNet8, 75 % of the filters zero", options["filters"], options["images"])
     yield from attacks.autoattack_rows(case, CPU, options["groups"], parity=options["parity"])
 
@@ -69,12 +68,14 @@ def machine(kind: str) -> str:
 
 
 @click.command()
-@click.option("--rows", default="demo,resnet18,ray", show_default=True, help=f"Comma-separated: {', '.join(ROWS)}.")
+@click.option("--rows", default="demo,filters,resnet18,ray", show_default=True,
+              help=f"Comma-separated: {', '.join(ROWS)}.")  # fmt: skip
 @click.option("--images", default=128, show_default=True, help="Test images of the small networks.")
 @click.option("--groups", default=2, show_default=True, help="Repetitions, each on its own part of the images.")
 @click.option("--parity/--no-parity", default=False, show_default=True,
               help="Compare flags after every stage with the reference, in its order and with its draws.")  # fmt: skip
-@click.option("--filters", type=click.Path(exists=True, path_type=Path), help="Checkpoint for the rows 'filters'.")
+@click.option("--filters", type=click.Path(exists=True, path_type=Path), default=FILTERS,
+              help="Checkpoint for the rows 'filters', a ResNet8.  [default: our baseline]")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="ResNet18 for the rows 'gpu'.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="CIFAR-10 for the rows 'gpu'.")
 @click.option("--write/--no-write", default=True, show_default=True, help="Write results and docs/benchmarks.md.")

@@ -186,7 +186,7 @@ def test_a_full_run_is_as_the_evaluator_would_write_it() -> None:
     )
     from apsite.vocabulary import Dataset
 
-    scalars = Settings().as_scalars(Dataset.CIFAR10)
+    scalars = Settings().on("cpu").as_scalars(Dataset.CIFAR10)
     assert full_run()["settings"] == scalars
     assert APB_1_SETTINGS.items() <= scalars.items()
     assert {name: tuple(bounds) for name, bounds in SPACE.items()} == SEARCH_SPACE

@@ -63,8 +63,8 @@ def test_the_benchmarks_own_data_is_valid(repository: Path) -> None:
     report = validate(repository)
     assert report.problems == ()
     assert report.entries == len(list((repository / "entries").glob("*.json"))) >= 28
-    assert report.records == len(list((repository / "evaluations").glob("*/*.json"))) >= 192
-    assert report.sample_files == len(list((repository / "evaluations").glob("*/*.npz")))
+    assert report.records == len(list((repository / "evaluations").rglob("*.json"))) >= 192
+    assert report.sample_files == len(list((repository / "evaluations").rglob("*.npz")))
 
 
 def test_the_tiny_data_is_valid(tiny_data: Path) -> None:

@@ -18,11 +18,11 @@ EPSILON = 8 / 255
 
 
 def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images, tmp_path):
-    """AutoAttack standard on 64 images: the robust flags equal the ones of one direct call with the same seed."""
+    """AutoAttack standard on 12 images: the robust flags equal the ones of one direct call with the same seed."""
     from pyautoattack import AutoAttack
 
-    chosen = images.first(64)
-    settings = Settings(attacks=("autoattack",), batch_size=64, seed=0)
+    chosen = images.first(12)
+    settings = Settings(attacks=("autoattack",), batch_size=64, seed=0, engine="reference")
     with RunState(tmp_path, {"test": "parity"}) as state:
         ours = run(demo_network, chosen, settings, state, CPU, SilentReporter()).samples
     x = torch.from_numpy(chosen.images).float() / 255
@@ -33,7 +33,7 @@ def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images,
     assert np.array_equal(ours.aa_robust, (predicted == y).numpy())
     robust_again = (demo_network(adversarial).argmax(1) == y).numpy()
     assert np.array_equal(ours.aa_robust, robust_again)
-    assert 5 < int(ours.aa_robust.sum()) < int(ours.clean_correct.sum())
+    assert 1 < int(ours.aa_robust.sum()) < int(ours.clean_correct.sum())
 
 
 @pytest.mark.parametrize("attack", list(Attack))

@@ -11,6 +11,7 @@ from apsite.catalogue import load_catalogue
 from apsite.intervals import interval_of
 from apsite.site import robustness
 from apsite.site.curves import SPAN, leader_segments, load_curves
+from apsite.site.results import labels
 from tests.site.synthetic import CURVES
 
 pytestmark = pytest.mark.browser
@@ -81,6 +82,9 @@ def test_chart_equals_its_table(visit):
 
 def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
     """Before anything is touched the page shows the first selection with exact figures, and loads no library."""
+    catalogue = load_catalogue(data_root)
+    names = labels(catalogue.entries.values())
+    labelled = {robustness._label(curve.record, names): key for key, curve in curves.items()}
     with visit() as opened:
         asked = []
         opened.page.on("request", lambda request: asked.append(request.url))
@@ -90,8 +94,7 @@ def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
         assert opened.page.locator(".ap-drawing--wide .mark-line path").count() >= len(CURVES)
         before = readout(opened.page)
         for label, joint, hofmn, interval in before:
-            key = next(k for k in curves if robustness_label(k) == label.strip())
-            curve = curves[key]
+            curve = curves[labelled[label.strip()]]
             assert float(joint) == pytest.approx(100 * curve.joint.at(8) / curve.n_samples, abs=0.0501)
             assert float(hofmn) == pytest.approx(100 * curve.hofmn.at(8) / curve.n_samples, abs=0.0501)
             low, high = interval_of(curve.joint.at(8) / curve.n_samples, curve.n_samples)
@@ -106,11 +109,6 @@ def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
             "(text) => document.querySelector('#curve-leaders').innerText === text", arg=leaders
         )
         assert readout(opened.page) == before
-
-
-def robustness_label(key: str) -> str:
-    """Label of a model on the small network."""
-    return f"{key.split('_', maxsplit=1)[0]} R8 US 90"
 
 
 def test_models_are_picked_and_kept_in_the_address(visit):
@@ -171,7 +169,7 @@ def test_curves_work_from_the_keyboard(visit):
     """Without a pointer: tick a model, move the budget, zoom, and hear the readout's budget."""
     with visit() as opened:
         page = opened.page
-        page.goto(opened.base + "curves.html")
+        page.goto(opened.base + selection(TWIN, RADMM))
         page.locator(f"input.ap-pick[value={RADMM}]").focus()
         page.keyboard.press("Space")
         page.locator("#curves[data-drawn]").wait_for()

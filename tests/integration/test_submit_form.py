@@ -50,24 +50,10 @@ def form_site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def form_browser() -> Iterator[Any]:
-    """Headless Chromium of the machine."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("no chromium on this machine; install the Debian package 'chromium'")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=arguments)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def form(form_browser: Any, form_site: str) -> Iterator[Any]:
+def form(browser: Any, form_site: str) -> Iterator[Any]:
     """The form in a fresh window; at the end nothing may have gone wrong, and nothing been asked of another origin."""
-    context = form_browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["clipboard-write"])
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["clipboard-write"])
     page = context.new_page()
     page.set_default_timeout(10_000)
     wrong: list[str] = []
