@@ -106,8 +106,9 @@ def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]],
         ),
         x2="end:Q",
         y=y,
-        color=alt.Color("answer:N", scale=scale, legend=legend),
-        opacity=alt.Opacity("answer:N", scale=fade, legend=legend),
+        # Ordinal, because opacity has an order
+        color=alt.Color("answer:O", sort=names, scale=scale, legend=legend),
+        opacity=alt.Opacity("answer:O", sort=names, scale=fade, legend=legend),
         tooltip=[
             alt.Tooltip("strip:N", title="Evaluation"),
             alt.Tooltip("answer:N", title="Answer"),
