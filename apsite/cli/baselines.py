@@ -102,7 +102,8 @@ def prune(
 @click.option("--step-size", type=click.FloatRange(0, 255, min_open=True),
               help="Step of the attack in grey levels of 255.  [default: 2, AT-Fast 10]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Images per step.")
-@click.option("--weight-decay", type=click.FloatRange(0), default=2e-4, show_default=True)
+@click.option("--weight-decay", type=click.FloatRange(0), default=2e-4, show_default=True,
+              help="L2 penalty on all parameters.")  # fmt: skip
 @click.option("--n-train", type=click.IntRange(1), help="Only the first so many training images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
 @click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")

@@ -18,10 +18,10 @@ EPSILON = 8 / 255
 
 
 def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images, tmp_path):
-    """AutoAttack standard on 12 images: the robust flags equal the ones of one direct call with the same seed."""
+    """AutoAttack standard on 6 images: the robust flags equal the ones of one direct call with the same seed."""
     from pyautoattack import AutoAttack
 
-    chosen = images.first(12)
+    chosen = images.first(6)
     settings = Settings(attacks=("autoattack",), batch_size=64, seed=0, engine="reference")
     with RunState(tmp_path, {"test": "parity"}) as state:
         ours = run(demo_network, chosen, settings, state, CPU, SilentReporter()).samples

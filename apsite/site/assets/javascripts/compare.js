@@ -3,10 +3,10 @@
   "use strict";
 
   const table = document.getElementById("compare");
-  if (!table) return;
+  const form = document.getElementById("compare-form");
+  if (!table || !form) return;
   const { page } = window.apsite;
   const MOST = 6;
-  const form = document.getElementById("compare-form");
   const boxes = Array.from(form.querySelectorAll("input[type=checkbox]"));
   const status = form.querySelector("output");
   const known = new Set(boxes.map((box) => box.value));

@@ -184,7 +184,7 @@
 
   /* What stands beside the chart */
 
-  const percent = (share, digits) => (100 * share).toFixed(digits);
+  const { percent } = page;
 
   function swatch(look) {
     const namespace = "http://www.w3.org/2000/svg";

@@ -76,6 +76,14 @@
       window.setTimeout(() => URL.revokeObjectURL(address), 1000);
     },
 
+    /** A share in percent with so many decimals. Ties go to the even digit, as where the pages are written. */
+    percent(share, digits) {
+      const value = 100 * share;
+      const scaled = value * 10 ** digits;
+      const tie = Number.isInteger(8 * value) && scaled % 2 === 0.5;
+      return (tie ? Math.floor(scaled) / 10 ** digits : value).toFixed(digits);
+    },
+
     /** A property of the page's style, in the scheme that it has now. */
     style: (name) => window.getComputedStyle(document.body).getPropertyValue(name).trim(),
 

@@ -10,7 +10,7 @@
   const buttons = Array.from(document.querySelectorAll("button.ap-open"));
   if (!buttons.length) return;
   const { make } = page;
-  const percent = (share) => (typeof share === "number" ? (100 * share).toFixed(2) + " %" : "–");
+  const percent = (share) => (typeof share === "number" ? page.percent(share, 2) + " %" : "–");
   const count = (number) => (typeof number === "number" ? number.toLocaleString("en") : "–");
   const said = (value) => (value === null || value === undefined ? "–" : String(value));
 
