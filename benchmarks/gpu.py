@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from apsite.evaluation.datasets import load_test_set
-from apsite.evaluation.downloads import default_data_dir
+from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.loading import load_network
 from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.run_state import RunState
