@@ -54,7 +54,8 @@ def copy_data(root: Path, output: Path) -> None:
     for name in ("entries", "evaluations", "docs"):
         if (root / name).is_dir():
             shutil.rmtree(output / name, ignore_errors=True)
-            shutil.copytree(root / name, output / name)
+            # Without history: the record of the demonstration takes the place of one that may have some.
+            shutil.copytree(root / name, output / name, ignore=shutil.ignore_patterns("history"))
     if (root / "mkdocs.yml").is_file():
         output.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / "mkdocs.yml", output / "mkdocs.yml")
