@@ -400,5 +400,5 @@ def _within(
 
 
 def _grey(distance: float) -> str:
-    """Distance in grey levels of 255, for messages."""
-    return f"{distance * 255:.2f}/255"
+    """Distance in grey levels of 255, for messages; nothing while none is known."""
+    return f"{distance * 255:.2f}/255" if np.isfinite(distance) else ""

@@ -17,11 +17,12 @@ CPU = torch.device("cpu")
 EPSILON = 8 / 255
 
 
-def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images, tmp_path):
-    """AutoAttack standard on 6 images: the robust flags equal the ones of one direct call with the same seed."""
+@pytest.mark.parametrize("count", [6, pytest.param(64, marks=pytest.mark.slow)])
+def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images, tmp_path, count):
+    """AutoAttack standard: the robust flags equal the ones of one direct call with the same seed."""
     from pyautoattack import AutoAttack
 
-    chosen = images.first(6)
+    chosen = images.first(count)
     settings = Settings(attacks=("autoattack",), batch_size=64, seed=0, engine="reference")
     with RunState(tmp_path, {"test": "parity"}) as state:
         ours = run(demo_network, chosen, settings, state, CPU, SilentReporter()).samples
