@@ -77,10 +77,10 @@ def _candidates(network: nn.Module, example: Tensor, *, remove_channels: bool) -
     if remove_channels:
         try:
             reduction = _Reduction(folded, example[:1])
-            yield Simplified(reduction.build(), norms, reduction.removed, reduction.channels)
+            yield Simplified(_in_place(reduction.build()), norms, reduction.removed, reduction.channels)
         except _UnknownOperationError:
             pass
-    yield Simplified(folded, norms)
+    yield Simplified(_in_place(folded), norms)
 
 
 def _in_fast_layout(network: nn.Module, device: torch.device) -> nn.Module:
@@ -106,6 +106,23 @@ def _fold(traced: fx.GraphModule) -> tuple[fx.GraphModule, int]:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced, count
+
+
+def _in_place(traced: fx.GraphModule) -> fx.GraphModule:
+    """Let ReLUs overwrite what a layer or a sum has just made for them alone; no gradient needs it."""
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(module, nn.ReLU) and not (node.op == "call_function" and node.target is functional.relu):
+            continue
+        source = node.args[0]
+        fresh = source.target in _SUMS or isinstance(modules.get(str(source.target)), _WEIGHTED)
+        if fresh and len(source.users) == 1:
+            with traced.graph.inserting_before(node):
+                node.replace_all_uses_with(traced.graph.call_function(torch.relu_, (source,)))
+            traced.graph.erase_node(node)
+    traced.recompile()
+    return traced
 
 
 @dataclass

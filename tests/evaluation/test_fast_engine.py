@@ -20,13 +20,13 @@ EPSILON = 8 / 255
 
 @pytest.fixture(scope="module")
 def problem(images):
-    """The demonstration network and five images that it classifies correctly, not all of them robust."""
+    """The demonstration network and three images that it classifies correctly, not all of them robust."""
     from apsite.evaluation.demonstration import network_path
     from apsite.evaluation.loading import load_network
 
     network = CountedNetwork(load_network(network_path(), architecture="resnet8"))
     x, y = as_inputs(images.images[:24], CPU), torch.from_numpy(images.labels[:24])
-    index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:5]
+    index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:3]
     return network, x[index], y[index], index.tolist()
 
 
