@@ -194,9 +194,9 @@ def test_a_hostile_member_stays_inside_the_folder(server, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no archive", "cannot be unpacked"),
-        (archive(("cifar-10-batches-bin/a", CONTENT))[:-2000], "cannot be unpacked"),
-        (archive(("other/a", b"x")), "has no folder 'cifar-10-batches-bin'"),
+        pytest.param(b"no archive", "cannot be unpacked", id="text"),
+        pytest.param(archive(("cifar-10-batches-bin/a", CONTENT))[:-2000], "cannot be unpacked", id="cut"),
+        pytest.param(archive(("other/a", b"x")), "has no folder 'cifar-10-batches-bin'", id="other-content"),
     ],
 )
 def test_an_archive_of_the_wrong_content_is_named(server, tmp_path, content, message):
