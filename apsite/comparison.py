@@ -8,8 +8,8 @@ from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import lead, ranks
-from apsite.leaderboard import Setting, by_setting
+from apsite.intervals import Field, all_fields
+from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import ProvenanceKind, Structure
 
@@ -145,24 +145,23 @@ def _record_changes(base: Catalogue, head: Catalogue) -> Iterator[RecordChange]:
 
 
 def _setting_changes(base: Catalogue, head: Catalogue) -> Iterator[SettingChange]:
-    rankings_before, rankings_after = by_setting(base), by_setting(head)
-    found = sorted({*rankings_before, *rankings_after}, key=_setting_order)
-    for setting in found:
-        before, after = rankings_before.get(setting, []), rankings_after.get(setting, [])
-        old, new = ranks(before), ranks(after)
-        shares_before = {record.model_key: record.robust_accuracy for record in before}
-        shares_after = {record.model_key: record.robust_accuracy for record in after}
+    fields_before, fields_after, empty = all_fields(base), all_fields(head), Field((), {})
+    for setting in sorted({*fields_before, *fields_after}, key=_setting_order):
+        before, after = fields_before.get(setting, empty), fields_after.get(setting, empty)
+        old, new = before.ranks, after.ranks
+        shares_before = {record.model_key: record.robust_accuracy for record in before.ranked}
+        shares_after = {record.model_key: record.robust_accuracy for record in after.ranked}
         if (old, shares_before) == (new, shares_after):
             continue
-        names = {record.model_key: _name(catalogue, record) for catalogue, ranked in ((base, before), (head, after))
-                 for record in ranked}  # fmt: skip
+        names = {record.model_key: _name(catalogue, record) for catalogue, field in ((base, before), (head, after))
+                 for record in field.ranked}  # fmt: skip
         models = [
             RankChange(key, names[key], old.get(key), new.get(key), shares_before.get(key), shares_after.get(key))
             for key in names
             if (old.get(key), shares_before.get(key)) != (new.get(key), shares_after.get(key))
         ]
         models.sort(key=lambda model: (model.rank_after or 10**6, -(model.robust_after or 0.0), model.model_key))
-        lead_before, lead_after = lead(before), lead(after)
+        lead_before, lead_after = before.lead, after.lead
         yield SettingChange(
             setting,
             _name(base, lead_before.record) if lead_before else None,

@@ -6,10 +6,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
-from apsite.leaderboard import ranking
+from apsite.catalogue import Catalogue
+from apsite.leaderboard import Setting, by_setting, ranking
 from apsite.metrics import holm, mcnemar_p_value, wilson_interval
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
@@ -65,71 +67,79 @@ def robust_bounds(record: EvaluationRecord) -> Bounds | None:
     return interval_of(record.robust_accuracy, record.results.n_samples)
 
 
-def lead(records: Sequence[EvaluationRecord], verdicts: Mapping[str, Samples] | None = None) -> Lead | None:
-    """Leader of models of one setting and those that are not separated from it; ``None`` if none ranks.
+@dataclass(frozen=True)
+class Field:
+    """The models of one setting that rank, and which of them are really apart.
 
-    Args:
-        records: Models of one setting.
-        verdicts: Per-sample results by model key, where there are any.
+    Attributes:
+        ranked: The models, most robust first.
+        separations: Whether each model is separated from each one below it, by pairs of model keys.
     """
-    ranked = ranking(records)
-    if not ranked:
-        return None
-    first = ranked[0]
-    found = separations(ranked, verdicts or {})
-    against = {record.model_key: found[first.model_key, record.model_key] for record in ranked[1:]}
-    return Lead(
-        first,
-        robust_bounds(first),
-        tuple(record for record in ranked[1:] if not against[record.model_key].separated),
-        frozenset(separation.basis for separation in against.values()),
-    )
+
+    ranked: tuple[EvaluationRecord, ...]
+    separations: Mapping[tuple[str, str], Separation]
+
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """Rank by model key: one more than the number of models separated above it."""
+        keys = [record.model_key for record in self.ranked]
+        return {
+            key: 1 + sum(self.separations[above, key].separated for above in keys[:place])
+            for place, key in enumerate(keys)
+        }
+
+    @cached_property
+    def lead(self) -> Lead | None:
+        """The leader and those that are not separated from it; ``None`` if no model ranks."""
+        if not self.ranked:
+            return None
+        first, *others = self.ranked
+        against = {record.model_key: self.separations[first.model_key, record.model_key] for record in others}
+        return Lead(
+            first,
+            robust_bounds(first),
+            tuple(record for record in others if not against[record.model_key].separated),
+            frozenset(separation.basis for separation in against.values()),
+        )
 
 
-def ranks(records: Sequence[EvaluationRecord], verdicts: Mapping[str, Samples] | None = None) -> dict[str, int]:
-    """Rank by model key among models of one setting: one more than the number of models separated above it.
-
-    Args:
-        records: Models of one setting.
-        verdicts: Per-sample results by model key, where there are any.
-    """
-    ranked = ranking(records)
-    found = separations(ranked, verdicts or {})
-    return {
-        record.model_key: 1 + sum(found[other.model_key, record.model_key].separated for other in ranked[:place])
-        for place, record in enumerate(ranked)
-    }
-
-
-def separations(
-    ranked: Sequence[EvaluationRecord], verdicts: Mapping[str, Samples]
-) -> dict[tuple[str, str], Separation]:
-    """Whether each model is separated from each one below it, by pairs of model keys.
+def field_of(records: Sequence[EvaluationRecord], verdicts: Mapping[str, Samples] | None = None) -> Field:
+    """What separates the models of one setting that rank.
 
     Two models with verdicts on the same samples are compared sample by sample: by the exact test of McNemar on those
     that AutoAttack left robust, its p-values adjusted by the method of Holm for all such pairs of the setting. Others
-    are compared by their intervals.
+    are compared by their intervals. The work grows with the square of the number of models.
 
     Args:
-        ranked: Models of one setting, most robust first.
+        records: Models of one setting.
         verdicts: Per-sample results by model key, where there are any.
     """
+    ranked = tuple(ranking(records))
+    verdicts = verdicts or {}
+    given = [(record, record.model_key, robust_bounds(record), verdicts.get(record.model_key)) for record in ranked]
     found: dict[tuple[str, str], Separation] = {}
     paired: dict[tuple[str, str], float] = {}
-    for better, worse in itertools.combinations(ranked, 2):
-        pair = better.model_key, worse.model_key
-        first, second = verdicts.get(better.model_key), verdicts.get(worse.model_key)
+    for (better, upper_key, upper, first), (worse, lower_key, lower, second) in itertools.combinations(given, 2):
+        pair = upper_key, lower_key
         if first is not None and second is not None and same_samples(better, first, worse, second):
             assert first.aa_robust is not None
             assert second.aa_robust is not None
-            only_first = int((first.aa_robust & ~second.aa_robust).sum())
-            only_second = int((second.aa_robust & ~first.aa_robust).sum())
+            only_first = int(np.count_nonzero(first.aa_robust & ~second.aa_robust))
+            only_second = int(np.count_nonzero(second.aa_robust & ~first.aa_robust))
             paired[pair] = mcnemar_p_value(only_first, only_second)
+        elif upper is None or lower is None:
+            in_order = (better.robust_accuracy or 0.0) > (worse.robust_accuracy or 0.0)
+            found[pair] = Separation(in_order, Basis.ORDER, None)
         else:
-            found[pair] = Separation(separated(better, worse), _basis(better, worse), None)
+            found[pair] = Separation(lower[1] < upper[0], Basis.INTERVALS, None)
     for pair, p_value in zip(paired, holm(list(paired.values())), strict=True):
         found[pair] = Separation(p_value < LEVEL, Basis.PAIRED, p_value)
-    return found
+    return Field(ranked, found)
+
+
+def all_fields(catalogue: Catalogue, verdicts: Mapping[str, Samples] | None = None) -> dict[Setting, Field]:
+    """What separates the methods' models in every setting in which one of them ranks; see :func:`field_of`."""
+    return {setting: field_of(records, verdicts) for setting, records in by_setting(catalogue).items()}
 
 
 def same_samples(one: EvaluationRecord, first: Samples, other: EvaluationRecord, second: Samples) -> bool:
@@ -144,15 +154,3 @@ def same_samples(one: EvaluationRecord, first: Samples, other: EvaluationRecord,
         and np.array_equal(first.index, second.index)
         and np.array_equal(first.label, second.label)
     )
-
-
-def separated(better: EvaluationRecord, worse: EvaluationRecord) -> bool:
-    """Whether the interval of `worse` lies wholly below that of `better`; by plain order where one has no interval."""
-    upper, lower = robust_bounds(better), robust_bounds(worse)
-    if upper is None or lower is None:
-        return (better.robust_accuracy or 0.0) > (worse.robust_accuracy or 0.0)
-    return lower[1] < upper[0]
-
-
-def _basis(better: EvaluationRecord, worse: EvaluationRecord) -> Basis:
-    return Basis.ORDER if robust_bounds(better) is None or robust_bounds(worse) is None else Basis.INTERVALS

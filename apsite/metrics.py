@@ -88,6 +88,8 @@ def median_distance(distances: Distances) -> float | None:
 def mcnemar_p_value(only_first: int, only_second: int) -> float:
     """Exact two-sided p-value of McNemar's test: could paired verdicts that differ be of either kind equally often?
 
+    Exact but for the rounding to a float: sums of whole numbers, of which only parts below 2^-100 are left out.
+
     Args:
         only_first: Samples that only the first evaluation calls correct or robust.
         only_second: Samples that only the second one does.
@@ -103,8 +105,13 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
     """
     if min(only_first, only_second) < 0:
         raise ValueError(f"counts must not be negative, not {only_first} and {only_second}")
-    differing = only_first + only_second
-    tail = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
+    differing, fewer = only_first + only_second, min(only_first, only_second)
+    ways = tail = math.comb(differing, fewer)
+    for k in range(fewer, 0, -1):
+        ways = ways * k // (differing - k + 1)  # C(n, k - 1) from C(n, k): never more, for k is at most half of n
+        tail += ways
+        if ways.bit_length() + 100 < tail.bit_length():
+            break
     return min(1.0, 2 * tail / (1 << differing))
 
 

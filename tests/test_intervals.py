@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from apsite.catalogue import load_catalogue
-from apsite.intervals import Basis, lead, ranks, robust_bounds, same_samples, separations
+from apsite.intervals import Basis, field_of, robust_bounds, same_samples
 from apsite.metrics import mcnemar_p_value
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
@@ -47,15 +47,15 @@ def test_paired_test_separates_what_intervals_do_not(contest: list[EvaluationRec
     """Two points apart on nested samples: intervals overlap, but 20 of 20 differing samples go one way."""
     first, second, third = contest
     given = {first.model_key: verdicts(range(420)), second.model_key: verdicts(range(400))}
-    by_intervals, by_pairs = separations(contest, {}), separations(contest, given)
+    by_intervals, by_pairs = field_of(contest).separations, field_of(contest, given).separations
     pair = first.model_key, second.model_key
     assert (by_intervals[pair].separated, by_intervals[pair].basis) == (False, Basis.INTERVALS)
     assert (by_pairs[pair].separated, by_pairs[pair].basis) == (True, Basis.PAIRED)
     assert by_pairs[pair].p_value == pytest.approx(2 / 2**20)
     assert by_pairs[second.model_key, third.model_key] == by_intervals[second.model_key, third.model_key]
-    assert ranks(contest) == {first.model_key: 1, second.model_key: 1, third.model_key: 3}
-    assert ranks(contest, given) == {first.model_key: 1, second.model_key: 2, third.model_key: 3}
-    found = lead(contest, given)
+    assert field_of(contest).ranks == {first.model_key: 1, second.model_key: 1, third.model_key: 3}
+    assert field_of(contest, given).ranks == {first.model_key: 1, second.model_key: 2, third.model_key: 3}
+    found = field_of(contest, given).lead
     assert found is not None
     assert (found.tied, found.bases) == ((), {Basis.PAIRED, Basis.INTERVALS})
 
@@ -64,13 +64,13 @@ def test_paired_test_ties_what_intervals_separate(contest: list[EvaluationRecord
     """A lead that hangs on as many samples lost as won is none, whatever a distant interval says."""
     first, second, _ = contest
     given = {first.model_key: verdicts(range(420)), second.model_key: verdicts(range(419, 819))}
-    assert not separations(contest, given)[first.model_key, second.model_key].separated
+    assert not field_of(contest, given).separations[first.model_key, second.model_key].separated
 
 
 def test_p_values_of_a_setting_are_adjusted_together(contest: list[EvaluationRecord]) -> None:
     """Three paired tests: the smallest p-value counts threefold, the next twofold."""
     given = {record.model_key: verdicts(range(count)) for record, count in zip(contest, (420, 400, 392), strict=True)}
-    found = separations(contest, given)
+    found = field_of(contest, given).separations
     keys = [record.model_key for record in contest]
     assert found[keys[0], keys[2]].p_value == pytest.approx(3 * mcnemar_p_value(28, 0))
     assert found[keys[0], keys[1]].p_value == pytest.approx(2 * mcnemar_p_value(20, 0))
@@ -93,5 +93,6 @@ def test_intervals_are_not_needed_for_plain_order(contest: list[EvaluationRecord
     """Without a number of samples the order decides, and the basis says so."""
     bare = [replace(record, results=replace(record.results, n_samples=None)) for record in contest]
     assert robust_bounds(bare[0]) is None
-    assert {found.basis for found in separations(bare, {}).values()} == {Basis.ORDER}
-    assert list(ranks(bare).values()) == [1, 2, 3]
+    found = field_of(bare)
+    assert {separation.basis for separation in found.separations.values()} == {Basis.ORDER}
+    assert list(found.ranks.values()) == [1, 2, 3]

@@ -198,6 +198,14 @@ def test_mcnemar_is_the_sign_test_of_the_differing_pairs(only_first: int, only_s
     assert mcnemar_p_value(only_second, only_first) == mcnemar_p_value(only_first, only_second)
 
 
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemar_leaves_out_nothing_that_shows(only_first: int, only_second: int) -> None:
+    """The same float as the whole sum."""
+    differing = only_first + only_second
+    ways = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
+    assert mcnemar_p_value(only_first, only_second) == min(1.0, 2 * ways / 2**differing)
+
+
 def test_mcnemar_refuses_negative_counts() -> None:
     """A caller's mistake."""
     with pytest.raises(ValueError, match="must not be negative"):

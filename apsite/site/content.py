@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import Basis, robust_bounds
+from apsite.intervals import Basis, Field, Lead, all_fields, robust_bounds
+from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
 from apsite.samples import Samples
@@ -61,6 +62,16 @@ class SiteFacts:
         object.__setattr__(self, "labels", results.labels(self.catalogue.entries.values()))
 
     @cached_property
+    def fields(self) -> dict[Setting, Field]:
+        """The methods' models that rank, by setting, and what separates them."""
+        return all_fields(self.catalogue, self.verdicts)
+
+    @cached_property
+    def leads(self) -> dict[Setting, Lead]:
+        """Leaders by setting."""
+        return results.leads(self.fields)
+
+    @cached_property
     def method_styles(self) -> dict[str, SeriesStyle]:
         """Look of every evaluated method, the same on all charts; naive criteria are grey."""
         evaluated = {record.method for record in self.catalogue.records.values()}
@@ -74,7 +85,7 @@ class SiteFacts:
 def all_pages(facts: SiteFacts) -> list[Page]:
     """Every generated page, in the order of the navigation."""
     catalogue = facts.catalogue
-    bases = results.bases(catalogue, facts.verdicts)
+    bases = results.bases(facts.fields)
     writer = PageWriter(
         {
             "catalogue": catalogue,
@@ -113,7 +124,7 @@ def all_pages(facts: SiteFacts) -> list[Page]:
             "Every evaluation record of the benchmark in one table that can be sorted, filtered and searched.",
             hide=("navigation", "toc"),
             choices=results.choices(catalogue),
-            rows=results.ranked_results(catalogue, {c.record.model_key: c.area for c in facts.curves}, facts.verdicts),
+            rows=results.ranked_results(catalogue, {c.record.model_key: c.area for c in facts.curves}, facts.fields),
             pairs=sum(bases.values()),
             paired=bases[Basis.PAIRED],
         ),
@@ -123,7 +134,7 @@ def all_pages(facts: SiteFacts) -> list[Page]:
         analysis.page(writer, catalogue),
         baselines.page(writer, catalogue),
         *(
-            methods.method_page(writer, catalogue, facts.references, entry, facts.curves, facts.verdicts)
+            methods.method_page(writer, catalogue, facts.references, entry, facts.curves, facts.fields)
             for entry in ordered(catalogue)
         ),
         forms.submit_page(writer, catalogue, facts.repository),
@@ -159,14 +170,14 @@ def compare_page(writer: PageWriter, facts: SiteFacts) -> Page:
         hide=("navigation", "toc"),
         columns=columns,
         groups=compare.groups(facts.catalogue, columns),
-        first=compare.first_choice(results.leads(facts.catalogue, facts.verdicts), columns),
+        first=compare.first_choice(facts.leads, columns),
     )
 
 
 def home_page(writer: PageWriter, facts: SiteFacts) -> Page:
     """Start page: leaders first, then the chart."""
     rows = sparsity_rows(facts)
-    leads = results.leads(facts.catalogue, facts.verdicts)
+    leads = facts.leads
     start = {name: rows[0][name] for name in ("dataset", "network", "structure")} if rows else {}
     choices = {name: list(dict.fromkeys(row[name] for row in rows)) for name in start}
     evaluated = {r.method for r in facts.catalogue.records.values() if not facts.catalogue.entries[r.method].baseline}

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
 from apsite.changes import open_dispute
 from apsite.entries import Entry, ReportedResult
-from apsite.intervals import ranks
+from apsite.intervals import Field
 from apsite.keys import ModelKey
-from apsite.leaderboard import Setting, by_setting, setting_of
+from apsite.leaderboard import Setting, setting_of
 from apsite.pairing import baseline_records, naive_baselines
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
-from apsite.samples import Samples
 from apsite.site import figures, panels, taxonomy
 from apsite.site.curves import Curve
 from apsite.site.pages import Page, PageWriter, plain_title
@@ -78,27 +77,30 @@ class Comparison:
     difference: float | None
 
 
-def standings(catalogue: Catalogue, method: str, verdicts: Mapping[str, Samples] | None = None) -> list[Standing]:
+def standings(catalogue: Catalogue, method: str, fields: Mapping[Setting, Field]) -> list[Standing]:
     """All records of a method, each with its rank among the models of the same setting."""
-    groups = by_setting(catalogue)
-    rank_of: dict[Setting, dict[str, int]] = {setting: ranks(records, verdicts) for setting, records in groups.items()}
     found = []
     for record in catalogue.records_of(method):
         setting = setting_of(record)
-        rank = rank_of.get(setting, {}).get(record.model_key) if setting else None
-        field = groups.get(setting, []) if setting and rank is not None else []
-        median = statistics.median(other.robust_accuracy or 0.0 for other in field) if field else None
-        found.append(Standing(record, rank, len(field) or None, field[0] if field else None, median))
+        field = fields.get(setting) if setting else None
+        rank = field.ranks.get(record.model_key) if field else None
+        if field is None or rank is None:
+            found.append(Standing(record, None, None, None, None))
+            continue
+        median = statistics.median(other.robust_accuracy or 0.0 for other in field.ranked)
+        found.append(Standing(record, rank, len(field.ranked), field.ranked[0], median))
     return found
 
 
-def rivals(catalogue: Catalogue, method: str) -> list[Entry]:
-    """Methods that lead the settings in which a method ranks, most often first, at most five."""
-    leading = Counter(
-        standing.best.method
-        for standing in standings(catalogue, method)
-        if standing.best is not None and standing.best.method != method
-    )
+def rivals(catalogue: Catalogue, method: str, models: Sequence[Standing]) -> list[Entry]:
+    """Methods that lead the settings in which a method ranks, most often first, at most five.
+
+    Args:
+        catalogue: Entries.
+        method: Key of the method.
+        models: Its models against their fields.
+    """
+    leading = Counter(model.best.method for model in models if model.best is not None and model.best.method != method)
     return [catalogue.entries[key] for key, _ in leading.most_common(5)]
 
 
@@ -190,11 +192,12 @@ def method_page(
     references: dict[str, Reference],
     entry: Entry,
     curves: list[Curve],
-    verdicts: Mapping[str, Samples],
+    fields: Mapping[Setting, Field],
 ) -> Page:
     """Page of one method."""
     own = [curve for curve in curves if curve.record.method == entry.key]
     naive = baseline_records(catalogue)
+    found = standings(catalogue, entry.key, fields)
     title = plain_title(entry.name, entry.key.partition("_")[0])
     return writer.page(
         "method.md.j2",
@@ -213,7 +216,7 @@ def method_page(
             )
             for step in entry.pipeline.steps
         ],
-        standings=standings(catalogue, entry.key, verdicts),
+        standings=found,
         comparisons=comparisons(catalogue, entry),
         beside=[
             (record, one)
@@ -224,7 +227,7 @@ def method_page(
         curves=own,
         panels=panels.panels(catalogue, entry.key),
         curve_panels=panels.curve_panels(own),
-        rivals=rivals(catalogue, entry.key),
+        rivals=rivals(catalogue, entry.key, found),
         panel_size=(panels.WIDTH, panels.HEIGHT),
         curve_size=(panels.CURVE_WIDTH, panels.CURVE_HEIGHT),
         audit_sentence=audit_sentence(entry),

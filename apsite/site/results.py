@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import Basis, Bounds, Lead, interval_of, lead, ranks, robust_bounds, separations
-from apsite.leaderboard import Setting, by_setting, leader_count, leaders, rankable, ranking, setting_of
+from apsite.intervals import Basis, Bounds, Field, Lead, interval_of, robust_bounds
+from apsite.leaderboard import Setting, leader_count, leaders, rankable, setting_of
 from apsite.records import EvaluationRecord
-from apsite.samples import Samples
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Stage, Structure
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
@@ -131,10 +130,9 @@ def leaderboard(
     return Leaderboard(f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked)
 
 
-def leads(catalogue: Catalogue, verdicts: Mapping[str, Samples] | None = None) -> dict[Setting, Lead]:
+def leads(fields: Mapping[Setting, Field]) -> dict[Setting, Lead]:
     """Leader of each setting in which a method ranks, and who is tied with it."""
-    found = {setting: lead(records, verdicts) for setting, records in by_setting(catalogue).items()}
-    return {setting: value for setting, value in found.items() if value is not None}
+    return {setting: field.lead for setting, field in fields.items() if field.lead is not None}
 
 
 def dense(catalogue: Catalogue) -> list[EvaluationRecord]:
@@ -157,18 +155,16 @@ def reduced(catalogue: Catalogue) -> list[EvaluationRecord]:
 
 
 def ranked_results(
-    catalogue: Catalogue, areas: Mapping[str, float], verdicts: Mapping[str, Samples] | None = None
+    catalogue: Catalogue, areas: Mapping[str, float], fields: Mapping[Setting, Field]
 ) -> list[RankedResult]:
     """Every record once, grouped by setting and most robust first.
 
     Args:
         catalogue: Entries and records.
         areas: Area under the robustness curve by model key, where there is one.
-        verdicts: Per-sample results by model key, where there are any.
+        fields: The models that rank, by setting.
     """
-    rank: dict[str, int] = {}
-    for records in by_setting(catalogue).values():
-        rank |= ranks(records, verdicts)
+    rank = {key: place for field in fields.values() for key, place in field.ranks.items()}
     return [
         RankedResult(
             record,
@@ -181,13 +177,9 @@ def ranked_results(
     ]
 
 
-def bases(catalogue: Catalogue, verdicts: Mapping[str, Samples]) -> Counter[Basis]:
+def bases(fields: Mapping[Setting, Field]) -> Counter[Basis]:
     """How many pairs of models of one setting are compared on each basis."""
-    return Counter(
-        separation.basis
-        for records in by_setting(catalogue).values()
-        for separation in separations(ranking(records), verdicts).values()
-    )
+    return Counter(separation.basis for field in fields.values() for separation in field.separations.values())
 
 
 def lead_of(found: dict[Setting, Lead], board: Leaderboard, network: Architecture, percent: int) -> Lead | None:

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsite import intervals
 from apsite.catalogue import load_catalogue
-from apsite.intervals import interval_of, lead, ranks, robust_bounds, separated
+from apsite.intervals import field_of, interval_of, robust_bounds
 from apsite.site import figures, links
 from apsite.site.charts import spread
+from apsite.site.content import all_pages
 from apsite.site.palette import NEUTRAL, styles
 from tests.builders import METHOD, RIVAL, entry_document, record_document
 
@@ -69,13 +71,28 @@ def test_leader_and_ties_follow_the_intervals(data_folder):
         record_document(f"{third}_R18_CIFAR10_US_90", robust=0.40),
     )
     records = list(load_catalogue(root).records.values())
-    found = lead(records)
+    field = field_of(records)
+    found = field.lead
     assert found is not None
     assert found.record.method == METHOD
     assert [record.method for record in found.tied] == [RIVAL]
     assert found.bounds == robust_bounds(found.record)
-    assert sorted(ranks(records).values()) == [1, 1, 3]
-    assert lead([]) is None
+    assert sorted(field.ranks.values()) == [1, 1, 3]
+    assert field_of([]).lead is None
+
+
+def test_a_build_compares_each_field_once(tiny_facts, monkeypatch):
+    """However many pages show ranks: the work grows with the square of the number of models."""
+    compared = []
+
+    def noted(records, *rest):
+        compared.append(tuple(record.model_key for record in records))
+        return field_of(records, *rest)
+
+    monkeypatch.setattr(intervals, "field_of", noted)
+    all_pages(tiny_facts)
+    assert compared
+    assert len(compared) == len(set(compared))
 
 
 def test_plain_order_decides_where_samples_are_unknown(data_folder):
@@ -84,9 +101,11 @@ def test_plain_order_decides_where_samples_are_unknown(data_folder):
     for document in documents:
         document["results"]["n_samples"] = None
     root = data_folder(entry_document(), entry_document(RIVAL), *documents)
-    first, second = sorted(load_catalogue(root).records.values(), key=lambda r: -(r.robust_accuracy or 0))
-    assert separated(first, second)
-    assert not separated(second, first)
+    field = field_of(list(load_catalogue(root).records.values()))
+    assert [record.method for record in field.ranked] == [METHOD, RIVAL]
+    assert list(field.ranks.values()) == [1, 2]
+    assert field.lead is not None
+    assert field.lead.tied == ()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from apsite.catalogue import load_catalogue
+from apsite.intervals import all_fields
 from apsite.metrics import robust_accuracy
 from apsite.samples import read_samples
 from apsite.site import methods, panels
@@ -81,9 +82,14 @@ def test_curve_panels_are_exact_steps(tiny_facts):
 
 def test_rivals_lead_where_a_method_ranks(benchmark_data, benchmark_pages):
     """The link to the comparison names the leaders of a method's settings, and the curves link its own models."""
-    names = [entry.name for entry in methods.rivals(benchmark_data, "HARP_Zhao2023Holistic")]
+
+    def rivals(key: str) -> list[str]:
+        models = methods.standings(benchmark_data, key, all_fields(benchmark_data))
+        return [entry.name for entry in methods.rivals(benchmark_data, key, models)]
+
+    names = rivals("HARP_Zhao2023Holistic")
     assert set(names) == {"TwinRep", "FlyingBird"}
-    assert methods.rivals(benchmark_data, "DNR_Kundu2020Tunable") == []
+    assert rivals("DNR_Kundu2020Tunable") == []
     links = benchmark_pages["methods/HARP_Zhao2023Holistic.md"].links
     (link,) = [link for link in links if "compare.html?" in link]
     assert link.count("m=") == 3
