@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,13 @@ def to_frame(catalogue: Catalogue) -> pd.DataFrame:
 
 def to_csv(catalogue: Catalogue) -> str:
     """The table as CSV with a header line; unknown values are empty fields."""
-    return str(to_frame(catalogue).to_csv(index=False, lineterminator="\n"))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows(catalogue):
+        fractions = {name: float(row[name]) for name in _FRACTIONS if row[name] is not None}
+        writer.writerow(row | fractions)
+    return text.getvalue()
 
 
 def to_json_rows(catalogue: Catalogue) -> str:

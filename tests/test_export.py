@@ -43,6 +43,11 @@ def test_the_columns_are_those_of_the_design(benchmark_data: Catalogue) -> None:
     assert to_csv(benchmark_data).split("\n")[0] == ",".join(COLUMNS)
 
 
+def test_csv_and_data_frame_are_the_same_table(benchmark_data: Catalogue) -> None:
+    """The CSV is written without pandas, which takes longer to load than the table to write."""
+    assert to_csv(benchmark_data) == to_frame(benchmark_data).to_csv(index=False, lineterminator="\n")
+
+
 def test_the_survey_prints_192_results(printed_rows: list[dict[str, Any]]) -> None:
     """154 in the four leaderboards, 20 dense, 12 baselines, 6 on ImageNet."""
     assert Counter(row["table"] for row in printed_rows) == PRINTED_PER_TABLE

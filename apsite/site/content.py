@@ -12,7 +12,7 @@ from markupsafe import Markup
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.intervals import Basis, Field, Lead, all_fields, robust_bounds
-from apsite.leaderboard import Setting
+from apsite.leaderboard import Setting, by_setting
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
 from apsite.samples import Samples
@@ -86,6 +86,7 @@ def all_pages(facts: SiteFacts) -> list[Page]:
     """Every generated page, in the order of the navigation."""
     catalogue = facts.catalogue
     bases = results.bases(facts.fields)
+    rankings = by_setting(catalogue, baselines=True)
     writer = PageWriter(
         {
             "catalogue": catalogue,
@@ -134,7 +135,7 @@ def all_pages(facts: SiteFacts) -> list[Page]:
         analysis.page(writer, catalogue),
         baselines.page(writer, catalogue),
         *(
-            methods.method_page(writer, catalogue, facts.references, entry, facts.curves, facts.fields)
+            methods.method_page(writer, catalogue, facts.references, entry, facts.curves, facts.fields, rankings)
             for entry in ordered(catalogue)
         ),
         forms.submit_page(writer, catalogue, facts.repository),

@@ -193,8 +193,9 @@ def method_page(
     entry: Entry,
     curves: list[Curve],
     fields: Mapping[Setting, Field],
+    rankings: Mapping[Setting, list[EvaluationRecord]],
 ) -> Page:
-    """Page of one method."""
+    """Page of one method: `fields` holds the methods that rank, `rankings` these and the baselines."""
     own = [curve for curve in curves if curve.record.method == entry.key]
     naive = baseline_records(catalogue)
     found = standings(catalogue, entry.key, fields)
@@ -225,7 +226,7 @@ def method_page(
             for one in naive_baselines(catalogue, record, among=naive)
         ],
         curves=own,
-        panels=panels.panels(catalogue, entry.key),
+        panels=panels.panels(catalogue, entry.key, rankings),
         curve_panels=panels.curve_panels(own),
         rivals=rivals(catalogue, entry.key, found),
         panel_size=(panels.WIDTH, panels.HEIGHT),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
@@ -101,10 +101,18 @@ class CurvePanel:
     budget: Tick
 
 
-def panels(catalogue: Catalogue, method: str) -> list[Panel]:
-    """Panels of a method, one for each dataset, network and structure in which a model of it ranks."""
+def panels(
+    catalogue: Catalogue, method: str, rankings: Mapping[Setting, list[EvaluationRecord]] | None = None
+) -> list[Panel]:
+    """Panels of a method, one for each dataset, network and structure in which a model of it ranks.
+
+    Args:
+        catalogue: Entries and records.
+        method: Key of the method.
+        rankings: All models that rank, baselines too, by setting; found if ``None``.
+    """
     groups: dict[tuple[Dataset, Architecture, Structure], dict[int, list[EvaluationRecord]]] = {}
-    for setting, records in by_setting(catalogue, baselines=True).items():
+    for setting, records in (rankings or by_setting(catalogue, baselines=True)).items():
         groups.setdefault(_group(setting), {})[setting.percent] = records
     shown = {
         key: fields
