@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo baselines test lint types unit bench bench-catalogue format site serve clean
+.PHONY: help demo baselines test lint types unit bench bench-catalogue format site serve lighthouse clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -51,6 +51,10 @@ site: $(VENV)/installed  ## Build the site into build/
 
 serve: site  ## Build the site and serve it on http://127.0.0.1:8000
 	$(BIN)/apsite serve
+
+PROFILE ?= mobile
+lighthouse: site  ## Lighthouse scores of the built site (needs npx and Chromium); PROFILE=mobile or desktop
+	$(BIN)/python scripts/lighthouse.py build/site --profile $(PROFILE)
 
 clean:  ## Remove what the commands above have made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -15,11 +15,11 @@ from apsite.references import load_references
 from apsite.site.bundle import write_bundle
 from apsite.site.content import SiteFacts, all_pages
 from apsite.site.curves import load_curves, load_samples, write_curves
+from apsite.site.delivery import defer_search, join_assets, join_styles
 from apsite.site.downloads import write_downloads
 from apsite.site.drawings import Drawings
 from apsite.site.generator import (
     Section,
-    add_offline_index,
     read_identity,
     run_generator,
     tighten_policy,
@@ -83,7 +83,8 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     configuration = write_configuration(output, identity, navigation(pages, documents, catalogue), site_url)
     run_generator(configuration)
     tighten_policy(output / "site")
-    add_offline_index(output / "site")
+    join_styles(output / "site")
+    defer_search(output / "site")
     return output / "site" / "index.html"
 
 
@@ -182,6 +183,7 @@ def _copy_assets(output: Path) -> str:
     """Copy styles, scripts and theme files, make the chart bundle, and return its file name."""
     package = resources.files("apsite.site")
     _copy_tree(package.joinpath("assets"), output / "pages" / "assets")
+    join_assets(output / "pages" / "assets")
     _copy_tree(package.joinpath("theme"), output / "theme")
     return write_bundle(output / "pages" / "assets" / "javascripts", output / "cache")
 

@@ -44,7 +44,7 @@ class Drawings:
     def __call__(self, identity: str, spec: Spec) -> Markup:
         """Both drawings of a specification as HTML; `identity` is the chart's on its page."""
         return Markup("").join(
-            Markup('<div class="ap-drawing ap-drawing--{}">{}</div>').format(
+            Markup('<div class="ap-drawing ap-drawing--{}" data-search-exclude>{}</div>').format(
                 name, _safe(self._draw(spec, width), spec, f"{identity}-{name}")
             )
             for name, width in WIDTHS.items()

@@ -125,11 +125,3 @@ def tighten_policy(site: Path) -> None:
         path.write_text(
             text.replace(_POLICY_LOOSE, " ".join(["script-src 'self'", *dict.fromkeys(hashes)])), encoding="utf-8"
         )
-
-
-def add_offline_index(site: Path) -> None:
-    """Put the search index beside itself as a script, which pages that are opened from disk ask for."""
-    index = site / "search" / "search_index.json"
-    if index.is_file():
-        text = index.read_text(encoding="utf-8")
-        index.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 
 import pytest
@@ -52,27 +54,66 @@ def test_every_page_is_accessible(site, visit):
     assert violations(visit, all_addresses(site), VIEWS) == {}
 
 
-def test_pages_are_light(visit):
-    """On first load, gzipped: at most 120 kB without the drawing library, 450 kB with it.
-
-    The theme's search, its worker and index, is loaded in the background; it counts in neither.
-    """
+@contextmanager
+def weighed(opened) -> Iterator[dict[str, int]]:
+    """Sizes of what a window loads, gzipped, by address; workers and what they fetch are part of it."""
     got: dict[str, int] = {}
-    with visit() as opened:
-        opened.page.on(
-            "requestfinished",
-            lambda request: got.__setitem__(request.url, len(gzip.compress(request.response().body()))),
-        )
+    opened.page.context.on(
+        "requestfinished",
+        lambda request: got.__setitem__(request.url, len(gzip.compress(request.response().body()))),
+    )
+    yield got
+
+
+def test_pages_are_light(visit):
+    """On first load, with all that loads by itself: at most 120 kB gzipped, also where a page has charts."""
+    with visit() as opened, weighed(opened) as got:
         for address in MAIN:
             got.clear()
             opened.page.goto(opened.base + address, wait_until="networkidle")
-            assert not [url for url in got if "vega" in url]
-            limit = 450_000 if address == "curves.html" else 120_000  # its table of models belongs to the chart
-            assert sum(size for url, size in got.items() if "search" not in url) <= limit, got
-        got.clear()
-        opened.open("curves.html")
+            assert [url for url in got if "/workers/search" in url], "the theme's search is counted"
+            assert not [url for url in got if "vega" in url or "engine" in url or "documents" in url]
+            assert sum(got.values()) <= 120_000, got
+
+
+def test_every_page_is_light(site, visit):
+    """What all pages share and the page itself: at most 120 kB gzipped, 450 kB with charts."""
+    with visit() as opened, weighed(opened) as got:
+        opened.page.goto(opened.base + "glossary.html", wait_until="networkidle")
+    shared = sum(size for url, size in got.items() if not url.endswith("glossary.html"))
+    own = {"curves.html": "assets/javascripts/curves.js", "submit.html": "assets/javascripts/form.js"}
+    for address in all_addresses(site):
+        text = (site / address).read_bytes()
+        more = gzip.compress((site / own[address]).read_bytes()) if address in own else b""
+        limit = 450_000 if b'class="ap-chart"' in text else 120_000
+        assert shared + len(gzip.compress(text)) + len(more) <= limit, address
+
+
+@pytest.mark.parametrize("address", ["index.html", "curves.html", "analysis.html"])
+def test_live_charts_are_light(visit, address):
+    """With the drawing library that the first touch of a chart loads: at most 450 kB gzipped."""
+    with visit() as opened, weighed(opened) as got:
+        opened.open(address)
         opened.page.wait_for_load_state("networkidle")
-        assert sum(size for url, size in got.items() if "search" not in url) <= 450_000, got
+        assert [url for url in got if "vega" in url]
+        assert sum(got.values()) <= 450_000, got
+
+
+@pytest.mark.parametrize("address", ["index.html", "methods/HARP_Zhao2023Holistic.html"])
+def test_search_loads_when_somebody_searches(visit, address):
+    """A question brings the index, and its answers lead to pages; the same page asks again without loading it anew."""
+    with visit() as opened, weighed(opened) as got:
+        page = opened.page
+        page.goto(opened.base + address, wait_until="networkidle")
+        assert not [url for url in got if "documents.json" in url]
+        page.locator("input[name=query]").press_sequentially("HYDRA")
+        page.locator(".md-search-result a[href*='HYDRA_Sehwag2020Hydra']").first.wait_for()
+        assert len([url for url in got if "documents.json" in url]) == 1
+        got.clear()
+        page.locator("input[name=query]").clear()
+        page.locator("input[name=query]").press_sequentially("McNemar")
+        page.locator(".md-search-result a[href*='glossary'], .md-search-result a[href*='results']").first.wait_for()
+        assert not got
 
 
 def test_figures_of_the_site_equal_the_export(visit, data_root):

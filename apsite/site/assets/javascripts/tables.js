@@ -111,7 +111,7 @@
     let all = 0;
     for (const table of tables) {
       for (const row of rowsOf(table)) {
-        const text = row.textContent.toLowerCase();
+        const text = words.length ? row.textContent.toLowerCase() : "";
         const fits =
           Array.from(groups).every(([name, values]) => {
             const has = (row.dataset[name] ?? "").split(" ");
