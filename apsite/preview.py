@@ -22,6 +22,7 @@ from apsite.comparison_text import code, to_markdown
 from apsite.errors import ApsiteError, DocumentError
 from apsite.json_files import parse_json, read_json
 from apsite.schema import schema_problems
+from apsite.validation.reports import counted
 
 FILE_NAME = "summary.json"
 """The one file of the archive."""
@@ -147,7 +148,7 @@ def comment(summary: Mapping[str, Any], artifact_url: str | None = None) -> str:
         ApsiteError: If the address is not of the ``https`` kind.
     """
     counts, comparison = summary["counts"], summary["comparison"]
-    read = f"{counts['entries']:,} entries, {counts['records']:,} records, {counts['sample_files']:,} per-sample files"
+    read = counted(counts["entries"], counts["records"], counts["sample_files"])
     lines = [MARK, f"Checked at {summary['head'][:12]}, against {summary['base'][:12]}: {read}.", ""]
     if counts["problems"]:
         lines += [f"**{counts['problems']:,} to mend.** `apsite validate` says the same on your machine.", ""]

@@ -18,6 +18,7 @@ from apsite.leaderboard import rankable
 from apsite.records import EvaluationRecord
 from apsite.terminal import percent
 from apsite.validation import validate
+from apsite.validation.reports import number
 from apsite.vocabulary import Protocol, ProvenanceKind, Structure
 
 
@@ -164,7 +165,9 @@ def _gate_points(root: Path, key: str) -> list[Point]:
     ]
     others = len(report.problems) - len(own)
     if others:
-        points.append(Point("Other files are valid", State.MISSING, f"{others} problem(s); run `apsite validate`"))
+        points.append(
+            Point("Other files are valid", State.MISSING, f"{number(others, 'problem')}; run `apsite validate`")
+        )
     return points
 
 

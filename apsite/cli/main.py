@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from apsite.cli.extras import advice
 from apsite.errors import ApsiteError
 
 
@@ -31,6 +32,12 @@ class ApsiteGroup(click.Group):
             code = outcome if isinstance(outcome, int) else 0
         except ApsiteError as error:
             click.echo(f"Error: {error}", err=True)
+            code = 1
+        except ModuleNotFoundError as error:
+            advised = advice(error.name)
+            if advised is None:
+                raise
+            click.echo(f"Error: {advised}", err=True)
             code = 1
         except click.exceptions.Abort:
             click.echo("Interrupted.", err=True)

@@ -11,8 +11,19 @@ from apsite.validation.positions import line_of
 
 def summary(report: Report) -> str:
     """One line: what was read and how much is wrong."""
-    counted = f"{report.entries} entries, {report.records} records, {report.sample_files} per-sample files"
-    return f"{counted}: {f'{len(report.problems)} problem(s)' if report.problems else 'no problem'}"
+    found = number(len(report.problems), "problem") if report.problems else "no problem"
+    return f"{counted(report.entries, report.records, report.sample_files)}: {found}"
+
+
+def counted(entries: int, records: int, sample_files: int) -> str:
+    """What was read, in words."""
+    parts = (number(entries, "entry", "entries"), number(records, "record"), number(sample_files, "per-sample file"))
+    return ", ".join(parts)
+
+
+def number(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: ``1 record``, ``2,000 records``."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def to_text(report: Report) -> str:

@@ -39,7 +39,7 @@ def test_validate_passes_the_benchmarks_own_data(run: Run, repository: Path) -> 
 
 def test_validate_counts_what_it_read(run: Run, tiny_data: Path) -> None:
     """Entries, records and per-sample files."""
-    assert run("validate", "--root", tiny_data).stdout == "2 entries, 4 records, 1 per-sample files: no problem\n"
+    assert run("validate", "--root", tiny_data).stdout == "2 entries, 4 records, 1 per-sample file: no problem\n"
 
 
 def test_validate_reports_every_problem_and_fails(run: Run, broken_data: Path) -> None:
@@ -52,7 +52,7 @@ def test_validate_reports_every_problem_and_fails(run: Run, broken_data: Path) -
         f"{broken_data}/evaluations/{METHOD}/{MODEL}.json: dataset: 'svhn' contradicts the model key, "
         "which says 'cifar10'"
     )
-    assert last == "0 entries, 0 records, 0 per-sample files: 2 problem(s)"
+    assert last == "0 entries, 0 records, 0 per-sample files: 2 problems"
 
 
 def test_validate_speaks_json(run: Run, tiny_data: Path, broken_data: Path) -> None:

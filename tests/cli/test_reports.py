@@ -92,13 +92,13 @@ def test_annotations_name_file_line_and_message(run: Run, tmp_path: Path) -> Non
     assert first == (
         f"::error file=entries/{METHOD}.json,line=13,title=paper.year::paper.year: 20240 is above the maximum 2100"
     )
-    assert last == "0 entries, 1 records, 0 per-sample files: 1 problem(s)"
+    assert last == "0 entries, 1 record, 0 per-sample files: 1 problem"
 
 
 def test_annotations_of_good_data_are_none(run: Run, tiny_data: Path) -> None:
     """Only the count."""
     result = run("validate", "--root", tiny_data, "--format", "github")
-    assert (result.exit_code, result.stdout) == (0, "2 entries, 4 records, 1 per-sample files: no problem\n")
+    assert (result.exit_code, result.stdout) == (0, "2 entries, 4 records, 1 per-sample file: no problem\n")
 
 
 HOSTILE = "entries/a\n::warning file=x,line=1::b%0Ac,:\r\x1b[31m.json"
@@ -109,7 +109,7 @@ def test_no_name_begins_a_command_of_its_own() -> None:
     text = to_github(report_of(DocumentError(Path(HOSTILE), "x\n::error::y", f"is {HOSTILE}")), Path())
     line, summary, end = text.split("\n")
     assert end == ""
-    assert summary == "1 entries, 2 records, 3 per-sample files: 1 problem(s)"
+    assert summary == "1 entry, 2 records, 3 per-sample files: 1 problem"
     assert line.startswith("::error file=entries/a%0A%3A%3Awarning file=x%2Cline=1%3A%3Ab%250Ac%2C%3A%0D")
     properties, _, message = line.removeprefix("::").partition("::")
     assert properties.count(",") == 2
@@ -134,7 +134,7 @@ def test_texts_are_those_of_the_problems() -> None:
     """A line each in text; JSON with three fields each."""
     problem = DocumentError(Path("entries/x.json"), "key", "is wrong")
     assert to_text(report_of(problem)) == (
-        "entries/x.json: key: is wrong\n1 entries, 2 records, 3 per-sample files: 1 problem(s)\n"
+        "entries/x.json: key: is wrong\n1 entry, 2 records, 3 per-sample files: 1 problem\n"
     )
     assert json.loads(to_json(report_of(problem)))["problems"] == [
         {"path": "entries/x.json", "field": "key", "problem": "is wrong"}

@@ -67,7 +67,7 @@ def test_problems_of_the_files_come_first(run, data_folder) -> None:
     assert result.exit_code == 1
     assert "[ ] The files of the method are valid" in result.stdout
     assert "specifics.criterion: 'MAGIC' is not one of" in result.stdout
-    assert "[ ] Other files are valid: 1 problem(s)" in result.stdout
+    assert "[ ] Other files are valid: 1 problem;" in result.stdout
 
 
 def test_the_body_keeps_contributed_text_in_code_spans(run, data_folder) -> None:

@@ -99,8 +99,10 @@ def test_from_a_paper_to_the_site(repository: Path, clone: Path) -> None:
     """The same with more images, and the site built with it, every page checked by the generator."""
     describe(clone)
     evaluate(repository, "--protocol", "quick", "--n-examples", 8)
+    assert "no problem" in apsite("validate").stdout
     commit(clone, f"Add {KEY}")
     assert "no problem" in apsite("validate", "--changed-since", "HEAD^").stdout
+    assert f"added: {MODEL}" in apsite("diff", "HEAD^", "HEAD").stdout
     index = Path(apsite("build").stdout.strip())
     page = (index.parent / f"methods/{KEY}.html").read_text(encoding="utf-8")
     assert "Small Networks &amp; Weißer" in page
