@@ -94,11 +94,17 @@ def _items(package: Any, path: str) -> Iterator[Documented]:
         homes = _homes(module)
         for name in sorted(homes, key=str.lower):
             found = package[f"{homes[name].removeprefix('apsite.')}.{name}"]
-            yield _documented(found, f"apsite.{name}", name)
+            yield _documented(_own(found), f"apsite.{name}", name)
         return
     for name, member in module.members.items():
-        if not name.startswith("_") and not member.is_alias and (member.is_class or member.is_function):
-            yield _documented(member, f"{path}.{name}", name)
+        foreign = member.is_alias and not member.target_path.startswith(f"{path}.")
+        if not name.startswith("_") and not foreign and (member.is_class or member.is_function):
+            yield _documented(_own(member), f"{path}.{name}", name)
+
+
+def _own(member: Any) -> Any:
+    """What a package forwards from one of its modules; anything else as it is."""
+    return member.final_target if member.is_alias else member
 
 
 def _homes(module: Any) -> dict[str, str]:

@@ -37,7 +37,7 @@ def test_architecture_names_every_module(repository):
     named = set(re.findall(r"^ +(\w+\.py) ", text, flags=re.MULTILINE))
     modules = {
         path.name
-        for folder in (".", "cli", "site", "evaluation", "validation")
+        for folder in (".", "cli", "evaluation", "questions", "records", "site", "validation")
         for path in (repository / "apsite" / folder).glob("*.py")
         if not path.name.startswith("__")
     }

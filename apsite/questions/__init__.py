@@ -1,0 +1,25 @@
+"""The questions that describe a method: one list for the form on the site and for `apsite new`.
+
+Words, limits and explanations come from the schema of entries and from the vocabulary (``from_schema``); ``wording``
+adds the order and how each question is put. ``answers`` make an entry, ``checks`` say what is wrong with them. The same
+answers give the same document, byte for byte, here and in the form's script, which reads :func:`export` and follows the
+same rules.
+
+An answer is what a person typed or chose: text for a field, words for a choice, rows for a table. An empty answer
+means "not specified".
+"""
+
+from __future__ import annotations
+
+from apsite.questions.answers import asked, clean, document, is_empty, lines, suggested_key, value
+from apsite.questions.checks import answer_problem, problems
+from apsite.questions.exporting import export
+from apsite.questions.from_schema import pipelines, questions, skeleton
+from apsite.questions.question import NOTHING, Answers, Choice, Kind, Question
+from apsite.questions.wording import FIXED, INTRODUCTIONS, MESSAGES
+
+__all__ = [
+    "FIXED", "INTRODUCTIONS", "MESSAGES", "NOTHING", "Answers", "Choice", "Kind", "Question", "answer_problem", "asked",
+    "clean", "document", "export", "is_empty", "lines", "pipelines", "problems", "questions", "skeleton",
+    "suggested_key", "value",
+]  # fmt: skip

@@ -1,0 +1,98 @@
+"""What is wrong with answers; the form's script follows the same rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from apsite.questions.answers import FRACTION, WHOLE, asked, clean, is_empty, lines
+from apsite.questions.question import NOTHING, Answers, Kind, Question
+from apsite.questions.wording import MESSAGES
+
+
+def problems(answers: Answers, taken: Collection[str] = ()) -> dict[str, str]:
+    """What is wrong with the answers, by question; empty if they make an entry.
+
+    Args:
+        answers: Answers by question name.
+        taken: Keys and aliases that other methods have.
+    """
+    found = {}
+    for question in asked(answers):
+        problem = answer_problem(question, answers.get(question.name), answers, taken)
+        if problem:
+            found[question.name] = problem
+    return found
+
+
+def answer_problem(question: Question, answer: Any, answers: Answers, taken: Collection[str] = ()) -> str:
+    """What is wrong with one answer, given the others; empty if nothing."""
+    if is_empty(question, answer):
+        return MESSAGES["required"] if question.required else ""
+    match question.kind:
+        case Kind.ROWS:
+            return _rows_problem(question, answer, answers)
+        case Kind.LINES:
+            return _lines_problem(question, lines(answer))
+        case Kind.CHOICES:
+            return _choices_problem(question, answer)
+    text = clean(str(answer))
+    match question.kind:
+        case Kind.CHOICE | Kind.YES_NO:
+            allowed = [choice.value for choice in question.choices]
+            return "" if text in allowed else MESSAGES["unknown"].format(found=text, allowed=", ".join(allowed))
+        case Kind.WHOLE:
+            fits = re.search(WHOLE, text) and (question.minimum or 0) <= int(text) <= (question.maximum or 0)
+            limits = {"minimum": question.minimum, "maximum": question.maximum}
+            return "" if fits else MESSAGES["whole"].format(found=text, **limits)
+        case Kind.FRACTION:
+            fits = re.search(FRACTION, text) and float(text) <= 1
+            return "" if fits else MESSAGES["fraction"].format(found=text)
+    problem = _text_problem(question, text)
+    if not problem and question.name == "key" and text in taken:
+        return MESSAGES["taken"].format(found=text)
+    return problem
+
+
+def _rows_problem(question: Question, rows: Any, answers: Answers) -> str:
+    if question.max_items is not None and len(rows) > question.max_items:
+        return MESSAGES["too_many"].format(found=len(rows), allowed=question.max_items)
+    key = clean(str(answers.get("key") or ""))
+    for number, row in enumerate(rows, 1):
+        for field in question.rows:
+            problem = answer_problem(field, row.get(field.name), answers)
+            text = clean(str(row.get(field.name) or ""))
+            if not problem and field.name == "model_key" and not text.startswith(f"{key}_"):
+                problem = MESSAGES["foreign"].format(found=text, allowed=key)
+            if problem:
+                return MESSAGES["row"].format(line=number, field=field.label, problem=problem)
+    return ""
+
+
+def _lines_problem(question: Question, given: list[str]) -> str:
+    if question.max_items is not None and len(given) > question.max_items:
+        return MESSAGES["too_many"].format(found=len(given), allowed=question.max_items)
+    for number, line in enumerate(given, 1):
+        problem = _text_problem(question, line)
+        if not problem and line in given[: number - 1] and question.name != "paper.authors":
+            problem = MESSAGES["twice"].format(found=line)
+        if problem:
+            return MESSAGES["line"].format(line=number, problem=problem)
+    return ""
+
+
+def _choices_problem(question: Question, chosen: Any) -> str:
+    allowed = [choice.value for choice in question.choices]
+    for word in chosen:
+        if word not in allowed and not (word == NOTHING and question.allows_nothing):
+            return MESSAGES["unknown"].format(found=word, allowed=", ".join(allowed))
+    return MESSAGES["nothing"] if NOTHING in chosen and len(chosen) > 1 else ""
+
+
+def _text_problem(question: Question, text: str) -> str:
+    if question.max_length is not None and len(text) > question.max_length:
+        return MESSAGES["too_long"].format(found=len(text), allowed=question.max_length)
+    if question.pattern is not None and not re.search(re.sub(r"\$$", r"\\Z", question.pattern), text):
+        return MESSAGES["pattern"].format(found=text, allowed=question.pattern_meaning)
+    return ""

@@ -1,0 +1,213 @@
+"""The questions, with the words, limits and explanations that the schema of entries and the vocabulary give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from apsite.questions.question import Choice, Kind, Question
+from apsite.questions.wording import ASKED, FIXED, PATTERN_MEANINGS, ROW_LABELS
+from apsite.references import load_references
+from apsite.schema import load_schema
+from apsite.vocabulary import (
+    Architecture,
+    Criterion,
+    Dataset,
+    Granularity,
+    Locality,
+    Objective,
+    Schedule,
+    Stage,
+    Structure,
+)
+
+_WORDS: dict[str, type[StrEnum]] = {
+    "architecture": Architecture,
+    "criterion": Criterion,
+    "dataset": Dataset,
+    "granularity": Granularity,
+    "locality": Locality,
+    "objective": Objective,
+    "schedule": Schedule,
+    "structure": Structure,
+}
+_STEPS = ("pretraining", "finetuning", "pruning", "training", "schedule")
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """Every question, in the order in which they are asked."""
+    return tuple(
+        _question(place, section, label, option, example)
+        for section, asked in ASKED.items()
+        for place, label, option, example in asked
+    )
+
+
+@cache
+def skeleton() -> dict[str, Any]:
+    """A new entry with nothing answered: every field of the schema that is filled in, in its order."""
+    places = {question.name for question in questions()}
+
+    def empty(prefix: str, node: Mapping[str, Any]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name, rule in node["properties"].items():
+            place = f"{prefix}{name}"
+            if place in FIXED:
+                fields[name] = FIXED[place]
+            elif place in places:
+                fields[name] = None
+            elif any(other.startswith(f"{place}.") for other in places):
+                fields[name] = None if name == "pipeline" else empty(f"{place}.", _plain(rule))
+        return fields
+
+    return empty("", load_schema("entry"))
+
+
+@cache
+def pipelines() -> dict[str, dict[str, Any]]:
+    """Fields of the pipeline by stage, in the order of the schema."""
+    found = {}
+    for branch in load_schema("entry")["properties"]["pipeline"]["oneOf"]:
+        stage = branch["properties"]["stage"]["const"]
+        found[stage] = {name: stage if name == "stage" else None for name in branch["properties"]}
+    return found
+
+
+def required_fields(place: str) -> frozenset[str]:
+    """Fields that a row of a table must have."""
+    return frozenset(load_schema("entry")["properties"][place]["items"]["required"])
+
+
+def _question(place: str, section: str, label: str, option: str, example: str) -> Question:
+    """The question of a place in the entry, from what the schema says of it."""
+    branches = _branches(place)
+    rule = branches[0][1]
+    stages = tuple(stage for stage, _ in branches if stage) if place.rpartition(".")[2] in _STEPS else ()
+    made = _from_rule(place, rule, label)
+    explanations = [f"When pruning {stage} training: {_explained(branch)}" for stage, branch in branches if stage]
+    return Question(
+        **{
+            **made,
+            "section": section,
+            "label": label,
+            "help": " ".join(explanations) if len(stages) > 1 and place != "pipeline.schedule" else made["help"],
+            "option": option,
+            "stages": stages,
+            "example": example,
+        }
+    )
+
+
+def _branches(place: str) -> list[tuple[str, dict[str, Any]]]:
+    """Rules of the schema for a place, each with the pipeline stage for which it stands, or with none."""
+    found: list[tuple[str, dict[str, Any]]] = [("", load_schema("entry"))]
+    for name in place.split("."):
+        found = [
+            (stage or branch.get("properties", {}).get("stage", {}).get("const", ""), branch["properties"][name])
+            for stage, node in found
+            for branch in (_plain(node).get("oneOf") or [_plain(node)])
+            if name in branch["properties"]
+        ]
+    return found
+
+
+def _plain(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule with references followed and, of "this or null", this; its own description wins."""
+    while "$ref" in rule or "anyOf" in rule:
+        inner = (
+            load_schema("entry")["$defs"][rule["$ref"].rpartition("/")[2]]
+            if "$ref" in rule
+            else next(part for part in rule["anyOf"] if part.get("type") != "null")
+        )
+        rule = {**inner, **({"description": rule["description"]} if "description" in rule else {})}
+    return dict(rule)
+
+
+def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Kind, limits, words and explanation of a place, from its rule."""
+    plain = _plain(rule)
+    kinds = plain.get("type", "string")
+    kind_names = kinds if isinstance(kinds, list) else [kinds]
+    nullable = "null" in kind_names or any(part.get("type") == "null" for part in rule.get("anyOf", ()))
+    made: dict[str, Any] = {
+        "name": place,
+        "section": "",
+        "label": label,
+        "help": _explained(plain),
+        "option": "",
+        "kind": Kind.TEXT,
+        "required": not nullable,
+    }
+    if place == "pipeline.stage":
+        words = tuple(Choice(stage.value, f"{stage.value} training ({stage.code})", stage.meaning) for stage in Stage)
+        return made | {"kind": Kind.CHOICE, "choices": words, "help": "When the mask is made, relative to training."}
+    if "enum" in plain:
+        return made | {"kind": Kind.CHOICE, "choices": _choices(str(rule.get("$ref", "")).rpartition("/")[2])}
+    if "boolean" in kind_names:
+        words = (Choice("yes", "yes", ""), Choice("no", "no", ""))
+        return made | {"kind": Kind.YES_NO, "choices": words, "required": False}
+    if "integer" in kind_names:
+        return made | {"kind": Kind.WHOLE, "minimum": plain["minimum"], "maximum": plain["maximum"]}
+    if "number" in kind_names:
+        return made | {"kind": Kind.FRACTION}
+    if "array" in kind_names:
+        return made | _list_rule(place, plain, nullable=nullable)
+    single_line = not str(plain.get("pattern", "")).startswith("^[^\\u0000-\\u0009")
+    kind = Kind.TEXT if single_line else Kind.LONG
+    meaning = plain.get("description", "") if not str(plain.get("pattern", "^[^")).startswith("^[^") else ""
+    return made | {
+        "kind": kind,
+        "required": not nullable and place != "code.url",
+        "pattern": plain.get("pattern"),
+        "pattern_meaning": meaning or PATTERN_MEANINGS[kind.value],
+        "max_length": plain.get("maxLength"),
+    }
+
+
+def _explained(rule: Mapping[str, Any]) -> str:
+    """What the schema says of a place, without what concerns only those who write JSON."""
+    text = re.sub(r"[;,.]? ?\bnull\b.*$", "", str(rule.get("description", ""))).strip()
+    return text if text.endswith(".") or not text else f"{text}."
+
+
+def _list_rule(place: str, plain: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
+    item, least = plain["items"], plain.get("minItems", 0)
+    if "properties" in item:
+        needed = item["required"]
+        rows = []
+        for name, rule in item["properties"].items():
+            label, example = ROW_LABELS[name]
+            made = _from_rule(name, rule, label)
+            rows.append(Question(**{**made, "example": example, "required": made["required"] and name in needed}))
+        return {"kind": Kind.ROWS, "required": False, "max_items": plain.get("maxItems"), "rows": tuple(rows)}
+    if "$ref" in item:
+        words = _choices(item["$ref"].rpartition("/")[2])
+        return {
+            "kind": Kind.CHOICES,
+            "required": not nullable,
+            "choices": words,
+            "allows_nothing": nullable and least == 0,
+        }
+    text = _from_rule(place, item, "")
+    limits = {name: text[name] for name in ("pattern", "pattern_meaning", "max_length")}
+    return {"kind": Kind.LINES, "required": least > 0, "max_items": plain.get("maxItems"), **limits}
+
+
+def _choices(kind: str) -> tuple[Choice, ...]:
+    """The words of a list of the schema, with their meanings."""
+    return tuple(Choice(word.value, getattr(word, "label", word.value), _meaning(word)) for word in _WORDS[kind])
+
+
+def _meaning(word: StrEnum) -> str:
+    """What a word means; for a training objective, the paper that defines it."""
+    if isinstance(word, Objective):
+        reference = load_references()[word.citation] if word.citation else None
+        if reference is None:
+            return ""
+        others = " et al." if len(reference.authors) > 1 else ""
+        return f"{reference.authors[0]}{others}, {reference.year}"
+    return str(getattr(word, "meaning", ""))

@@ -1,0 +1,104 @@
+"""How each question is put, in which order, and what is said of an answer that cannot stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ASKED: dict[str, tuple[tuple[str, str, str, str], ...]] = {
+    "The method and its paper": (
+        ("name", "Name of the method", "name", "HARP"),
+        ("paper.title", "Title of the paper", "title", "Holistic Adversarially Robust Pruning"),
+        ("paper.authors", "Authors", "author", "Qi Zhao"),
+        ("paper.venue", "Venue", "venue", "ICLR"),
+        ("paper.year", "Year", "year", "2023"),
+        ("paper.url", "Address of the paper", "paper-url", "https://openreview.net/forum?id=sAJDi9lD06L"),
+        ("paper.bibtex", "BibTeX", "bibtex", "@inproceedings{Zhao2023Holistic, …}"),
+        ("code.url", "Address of the code", "code-url", "https://github.com/intellisec/harp"),
+        ("key", "Key of the method", "key", "HARP_Zhao2023Holistic"),
+    ),
+    "When it prunes": (
+        ("pipeline.stage", "Pruning takes place", "stage", ""),
+        ("pipeline.pretraining", "Pretraining", "pretraining", ""),
+        ("pipeline.finetuning", "Finetuning", "finetuning", ""),
+        ("pipeline.pruning", "Pruning step", "pruning", ""),
+        ("pipeline.training", "Training step", "training", ""),
+        ("pipeline.schedule", "Schedule", "schedule", ""),
+    ),
+    "How it prunes": (
+        ("specifics.structure", "Structure", "structure", ""),
+        ("specifics.granularity", "Unit removed", "granularity", ""),
+        ("specifics.locality", "Locality", "locality", ""),
+        ("specifics.criterion", "Criterion", "criterion", ""),
+    ),
+    "How its paper evaluated it": (
+        ("audit.autoattack", "AutoAttack", "audit-autoattack", ""),
+        ("audit.pgd", "PGD", "audit-pgd", ""),
+        ("audit.pgd_over_10_iterations", "PGD with more than 10 iterations", "audit-pgd-over-10-iterations", ""),
+        ("audit.robustness_curve", "Robustness over several budgets", "audit-robustness-curve", ""),
+        ("audit.others", "Other attacks", "audit-other", "CW"),
+    ),
+    "Results and files": (
+        ("reported", "Results that the paper reports", "reported", ""),
+        ("checkpoints", "Published checkpoints", "checkpoint", ""),
+        ("notes", "Remarks", "note", ""),
+    ),
+}
+"""Place in the entry, label, option of `apsite new` and example of each question, by section, in the form's order."""
+
+INTRODUCTIONS = {
+    "The method and its paper": "One entry per method, after the paper that introduces it.",
+    "When it prunes": "The survey first sorts methods by when the mask is made relative to training (section 3.2), "
+    "then by the objectives with which the network is trained in each step.",
+    "How it prunes": "The specifics of the mask (section 3.3): what is removed, whether every layer has the same "
+    "sparsity, and by which rule parameters are chosen.",
+    "How its paper evaluated it": "What the paper itself reports (survey, Table 2). It explains why figures of papers "
+    "and of the benchmark differ; it has no influence on the rank.",
+    "Results and files": "All of this may be left empty and added later. Results of the benchmark are not entered "
+    "here; the command apsite eval writes them.",
+}
+"""What stands above the questions of a section."""
+
+ROW_LABELS = {
+    "dataset": ("Dataset", ""),
+    "architecture": ("Network", ""),
+    "structure": ("Structure", ""),
+    "sparsity": ("Sparsity", "0.95"),
+    "attack": ("Attack", "PGD"),
+    "robust_accuracy": ("Robust accuracy", "0.47"),
+    "model_key": ("Model key", "HARP_Zhao2023Holistic_R18_CIFAR10_US_90"),
+    "url": ("Address", "https://zenodo.org/records/1234567/files/model.pt"),
+    "sha256": ("SHA-256", ""),
+    "file_format": ("File name extension", ".pt"),
+    "notes": ("Remark", ""),
+}
+"""Label and example of each field of a row."""
+
+FIXED: dict[str, Any] = {
+    "schema_version": 1,  # the version of the schema, no property of the method
+    "aliases": [],  # a new method has no other keys
+    "baseline": False,  # naive criteria are added by maintainers
+}
+"""Fields for which nobody is asked: their value in a new entry, and why."""
+
+MESSAGES = {
+    "required": "An answer is needed here.",
+    "too_long": "Has {found} characters; at most {allowed} are allowed.",
+    "too_many": "Has {found} lines; at most {allowed} are allowed.",
+    "twice": "“{found}” is there twice; name it once.",
+    "pattern": "“{found}” does not have the form needed here: {allowed}",
+    "whole": "“{found}” is not a whole number from {minimum} to {maximum}.",
+    "fraction": "“{found}” is not a fraction from 0 to 1 with at most four decimals, such as 0.95.",
+    "unknown": "“{found}” is not one of: {allowed}",
+    "nothing": "“No such step” cannot stand beside an objective.",
+    "taken": "The key {found} is taken; an existing entry is changed on the page of its method.",
+    "foreign": "“{found}” does not begin with the key of this method, {allowed}_",
+    "line": "Line {line}: {problem}",
+    "row": "Row {line}, {field}: {problem}",
+}
+"""What is said of an answer that cannot stand; the form's script says the same."""
+
+PATTERN_MEANINGS = {
+    "text": "plain characters in one line, with no control or direction marks.",
+    "long": "plain characters, with no control or direction marks.",
+}
+"""The patterns of the schema that only keep odd characters out, in words, by kind of question."""

@@ -1,0 +1,61 @@
+"""Evaluation records: one JSON file per evaluated model, as typed data.
+
+A record is made of ``parts``; ``record`` holds it and what follows from it, ``rules`` say what can be wrong with its
+document, and ``documents`` read and write it.
+"""
+
+from __future__ import annotations
+
+from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
+from apsite.records.parts import (
+    AttackCount,
+    AutoAttackResult,
+    Checkpoint,
+    CheckpointAudit,
+    EvaluatedData,
+    EvaluationWarning,
+    HofmnResult,
+    JointResult,
+    LayerAudit,
+    Passes,
+    Provenance,
+    Results,
+    SamplesFile,
+    SearchResult,
+    Sparsity,
+    ThreatModel,
+    Verification,
+)
+from apsite.records.record import HISTORY, ROTATING, SEARCH_BATCH, EvaluationRecord, Scalar, with_verification
+from apsite.records.rules import record_problems
+
+__all__ = [
+    "HISTORY",
+    "ROTATING",
+    "SEARCH_BATCH",
+    "AttackCount",
+    "AutoAttackResult",
+    "Checkpoint",
+    "CheckpointAudit",
+    "EvaluatedData",
+    "EvaluationRecord",
+    "EvaluationWarning",
+    "HofmnResult",
+    "JointResult",
+    "LayerAudit",
+    "Passes",
+    "Provenance",
+    "Results",
+    "SamplesFile",
+    "Scalar",
+    "SearchResult",
+    "Sparsity",
+    "ThreatModel",
+    "Verification",
+    "read_record",
+    "record_from_json",
+    "record_problems",
+    "record_to_json",
+    "with_verification",
+    "write_record",
+]

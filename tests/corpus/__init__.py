@@ -1,0 +1,12 @@
+"""A corpus of bad submissions, by what is wrong with them."""
+
+from __future__ import annotations
+
+from tests.corpus.entries import ENTRIES
+from tests.corpus.figures import FIGURES
+from tests.corpus.files import IDENTITY, RAW
+from tests.corpus.proposals import PROPOSALS
+from tests.corpus.records import WORDS
+from tests.corpus.sample_files import SAMPLED
+
+CORPUS = [*ENTRIES, *WORDS, *RAW, *IDENTITY, *SAMPLED, *FIGURES, *PROPOSALS]

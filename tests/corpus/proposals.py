@@ -1,0 +1,154 @@
+"""Proposals that touch what they may not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.builders import METHOD, RIVAL, own_document, record_document, write_data
+from tests.corpus.cases import Bad, move, record, remove, several
+from tests.repositories import git
+from tests.submissions import (
+    FOLDER,
+    MODELS,
+    OTHERS_ENTRY,
+    OTHERS_MODEL,
+    OTHERS_RECORD,
+    PUBLISHED,
+    PUBLISHED_MODEL,
+    RECORD,
+    N,
+    Spoil,
+    edit,
+    full_run,
+    write,
+    write_json,
+)
+
+
+def superseding(old: str, model: str, document: dict[str, Any], kept: Callable[[bytes], bytes] = bytes) -> Spoil:
+    """A new run in the place of another record."""
+
+    def spoil(root: Path) -> None:
+        before = (root / old).read_bytes()
+        npz = (root / old).with_suffix(".npz")
+        changes = [{"date": "2026-02-01", "kind": "supersedes", "reason": "Better.", "version": 1}]
+        history = (root / old).parent / "history"
+        history.mkdir()
+        (history / f"{model}.1.json").write_bytes(kept(before))
+        if npz.exists():
+            (history / f"{model}.1.npz").write_bytes(npz.read_bytes())
+        write_json(root / old, {**document, "changes": changes})
+        write_data(root / "scratch", document)
+        made = (root / "scratch" / old).with_suffix(".npz")
+        if made.exists():
+            made.rename(npz)
+        shutil.rmtree(root / "scratch")
+
+    return spoil
+
+
+def own_run_of_rival(**changes: Any) -> dict[str, Any]:
+    """A new run of somebody else's model, by whoever submits."""
+    document = own_document(PUBLISHED_MODEL)
+    document["provenance"] = {"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-02"}
+    document["checkpoint"]["sha256"] = "c" * 64
+    del document["verification"]
+    return {**document, **changes}
+
+
+def submodule(root: Path) -> None:
+    """A commit of another repository in place of a folder."""
+    head = git(root, "rev-parse", "HEAD")
+    git(root, "update-index", "--add", "--cacheinfo", f"160000,{head},evaluations/{METHOD}/sub")
+    (root / FOLDER / "sub").mkdir()
+
+
+def many(root: Path) -> None:
+    """More files than one change may have."""
+    for number in range(401):
+        write(f"evaluations/{METHOD}/x{number}.json", "{}")(root)
+
+
+CHANGE = {"date": "2026-02-01", "reason": "A reason."}
+PROPOSALS = [
+    Bad("code too", write("apsite/validation/gate.py", "x = 1\n"), "apsite/validation/gate.py", "",
+        "is no data, but this change has data too; it may touch entries/ and evaluations/ only"),
+    Bad("workflow too", write(".github/workflows/ci.yml", "on: push\n"), ".github/workflows/ci.yml", "", "is no data"),
+    Bad("documentation too", write("README.md", "Better.\n"), "README.md", "", "is no data, but this change has data too"),
+    Bad("new file at the top", write("entries.json", "{}"), "entries.json", "", "is no data"),
+    Bad("file removed elsewhere", remove("README.md"), "README.md", "", "is no data"),
+    record("provenance.kind", "verified", "'verified' is a maintainer's word; a new run is 'submitted' until they ran it"),
+    record("verification", {"date": "2026-01-02", "samples": 512, "agreement": 1.0}, "is a maintainer's; remove it"),
+    record("changes", [{**CHANGE, "kind": "retracted"}], "belongs to a record that was published before", "changes[0]"),
+    Bad("verified with disagreement",
+        edit(RECORD, ("provenance.kind", "verified"), ("verification", {"date": "2026-01-02", "samples": 9, "agreement": 0.9})),
+        RECORD, "verification.agreement", "0.9 is below 0.99; such a re-run does not verify a record"),
+    Bad("verified before it ran",
+        edit(RECORD, ("provenance.kind", "verified"), ("verification", {"date": "2025-01-02", "samples": 9, "agreement": 1.0})),
+        RECORD, "verification.date", "'2025-01-02' is before the run itself"),
+    Bad("verified on more samples than there are",
+        edit(RECORD, ("provenance.kind", "verified"), ("verification", {"date": "2026-01-02", "samples": N + 1, "agreement": 1})),
+        RECORD, "verification.samples", "10001 exceeds the 10000 samples of the record"),
+    Bad("new figure of the survey", write(
+        f"{FOLDER}/{METHOD}_V16_SVHN_US_99.json", json.dumps(record_document(f"{METHOD}_V16_SVHN_US_99"))),
+        f"{FOLDER}/{METHOD}_V16_SVHN_US_99.json", "protocol", "'piras-2024' is for the survey's figures, which are all here"),
+    Bad("figure of another paper that would rank",
+        edit(PUBLISHED, ("provenance.source", METHOD)), PUBLISHED, "protocol",
+        f"'piras-2024' is for the figures of Piras2024Adversarial, not of {METHOD}; use 'custom'"),
+    Bad("survey's figure at another budget", edit(PUBLISHED, ("threat_model.epsilon", "1/255")), PUBLISHED,
+        "threat_model.epsilon", "piras-2024 needs 8/255 or null, not 1/255; use 'custom'"),
+    Bad("others' figure changed", edit(PUBLISHED, ("results.clean_accuracy", 0.79)), PUBLISHED, "results",
+        "differs from main; a published record stays as it is"),
+    Bad("others' warning removed", edit(OTHERS_RECORD, ("warnings", [])), OTHERS_RECORD, "warnings", "differs from main"),
+    Bad("others' source changed", edit(OTHERS_RECORD, ("provenance.source", "Jane Doe")), OTHERS_RECORD, "provenance",
+        "differs from main; a published record stays as it is"),
+    Bad("others' record verified", edit(OTHERS_RECORD, ("provenance.kind", "verified"),
+        ("verification", {"date": "2026-01-02", "samples": 8, "agreement": 1.0})), OTHERS_RECORD, "provenance", "differs"),
+    Bad("others' checkpoint swapped", edit(OTHERS_RECORD, ("checkpoint.sha256", "d" * 64)), OTHERS_RECORD,
+        "checkpoint.sha256", "differs from main; another file needs a new run"),
+    Bad("others' unpinned address moved", edit(PUBLISHED, ("checkpoint.url", "https://evil.example/x.pt")), PUBLISHED,
+        "checkpoint.url", "differs, and no SHA-256 says which file is meant; only a maintainer's change"),
+    Bad("others' record retracted", edit(PUBLISHED, ("changes", [{**CHANGE, "kind": "retracted"}])), PUBLISHED,
+        "changes[0].kind", "'retracted' is a maintainer's; 'corrected' is allowed. Open an issue"),
+    Bad("others' record disputed", edit(PUBLISHED, ("changes", [{**CHANGE, "kind": "disputed"}])), PUBLISHED,
+        "changes[0].kind", "'disputed' is a maintainer's"),
+    Bad("others' record removed", remove(PUBLISHED), PUBLISHED, "", "was removed; results stay readable"),
+    Bad("others' record moved", move(PUBLISHED, PUBLISHED.replace("_90", "_95")), PUBLISHED, "", "was removed"),
+    Bad("others' entry removed", remove(OTHERS_ENTRY), OTHERS_ENTRY, "", "was removed; a method stays listed"),
+    Bad("others' method hidden", edit(OTHERS_ENTRY, ("baseline", True)), OTHERS_ENTRY, "baseline",
+        "true was false, which decides who ranks"),
+    Bad("others' alias removed", edit(OTHERS_ENTRY, ("aliases", [])), OTHERS_ENTRY, "aliases",
+        "lacks 'Rival_Roe2023Old', under which people find the method"),
+    Bad("others' entry disputed", edit(OTHERS_ENTRY, ("changes", [{**CHANGE, "kind": "disputed"}])), OTHERS_ENTRY,
+        "changes[0].kind", "'disputed' is a maintainer's"),
+    Bad("others' run replaced", superseding(OTHERS_RECORD, OTHERS_MODEL, {
+        **own_run_of_rival(), "model_key": OTHERS_MODEL, "architecture": "resnet18",
+        "samples": {**own_document(OTHERS_MODEL)["samples"]}}),
+        OTHERS_RECORD, "provenance.source", "'Jane Doe' is not 'Richard Roe', whose run this would replace"),
+    Bad("history forged", superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival(), lambda old: old.replace(b"0.4", b"0.1")),
+        f"evaluations/{RIVAL}/history/{PUBLISHED_MODEL}.1.json", "", "must hold what stood at evaluations/"),
+    Bad("history reformatted", superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival(), lambda old: old + b"\n"),
+        f"evaluations/{RIVAL}/history/{PUBLISHED_MODEL}.1.json", "", "byte for byte; `apsite supersede` puts it there"),
+    Bad("history not kept", several(superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival()),
+        remove(f"evaluations/{RIVAL}/history/{PUBLISHED_MODEL}.1.json")), PUBLISHED, "changes[0].version",
+        "the older version is not there as history/"),
+    Bad("history invented", write(f"evaluations/{RIVAL}/history/{PUBLISHED_MODEL}.1.json",
+        json.dumps(record_document(PUBLISHED_MODEL, robust=0.1))), f"evaluations/{RIVAL}/history/{PUBLISHED_MODEL}.1.json", "",
+        "is version 1, but the current record is version 1"),
+    Bad("history of nothing", write(f"{FOLDER}/history/{MODELS[90]}.1.json", json.dumps(full_run(90))),
+        f"{FOLDER}/history/{MODELS[90]}.1.json", "", "was never published: main has no evaluations/"),
+    Bad("superseded by a verified run", superseding(PUBLISHED, PUBLISHED_MODEL, own_document(PUBLISHED_MODEL)), PUBLISHED,
+        "provenance.kind", "'verified' is a maintainer's word"),
+    Bad("superseded by a figure", superseding(PUBLISHED, PUBLISHED_MODEL, record_document(PUBLISHED_MODEL, robust=0.7)),
+        PUBLISHED, "provenance.kind", "'published' cannot supersede a record; a new run is 'submitted'"),
+    Bad("version skipped", several(superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival()),
+        edit(PUBLISHED, ("changes[0].version", 2))), PUBLISHED, "changes[0].version", "2 is not the version that stands in main, 1"),
+    Bad("executable", lambda root: (root / RECORD).chmod(0o755) or git(root, "add", RECORD), RECORD, "",
+        "is marked as executable, which no data file is"),
+    Bad("submodule", submodule, f"{FOLDER}/sub", "", "is a submodule; data are ordinary files"),
+    Bad("too many files", many, ".", "", "data files change; at most 400 at once, so split the change"),
+]  # fmt: skip
