@@ -51,9 +51,13 @@ def form_site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def form(browser: Any, form_site: str) -> Iterator[Any]:
-    """The form in a fresh window; at the end nothing may have gone wrong, and nothing been asked of another origin."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["clipboard-write"])
+def form(browser: Any, form_site: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The form in a fresh window; at the end nothing may have gone wrong, and nothing been asked of another origin.
+
+    The parameter is the width of the window in pixels.
+    """
+    size = {"width": getattr(request, "param", 1280), "height": 900}
+    context = browser.new_context(viewport=size, permissions=["clipboard-write"])
     page = context.new_page()
     page.set_default_timeout(10_000)
     wrong: list[str] = []
@@ -110,8 +114,9 @@ def fill(page: Any, answers: dict[str, Any]) -> None:
                 page.keyboard.insert_text("\n".join(answer) if isinstance(answer, list) else answer)
 
 
+@pytest.mark.parametrize("form", [1280, 360], indirect=True)
 def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> None:
-    """Shown, downloaded and handed to GitHub: always what `apsite new` writes for the same answers."""
+    """Shown, downloaded and handed to GitHub: always what `apsite new` writes for the same answers; on a phone too."""
     assert form.locator("#form-open").get_attribute("href") is None
     fill(form, FULL)
     arguments = ["new", "--root", str(tmp_path), "--non-interactive", *options(FULL)]
@@ -127,10 +132,14 @@ def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> No
     assert f"{address.scheme}://{address.netloc}{address.path}" == f"{REPOSITORY}/new/main"
     given_ = parse_qs(address.query, strict_parsing=True)
     assert given_ == {"filename": [f"entries/{FULL['key']}.json"], "value": [written.decode()]}
+    assert form.evaluate("document.documentElement.scrollWidth") <= form.viewport_size["width"]
 
 
 def test_the_keyboard_alone_is_enough(form: Any) -> None:
-    """Tab reaches each field in order, arrows and the space bar choose, and what is chosen opens further questions."""
+    """Tab reaches each field in order, arrows and the space bar choose, and what is chosen opens further questions.
+
+    The entry is what the terminal makes of the same answers.
+    """
     form.locator("[name='name']").focus()
     for text in ("Tiny", "A title", "Jane Doe", "ICLR", "2026", "", "@misc{a}", ""):
         form.keyboard.insert_text(text)
@@ -150,6 +159,16 @@ def test_the_keyboard_alone_is_enough(form: Any) -> None:
     assert form.evaluate("document.activeElement.name") == "specifics.criterion"
     form.keyboard.press("Space")
     assert form.locator("#form-state").inner_text() == "Complete."
+    first = next(question for question in questions() if question.name == "specifics.criterion").choices[0].value
+    assert entry_text(form) == to_json(
+        document(
+            {
+                "name": "Tiny", "paper.title": "A title", "paper.authors": "Jane Doe", "paper.venue": "ICLR",
+                "paper.year": "2026", "paper.bibtex": "@misc{a}", "key": "Tiny_Doe2026A", "pipeline.stage": "during",
+                "specifics.structure": ["unstructured"], "specifics.criterion": first,
+            }
+        )
+    )  # fmt: skip
 
 
 def test_problems_show_as_one_types_and_stop_the_way_out(form: Any) -> None:
