@@ -35,7 +35,7 @@ types: $(VENV)/installed  ## Static types
 unit: $(VENV)/installed  ## Tests alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
-ROWS ?= demo,filters,resnet18,ray
+ROWS ?= demo,hofmn,filters,resnet18,ray
 bench: $(VENV)/installed  ## Time ours and others in turn; ROWS=..., see `python -m benchmarks --help`
 	$(BIN)/python -m benchmarks --rows $(ROWS) $(BENCH)
 

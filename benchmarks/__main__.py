@@ -21,10 +21,14 @@ FILTERS = HERE.parent / "baselines" / "resnet8" / "L1_Li2017Pruning_R8_CIFAR10_S
 
 
 def demo_rows(options: dict) -> Iterator[Row]:
-    """AutoAttack and HO-FMN on the embedded network."""
+    """AutoAttack on the embedded network."""
     case = cases.demonstration(options["images"])
     yield from attacks.autoattack_rows(case, CPU, options["groups"], parity=options["parity"])
-    yield attacks.hofmn_row(case, CPU, 40, 3)
+
+
+def hofmn_rows(options: dict) -> Iterator[Row]:
+    """HO-FMN on the embedded network."""
+    yield attacks.hofmn_row(cases.demonstration(options["images"]), CPU, 40, 7)
 
 
 def filters_rows(options: dict) -> Iterator[Row]:
@@ -54,7 +58,8 @@ def gpu_rows(options: dict) -> Iterator[Row]:
 
 
 ROWS: dict[str, Callable[[dict], Iterator[Row]]] = {
-    "demo": demo_rows, "filters": filters_rows, "resnet18": resnet18_rows, "ray": ray_rows, "gpu": gpu_rows,
+    "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
+    "resnet18": resnet18_rows, "ray": ray_rows, "gpu": gpu_rows,
 }  # fmt: skip
 
 
@@ -68,7 +73,7 @@ def machine(kind: str) -> str:
 
 
 @click.command()
-@click.option("--rows", default="demo,filters,resnet18,ray", show_default=True,
+@click.option("--rows", default="demo,hofmn,filters,resnet18,ray", show_default=True,
               help=f"Comma-separated: {', '.join(ROWS)}.")  # fmt: skip
 @click.option("--images", default=128, show_default=True, help="Test images of the small networks.")
 @click.option("--groups", default=2, show_default=True, help="Repetitions, each on its own part of the images.")
