@@ -53,11 +53,13 @@ class ChangedFile:
         path: Relative to the root of the repository, ``/`` between parts.
         old_object: Git's name of its content in the revision; ``None`` if it is new.
         mode: Git's mode on disk, such as ``100644``; ``None`` if it is gone.
+        tracked: Whether git knows the file; one that it does not know is no part of a commit yet.
     """
 
     path: str
     old_object: str | None
     mode: str | None
+    tracked: bool = True
 
 
 def resolve_commit(folder: Path, revision: str) -> str:
@@ -136,7 +138,7 @@ def changed_files(folder: Path, commit: str) -> list[ChangedFile]:
     for name in _git(top, "ls-files", "--others", "--exclude-standard", "-z").split(b"\0"):
         if name:
             path = os.fsdecode(name)
-            found[path] = ChangedFile(path, None, "120000" if (top / path).is_symlink() else "100644")
+            found[path] = ChangedFile(path, None, "120000" if (top / path).is_symlink() else "100644", tracked=False)
     return [found[path] for path in sorted(found)]
 
 

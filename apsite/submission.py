@@ -74,6 +74,7 @@ def taken_keys(root: Path) -> set[str]:
 def next_commands(key: str, root: Path = Path()) -> str:
     """The commands that lead from an entry to a pull request, for a shell."""
     where = "" if root == Path() else f" --root {shlex.quote(str(root))}"
+    git = "git" if root == Path() else f"git -C {shlex.quote(str(root))}"
     output = "" if root == Path() else f" --output {shlex.quote(str(root / 'evaluations'))}"
     return f"""\
 Next, for each checkpoint:
@@ -82,10 +83,10 @@ Next, for each checkpoint:
 
 Then:
   apsite submit-check {key}{where}
-  git switch --create {key}
-  git add entries/{key}.json evaluations/{key}
-  git commit --message "Add {key}"
-  git push --set-upstream origin {key}
+  {git} switch --create {key}
+  {git} add entries/{key}.json evaluations/{key}
+  {git} commit --message "Add {key}"
+  {git} push --set-upstream origin {key}
 """
 
 

@@ -129,6 +129,15 @@ def test_what_a_contributor_may_edit_is_not_refused(root: Path) -> None:
     assert checked(root) == (0, [])
 
 
+def test_a_note_beside_the_data_is_no_part_of_the_proposal(root: Path) -> None:
+    """The BibTeX file that `apsite new` was given may lie about; a file in the data folders may not."""
+    write("paper.bib", "@misc{a}\n")(root)
+    assert checked(root) == (0, [])
+    write("entries/paper.bib", "@misc{a}\n")(root)
+    code, problems = checked(root)
+    assert (code, [one["path"] for one in problems]) == (1, ["entries/paper.bib"])
+
+
 def test_a_new_run_may_take_the_place_of_a_published_figure(root: Path) -> None:
     """If the figure stays in history/ as it was."""
     superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival())(root)
@@ -171,6 +180,7 @@ def test_data_below_the_top_of_a_repository_are_known_as_such(good: Path, tmp_pa
     write_data(data, entry_document())
     assert checked(data) == (0, [])
     write_data(top, entry_document())
+    git(top, "add", "--all")
     code, problems = checked(data)
     assert code == 1
     assert [one["path"] for one in problems] == [f"../entries/{METHOD}.json"]

@@ -60,7 +60,7 @@ def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[Do
         inside = file.path.removeprefix(prefix)
         if file.path.startswith(prefix) and inside.split("/")[0] in DATA_FOLDERS:
             mine[inside] = file
-        else:
+        elif file.tracked:  # a note beside the data that nobody has added is no part of the proposal
             others.append(file)
     if not mine:
         return []

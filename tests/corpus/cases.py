@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.repositories import git
 from tests.submissions import (
     ENTRY,
     RECORD,
@@ -63,6 +64,11 @@ def several(*spoils: Spoil) -> Spoil:
             one(root)
 
     return spoil
+
+
+def added(spoil: Spoil) -> Spoil:
+    """With the files that it makes known to git, as part of the next commit."""
+    return several(spoil, lambda root: git(root, "add", "--all") and None)
 
 
 def move(source: str, target: str) -> Spoil:

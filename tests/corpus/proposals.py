@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builders import METHOD, RIVAL, own_document, record_document, write_data
-from tests.corpus.cases import Bad, move, record, remove, several
+from tests.corpus.cases import Bad, added, move, record, remove, several
 from tests.repositories import git
 from tests.submissions import (
     FOLDER,
@@ -75,11 +75,11 @@ def many(root: Path) -> None:
 
 CHANGE = {"date": "2026-02-01", "reason": "A reason."}
 PROPOSALS = [
-    Bad("code too", write("apsite/validation/gate.py", "x = 1\n"), "apsite/validation/gate.py", "",
+    Bad("code too", added(write("apsite/validation/gate.py", "x = 1\n")), "apsite/validation/gate.py", "",
         "is no data, but this change has data too; it may touch entries/ and evaluations/ only"),
-    Bad("workflow too", write(".github/workflows/ci.yml", "on: push\n"), ".github/workflows/ci.yml", "", "is no data"),
+    Bad("workflow too", added(write(".github/workflows/ci.yml", "on: push\n")), ".github/workflows/ci.yml", "", "is no data"),
     Bad("documentation too", write("README.md", "Better.\n"), "README.md", "", "is no data, but this change has data too"),
-    Bad("new file at the top", write("entries.json", "{}"), "entries.json", "", "is no data"),
+    Bad("new file at the top", added(write("entries.json", "{}")), "entries.json", "", "is no data"),
     Bad("file removed elsewhere", remove("README.md"), "README.md", "", "is no data"),
     record("provenance.kind", "verified", "'verified' is a maintainer's word; a new run is 'submitted' until they ran it"),
     record("verification", {"date": "2026-01-02", "samples": 512, "agreement": 1.0}, "is a maintainer's; remove it"),
