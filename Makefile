@@ -39,7 +39,7 @@ ROWS ?= demo,hofmn,filters,resnet18,ray
 bench: $(VENV)/installed  ## Time ours and others in turn; ROWS=..., see `python -m benchmarks --help`
 	$(BIN)/python -m benchmarks --rows $(ROWS) $(BENCH)
 
-bench-catalogue: $(VENV)/installed  ## Time and memory of validate and build on 168 and 5,000 synthetic models
+bench-catalogue: $(VENV)/installed  ## Time and memory of validate on 168 and 5,000 synthetic models, and of build on 168
 	$(BIN)/python benchmarks/catalogue.py
 
 format: $(VENV)/installed  ## Mend style where that can be done by itself

@@ -104,7 +104,8 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
         table.add_column(
             name, justify="right" if name not in ("Dataset", "Network", "Structure", "Provenance") else "left"
         )
-    for record in catalogue.records_of(entry.key):
+    records = catalogue.records_of(entry.key)
+    for record in records:
         results = record.results
         table.add_row(
             record.dataset.label,
@@ -117,7 +118,7 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
             percent(results.joint.robust_accuracy if results.joint else None),
             f"{record.provenance.kind.value}{'' if record.protocol.ranks else ' (reduced, not ranked)'}",
         )
-    yield table
+    yield table if records else Text("Results: none")
     happened = list(_happened(catalogue, entry))
     if happened:
         yield Text("\n".join(["Changes", *happened]))
@@ -134,7 +135,7 @@ def _happened(catalogue: Catalogue, entry: Entry) -> Iterable[str]:
                 for record in catalogue.versions(key)
                 for change in record.changes
             ]
-    for date, kind, name, reason in sorted(lines):
+    for date, kind, name, reason in sorted(lines, key=lambda line: line[0]):  # of one day: as they are listed
         yield f"  {date}  {kind}: {name}: {reason}"
 
 

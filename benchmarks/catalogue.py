@@ -1,11 +1,13 @@
 """Time and memory of `apsite validate` and `apsite build` on synthetic catalogues.
 
+Every two models of a setting are compared by a paired test, so the build is measured up to a number of records.
+
 Every record is a whole run of protocol apb-1 with its per-sample file, which is the most work that a record can be; the
 numbers are drawn at random and mean nothing. Twelve records make a method: two networks, two structures, three
 sparsities.
 
     python benchmarks/catalogue.py                       # 168 and 5,000 records
-    python benchmarks/catalogue.py --records 168 --no-build --json
+    python benchmarks/catalogue.py --records 1008 --build-up-to 0 --json
 """
 
 from __future__ import annotations
@@ -208,7 +210,7 @@ def main() -> None:
     """Make the catalogues, run the commands, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, nargs="+", default=[168, 5_000])
-    parser.add_argument("--no-build", action="store_true", help="validate only")
+    parser.add_argument("--build-up-to", type=int, default=1_000, metavar="RECORDS", help="largest catalogue to build")
     parser.add_argument("--folder", type=Path, help="keep the catalogues here, and use those that are there")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -221,7 +223,7 @@ def main() -> None:
                 print(f"writing {count:,} records", file=sys.stderr)
                 write_catalogue(root, count)
             found.append(measure(count, ["validate", "--root", str(root)]))
-            if not arguments.no_build:
+            if count <= arguments.build_up_to:
                 output = Path(temporary) / f"{count}-build"
                 found.append(measure(count, ["build", "--root", str(root), "--output", str(output)]))
     if arguments.json:

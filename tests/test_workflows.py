@@ -147,6 +147,13 @@ needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="the stand-in f
 class Runner:
     """Runs the ``run:`` steps of a job as the platform does, with what cannot run here replaced by what notes its call.
 
+    Steps that use an action are left out, for the platform runs those. Of the others everything runs but
+
+    - ``gh`` and ``pip-audit``, which ask the network; what stands in for ``gh`` answers as the platform would;
+    - ``make test``, which would run this test again; its targets are resolved;
+    - ``python -m build``, ``pip`` and ``pytest``, which install or take minutes; ``test_distribution.py`` builds both
+      archives and uses the wheel alone.
+
     Args:
         folder: Scratch folder; the job's working directory is ``work`` in it.
         values: Values of expressions such as ``github.token``.

@@ -138,7 +138,8 @@ def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
             for record in versions
             if record.verification is not None
         ]
-    return sorted(events, key=lambda event: (event.date, event.subject), reverse=True)
+    # Reversed after sorting, so that of two events of one day the later one is first too.
+    return sorted(events, key=lambda event: (event.date, event.subject))[::-1]
 
 
 def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:

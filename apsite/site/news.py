@@ -60,7 +60,8 @@ class News:
 def news(catalogue: Catalogue) -> list[News]:
     """Every event, newest first: results by method, day and source, verifications, and changes of files."""
     events = [*_results(catalogue), *_verifications(catalogue), *_changes(catalogue)]
-    return sorted(events, key=lambda event: (event.date, event.method.lower(), event.models), reverse=True)
+    # Reversed after sorting, so that of two events of one day the later one is first too.
+    return sorted(events, key=lambda event: (event.date, event.method.lower(), event.models))[::-1]
 
 
 def newest(catalogue: Catalogue) -> str | None:

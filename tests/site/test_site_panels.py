@@ -104,6 +104,7 @@ def test_history_tells_what_happened(data_folder):
     second["changes"] = [
         {"date": "2025-03-01", "kind": "supersedes", "reason": "A longer attack.", "version": 1},
         {"date": "2025-04-01", "kind": "disputed", "reason": "Not reproduced.", "url": "https://example.org/1"},
+        {"date": "2025-04-01", "kind": "settled", "reason": "Reproduced after all."},
     ]
     changes = [{"date": "2025-02-01", "kind": "corrected", "reason": "The venue."}]
     root = data_folder(entry_document(changes=changes), second)
@@ -113,9 +114,10 @@ def test_history_tells_what_happened(data_folder):
     catalogue = load_catalogue(root)
     events = methods.history(catalogue, catalogue.entries[METHOD])
     assert [(e.date, e.subject, e.kind) for e in events] == [
+        ("2025-04-01", MODEL, "Dispute settled"),
         ("2025-04-01", MODEL, "Disputed"),
         ("2025-03-01", MODEL, "Replaced an older version"),
         ("2025-02-01", "entry", "Corrected"),
     ]
-    assert events[1].file == f"evaluations/{METHOD}/history/{MODEL}.1.json"
-    assert events[0].url == "https://example.org/1"
+    assert events[2].file == f"evaluations/{METHOD}/history/{MODEL}.1.json"
+    assert events[1].url == "https://example.org/1"
