@@ -89,9 +89,11 @@ def main(rows: str, write: bool, **options: object) -> None:
 
     Leave the machine alone meanwhile: two programs that share cores measure each other.
     """
-    for name in rows.split(","):
+    names = rows.split(",")
+    for name in names:
         if name not in ROWS:
             raise click.UsageError(f"--rows {name!r} is not one of {', '.join(ROWS)}")
+    for name in names:
         for row in ROWS[name](options):
             click.echo(f"{row.name}: {row.ratio:.2f} times ({row.other})  {row.facts}")
             if write:

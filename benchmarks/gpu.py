@@ -10,21 +10,22 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from torch import nn
 
-from apsite.evaluation.datasets import load_test_set
+from apsite.evaluation.datasets import ImageSet, load_test_set
 from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.loading import load_network
 from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.run_state import RunState
-from apsite.evaluation.runner import run
+from apsite.evaluation.runner import Outcome, run
 from apsite.evaluation.settings import Settings
 from apsite.vocabulary import Attack, Dataset
-from benchmarks.attacks import EPSILON, GENTLE, official, official_stage
+from benchmarks.attacks import EPSILON, GENTLE, official, official_stage, short_attacks
 from benchmarks.plain_fmn import plain_fmn
 from benchmarks.timing import Row, seconds
 
 BATCH = 1024
-TRIALS, SEARCH_SAMPLES, SEARCH_STEPS, STEPS = 32, 64, 100, 200
+Budget = tuple[int, int, int] | None
 
 
 def whole_protocol_rows(checkpoint: Path | None, data_dir: Path | None) -> Iterator[Row]:
@@ -34,39 +35,68 @@ def whole_protocol_rows(checkpoint: Path | None, data_dir: Path | None) -> Itera
     device = torch.device("cuda")
     images = load_test_set(Dataset.CIFAR10, data_dir or default_data_dir())
     network = load_network(checkpoint, architecture="resnet18").to(device)
-    outcome = {}
+    yield whole_protocol_row("ResNet18, 10,000 images: apb-1", network, images, Settings().on("cuda"), device)
+
+
+def whole_protocol_row(
+    name: str, network: nn.Module, images: ImageSet, settings: Settings, device: torch.device, budget: Budget = None
+) -> Row:
+    """Time an evaluation with everything that belongs to it against the attacks of the other side alone.
+
+    Args:
+        name: How to call the row.
+        network: On `device`.
+        images: What to evaluate on.
+        settings: The protocol; both sides make as many trials and steps of FMN.
+        device: Where both sides compute.
+        budget: Steps of APGD and FAB and queries of Square; ``None`` for the standard ones.
+    """
+    outcome: dict[str, Outcome] = {}
+    counted: dict[str, int] = {}
 
     def ours() -> None:
-        with tempfile.TemporaryDirectory() as folder, RunState(Path(folder), {}) as state:
-            outcome["ours"] = run(copy.deepcopy(network), images, Settings(), state, device, SilentReporter())
-        torch.cuda.synchronize()
+        with (
+            short_attacks(budget),
+            tempfile.TemporaryDirectory() as folder,
+            RunState(Path(folder), {}) as state,
+        ):
+            outcome["ours"] = run(copy.deepcopy(network), images, settings, state, device, SilentReporter())
 
     def theirs() -> None:
-        plain = copy.deepcopy(network).requires_grad_(True)
-        suite = official(plain, EPSILON, device, None)
-        x = torch.from_numpy(np.asarray(images.images[:])).float() / 255
-        y = torch.from_numpy(images.labels)
-        robust = 0
-        for a, b in zip(x.split(BATCH), y.split(BATCH), strict=True):
-            a, b = a.to(device), b.to(device)  # noqa: PLW2901 - moved to the device
-            with torch.no_grad():
-                left = plain(a).argmax(1) == b
-            for attack in Attack:
-                if bool(left.any()):
-                    perturbed = official_stage(suite, attack, a[left], b[left]).detach()
-                    with torch.no_grad():
-                        left[left.clone()] = plain(perturbed).argmax(1) == b[left]
-            robust += int(left.sum())
-            plain_fmn(plain, a, b, GENTLE, STEPS)
-        for _ in range(TRIALS):
-            plain_fmn(plain, x[:SEARCH_SAMPLES].to(device), y[:SEARCH_SAMPLES].to(device), GENTLE, SEARCH_STEPS)
-        torch.cuda.synchronize()
-        outcome["theirs"] = robust
+        counted["theirs"] = _official_protocol(network, images, settings, device, budget)
 
     times = [seconds(ours)], [seconds(theirs)]
-    assert outcome["ours"].samples.aa_robust is not None
+    robust = outcome["ours"].samples.aa_robust
+    assert robust is not None
     facts = {
-        "seconds_ours": times[0][0], "seconds_theirs": times[1][0],
-        "robust_ours": int(outcome["ours"].samples.aa_robust.sum()), "robust_theirs": outcome["theirs"],
+        "seconds_ours": round(times[0][0], 1), "seconds_theirs": round(times[1][0], 1),
+        "robust_ours": int(robust.sum()), "robust_theirs": counted["theirs"],
     }  # fmt: skip
-    yield Row("ResNet18, 10,000 images: apb-1", *times, "pyautoattack and a plain FMN loop", facts)
+    return Row(name, *times, "pyautoattack and a plain FMN loop", facts)
+
+
+def _official_protocol(
+    network: nn.Module, images: ImageSet, settings: Settings, device: torch.device, budget: Budget
+) -> int:
+    """Robust images of `pyautoattack`; the plain FMN loop runs as well, its distances are not used."""
+    plain = copy.deepcopy(network).requires_grad_(True)
+    suite = official(plain, EPSILON, device, budget)
+    x = torch.from_numpy(np.asarray(images.images[:])).float() / 255
+    y = torch.from_numpy(images.labels)
+    robust = 0
+    for some, classes in zip(x.split(BATCH), y.split(BATCH), strict=True):
+        batch, labels = some.to(device), classes.to(device)
+        with torch.no_grad():
+            left = plain(batch).argmax(1) == labels
+        for attack in Attack:
+            chosen = left.nonzero().squeeze(1)
+            if len(chosen):
+                perturbed = official_stage(suite, attack, batch[chosen], labels[chosen]).detach()
+                with torch.no_grad():
+                    left[chosen] = plain(perturbed).argmax(1) == labels[chosen]
+        robust += int(left.sum())
+        plain_fmn(plain, batch, labels, GENTLE, settings.attack_steps)
+    searched = slice(None, settings.search_samples)
+    for _ in range(settings.trials):
+        plain_fmn(plain, x[searched].to(device), y[searched].to(device), GENTLE, settings.search_steps)
+    return robust
