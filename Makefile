@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo baselines test lint types unit bench bench-catalogue format site serve lighthouse clean
+.PHONY: help demo baselines test lint types unit bench bench-catalogue format site serve lighthouse zensical clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -55,6 +55,11 @@ serve: site  ## Build the site and serve it on http://127.0.0.1:8000
 PROFILE ?= mobile
 lighthouse: site  ## Lighthouse scores of the built site (needs npx and Chromium); PROFILE=mobile or desktop
 	$(BIN)/python scripts/lighthouse.py build/site --profile $(PROFILE)
+
+zensical: site  ## Build the same pages with Zensical, the newest one, in an environment of its own
+	$(PYTHON) -m venv build/zensical
+	build/zensical/bin/python -m pip install --quiet --disable-pip-version-check --no-compile zensical
+	PATH=$(CURDIR)/build/zensical/bin:$$PATH $(BIN)/python -m pytest -m slow tests/integration/test_other_generator.py
 
 clean:  ## Remove what the commands above have made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -31,9 +31,9 @@ from apsite.site.pages import Page, write_pages
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
 _COMMANDS = "<!-- commands -->"
-_CONTRIBUTE = ("submitting", "evaluate", "cluster", "baselines-guide", "maintaining", "governance", "security")
-_GUIDES = ("protocol", "glossary", "cli")
-_INSIDE = ("architecture", "benchmarks")
+_CONTRIBUTE = ("submitting", "evaluate", "cluster", "baselines-guide")
+_REFERENCE = ("protocol", "glossary", "cli")
+_ABOUT = ("governance", "maintaining", "security", "architecture", "benchmarks", "changelog")
 
 
 def build_site(root: Path, output: Path, *, site_url: str | None = None, commands: str = "") -> Path:
@@ -98,7 +98,7 @@ def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Cata
     """
     made = {page.path: page.title for page in pages}
     methods = tuple(Section(title, path) for path, title in made.items() if path.startswith("methods/"))
-    rest = [name for name in documents if name not in (*_CONTRIBUTE, *_GUIDES, *_INSIDE, "taxonomy-guide", "changelog")]
+    rest = [name for name in documents if name not in (*_CONTRIBUTE, *_REFERENCE, *_ABOUT, "taxonomy-guide")]
 
     def written(names: Iterable[str]) -> tuple[Section, ...]:
         return tuple(Section(documents[name], f"{name}.md") for name in names if name in documents)
@@ -123,8 +123,9 @@ def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Cata
             (Section(made["analysis.md"], "analysis.md"), Section(made["baselines.md"], "baselines.md")),
         ),
         Section("Contribute", None, (Section(made["submit.md"], "submit.md"), *written(_CONTRIBUTE))),
-        Section("Data", None, (Section("Files", "data.md"), *listed("formats", "updates"), *written(["changelog"]))),
-        Section("Reference", None, (*written(_GUIDES), *listed("python"), *written(_INSIDE), *written(rest))),
+        Section("Data", None, (Section("Files", "data.md"), *listed("formats", "updates"))),
+        Section("Reference", None, (*written(_REFERENCE), *listed("python"), *written(rest))),
+        Section("About", None, written(_ABOUT)),
     ]
     return [section for section in sections if section.path or section.sections]
 

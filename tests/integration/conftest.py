@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import hostile
 from tests.builders import entry_document, write_data
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>[a](javascript:alert(3))"
@@ -45,7 +46,7 @@ def data_root(site: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def site(repository: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Built site of the checkout's data with made-up curves and a hostile entry; workers share it."""
+    """Built site of the checkout's data with made-up curves and hostile entries and records; workers share it."""
     pytest.importorskip("altair", reason="the site needs the extra 'site'")
     from filelock import FileLock
 
@@ -69,9 +70,11 @@ def build(repository: Path, shared: Path) -> None:
     for name in ("mkdocs.yml", "CHANGELOG.md"):
         shutil.copy(repository / name, root)
     write_curves(root)
-    hostile = entry_document(HOSTILE_KEY, name=HOSTILE[:40], notes=[HOSTILE])
-    hostile["paper"] |= {"title": HOSTILE, "authors": [HOSTILE[:80]], "bibtex": f"{HOSTILE}\n```\n{HOSTILE}"}
-    write_data(root, hostile)
+    unchecked = entry_document(HOSTILE_KEY, name=HOSTILE[:40], notes=[HOSTILE])
+    unchecked["paper"] |= {"title": HOSTILE, "authors": [HOSTILE[:80]], "bibtex": f"{HOSTILE}\n```\n{HOSTILE}"}
+    write_data(root, unchecked)
+    for name in hostile.TEXTS:
+        write_data(root, *hostile.documents(name, shared / "validated" / name)[0])
     build_site(root, shared / "build", site_url="http://127.0.0.1/")
 
 

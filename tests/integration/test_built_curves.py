@@ -115,6 +115,7 @@ def test_models_are_picked_and_kept_in_the_address(visit):
     """Ticking and unticking changes the chart and the address; a reload shows the same curves and readout."""
     with visit() as opened:
         page = opened.open("curves.html")
+        page.locator("#choose > summary").click()
         for key in (HYDRA, RADMM):
             page.locator(f"input.ap-pick[value={key}]").uncheck()
         page.locator("input[name=show][value=hofmn]").check(force=True)
@@ -135,6 +136,7 @@ def test_one_dataset_at_a_time(visit):
     """A model of another dataset replaces what was there, and the page says so."""
     with visit() as opened:
         page = opened.open(selection(HARP))
+        page.locator("#choose > summary").click()
         page.locator(f"input.ap-pick[value={SVHN}]").check()
         page.locator("#curve-status", has_text="one dataset at a time").wait_for()
         assert page.locator("input.ap-pick:checked").count() == 1
@@ -170,6 +172,8 @@ def test_curves_work_from_the_keyboard(visit):
     with visit() as opened:
         page = opened.page
         page.goto(opened.base + selection(TWIN, RADMM))
+        page.locator("#choose > summary").focus()
+        page.keyboard.press("Enter")
         page.locator(f"input.ap-pick[value={RADMM}]").focus()
         page.keyboard.press("Space")
         page.locator("#curves[data-drawn]").wait_for()
@@ -217,7 +221,7 @@ def test_colours_follow_the_scheme(visit):
         page = opened.open(selection(HARP))
         line = page.locator("#curves .ap-chart__view .mark-line path").first
         before, points = line.get_attribute("stroke"), drawn_curves(page)
-        page.locator("label[for=__palette_1]").first.click()
+        page.locator(".ap-scheme").click()
         page.locator("#curves[data-drawn='2']").wait_for()
         assert line.get_attribute("stroke") != before
         assert drawn_curves(page) == points

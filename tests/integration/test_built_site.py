@@ -40,6 +40,19 @@ def test_pages_fit_the_screen_in_both_schemes(visit, scheme, name):
                 assert page.evaluate("document.documentElement.scrollWidth") == width, address
 
 
+def test_the_switch_between_light_and_dark_is_kept(visit):
+    """What the reader chose holds on the next page and after the system changes; until then the system decides."""
+    with visit(color_scheme="light") as opened:
+        page = opened.open("index.html")
+        page.emulate_media(color_scheme="dark")
+        page.locator("body[data-md-color-scheme=slate]").wait_for()
+        page.get_by_role("button", name="Dark scheme").click()
+        assert page.locator("body").get_attribute("data-md-color-scheme") == "default"
+        page.goto(opened.base + METHOD_PAGE)
+        assert page.locator("body").get_attribute("data-md-color-scheme") == "default"
+        assert page.get_by_role("button", name="Dark scheme").get_attribute("aria-pressed") == "false"
+
+
 def test_policy_allows_no_evaluation(site):
     """Every page has a policy without leave for inline scripts in general or for evaluating text."""
     for address in all_addresses(site):

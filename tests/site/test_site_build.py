@@ -58,7 +58,7 @@ def test_documents_of_the_checkout_join_the_navigation(tiny_data, tmp_path, no_g
     nav = {title: value for item in settings["nav"] for title, value in item.items()}
     assert nav["Contribute"] == [{"Submit a method": "submit.md"}, {"Evaluate": "evaluate.md"}]
     assert {"Something else": "extra.md"} in nav["Reference"]
-    assert {"Changelog": "changelog.md"} in nav["Data"]
+    assert nav["About"] == [{"Changelog": "changelog.md"}]
 
 
 def test_a_second_build_replaces_the_first(tiny_data, tmp_path, no_generator):

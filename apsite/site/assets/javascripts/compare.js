@@ -40,6 +40,7 @@
       box.checked = chosen.includes(box.value);
       box.disabled = !box.checked && chosen.length >= MOST;
     }
+    table.dataset.ready = "true";
     status.textContent = chosen.length + " of at most " + MOST + " methods";
   }
 

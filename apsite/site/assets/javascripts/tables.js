@@ -56,11 +56,11 @@
     const body = table.tBodies[0];
     const rows = rowsOf(table);
     if (direction === "none") {
-      rows.sort((a, b) => Number(a.dataset.order) - Number(b.dataset.order));
+      rows.sort((a, b) => a.apOrder - b.apOrder);
     } else {
       const sign = direction === "ascending" ? 1 : -1;
       const values = new Map(rows.map((row) => [row, valueOf(row, column, kind)]));
-      rows.sort((a, b) => compare(values.get(a), values.get(b), sign) || a.dataset.order - b.dataset.order);
+      rows.sort((a, b) => compare(values.get(a), values.get(b), sign) || a.apOrder - b.apOrder);
     }
     body.append(...rows.flatMap((row) => (row.apDetail ? [row, row.apDetail] : [row])));
     for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
@@ -72,7 +72,7 @@
   }
 
   function prepareSorting(table) {
-    rowsOf(table).forEach((row, index) => (row.dataset.order = String(index)));
+    rowsOf(table).forEach((row, index) => (row.apOrder = index));
     const key = "sort-" + table.id;
     const wanted = (page.parameters().get(key) ?? "").split(".");
     for (const header of table.querySelectorAll("th[data-sort]")) {
@@ -154,8 +154,21 @@
     form.removeAttribute("hidden");
     const groups = filter(form, tables);
     if (groups.size) form.querySelector("details")?.setAttribute("open", "");
+    if (groups.size || search?.value) form.closest("details")?.setAttribute("open", "");
   }
 
-  for (const table of document.querySelectorAll("table[data-sortable]")) prepareSorting(table);
-  for (const form of document.querySelectorAll("form.ap-facets")) prepareFacets(form);
+  /** Do something for an element of the page: at once if the address speaks of it, else when it can be seen or soon. */
+  function prepare(element, call, names) {
+    const fold = element.parentElement.closest("details:not([open])");
+    const parameters = page.parameters();
+    if (names.some((name) => parameters.has(name))) call(element);
+    else if (fold) fold.addEventListener("toggle", () => call(element), { once: true });
+    else window.setTimeout(call, 0, element); /* each in a task of its own, so that the page answers in between */
+  }
+
+  const fields = (form) => Array.from(form.elements, (field) => field.name).filter(Boolean);
+  for (const table of document.querySelectorAll("table[data-sortable]")) {
+    prepare(table, prepareSorting, ["sort-" + table.id]);
+  }
+  for (const form of document.querySelectorAll("form.ap-facets")) prepare(form, prepareFacets, fields(form));
 })();

@@ -1,0 +1,400 @@
+"""Every table with figures, read back from its page, against ``apsite export`` and the per-sample files.
+
+The expected figures are made here from exported rows, entry files and ``.npz`` files, not by the site's own code; only
+their spelling is the site's (`apsite.site.figures`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise, product
+from statistics import fmean, median
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from apsite.export import rows as exported_rows
+from apsite.site.figures import interval, percent, signed_points
+from apsite.vocabulary import Architecture, Dataset
+from tests.site.html_tables import PageContent
+
+FIGURE = re.compile(r"\d+\.\d\d\b")
+LABELS = {word.value: word.label for kind in (Dataset, Architecture) for word in kind}
+ELSEWHERE = {
+    "taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
+    "audit|audit-checks|audit-years|claims": "answers and counts of entries: test_site_analysis.py",
+    "checkpoints|history|downloads|samples|updates": "files, sizes and dates: test_site_data.py",
+    "fields-.*|arrays": "fields of the schemas: test_site_reference.py",
+}
+"""Tables without accuracies, and who tests what they hold."""
+
+
+@pytest.fixture(scope="module")
+def exported(benchmark_data):
+    """Exported rows by model key, each with its percent and the labels of its words."""
+    found = {}
+    for row in exported_rows(benchmark_data):
+        words = row["model_key"].rsplit("_", 2)
+        row["percent"] = int(words[-1]) if words[-1].isdigit() else None
+        row |= {"data": LABELS[row["dataset"]], "net": LABELS[row["architecture"]], "kind": row["structure"] or "dense"}
+        row["ranks"] = benchmark_data.records[row["model_key"]].protocol.ranks
+        found[row["model_key"]] = row
+    return found
+
+
+@pytest.fixture(scope="module")
+def entries(repository):
+    """Entry files by method key."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (repository / "entries").glob("*.json")}
+
+
+@pytest.fixture(scope="module")
+def verdicts(repository):
+    """Per-sample files by model key."""
+    return {path.stem: dict(np.load(path)) for path in (repository / "evaluations").glob("*/*.npz")}
+
+
+def wilson(row) -> str:
+    """Wilson 95 % interval of AutoAttack by another library, as pages spell it."""
+    if row["n_samples"] is None or row["aa_robust_accuracy"] is None:
+        return interval(None)
+    counted = round(row["aa_robust_accuracy"] * row["n_samples"])
+    found = binomtest(counted, row["n_samples"]).proportion_ci(0.95, "wilson")
+    return interval((found.low, found.high))
+
+
+def find(exported, **words):
+    """The one row that has these words; ``None`` if there is none."""
+    found = [row for row in exported.values() if all(row[name] == value for name, value in words.items())]
+    assert len(found) <= 1, words
+    return found[0] if found else None
+
+
+def score(row) -> str:
+    """Clean and robust accuracy as cells have them."""
+    if row is None:
+        return "–"
+    robust = percent(row["aa_robust_accuracy"])
+    return robust if row["clean_accuracy"] is None else f"{percent(row['clean_accuracy'])}/{robust}"
+
+
+def field(exported, entries, **words):
+    """Rows of a setting that rank and are of methods, not of naive baselines."""
+    return [
+        row
+        for row in exported.values()
+        if row["ranks"]
+        and row["aa_robust_accuracy"] is not None
+        and not entries[row["method"]]["baseline"]
+        and all(row[name] == value for name, value in words.items())
+    ]
+
+
+def shares(verdict, budgets=range(17)) -> list[str]:
+    """Robust samples at multiples of 1/255 under HO-FMN, of those outside its search."""
+    distance = verdict["distance"].astype(np.float64)
+    return [percent(float((distance > np.float32(k / 255)).mean() if k else (distance > 0).mean())) for k in budgets]
+
+
+def test_boards_have_the_exported_figures(benchmark_pages, exported):
+    """Leaderboards: each cell is the exported pair of its method, network and sparsity, and a dash is a missing row."""
+    tables = benchmark_pages["leaderboard.md"].tables
+    percents = {"unstructured": (90, 95, 99), "structured": (50, 75, 90)}
+    for (kind, steps), data in product(percents.items(), ("cifar10", "svhn")):
+        for name, *cells in tables[f"board-{data}-{kind}"][2:]:
+            words = {"name": name.split(maxsplit=1)[1], "dataset": data, "structure": kind, "ranks": True}
+            columns = product(("resnet18", "vgg16"), steps)
+            expected = [score(find(exported, architecture=net, percent=step, **words)) for net, step in columns]
+            assert cells == expected, name
+    for table, data in (("board-imagenet", "ImageNet"), ("board-dense", None), ("board-naive", "CIFAR-10")):
+        head, *lines = tables[table]
+        for name, *cells in lines:
+            words = {"name": re.sub("^[ABD] ", "", name), "ranks": True}
+            expected = []
+            for title in head[1:]:
+                named = re.fullmatch(r"(?:(CIFAR-10|SVHN) )?(\w+?\d+),?(?: (\d+) %)?", title)
+                step = int(named[3]) if named[3] else None
+                expected.append(score(find(exported, data=data or named[1], net=named[2], percent=step, **words)))
+            assert cells == expected, (table, name)
+
+
+def test_reduced_runs_have_the_exported_figures(benchmark_pages, exported):
+    """The table of reduced runs has each of them once, with its four accuracies and interval."""
+    lines = [line[1:] for line in benchmark_pages["leaderboard.md"].tables["board-reduced"][1:]]
+    names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
+    expected = []
+    for row in exported.values():
+        if not row["ranks"]:
+            clean, robust, hofmn, joint = (percent(row[name]) for name in names)
+            step = f"{row['percent']} %" if row["percent"] else "0 %"
+            expected.append(
+                [row["data"], row["net"], step, str(row["n_samples"]), clean, robust, wilson(row), hofmn, joint]
+            )
+    assert sorted(lines) == sorted(expected)
+
+
+def test_home_has_the_exported_figures(benchmark_pages, exported, entries):
+    """The leader of each setting is the highest exported row, and the table of the chart has every row that ranks."""
+    tables = benchmark_pages["index.md"].tables
+    leads = {name: lines for name, lines in tables.items() if name.startswith("leads-")}
+    assert len(leads) == 4
+    for table, (head, *lines) in leads.items():
+        _, data, kind = table.split("-")
+        for step, *cells in lines:
+            for net, cell in zip(head[1:], cells, strict=True):
+                among = field(exported, entries, dataset=data, structure=kind, net=net, percent=int(step.split()[0]))
+                best = max(among, key=lambda row: row["aa_robust_accuracy"])
+                assert cell.startswith(f"{best['name']} {percent(best['aa_robust_accuracy'])} {wilson(best)}")
+    expected = []
+    for row in exported.values():
+        if row["ranks"] and row["structure"] and row["aa_robust_accuracy"] is not None:
+            accuracies = [percent(row["clean_accuracy"]), percent(row["aa_robust_accuracy"]), wilson(row)]
+            expected.append([row["name"], row["data"], row["net"], row["kind"], f"{row['percent']} %", *accuracies])
+    assert sorted(tables["sparsity-figures"][1:]) == sorted(expected)
+
+
+def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
+    """All results and the models of the curves page: every row once, with its four accuracies and its interval."""
+    names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
+    lines = benchmark_pages["results.md"].tables["results"][1:]
+    results = [[*line[4:7], *line[8:13]] for line in lines]
+    expected = []
+    for row in exported.values():
+        clean, robust, hofmn, joint = (percent(row[name]) for name in names)
+        expected.append([row["data"], row["net"], row["kind"], clean, robust, wilson(row), hofmn, joint])
+    assert sorted(results) == sorted(expected)
+    models = [[*line[1:4], *line[5:9]] for line in benchmark_pages["curves.md"].tables["models"][1:]]
+    assert sorted(models) == sorted([*row[:5], *row[6:]] for row in expected)
+
+
+def test_curves_have_the_figures_of_the_samples(benchmark_pages, verdicts, exported):
+    """The table of curves counts the distances of each per-sample file anew, at every budget."""
+    lines = [line for line in benchmark_pages["curves.md"].tables["curve-figures"][1:] if line[1] == "HO-FMN"]
+    expected = [shares(verdict) for key, verdict in verdicts.items() if key in exported]
+    assert len(expected) > 10
+    assert sorted(line[3:] for line in lines) == sorted(expected)
+    envelopes = [line for line in benchmark_pages["curves.md"].tables["curve-figures"][1:] if line[1] == "envelope"]
+    joint = {
+        percent(row["joint_robust_accuracy"]) for row in exported.values() if row["joint_robust_accuracy"] is not None
+    }
+    assert {line[3 + 8] for line in envelopes} == joint
+
+
+def test_comparison_has_the_exported_figures(benchmark_pages, exported, entries):
+    """Each cell of the table of methods side by side is the exported pair and interval of its setting."""
+    table = benchmark_pages["compare.md"].tables["compare"]
+    names = [name.split(maxsplit=1)[1] for name in table[0][1:]]
+    assert len(names) == len(entries)
+    checked = 0
+    for title, *cells in table[1:]:
+        if not cells:
+            continue
+        words = re.fullmatch(r"(ResNet\d+|VGG16), (\d+) %|(ResNet\d+|VGG16), dense", title)
+        if not words:
+            continue
+        for name, cell in zip(names, cells, strict=True):
+            if not FIGURE.search(cell):
+                continue
+            figures = cell.split()
+            found = [row for row in exported.values() if (row["name"], score(row)) == (name, figures[0])]
+            assert any(wilson(row) == figures[1] for row in found), (title, name, cell)
+            checked += 1
+    assert checked > 150
+
+
+def test_method_pages_have_the_exported_figures(benchmark_pages, exported, entries):
+    """Results, reports and attacks of each method are those of its rows and of its entry."""
+    for key, entry in entries.items():
+        tables = benchmark_pages[f"methods/{key}.md"].tables
+        own = [row for row in exported.values() if row["method"] == key]
+        lines = tables.get("results", [[]])[1:]
+        assert sorted((line[0], line[1], *line[4:7]) for line in lines) == sorted(
+            (row["data"], row["net"], percent(row["clean_accuracy"]), percent(row["aa_robust_accuracy"]), wilson(row))
+            for row in own
+        )
+        for line in lines:
+            rank, middle, best = line[-4:-1]
+            if rank.startswith("–"):
+                continue
+            words = {
+                "data": line[0],
+                "net": line[1],
+                "structure": line[2].split()[0],
+                "percent": int(line[3].split()[0]),
+            }
+            settings = field(exported, entries, **words)
+            robust = [row["aa_robust_accuracy"] for row in settings]
+            assert middle == percent(median(robust))
+            assert best == "itself" or best.startswith(percent(max(robust)))
+            assert rank.endswith(f"of {len(robust)}")
+        reports = tables.get("reported", [[]])[1:]
+        assert [line[5] for line in reports] == [percent(one["robust_accuracy"]) for one in entry["reported"]]
+        for line in reports:
+            if FIGURE.match(line[6]):
+                assert line[6].split()[0] in {percent(row["aa_robust_accuracy"]) for row in own}
+
+
+def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
+    """Tables of the analysis: figures of exported rows, differences and means computed from them anew."""
+    tables = benchmark_pages["analysis.md"].tables
+
+    def robust(**words):
+        row = find(exported, ranks=True, **words)
+        return None if row is None else row["aa_robust_accuracy"]
+
+    for name, net, kind, step, _, reported, measured, at, difference in tables["overestimation"][1:]:
+        found = robust(name=name, data="CIFAR-10", net=net, structure=kind, percent=int(at.split()[0]))
+        (own,) = {
+            one["robust_accuracy"] for entry in entries.values() if entry["name"] == name for one in entry["reported"]
+            if (LABELS[one["architecture"]], one["structure"]) == (net, kind) and f"{100 * one['sparsity']:g} %" == step
+        }  # fmt: skip
+        assert (reported, measured) == (percent(own), percent(found))
+        assert difference.split()[0] == signed_points(own - found)
+    for name, data, net, clean, dense, *pruned, change in tables["pretrained-networks"][1:]:
+        start = find(exported, name=name, data=data, net=net, percent=None)
+        steps = [robust(name=name, data=data, net=net, structure="unstructured", percent=p) for p in (90, 95, 99)]
+        assert (clean, dense) == (percent(start["clean_accuracy"]), percent(start["aa_robust_accuracy"]))
+        assert pruned == [percent(step) for step in steps]
+        if steps[0] is not None:
+            assert change == signed_points(steps[0] - start["aa_robust_accuracy"])
+    for setting, step, lwm, lamp, gain, below, _ in tables["naive-criteria"][1:]:
+        data, net = setting.split()
+        words = {"data": data, "net": net, "structure": "unstructured", "percent": int(step.split()[0])}
+        first, second = (robust(name=name, **words) for name in ("LWM", "LAMP"))
+        among = [row["aa_robust_accuracy"] for row in field(exported, entries, **words)]
+        assert (lwm, lamp, gain) == (percent(first), percent(second), signed_points(second - first))
+        assert below == f"{sum(value < second for value in among)} of {len(among)}"
+    for name, data, net, free, bound, robust_gap, clean_gap in tables["structure"][1:]:
+        words = {"name": name, "data": data, "net": net, "percent": 90}
+        pair = [find(exported, structure=kind, **words) for kind in ("unstructured", "structured")]
+        assert [free, bound] == [percent(row["aa_robust_accuracy"]) for row in pair]
+        assert robust_gap == signed_points(pair[0]["aa_robust_accuracy"] - pair[1]["aa_robust_accuracy"])
+        assert clean_gap == signed_points(pair[0]["clean_accuracy"] - pair[1]["clean_accuracy"])
+    for setting, n_local, mean_local, best_local, n_global, mean_global, best_global, gap in tables["locality"][1:]:
+        data, net, kind, step = re.fullmatch(r"(\S+) (\S+), (\w+) (\d+) %", setting).groups()
+        groups = {}
+        for where in ("local", "global"):
+            groups[where] = [
+                row["aa_robust_accuracy"]
+                for row in field(exported, entries, data=data, net=net, structure=kind, percent=int(step))
+                if entries[row["method"]]["specifics"]["locality"] == [where]
+            ]
+        local, global_ = groups["local"], groups["global"]
+        assert (n_local, n_global) == (str(len(local)), str(len(global_)))
+        assert (mean_local, mean_global) == (percent(fmean(local)), percent(fmean(global_)))
+        assert (best_local.split()[0], best_global.split()[0]) == (percent(max(local)), percent(max(global_)))
+        assert gap == signed_points(fmean(global_) - fmean(local))
+    for name, net, step, shown, bounds, _ in tables["imagenet"][1:]:
+        row = find(exported, name=name, data="ImageNet", net=net, percent=int(step.split()[0]))
+        assert (shown, bounds) == (percent(row["aa_robust_accuracy"]), wilson(row))
+
+
+def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts):
+    """The project's own runs: figures of exported rows; paired counts and curves counted anew from the samples."""
+    tables = benchmark_pages["baselines.md"].tables
+    own = {
+        (row["name"], row["percent"]): row for row in exported.values() if row["net"] == "ResNet8" and not row["ranks"]
+    }
+    names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy")
+    (table,) = (lines for name, lines in tables.items() if name.startswith("baselines-r8"))
+    assert len(table) - 1 == len(own)
+    by_figures = {(*(percent(row[name]) for name in names), wilson(row)) for row in own.values()}
+    assert {(line[3], line[4], line[7], line[5]) for line in table[1:]} == by_figures
+    (paired,) = (lines for name, lines in tables.items() if name.startswith("paired-r8"))
+    for first, second, step, images, one, other, only_one, only_other, gap, p_value, verdict in paired[1:]:
+        pair = [verdicts[own[name, int(step.split()[0])]["model_key"]]["aa_robust"] for name in (first, second)]
+        alone = [int((pair[0] & ~pair[1]).sum()), int((pair[1] & ~pair[0]).sum())]
+        assert [images, one, other] == [str(len(pair[0])), *(str(int(flags.sum())) for flags in pair)]
+        assert [only_one, only_other] == [str(count) for count in alone]
+        assert gap == signed_points((alone[0] - alone[1]) / len(pair[0]))
+        chance = binomtest(alone[0], sum(alone)).pvalue if sum(alone) else 1.0
+        assert float(p_value) == pytest.approx(chance, rel=0.06)
+        assert (verdict == "tied") == (chance >= 0.05)
+    (survey,) = (lines for name, lines in tables.items() if name.startswith("table-8-r8"))
+    for step, net, lwm, lamp, gain, own_lwm, own_lamp, own_gain, _ in survey[1:]:
+        percents = int(step.split()[0])
+        words = {"net": net, "data": "CIFAR-10", "percent": percents, "ranks": True}
+        printed = [find(exported, name=name, **words)["aa_robust_accuracy"] for name in ("LWM", "LAMP")]
+        ours = [own[name, percents]["aa_robust_accuracy"] for name in ("LWM", "LAMP")]
+        assert [lwm, lamp, own_lwm, own_lamp] == [percent(value) for value in (*printed, *ours)]
+        assert (gain, own_gain) == (signed_points(printed[1] - printed[0]), signed_points(ours[1] - ours[0]))
+    drawn = [line for name, lines in tables.items() if name.startswith("curves-r8") for line in lines[1:]]
+    counted = {share for key, verdict in verdicts.items() if key in exported for share in shares(verdict)}
+    assert drawn
+    assert {cell for line in drawn for cell in line[1:]} <= counted
+
+
+def test_curves_of_method_pages_have_the_figures_of_the_samples(benchmark_pages, benchmark_data, verdicts):
+    """Each column of a method's curves is one of its per-sample files, counted anew; so is the first readout."""
+    checked = 0
+    for path, page in benchmark_pages.items():
+        method = path.removeprefix("methods/").removesuffix(".md")
+        for name, lines in page.tables.items():
+            if path.startswith("methods/") and re.fullmatch(r"curves-\d+", name):
+                own = [
+                    shares(v) for k, v in verdicts.items() if k in benchmark_data.records and k.startswith(f"{method}_")
+                ]
+                columns = [[line[at] for line in lines[1:]] for at in range(1, len(lines[0]), 2)]
+                assert all(column in own for column in columns), path
+                checked += len(columns)
+    assert checked == len([key for key in verdicts if key in benchmark_data.records])
+    at_budget = {f"{float((v['distance'] > np.float32(8 / 255)).mean() * 100):.1f}" for v in verdicts.values()}
+    assert {line[2] for line in benchmark_pages["curves.md"].tables["readout"][1:]} <= at_budget
+
+
+def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exported):
+    """Figures of both models are exported ones, and the difference is theirs."""
+    checked = 0
+    for path, page in benchmark_pages.items():
+        for setting, naive, own, other, gap, *_ in page.tables.get("beside-baselines", [[]])[1:]:
+            data, net, kind, step = re.fullmatch(r"(\S+) (\S+), (\w+), (\d+) %", setting).groups()
+            words = {"data": data, "net": net, "structure": kind, "percent": int(step)}
+            rows = [row for row in exported.values() if all(row[name] == value for name, value in words.items())]
+            method = path.removeprefix("methods/").removesuffix(".md")
+            pair = [
+                {percent(row["aa_robust_accuracy"]): row["aa_robust_accuracy"] for row in rows if row[name] == value}
+                for name, value in (("method", method), ("name", naive))
+            ]
+            assert own in pair[0]
+            assert other in pair[1]
+            if not gap.startswith("–"):
+                assert gap == signed_points(pair[0][own] - pair[1][other])
+            checked += 1
+    assert checked > 20
+
+
+def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageContent]):
+    """A table that none of these tests reads is listed with the test that does; a new one fails here."""
+    read = (
+        "leads-.*|sparsity-figures|board-.*|results|readout|models|curve-figures|compare|overestimation|"
+        "pretrained-networks|naive-criteria|structure|locality|imagenet|baselines-.*|paired-.*|table-8-.*|"
+        "curves-.*|beside-baselines|reported"
+    )
+    attacks = re.compile(r"table-\d+")
+    for path, page in benchmark_pages.items():
+        for name, lines in page.tables.items():
+            known = any(re.fullmatch(pattern, name) for pattern in (read, *ELSEWHERE))
+            counts_of_attacks = attacks.fullmatch(name) and lines[0] == ["Attack", "Attacked", "Broken", "Robust after"]
+            assert known or counts_of_attacks, f"{path}: the table {name} is read by no test"
+
+
+def test_attack_by_attack_counts_are_those_of_the_samples(benchmark_pages, benchmark_data, verdicts):
+    """Of each attack: samples it attacked, broke and left robust, counted anew from the per-sample files."""
+    checked = 0
+    for key, page in benchmark_pages.items():
+        for name, lines in page.tables.items():
+            if not name.startswith("table-") or lines[0][0] != "Attack":
+                continue
+            counts = [[int(cell.replace(",", "")) for cell in line[1:]] for line in lines[1:]]
+            assert all(attacked - broken == left for attacked, broken, left in counts), key
+            assert all(before[2] == after[0] for before, after in pairwise(counts)), key
+            method = key.removeprefix("methods/").removesuffix(".md")
+            own = [
+                verdicts[k] for k, record in benchmark_data.records.items() if record.method == method and k in verdicts
+            ]
+            survivors = {int(verdict["aa_robust"].sum()) for verdict in own}
+            assert counts[-1][2] in survivors, key
+            checked += 1
+    assert checked > 10
