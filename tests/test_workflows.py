@@ -428,10 +428,11 @@ def test_tests_and_scheduled_checks_run_commands_that_are_there(tmp_path: Path) 
     """The make target exists; addresses are listed; versions are audited."""
     runner = Runner(tmp_path)
     write_data(runner.work, entry_document(), record_document())
-    for workflow, job in (("ci", "test"), ("scheduled", "links"), ("scheduled", "audit")):
+    for workflow, job in (("ci", "test"), ("ci", "zensical"), ("scheduled", "links"), ("scheduled", "audit")):
         printed = runner.run(workflow, job)
         assert "failed" not in printed, printed
     assert "make test PYTHON=python" in runner.calls
+    assert "make zensical PYTHON=python" in runner.calls
     assert "pip-audit --requirement constraints.txt" in runner.calls
     assert "https://example.org/paper" in (runner.work / "links.txt").read_text(encoding="utf-8").splitlines()
 
