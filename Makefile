@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo baselines test lint types unit bench bench-catalogue format site serve lighthouse zensical clean
+.PHONY: help demo baselines test lint types unit bench format site serve lighthouse zensical clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -35,12 +35,9 @@ types: $(VENV)/installed  ## Static types
 unit: $(VENV)/installed  ## Tests alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
-ROWS ?= demo,hofmn,filters,resnet18,ray
+ROWS ?= demo,hofmn,filters,resnet18,ray,catalogue
 bench: $(VENV)/installed  ## Time ours and others in turn; ROWS=..., see `python -m benchmarks --help`
 	$(BIN)/python -m benchmarks --rows $(ROWS) $(BENCH)
-
-bench-catalogue: $(VENV)/installed  ## Time and memory of validate on 168 and 5,000 synthetic models, and of build on 168
-	$(BIN)/python benchmarks/catalogue.py
 
 format: $(VENV)/installed  ## Mend style where that can be done by itself
 	$(BIN)/ruff check --fix .

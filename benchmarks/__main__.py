@@ -11,9 +11,9 @@ import click
 import torch
 
 from apsite.vocabulary import Attack
-from benchmarks import attacks, cases, clusters, gpu
+from benchmarks import attacks, cases, catalogue, clusters, gpu
 from benchmarks.report import write_page, write_results
-from benchmarks.timing import Row
+from benchmarks.timing import CommandTime, Row
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -52,14 +52,19 @@ def ray_rows(options: dict) -> Iterator[Row]:
     yield clusters.two_workers_row(cases.demonstration(options["images"]))
 
 
+def catalogue_rows(options: dict) -> Iterator[CommandTime]:
+    """`validate` and `build` on synthetic catalogues."""
+    yield from catalogue.measurements(options["records"], options["build_up_to"], options["catalogues"])
+
+
 def gpu_rows(options: dict) -> Iterator[Row]:
     """The whole protocol on a GPU, on all test images."""
     yield from gpu.whole_protocol_rows(options["checkpoint"], options["data_dir"])
 
 
-ROWS: dict[str, Callable[[dict], Iterator[Row]]] = {
+ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
-    "resnet18": resnet18_rows, "ray": ray_rows, "gpu": gpu_rows,
+    "resnet18": resnet18_rows, "ray": ray_rows, "catalogue": catalogue_rows, "gpu": gpu_rows,
 }  # fmt: skip
 
 
@@ -73,7 +78,7 @@ def machine(kind: str) -> str:
 
 
 @click.command()
-@click.option("--rows", default="demo,hofmn,filters,resnet18,ray", show_default=True,
+@click.option("--rows", default="demo,hofmn,filters,resnet18,ray,catalogue", show_default=True,
               help=f"Comma-separated: {', '.join(ROWS)}.")  # fmt: skip
 @click.option("--images", default=128, show_default=True, help="Test images of the small networks.")
 @click.option("--groups", default=2, show_default=True, help="Repetitions, each on its own part of the images.")
@@ -83,6 +88,12 @@ def machine(kind: str) -> str:
               help="Checkpoint for the rows 'filters', a ResNet8.  [default: our baseline]")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="ResNet18 for the rows 'gpu'.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="CIFAR-10 for the rows 'gpu'.")
+@click.option("--records", type=int, multiple=True, default=(168, 5_000), show_default=True,
+              help="Size of a catalogue for the rows 'catalogue'; may be given several times.")  # fmt: skip
+@click.option("--build-up-to", default=1_000, show_default=True, metavar="RECORDS",
+              help="Largest catalogue whose pages are built, for the rows 'catalogue'.")  # fmt: skip
+@click.option("--catalogues", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder that keeps the catalogues.  [default: none]")  # fmt: skip
 @click.option("--write/--no-write", default=True, show_default=True, help="Write results and docs/benchmarks.md.")
 def main(rows: str, write: bool, **options: object) -> None:
     """Time apsite and others in turn on this machine, and print the ratios.
@@ -95,7 +106,7 @@ def main(rows: str, write: bool, **options: object) -> None:
             raise click.UsageError(f"--rows {name!r} is not one of {', '.join(ROWS)}")
     for name in names:
         for row in ROWS[name](options):
-            click.echo(f"{row.name}: {row.ratio:.2f} times ({row.other})  {row.facts}")
+            click.echo(str(row))
             if write:
                 kind = "gpu" if name == "gpu" else "cpu"
                 path = HERE / "results" / f"{re.sub(r'[^a-z0-9]+', '-', machine(kind).lower()).strip('-')}.json"

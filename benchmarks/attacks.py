@@ -187,11 +187,11 @@ def autoattack_rows(case: Case, device: torch.device, groups: int, *, parity: bo
         facts["flags_equal_in_exact_mode"] = equal_after
     repetitions = range(len(times[Attack.APGD_CE][0]))
     whole = [[sum(times[attack][side][group] for attack in Attack) for group in repetitions] for side in (0, 1)]
-    rows = [Row(f"{case.name}: AutoAttack", *whole, "pyautoattack", facts)]
+    rows = [Row("autoattack", case.name, "AutoAttack", *whole, "pyautoattack", facts)]
     for attack in Attack:
         forward, backward = contest.passes[attack]
         own = {"forward_passes": forward, "gradient_passes": backward}
-        rows.append(Row(f"{case.name}: {attack.label}", *times[attack], "pyautoattack", own))
+        rows.append(Row("autoattack", case.name, attack.label, *times[attack], "pyautoattack", own))
     return rows
 
 
@@ -223,7 +223,7 @@ def hofmn_row(case: Case, device: torch.device, steps: int, repetitions: int) ->
         "median_ours": float(np.median(reached["ours"][reached["ours"] > 0])),
         "median_theirs": float(np.median(reached["theirs"][reached["ours"] > 0])),
     }  # fmt: skip
-    return Row(f"{case.name}: HO-FMN attack", *times, "plain FMN loop", facts)
+    return Row("hofmn", case.name, "HO-FMN attack", *times, "plain FMN loop", facts)
 
 
 def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
@@ -265,4 +265,4 @@ def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
     whole()
     ours, theirs = in_turn(whole, bare, 3)
     facts = {"forward_passes": result["passes"].forward, "gradient_passes": result["passes"].backward}
-    return Row(f"{case.name}: pass efficiency of {attack.label}", ours, theirs, "bare passes of the same number", facts)
+    return Row("efficiency", case.name, attack.label, ours, theirs, "bare passes of the same number", facts)

@@ -5,23 +5,18 @@ Every two models of a setting are compared by a paired test, so the build is mea
 Every record is a whole run of protocol apb-1 with its per-sample file, which is the most work that a record can be; the
 numbers are drawn at random and mean nothing. Twelve records make a method: two networks, two structures, three
 sparsities.
-
-    python benchmarks/catalogue.py                       # 168 and 5,000 records
-    python benchmarks/catalogue.py --records 1008 --build-up-to 0 --json
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +45,7 @@ from apsite.records import (
 )
 from apsite.samples import Samples, write_samples
 from apsite.vocabulary import Architecture, Attack, Dataset, Granularity, Protocol, ProvenanceKind, Structure
+from benchmarks.timing import CommandTime
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
 PER_METHOD = len(NETWORKS) * len(Structure) * 3
@@ -60,17 +56,6 @@ SETTINGS = {
     "n_examples": None,
 }  # fmt: skip
 LABELS = np.repeat(np.arange(10, dtype=np.int16), N // 10)
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One command on one catalogue: wall and CPU seconds, and the peak of its memory in megabytes."""
-
-    records: int
-    command: str
-    seconds: float
-    cpu_seconds: float
-    peak_megabytes: float
 
 
 def write_catalogue(root: Path, count: int) -> None:
@@ -187,7 +172,7 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
     return record, samples
 
 
-def measure(records: int, command: list[str]) -> Measurement:
+def measure(records: int, command: list[str]) -> CommandTime:
     """Run a command of apsite in a process of its own.
 
     Raises:
@@ -203,37 +188,24 @@ def measure(records: int, command: list[str]) -> Measurement:
             output.seek(0)
             raise SystemExit(f"apsite {' '.join(command)} failed:\n{output.read().decode()[-2000:]}")
     peak = usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
-    return Measurement(records, command[0], round(seconds, 2), round(usage.ru_utime + usage.ru_stime, 2), round(peak))
+    return CommandTime(command[0], records, round(seconds, 2), round(usage.ru_utime + usage.ru_stime, 2), round(peak))
 
 
-def main() -> None:
-    """Make the catalogues, run the commands, print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, nargs="+", default=[168, 5_000])
-    parser.add_argument("--build-up-to", type=int, default=1_000, metavar="RECORDS", help="largest catalogue to build")
-    parser.add_argument("--folder", type=Path, help="keep the catalogues here, and use those that are there")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+def measurements(counts: Sequence[int], build_up_to: int, folder: Path | None = None) -> Iterator[CommandTime]:
+    """`validate`, and `build` up to a number of records, on catalogues of some sizes.
+
+    Args:
+        counts: Numbers of records.
+        build_up_to: Largest catalogue whose pages are built.
+        folder: Where catalogues are kept, and used again if they are there; ``None`` to throw them away.
+    """
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.folder or Path(temporary)
-        found = []
-        for count in arguments.records:
-            root = folder / f"{count}-records"
+        for count in counts:
+            root = (folder or Path(temporary)) / f"{count}-records"
             if not root.exists():
                 print(f"writing {count:,} records", file=sys.stderr)
                 write_catalogue(root, count)
-            found.append(measure(count, ["validate", "--root", str(root)]))
-            if count <= arguments.build_up_to:
+            yield measure(count, ["validate", "--root", str(root)])
+            if count <= build_up_to:
                 output = Path(temporary) / f"{count}-build"
-                found.append(measure(count, ["build", "--root", str(root), "--output", str(output)]))
-    if arguments.json:
-        print(json.dumps([asdict(one) for one in found], indent=2))
-        return
-    print(f"{'records':>8}  {'command':<9}  {'wall (s)':>9}  {'CPU (s)':>8}  {'peak (MB)':>9}")
-    for one in found:
-        times = f"{one.seconds:>9.2f}  {one.cpu_seconds:>8.2f}"
-        print(f"{one.records:>8,}  {one.command:<9}  {times}  {one.peak_megabytes:>9,.0f}")
-
-
-if __name__ == "__main__":
-    main()
+                yield measure(count, ["build", "--root", str(root), "--output", str(output)])

@@ -31,7 +31,7 @@ def two_workers_row(case: Case) -> Row:
         ours, theirs = in_turn(lambda: by(two), lambda: by(one), 3)
     import_ray().shutdown()
     same = all(np.array_equal(a, b) for a, b in zip(found[1], found[2], strict=True))
-    return Row(f"{case.name}: two Ray workers", ours, theirs, "one Ray worker", {"results_equal": same})
+    return Row("workers", case.name, "two Ray workers", ours, theirs, "one Ray worker", {"results_equal": same})
 
 
 def _calls(part: Chosen) -> list[Call]:

@@ -35,7 +35,7 @@ def whole_protocol_rows(checkpoint: Path | None, data_dir: Path | None) -> Itera
     device = torch.device("cuda")
     images = load_test_set(Dataset.CIFAR10, data_dir or default_data_dir())
     network = load_network(checkpoint, architecture="resnet18").to(device)
-    yield whole_protocol_row("ResNet18, 10,000 images: apb-1", network, images, Settings().on("cuda"), device)
+    yield whole_protocol_row("ResNet18", network, images, Settings().on("cuda"), device)
 
 
 def whole_protocol_row(
@@ -44,7 +44,7 @@ def whole_protocol_row(
     """Time an evaluation with everything that belongs to it against the attacks of the other side alone.
 
     Args:
-        name: How to call the row.
+        name: How to call the network.
         network: On `device`.
         images: What to evaluate on.
         settings: The protocol; both sides make as many trials and steps of FMN.
@@ -72,7 +72,7 @@ def whole_protocol_row(
         "seconds_ours": round(times[0][0], 1), "seconds_theirs": round(times[1][0], 1),
         "robust_ours": int(robust.sum()), "robust_theirs": counted["theirs"],
     }  # fmt: skip
-    return Row(name, *times, "pyautoattack and a plain FMN loop", facts)
+    return Row("protocol", name, f"apb-1 on {len(images):,} images", *times, "pyautoattack and a plain FMN loop", facts)
 
 
 def _official_protocol(

@@ -1,30 +1,32 @@
-"""Results file and page."""
+"""Results files, one for each kind of machine, and the page of all of them."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.timing import Row
+from benchmarks.timing import CommandTime, Row
+
+Document = dict[str, Any]
+Columns = dict[str, Callable[[Document], str]]
 
 PAGE_HEAD = """# Benchmarks
 
 How long apsite takes, as a multiple of what others take on the same machine.
 Both sides run in turn in one process, on the same network and the same images.
 The ratio is that of the medians; the single ratios show its spread.
-Absolute seconds are in `benchmarks/results`.
+The seconds of each repetition are in `benchmarks/results`; `make bench` measures again.
 
 `pyautoattack` runs as its documentation says, on a network whose parameters are not frozen.
 The plain FMN loop is `benchmarks/plain_fmn.py`.
 Networks with random weights serve to time passes only: a tiny budget keeps every sample robust.
 They make fewer steps (5 of APGD, 3 of FAB) and queries (30 of Square).
-Pass efficiency is the time of bare passes through the network, divided by the time of the attack that makes as many.
 """
 
 NO_GPU = """
@@ -39,11 +41,11 @@ $ make bench ROWS=gpu BENCH="--checkpoint FILE --data-dir FOLDER"
 """
 
 
-def write_results(path: Path, rows: Sequence[Row], device: str, threads: int) -> None:
+def write_results(path: Path, rows: Sequence[Row | CommandTime], device: str, threads: int) -> None:
     """Write or complete the results of one kind of machine; rows of the same name are replaced."""
-    old: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    old: list[Document] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     date = datetime.now(UTC).date().isoformat()
-    new = [{**row.as_json(), "date": date} for row in rows]
+    new = [{"name": row.name, **row.as_json(), "date": date} for row in rows]
     names = {row["name"] for row in new}
     document = {
         "device": device,
@@ -61,28 +63,134 @@ def write_page(path: Path, results: Sequence[Path]) -> None:
     lines = [PAGE_HEAD]
     for source in results:
         document = json.loads(source.read_text(encoding="utf-8"))
-        lines += [
-            f"\n## {document['device']}\n",
-            f"{document['threads']} threads, torch {document['torch']}, {document['platform']}.\n",
-            "| What | Other side | Ratio | Single ratios | Details | Date |",
-            "| --- | --- | ---: | ---: | --- | --- |",
-        ]
-        for row in document["rows"]:
-            low, high = min(row["ratios"]), max(row["ratios"])
-            spread = f"{low:.2f} to {high:.2f}" if len(row["ratios"]) > 1 else "one"
-            details = "; ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in row["facts"].items())
-            lines.append(
-                f"| {row['name']} | {row['other']} | {row['ratio']:.2f} | {spread} | {details} | {row['date']} |"
-            )
+        lines.append(f"\n## {document['device']}\n")
+        lines.append(f"{document['threads']} threads, torch {document['torch']}, {document['platform']}.")
+        for title, text, kind, columns in _SECTIONS:
+            rows = [row for row in document["rows"] if row["kind"] == kind]
+            if kind == "verdicts":
+                rows = [row for row in document["rows"] if "robust_ours" in row.get("facts", {})]
+            if rows:
+                lines += [f"\n### {title}\n", f"{text}\n", *_table(rows, columns)]
     if not any("NVIDIA" in source.read_text(encoding="utf-8") for source in results):
         lines.append(NO_GPU)
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
-def _text(value: Any) -> str:
-    """A fact as people read it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(one)}" for name, one in value.items())
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5f}" if isinstance(value, float) else str(value)
+def _table(rows: Sequence[Document], columns: Columns) -> list[str]:
+    """A Markdown table; columns whose titles end in a space hold numbers."""
+    marks = ["---:" if title.endswith(" ") else "---" for title in columns]
+    cells = [[write(row) for write in columns.values()] for row in rows]
+    return ["| " + " | ".join(line) + " |" for line in ([title.strip() for title in columns], marks, *cells)]
+
+
+def _spread(row: Document) -> str:
+    """Smallest and largest single ratio."""
+    low, high = min(row["ratios"]), max(row["ratios"])
+    return f"{low:.2f} to {high:.2f}" if len(row["ratios"]) > 1 else "one run"
+
+
+def _seconds(values: Sequence[float]) -> str:
+    """Median of some times."""
+    middle = sorted(values)[(len(values) - 1) // 2 : len(values) // 2 + 1]
+    return f"{sum(middle) / len(middle):,.1f}"
+
+
+def _fact(name: str, write: Callable[[Any], str] = "{:,}".format) -> Callable[[Document], str]:
+    """A fact of a row; a dash where it has none."""
+    return lambda row: write(row["facts"][name]) if name in row["facts"] else "–"
+
+
+def _yes(value: Any) -> str:
+    return "yes" if value else "no"
+
+
+def _parity(row: Document) -> str:
+    """Whether flags were equal after every stage, and after which they were not."""
+    equal = row["facts"].get("flags_equal_in_exact_mode")
+    if equal is None:
+        return "not compared"
+    unequal = [attack for attack, same in equal.items() if not same]
+    return f"not after {', '.join(unequal)}" if unequal else "yes"
+
+
+_NETWORK: Columns = {"Network": lambda row: row["network"]}
+_RATIO: Columns = {"Ratio ": lambda row: f"{row['ratio']:.2f}", "Single ratios ": _spread}
+_TIMES: Columns = {
+    "apsite (s) ": lambda row: _seconds(row["ours_s"]),
+    "other side (s) ": lambda row: _seconds(row["theirs_s"]),
+}
+_PASSES: Columns = {
+    "Forward passes ": _fact("forward_passes"),
+    "Passes with gradient ": _fact("gradient_passes"),
+}
+_DATE: Columns = {"Date": lambda row: row["date"]}
+_WORK: Columns = {"Work": lambda row: row["work"]}
+
+_SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
+    (
+        "The whole protocol",
+        "Clean accuracy, AutoAttack, the search of HO-FMN and its attack, against `pyautoattack` and the plain FMN "
+        "loop.",
+        "protocol",
+        {**_NETWORK, **_WORK, **_RATIO, **_TIMES, **_DATE},
+    ),
+    (
+        "AutoAttack",
+        "Against `pyautoattack`; each attack takes the samples that those before it left.",
+        "autoattack",
+        {**_NETWORK, "Attack": lambda row: row["work"], **_RATIO, **_TIMES, **_PASSES, **_DATE},
+    ),
+    (
+        "Verdicts of AutoAttack",
+        "Samples that are still robust at the end, by either side with its own draws; and whether, with the draws of "
+        "`pyautoattack` in its order, the same samples are robust after every attack.",
+        "verdicts",
+        {
+            **_NETWORK,
+            "Correct ": _fact("correct"),
+            "Robust, apsite ": _fact("robust_ours"),
+            "Robust, other side ": _fact("robust_theirs"),
+            "Same flags": _parity,
+            "Channels ": _fact("channels"),
+            "Removed ": _fact("removed_channels"),
+        },
+    ),
+    (
+        "HO-FMN",
+        "The final attack against the plain FMN loop, and the median distance that each reaches.",
+        "hofmn",
+        {
+            **_NETWORK, **_RATIO, **_TIMES,
+            "Images ": _fact("images"), "Steps ": _fact("steps"),
+            "Median, apsite ": _fact("median_ours", "{:.5f}".format),
+            "Median, other side ": _fact("median_theirs", "{:.5f}".format),
+            **_DATE,
+        },
+    ),
+    (
+        "Pass efficiency",
+        "Time of bare passes through the network, divided by the time of the attack that makes as many: "
+        "1 means that an attack costs nothing but its passes.",
+        "efficiency",
+        {**_NETWORK, "Attack": lambda row: row["work"], **_RATIO, **_PASSES, **_DATE},
+    ),
+    (
+        "Ray workers",
+        "Two workers against one, on two cores.",
+        "workers",
+        {**_NETWORK, **_RATIO, **_TIMES, "Same results": _fact("results_equal", _yes), **_DATE},
+    ),
+    (
+        "The catalogue",
+        "Commands on synthetic catalogues, each record with its per-sample file of 10,000 samples.",
+        "catalogue",
+        {
+            "Command": lambda row: f"`apsite {row['command']}`",
+            "Records ": lambda row: f"{row['records']:,}",
+            "Wall (s) ": lambda row: f"{row['seconds']:.1f}",
+            "CPU (s) ": lambda row: f"{row['cpu_seconds']:.1f}",
+            "Peak memory (MB) ": lambda row: f"{row['peak_megabytes']:,.0f}",
+            **_DATE,
+        },
+    ),
+)  # fmt: skip

@@ -5,8 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["autoattack", "hofmn", "efficiency", "workers", "protocol"]
 
 
 @dataclass(frozen=True)
@@ -14,18 +16,30 @@ class Row:
     """One comparison.
 
     Attributes:
-        name: What was compared.
+        kind: Which part of the page it belongs to.
+        network: The network, and what about it matters here.
+        work: What was timed.
         ours: Seconds of each repetition.
         theirs: Seconds of the other side in the same repetitions.
         other: What the other side is.
         facts: Counts and settings that belong to the figures.
     """
 
-    name: str
+    kind: Kind
+    network: str
+    work: str
     ours: Sequence[float]
     theirs: Sequence[float]
     other: str
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Network and work; a result of the same name replaces an older one."""
+        return f"{self.network}: {self.work}"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.ratio:.2f} times ({self.other})  {self.facts}"
 
     @property
     def ratios(self) -> list[float]:
@@ -40,7 +54,9 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """The row as the results file holds it."""
         return {
-            "name": self.name,
+            "kind": self.kind,
+            "network": self.network,
+            "work": self.work,
             "ours_s": [round(value, 3) for value in self.ours],
             "theirs_s": [round(value, 3) for value in self.theirs],
             "other": self.other,
@@ -48,6 +64,37 @@ class Row:
             "ratios": [round(value, 3) for value in self.ratios],
             "facts": self.facts,
         }
+
+
+@dataclass(frozen=True)
+class CommandTime:
+    """One command on one catalogue.
+
+    Attributes:
+        command: Name of the command.
+        records: Number of records of the catalogue.
+        seconds: Wall time.
+        cpu_seconds: Time of the processor, of all its cores.
+        peak_megabytes: Largest resident memory.
+    """
+
+    command: str
+    records: int
+    seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
+
+    @property
+    def name(self) -> str:
+        """Command and size; a result of the same name replaces an older one."""
+        return f"{self.command} on {self.records} records"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.seconds:.1f} s, {self.cpu_seconds:.1f} s CPU, {self.peak_megabytes:,.0f} MB"
+
+    def as_json(self) -> dict[str, Any]:
+        """The measurement as the results file holds it."""
+        return {"kind": "catalogue", **asdict(self)}
 
 
 def seconds(work: Callable[[], object]) -> float:

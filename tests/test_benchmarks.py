@@ -1,6 +1,7 @@
 """What the benchmarks compare, on so few images that it takes seconds; times are not looked at."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from apsite.evaluation.settings import Settings
 from benchmarks.__main__ import main
 from benchmarks.gpu import whole_protocol_row
 from benchmarks.report import write_page, write_results
-from benchmarks.timing import Row
+from benchmarks.timing import CommandTime, Row
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parent.parent
 
 
 def test_both_sides_run_the_whole_protocol():
@@ -43,17 +45,55 @@ def test_unknown_rows_are_named():
 
 def test_a_ratio_is_that_of_the_medians():
     """And the single ratios show the spread."""
-    row = Row("x", [1.0, 2.0, 4.0], [2.0, 8.0, 6.0], "other")
+    row = Row("hofmn", "x", "attack", [1.0, 2.0, 4.0], [2.0, 8.0, 6.0], "other")
     assert row.ratio == pytest.approx(3.0)
     assert row.ratios == [2.0, 4.0, 1.5]
+
+
+def timed(network: str, ours: float, **facts: object) -> Row:
+    """A row of AutoAttack whose other side took three seconds."""
+    return Row("autoattack", network, "AutoAttack", [ours], [3.0], "pyautoattack", facts)
 
 
 def test_results_are_replaced_row_by_row(tmp_path):
     """A row that is measured again replaces its older figure, and the page shows it."""
     path, page = tmp_path / "machine.json", tmp_path / "page.md"
     for ours in (2.0, 1.0):
-        write_results(path, [Row("a", [ours], [3.0], "other"), Row("b", [1.0], [1.0], "other")], "a machine", 2)
+        write_results(path, [timed("a", ours), timed("b", 1.0)], "a machine", 2)
     rows = json.loads(path.read_text())["rows"]
-    assert [(row["name"], row["ratio"]) for row in rows] == [("a", 3.0), ("b", 1.0)]
+    assert [(row["name"], row["ratio"]) for row in rows] == [("a: AutoAttack", 3.0), ("b: AutoAttack", 3.0)]
     write_page(page, [path])
-    assert "| a | other | 3.00 |" in page.read_text()
+    assert "| a | AutoAttack | 3.00 | one run | 1.0 | 3.0 |" in page.read_text()
+
+
+def test_the_page_says_after_which_attack_verdicts_differ(tmp_path):
+    """Parity is a fact of its own, beside the ratios; what was not compared is not called equal."""
+    path, page = tmp_path / "machine.json", tmp_path / "page.md"
+    flags = {"apgd-ce": True, "apgd-t": False, "fab-t": True, "square": False}
+    counts = {"correct": 9, "robust_ours": 4, "robust_theirs": 5}
+    rows = [
+        timed("same", 1.0, **counts, flags_equal_in_exact_mode=dict.fromkeys(flags, True)),
+        timed("other", 1.0, **counts, flags_equal_in_exact_mode=flags),
+        timed("alone", 1.0, **counts),
+    ]
+    write_results(path, rows, "a machine", 2)
+    write_page(page, [path])
+    text = page.read_text().partition("### Verdicts")[2]
+    assert "| same | 9 | 4 | 5 | yes | – | – |" in text
+    assert "| other | 9 | 4 | 5 | not after apgd-t, square | – | – |" in text
+    assert "| alone | 9 | 4 | 5 | not compared | – | – |" in text
+
+
+def test_times_of_commands_have_a_table_of_their_own(tmp_path):
+    """They are no ratios."""
+    path, page = tmp_path / "machine.json", tmp_path / "page.md"
+    write_results(path, [CommandTime("validate", 5_000, 12.34, 11.0, 432.0)], "a machine", 2)
+    write_page(page, [path])
+    assert "| `apsite validate` | 5,000 | 12.3 | 11.0 | 432 |" in page.read_text()
+    assert "### AutoAttack" not in page.read_text()
+
+
+def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
+    """Nobody edits figures by hand."""
+    write_page(tmp_path / "page.md", sorted((ROOT / "benchmarks" / "results").glob("*.json")))
+    assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
