@@ -7,6 +7,7 @@ from pyautoattack.fab_projections import projection_linf
 
 from apsite.evaluation.autoattack import ReferenceEngine, broken
 from apsite.evaluation.execution import CountedNetwork, as_inputs
+from apsite.evaluation.fast import fab, square
 from apsite.evaluation.fast.engine import FastEngine
 from apsite.evaluation.fast.fab import project_linf
 from apsite.evaluation.fast.noise import BatchNoise, SampleNoise
@@ -16,6 +17,9 @@ from apsite.vocabulary import Attack
 
 CPU = torch.device("cpu")
 EPSILON = 8 / 255
+FRAGILE = slice(0, 1)
+"""Of the samples of `problem`, one that every attack breaks."""
+FEW_STEPS = 8
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,22 @@ def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):
         broken_by[attack] = int(theirs.sum())
     assert broken_by[Attack.APGD_CE] > 0
     assert robust.any()
+
+
+@pytest.mark.parametrize("attack", [Attack.APGD_CE, Attack.APGD_T, Attack.FAB_T])
+def test_images_equal_the_reference_in_exact_mode(problem, attack, monkeypatch):
+    """Not only the verdicts: every adversarial image, to rounding, for the attacks that follow gradients.
+
+    FAB is compared after a few steps: its projection sums in another order, and a hundred steps make more of that.
+    """
+    network, *samples, index = problem
+    x, y = (values[FRAGILE] for values in samples)
+    reference, ours = engines(network, x, exact=True)
+    monkeypatch.setattr(fab, "STEPS", FEW_STEPS)
+    monkeypatch.setattr(reference._suite.fab, "n_iter", FEW_STEPS)
+    theirs, mine = reference.perturb(attack, x, y, []), ours.perturb(attack, x, y, index[FRAGILE])
+    assert not torch.equal(theirs, x)
+    assert float((theirs - mine).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("attack", [Attack.APGD_CE, Attack.APGD_T])
@@ -116,6 +136,33 @@ def test_squares_shrink_on_the_published_schedule():
     assert sides[11] == 20
     assert sides[-1] == round((0.8 / 128 * 1024) ** 0.5)
     assert sides == sorted(sides, reverse=True)
+
+
+def test_queries_ahead_are_the_same_queries(problem, monkeypatch):
+    """Several queries of a sample in one pass: fewer passes, the same points in the end, those of each sample alone."""
+    network, x, y, _ = problem
+    monkeypatch.setattr(square, "QUERIES", 120)
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((3, 1, 32), (120, 2), (120, 3))
+    draws = [torch.rand(len(x), *shape, generator=generator) for shape in shapes]
+
+    def attacked(chosen: slice, rows: int) -> tuple[torch.Tensor, int]:
+        calls = []
+        network.listener = calls.append
+        found, reached = torch.zeros(len(y[chosen]), dtype=torch.bool), x[chosen].clone()
+        # So large a budget that something is found, and the image says which queries were accepted.
+        parts = (values[chosen] for values in draws)
+        square.square_attack(network, x[chosen], y[chosen], *parts, 4 * EPSILON, found, reached, rows)
+        network.listener = None
+        assert found.any()
+        return reached, len(calls)
+
+    one_by_one, slow = attacked(slice(None), 1)
+    ahead, quick = attacked(slice(None), 64)
+    assert torch.equal(ahead, one_by_one)
+    assert quick < slow
+    alone, _ = attacked(FRAGILE, 64)
+    assert torch.equal(alone, one_by_one[FRAGILE])
 
 
 def test_draws_of_a_sample_do_not_depend_on_the_others():

@@ -80,6 +80,8 @@ def apgd(
     epsilon: float,
     found: Tensor,
     adversarial: Tensor,
+    *,
+    to_the_end: bool = False,
 ) -> None:
     """Attack rows until each has its 100 steps or its sample is fooled; fills `found` and `adversarial`.
 
@@ -94,6 +96,7 @@ def apgd(
         epsilon: Budget in input units.
         found: Whether a sample is fooled, shape ``(samples,)``; changed in place.
         adversarial: An adversarial image for each fooled sample; changed in place.
+        to_the_end: Go on with fooled samples, as the official code does, which keeps the last image that fools.
     """
     rows = _start(images[owner], labels[owner], owner, starts, targets, epsilon)
     loss, wrong = _evaluate(network, rows, objective)
@@ -102,7 +105,7 @@ def apgd(
     period, since_check = _FIRST_CHECK, 0
     every = 1 if images.device.type == "cpu" else _LOOK_EVERY
     for step in range(STEPS):
-        if step % every == 0:
+        if step % every == 0 and not to_the_end:
             finished = found[rows.owner]
             if bool(finished.float().mean() >= DROP_SHARE):
                 rows.keep(~finished)

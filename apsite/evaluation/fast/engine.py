@@ -130,16 +130,19 @@ class FastEngine:
         if self._exact:
             run(batch)
             return
-        size = min(self._size, ROWS_ON_CPU) if batch.images.device.type == "cpu" else self._size
+        size = self._rows_at_a_time(batch.images.device)
         parts = shares(len(batch.images), TARGETS if targeted else 1, size, self._lanes)
         with Lanes(self._lanes, batch.network.stop) as lanes:
             lanes.run([lambda part=part: run(batch.part(part)) for part in parts])  # type: ignore[misc]
+
+    def _rows_at_a_time(self, device: torch.device) -> int:
+        return min(self._size, ROWS_ON_CPU) if device.type == "cpu" else self._size
 
     def _apgd_ce(self, batch: _Batch) -> None:
         x, y = batch.images, batch.labels
         starts = apgd.start_points(x, batch.draw(0, tuple(x.shape[1:])), self._epsilon)
         rows = torch.arange(len(x), device=x.device)
-        apgd.apgd(batch.network, x, y, rows, starts, y, apgd.cross_entropy, self._epsilon, batch.found, batch.perturbed)
+        self._ascend(batch, rows, starts, y, apgd.cross_entropy)
 
     def _targets(self, batch: _Batch) -> None:
         """All targets of each sample side by side."""
@@ -162,13 +165,37 @@ class FastEngine:
         """Attack rows, each a sample of the batch and a target class."""
         x, y = batch.images, batch.labels
         if batch.attack is Attack.FAB_T:
-            fab.fab_targeted(batch.network, x, y, rows, targets, self._epsilon, batch.found, batch.perturbed)
+            fab.fab_targeted(
+                batch.network,
+                x,
+                y,
+                rows,
+                targets,
+                self._epsilon,
+                batch.found,
+                batch.perturbed,
+                to_the_end=self._exact,
+            )
             return
         shape = tuple(x.shape[1:])
         draws = torch.stack([batch.draw(rank, shape) for rank in range(len(rows) // len(x))], dim=1)
         starts = apgd.start_points(x[rows], draws.flatten(0, 1), self._epsilon)
+        self._ascend(batch, rows, starts, targets, apgd.targeted_dlr)
+
+    def _ascend(self, batch: _Batch, rows: Tensor, starts: Tensor, targets: Tensor, objective: apgd.Objective) -> None:
+        """APGD of rows from their starts."""
         apgd.apgd(
-            batch.network, x, y, rows, starts, targets, apgd.targeted_dlr, self._epsilon, batch.found, batch.perturbed
+            batch.network,
+            batch.images,
+            batch.labels,
+            rows,
+            starts,
+            targets,
+            objective,
+            self._epsilon,
+            batch.found,
+            batch.perturbed,
+            to_the_end=self._exact,
         )
 
     def _square(self, batch: _Batch) -> None:
@@ -187,4 +214,5 @@ class FastEngine:
             self._epsilon,
             batch.found,
             batch.perturbed,
+            self._rows_at_a_time(batch.images.device),
         )

@@ -57,6 +57,8 @@ def fab_targeted(
     epsilon: float,
     found: Tensor,
     adversarial: Tensor,
+    *,
+    to_the_end: bool = False,
 ) -> None:
     """Attack rows until each has its 100 steps or its sample is fooled within the budget.
 
@@ -68,18 +70,20 @@ def fab_targeted(
         targets: Target class of each row, shape ``(rows,)``.
         epsilon: Budget in input units.
         found: Whether a sample is fooled within the budget, shape ``(samples,)``; changed in place.
-        adversarial: An adversarial image for each fooled sample; changed in place.
+        adversarial: The closest adversarial image so far of each fooled sample; changed in place.
+        to_the_end: Go on with fooled samples, as the official code does, which keeps the closest image that fools.
     """
     clean, own = images[owner], labels[owner]
     point = clean
     gap, gradient, _ = _linearise(network, point, own, targets)
     crossed = torch.zeros(len(owner), dtype=torch.bool, device=images.device)
+    closest = torch.full((len(owner),), torch.inf, device=images.device)
     for _ in range(STEPS):
         finished = found[owner]
-        if bool(finished.float().mean() >= DROP_SHARE):
+        if not to_the_end and bool(finished.float().mean() >= DROP_SHARE):
             kept = ~finished
-            owner, targets, clean, own, point, gap, gradient, crossed = (
-                values[kept] for values in (owner, targets, clean, own, point, gap, gradient, crossed)
+            owner, targets, clean, own, point, gap, gradient, crossed, closest = (
+                values[kept] for values in (owner, targets, clean, own, point, gap, gradient, crossed, closest)
             )
         if not len(owner):
             return
@@ -97,7 +101,8 @@ def fab_targeted(
         hit = wrong.nonzero().squeeze(1)
         if len(hit):
             distance = (point[hit] - clean[hit]).abs().amax(dim=(1, 2, 3))
-            inside = hit[distance <= epsilon]
+            inside = hit[(distance <= epsilon) & (distance < closest[hit])]
+            closest[hit] = torch.minimum(closest[hit], distance)
             adversarial[owner[inside]] = point[inside]
             found[owner[inside]] = True
             point = point.index_copy(0, hit, clean[hit] + (point[hit] - clean[hit]) * _BACK)
