@@ -7,9 +7,10 @@ from pyautoattack.fab_projections import projection_linf
 
 from apsite.evaluation.autoattack import ReferenceEngine, broken
 from apsite.evaluation.execution import CountedNetwork, as_inputs
-from apsite.evaluation.fast import fab, square
+from apsite.evaluation.fast import apgd, fab, square
 from apsite.evaluation.fast.engine import FastEngine
 from apsite.evaluation.fast.fab import project_linf
+from apsite.evaluation.fast.looks import note_fooled
 from apsite.evaluation.fast.noise import BatchNoise, SampleNoise
 from apsite.evaluation.fast.square import QUERIES, square_side
 from apsite.evaluation.simplification import simplified
@@ -91,6 +92,20 @@ def test_a_verdict_depends_on_neither_batch_nor_order_nor_lanes(problem, attack,
 
 
 @pytest.mark.parametrize("attack", list(Attack))
+def test_looking_seldom_changes_no_verdict(problem, attack, monkeypatch):
+    """As on a GPU, where fooled samples stay in the batch until the next look, and are not lost."""
+    network, x, y, index = problem
+    engine = FastEngine(network, EPSILON, 0, rows=64)
+    monkeypatch.setattr(fab, "STEPS", FEW_STEPS)
+    monkeypatch.setattr(square, "QUERIES", 150)
+    flags = broken(network, x, engine.perturb(attack, x, y, index), y, EPSILON)
+    for module in (apgd, fab, square):
+        monkeypatch.setattr(module, "look_every", lambda device: 7)
+    assert torch.equal(broken(network, x, engine.perturb(attack, x, y, index), y, EPSILON), flags)
+    assert flags.any() or attack is Attack.SQUARE
+
+
+@pytest.mark.parametrize("attack", list(Attack))
 def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(one_boundary, grey_images, attack):
     """A budget of 0.9 of the exact distance breaks nothing; 1.2 of it (3 for the black-box attack) everything."""
     labels = one_boundary(grey_images).argmax(1)
@@ -108,6 +123,22 @@ def test_a_failed_attack_returns_the_clean_image(one_boundary, grey_images):
     x = grey_images[:2]
     engine = FastEngine(CountedNetwork(one_boundary), 1e-6, 0, rows=16)
     assert torch.equal(engine.perturb(Attack.APGD_CE, x, one_boundary(x).argmax(1), [0, 1]), x)
+
+
+def test_an_adversarial_image_is_that_of_one_row():
+    """Several targets that succeed in one step do not mix their pixels, however many threads write."""
+    owner = torch.arange(40).repeat_interleave(9)
+    points = torch.arange(360.0).view(-1, 1, 1, 1).expand(-1, 3, 96, 96).contiguous()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(5):
+            found, adversarial = torch.zeros(41, dtype=torch.bool), torch.zeros(41, 3, 96, 96)
+            note_fooled(owner, points, found, adversarial)
+            assert torch.equal(adversarial[:40], points[::9])
+            assert found.tolist() == [True] * 40 + [False]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_projection_equals_the_reference_and_reaches_the_plane():

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from apsite.evaluation.fast.looks import DROP_SHARE, look_every, note_fooled
+
 STEPS = 100
 _FIRST_CHECK, _SMALLEST_PERIOD, _PERIOD_CUT = 22, 6, 3
 _SUCCESS_SHARE = 0.75
 _MOMENTUM = 0.75
-_LOOK_EVERY = 10
-"""Steps between two looks at who is fooled on a GPU, which has to finish everything before it can say."""
-
-DROP_SHARE = 0.1
-"""Share of finished rows from which a batch is made smaller."""
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -55,9 +52,11 @@ class _Rows:
     reduced: Tensor
     step_size: Tensor
     history: Tensor
+    fooled: Tensor
+    fooling: Tensor
 
     def keep(self, chosen: Tensor) -> None:
-        """Go on with the rows `chosen` only."""
+        """Go on with the rows numbered `chosen` only."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name)[chosen])
 
@@ -99,21 +98,20 @@ def apgd(
         to_the_end: Go on with fooled samples, as the official code does, which keeps the last image that fools.
     """
     rows = _start(images[owner], labels[owner], owner, starts, targets, epsilon)
-    loss, wrong = _evaluate(network, rows, objective)
+    loss = _evaluate(network, rows, objective)
     rows.best_gradient, rows.best_loss, rows.checked_loss = rows.gradient, loss, loss
-    _harvest(rows, found, adversarial, wrong)
     period, since_check = _FIRST_CHECK, 0
-    every = 1 if images.device.type == "cpu" else _LOOK_EVERY
+    every = look_every(images.device)
     for step in range(STEPS):
         if step % every == 0 and not to_the_end:
+            _harvest(rows, found, adversarial)
             finished = found[rows.owner]
             if bool(finished.float().mean() >= DROP_SHARE):
-                rows.keep(~finished)
+                rows.keep((~finished).nonzero().squeeze(1))
             if not len(rows.owner):
                 return
         _move(rows, epsilon, _MOMENTUM if step else 1.0)
-        loss, wrong = _evaluate(network, rows, objective)
-        _harvest(rows, found, adversarial, wrong)
+        loss = _evaluate(network, rows, objective)
         rows.history[:, step] = loss
         better = loss > rows.best_loss
         wide = better.view(-1, 1, 1, 1)
@@ -125,6 +123,7 @@ def apgd(
             _check(rows, step, period)
             period = max(period - _PERIOD_CUT, _SMALLEST_PERIOD)
             since_check = 0
+    _harvest(rows, found, adversarial)
 
 
 def _start(images: Tensor, labels: Tensor, owner: Tensor, starts: Tensor, targets: Tensor, epsilon: float) -> _Rows:
@@ -145,24 +144,28 @@ def _start(images: Tensor, labels: Tensor, owner: Tensor, starts: Tensor, target
         reduced=torch.ones_like(zeros, dtype=torch.bool),
         step_size=torch.full((len(owner), 1, 1, 1), 2 * epsilon, device=images.device),
         history=torch.zeros(len(owner), STEPS, device=images.device),
+        fooled=torch.zeros_like(zeros, dtype=torch.bool),
+        fooling=images,
     )
 
 
-def _evaluate(network: nn.Module, rows: _Rows, objective: Objective) -> tuple[Tensor, Tensor]:
-    """Loss and misclassification of the current points; keeps the gradient in `rows`."""
+def _evaluate(network: nn.Module, rows: _Rows, objective: Objective) -> Tensor:
+    """Loss of the current points; keeps in `rows` the gradient, and the points that are misclassified."""
     point = rows.current.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = network(point)
         loss = objective(logits, rows.labels, rows.targets)
         (rows.gradient,) = torch.autograd.grad(loss.sum(), point)
-    return loss.detach(), logits.detach().argmax(1) != rows.labels
+    wrong = logits.detach().argmax(1) != rows.labels
+    rows.fooled = rows.fooled | wrong
+    rows.fooling = torch.where(wrong.view(-1, 1, 1, 1), rows.current, rows.fooling)
+    return loss.detach()
 
 
-def _harvest(rows: _Rows, found: Tensor, adversarial: Tensor, wrong: Tensor) -> None:
-    """Note the samples of the rows that are misclassified where they are now."""
-    owners = rows.owner[wrong]
-    adversarial[owners] = rows.current[wrong]
-    found[owners] = True
+def _harvest(rows: _Rows, found: Tensor, adversarial: Tensor) -> None:
+    """Note the samples of the rows that were misclassified at some point; a GPU has to finish everything before."""
+    chosen = rows.fooled.nonzero().squeeze(1)
+    note_fooled(rows.owner[chosen], rows.fooling[chosen], found, adversarial)
 
 
 def _move(rows: _Rows, epsilon: float, momentum: float) -> None:

@@ -114,7 +114,7 @@ class FastEngine:
             confirmed = self._network(batch.perturbed[batch.found]).argmax(1) != labels[batch.found]
         again = batch.found.nonzero().squeeze(1)[~confirmed]
         if len(again):
-            chosen = [index[int(position)] for position in again]
+            chosen = [index[position] for position in again.tolist()]
             repeated = _Batch.of(self._network, attack, images[again], labels[again], chosen, noise)
             self._attack(repeated)
             batch.perturbed[again] = repeated.perturbed
@@ -156,7 +156,7 @@ class FastEngine:
             left = (~batch.found).nonzero().squeeze(1)
             if not len(left):
                 return
-            chosen = [batch.index[int(position)] for position in left]
+            chosen = [batch.index[position] for position in left.tolist()]
             part = _Batch.of(batch.network, batch.attack, batch.images[left], batch.labels[left], chosen, batch.noise)
             self._rows(part, torch.arange(len(left), device=left.device), part.ranked_targets()[:, rank])
             batch.found[left], batch.perturbed[left] = part.found, part.perturbed

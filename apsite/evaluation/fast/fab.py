@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.fast.apgd import DROP_SHARE
+from apsite.evaluation.fast.looks import DROP_SHARE, look_every, note_fooled
 
 STEPS = 100
 _ALPHA_MAX, _OVERSHOOT, _BACK = 0.1, 1.05, 0.9
@@ -36,12 +36,13 @@ def project_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
     gap = gap.abs()
     tiny = torch.finfo(points.dtype).tiny
     size = gap / weight.sum(1).clamp_min(tiny)
-    for _ in range(_ROUNDS):
+    every = look_every(points.device)
+    for number in range(_ROUNDS):
         reached = (weight * torch.minimum(room, size[:, None])).sum(1)
         slope = (weight * (room > size[:, None])).sum(1)
         growth = torch.where(slope > 0, (gap - reached) / slope.clamp_min(tiny), torch.zeros_like(gap)).clamp_min(0)
         size = size + growth
-        if bool((growth <= 1e-7 * size).all()):
+        if number % every == every - 1 and bool((growth <= 1e-7 * size).all()):
             break
     blocked = (weight * room).sum(1) <= gap
     size = torch.where(blocked, torch.ones_like(size), size)
@@ -78,15 +79,17 @@ def fab_targeted(
     gap, gradient, _ = _linearise(network, point, own, targets)
     crossed = torch.zeros(len(owner), dtype=torch.bool, device=images.device)
     closest = torch.full((len(owner),), torch.inf, device=images.device)
-    for _ in range(STEPS):
-        finished = found[owner]
-        if not to_the_end and bool(finished.float().mean() >= DROP_SHARE):
-            kept = ~finished
-            owner, targets, clean, own, point, gap, gradient, crossed, closest = (
-                values[kept] for values in (owner, targets, clean, own, point, gap, gradient, crossed, closest)
-            )
-        if not len(owner):
-            return
+    every = look_every(images.device)
+    for step in range(STEPS):
+        if step % every == 0 and not to_the_end:
+            finished = found[owner]
+            if bool(finished.float().mean() >= DROP_SHARE):
+                kept = (~finished).nonzero().squeeze(1)
+                owner, targets, clean, own, point, gap, gradient, crossed, closest = (
+                    values[kept] for values in (owner, targets, clean, own, point, gap, gradient, crossed, closest)
+                )
+            if not len(owner):
+                return
         point = _step(point, clean, gap, gradient)
         # A row that has crossed the boundary once mostly does so again and is then pulled back: its prediction alone is
         # needed here. For the others prediction and gradient come from one pass.
@@ -103,8 +106,7 @@ def fab_targeted(
             distance = (point[hit] - clean[hit]).abs().amax(dim=(1, 2, 3))
             inside = hit[(distance <= epsilon) & (distance < closest[hit])]
             closest[hit] = torch.minimum(closest[hit], distance)
-            adversarial[owner[inside]] = point[inside]
-            found[owner[inside]] = True
+            note_fooled(owner[inside], point[inside], found, adversarial)
             point = point.index_copy(0, hit, clean[hit] + (point[hit] - clean[hit]) * _BACK)
         stale = (wrong | crossed).nonzero().squeeze(1)
         if len(stale):

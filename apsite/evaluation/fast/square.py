@@ -13,10 +13,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from apsite.evaluation.fast.looks import look_every
+
 QUERIES = 5000
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-_CHECK_EVERY = 20
 _AHEAD_ON_CPU, _AHEAD_ON_GPU = 4, 16
 """Most queries of one sample in one pass. About one in twenty is accepted, and those after it are asked again, which is
 work for nothing on a CPU; a GPU that is not full has it for free."""
@@ -58,8 +59,8 @@ def square_attack(
         rows: Rows that a pass may take when fewer samples are left.
     """
     squares = _Squares.of(places, colours, images, epsilon)
-    on_cpu = images.device.type == "cpu"
-    most = _AHEAD_ON_CPU if on_cpu else _AHEAD_ON_GPU
+    most = _AHEAD_ON_CPU if images.device.type == "cpu" else _AHEAD_ON_GPU
+    every = look_every(images.device)
     with torch.inference_mode():
         low, high = (images - epsilon).clamp(0, 1), (images + epsilon).clamp(0, 1)
         best = torch.clamp(images + epsilon * _signs(stripes), low, high)
@@ -73,13 +74,13 @@ def square_attack(
             query=torch.zeros(len(images), dtype=torch.long, device=images.device),
         )
         for passes in itertools.count():
-            if on_cpu or passes % _CHECK_EVERY == 0:
+            if passes % every == 0:
                 fooled = state.margin <= 0
                 leaving = fooled | (state.query >= QUERIES)
                 if bool(leaving.any()):
                     found[state.owner[fooled]] = True
                     adversarial[state.owner[fooled]] = state.best[fooled]
-                    state.keep(~leaving)
+                    state.keep((~leaving).nonzero().squeeze(1))
                 if not len(state.owner):
                     return
             _ask(network, state, squares, min(most, max(1, rows // len(state.owner))))
@@ -98,7 +99,7 @@ class _Samples:
     query: Tensor
 
     def keep(self, chosen: Tensor) -> None:
-        """Go on with the samples `chosen` only."""
+        """Go on with the samples numbered `chosen` only."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name)[chosen])
 
