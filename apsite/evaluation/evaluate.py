@@ -201,7 +201,7 @@ def evaluate_model(
         "layout": model.layout,
         "data": images.sha256,
         "dataset": key.dataset.value,
-        "settings": settings.as_scalars(key.dataset),
+        "settings": _binding(settings, key.dataset),
         "torch": torch.__version__,
         "version": 1,
     }
@@ -313,6 +313,12 @@ def _record(
         passes=outcome.passes,
         seconds=outcome.seconds,
     )
+
+
+def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:
+    """The settings that an interrupted run must have been begun with, to be gone on with: those that matter."""
+    free = {"remove_channels"} | (set() if settings.engine == "reference" else {"batch_size"})
+    return {name: value for name, value in settings.as_scalars(dataset).items() if name not in free}
 
 
 def _searched(outcome: Outcome) -> dict[str, Scalar]:

@@ -68,6 +68,32 @@ class CountedNetwork(nn.Module):
         return passes
 
 
+FEWEST_ROWS = 8
+"""Kernels of CPUs for fewer rows than this round differently."""
+
+
+class FilledUp(nn.Module):
+    """A network that sees no batch of less than :data:`FEWEST_ROWS` rows: smaller ones are filled up with their last.
+
+    So the logits of an image, and its gradient, do not depend on how many others are left beside it.
+
+    Args:
+        network: Network in evaluation mode, on a CPU.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of shape ``(n, classes)``."""
+        missing = FEWEST_ROWS - len(x)
+        if missing <= 0 or not len(x):
+            return torch.as_tensor(self.network(x))
+        filled = torch.cat([x, x[-1:].detach().expand(missing, *x.shape[1:])])
+        return torch.as_tensor(self.network(filled))[: len(x)]
+
+
 def as_inputs(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Images as float32 in [0, 1] on `device`, contiguous, channels first."""
     pixels = torch.from_numpy(np.ascontiguousarray(images))

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,8 @@ from apsite.evaluation.datasets import EMBEDDED
 from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.evaluate import RUNS, Request, parse_architecture
 from apsite.evaluation.progress import Reporter
-from apsite.evaluation.settings import EARLIER, ENGINES, LOCAL, Precision, Preset, Settings
+from apsite.evaluation.ray_workers import cluster
+from apsite.evaluation.settings import EARLIER, ENGINES, LOCAL, RAY, Precision, Preset, Settings, parse_workers
 from apsite.keys import ModelKey
 from apsite.records import EvaluationRecord, read_record
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
@@ -215,19 +217,22 @@ def run_manifest(
     Yields:
         The outcome of each model, in order.
     """
-    for number, request in enumerate(requests, 1):
-        reporter.say(f"model {number} of {len(requests)}: {request.key}")
-        try:
-            existing = _existing(request)
-            if existing is not None:
-                yield ModelOutcome(request.key, Status.SKIPPED, existing, request.target, "its record is there")
-                continue
-            record, path = evaluate(request)
-        except ApsiteError as error:
-            reporter.say(f"{request.key}: failed: {error}")
-            yield ModelOutcome(request.key, Status.FAILED, None, None, str(error))
-        else:
-            yield ModelOutcome(request.key, Status.DONE, record, path)
+    with contextlib.ExitStack() as stack:
+        for number, request in enumerate(requests, 1):
+            reporter.say(f"model {number} of {len(requests)}: {request.key}")
+            try:
+                existing = _existing(request)
+                if existing is not None:
+                    yield ModelOutcome(request.key, Status.SKIPPED, existing, request.target, "its record is there")
+                    continue
+                if parse_workers(request.workers)[0] == RAY:
+                    stack.enter_context(cluster())  # started once, for this model and those after it
+                record, path = evaluate(request)
+            except ApsiteError as error:
+                reporter.say(f"{request.key}: failed: {error}")
+                yield ModelOutcome(request.key, Status.FAILED, None, None, str(error))
+            else:
+                yield ModelOutcome(request.key, Status.DONE, record, path)
 
 
 def _existing(request: Request) -> EvaluationRecord | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +18,38 @@ from apsite.evaluation.settings import Precision
 
 @contextlib.contextmanager
 def arithmetic(precision: Precision) -> Iterator[None]:
-    """Let CUDA compute in `precision`; restores what was set before. torch itself allows TF32 in convolutions."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision is Precision.TF32
+    """Let CUDA compute in `precision`, by algorithms that give the same again; restores what was set before.
+
+    torch itself allows TF32 in convolutions. Gradients are computed by threads of their own, so it is not enough to set
+    this around a forward pass.
+    """
+    cudnn: Any = torch.backends.cudnn
+    operators = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [operator.fp32_precision for operator in operators]
+    deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
+    for operator in operators:
+        operator.fp32_precision = "tf32" if precision is Precision.TF32 else "ieee"
+    cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for operator, value in zip(operators, before, strict=True):
+            operator.fp32_precision = value
+        cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
 
 
-class InPrecision(nn.Module):
-    """A network that computes in a given precision; logits are float32.
+class InBfloat16(nn.Module):
+    """A network that computes in bfloat16 where torch deems that safe; logits are float32.
 
     Args:
         network: Network in evaluation mode.
-        precision: How it computes.
     """
 
-    def __init__(self, network: nn.Module, precision: Precision) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self._precision = precision
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of shape ``(n, classes)``."""
-        low = self._precision is Precision.BF16
-        with arithmetic(self._precision), torch.autocast(x.device.type, torch.bfloat16, enabled=low):
+        with torch.autocast(x.device.type, torch.bfloat16):
             return torch.as_tensor(self.network(x)).float()

@@ -1,16 +1,21 @@
 """Workers on many devices and machines, through Ray.
 
 Every worker holds the network on a device of its own, a GPU or a CPU core. Pieces of work go to whoever is free; a
-piece whose worker is lost, with its process or its machine, is given to a new one. Results depend on none of this.
+piece whose worker is lost, with its process or its machine, is given to the next one that is free, and a new worker is
+started as soon as a device can be had. Results depend on none of this.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
+import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from apsite.errors import EvaluationError
+from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.precision import arithmetic
 from apsite.evaluation.settings import Precision, Settings
 from apsite.evaluation.worker import Call, Result, Worker
@@ -28,6 +33,16 @@ TRIES = 3
 """How often a piece of work is begun before the run ends: work that kills every worker would never end."""
 
 _POLL = 0.5
+
+PATIENCE = 60.0
+"""Seconds without a worker after which a line says what is waited for."""
+
+Versions = dict[str, str]
+
+
+def versions() -> Versions:
+    """Versions of what decides about verdicts; the same ones are needed everywhere."""
+    return {"apsite": metadata.version("apsite"), "torch": torch.__version__}
 
 
 def import_ray() -> Any:
@@ -65,6 +80,35 @@ def start_cluster(**options: Any) -> None:
             return
 
 
+@contextlib.contextmanager
+def cluster() -> Iterator[None]:
+    """The cluster that ``RAY_ADDRESS`` names, or one on this machine for as long as the context lasts.
+
+    Within the context of another one, or where a program has connected before, nothing is done.
+
+    Raises:
+        EvaluationError: If Ray is not there, or no cluster can be reached or started.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="apsite-ray-", ignore_cleanup_errors=True) as folder:
+        own = {} if os.environ.get("RAY_ADDRESS") else {"_temp_dir": folder}
+        try:
+            start_cluster(**own)
+        except Exception as error:  # Ray raises this very class where a node does not start in time
+            reason = str(error).strip().partition("\n")[0]
+            raise EvaluationError(
+                f"--workers ray: no cluster can be reached or started ({reason}); set RAY_ADDRESS to the address of "
+                "one, or unset it to use this machine"
+            ) from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
 class _Remote:
     """A worker in a process of its own; Ray makes an actor of it."""
 
@@ -74,11 +118,16 @@ class _Remote:
         device = torch.device(device_type)
         if device_type == "cpu":
             torch.set_num_threads(1)
-        self._worker = Worker(network.to(device), example, settings, epsilon, device)
+        with arithmetic(Precision.FLOAT32):
+            self._worker = Worker(network.to(device), example, settings, epsilon, device)
 
     def process(self) -> int:
         """Its process, for tests and for whoever looks after the machine."""
         return os.getpid()
+
+    def versions(self) -> Versions:
+        """What is installed where it runs; the answer also says that it is ready."""
+        return versions()
 
     def run(self, call: Call) -> Result:
         """Do one piece of work."""
@@ -115,23 +164,16 @@ class RayWorkers:
     ) -> None:
         self._inputs = copy.deepcopy(network).cpu(), example, settings, epsilon, device_type
         self._device_type, self._wanted = device_type, count
+        self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, int]] = {}
+        self._lost_at_start = 0
         self.count = 0
 
     def __enter__(self) -> Self:
         self._ray = import_ray()
-        self._own = not self._ray.is_initialized()
-        try:
-            if self._own:
-                start_cluster()
-        except Exception as error:  # Ray raises this very class where a node does not start in time
-            reason = str(error).strip().partition("\n")[0]
-            raise EvaluationError(
-                f"--workers ray: no cluster can be reached or started ({reason}); set RAY_ADDRESS to the address of "
-                "one, or unset it to use this machine"
-            ) from None
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(cluster())
             kind = "GPU" if self._device_type == "cuda" else "CPU"
             there = int(self._ray.cluster_resources().get(kind, 0))
             self.count = self._wanted or there
@@ -142,20 +184,22 @@ class RayWorkers:
                 )
             self._pack_foreign_modules()
             self._references = [self._ray.put(value) for value in self._inputs]
-            self._idle = [self._hire() for _ in range(self.count)]
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+            stack.callback(self._dismiss)
+            for _ in range(self.count):
+                self._hire()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
+        self._stack.close()
+
+    def _dismiss(self) -> None:
+        """End all workers."""
+        for actor in [*self._starting.values(), *self._idle, *(actor for actor, _ in self._busy.values())]:
             self._ray.kill(actor)
-        self._idle, self._busy = [], {}
-        if self._own:
-            self._ray.shutdown()
+        self._starting, self._idle, self._busy = {}, [], {}
 
     def results(
         self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
@@ -163,27 +207,35 @@ class RayWorkers:
         """Number and result of every piece, as they finish; see :class:`apsite.evaluation.workers.Workers`.
 
         Raises:
-            EvaluationError: If a piece of work loses :data:`TRIES` workers.
+            EvaluationError: If a piece of work loses :data:`TRIES` workers, or workers cannot start.
         """
         waiting, tries = deque(range(len(calls))), [0] * len(calls)
+        alive = time.monotonic()
         while waiting or self._busy:
             while waiting and self._idle:
                 number, actor = waiting.popleft(), self._idle.pop()
                 tries[number] += 1
                 self._busy[actor.run.remote(calls[number])] = actor, number
-            finished, _ = self._ray.wait(list(self._busy), timeout=_POLL)
+            if self._busy:
+                alive = time.monotonic()
+            elif time.monotonic() - alive > PATIENCE:
+                say("waiting for a device: all that the cluster has are taken, or their machines are gone")
+                alive = time.monotonic()
+            finished, _ = self._ray.wait([*self._busy, *self._starting], timeout=_POLL)
             for reference in finished:
+                if reference in self._starting:
+                    self._welcome(reference)
+                    continue
                 actor, number = self._busy.pop(reference)
-                try:
-                    result: Result = self._ray.get(reference)
-                except self._ray.exceptions.RayActorError:
+                result = self._result_of(reference, actor)
+                if result is None:
                     if tries[number] == TRIES:
                         raise EvaluationError(
                             f"{TRIES} workers were lost over the same samples; the finished work is kept, the same "
                             "command goes on from there once the machines are well (too little memory?)"
-                        ) from None
-                    say("a worker was lost; its samples are given to a new one")
-                    self._idle.append(self._hire())
+                        )
+                    say("a worker was lost; its samples are given to another one")
+                    self._hire()
                     waiting.appendleft(number)
                     continue
                 self._idle.append(actor)
@@ -191,14 +243,61 @@ class RayWorkers:
                 yield number, result
 
     def processes(self) -> list[int]:
-        """Process of each idle worker, on its own machine."""
+        """Process of each worker that has nothing to do, on its own machine; waits for those that are starting."""
+        while self._starting:
+            finished, _ = self._ray.wait(list(self._starting))
+            self._welcome(finished[0])
         found: list[int] = self._ray.get([actor.process.remote() for actor in self._idle])
         return found
 
-    def _hire(self) -> Any:
-        """A new worker on a device that is free."""
+    def _result_of(self, reference: Any, actor: Any) -> Result | None:
+        """Result of a finished piece of work; ``None`` if its worker is lost."""
+        try:
+            result: Result = self._ray.get(reference)
+        except self._ray.exceptions.RayActorError:
+            return None
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, torch.AcceleratorError):  # this device will not compute again in this process
+                self._ray.kill(actor)
+                return None
+            self._idle.append(actor)
+            if isinstance(error.cause, ApsiteError | torch.OutOfMemoryError):
+                raise error.cause from None
+            raise
+        return result
+
+    def _hire(self) -> None:
+        """Start a worker, as soon as there is a device for it."""
         devices = {"num_gpus": 1} if self._device_type == "cuda" else {"num_cpus": 1}
-        return self._ray.remote(_Remote).options(**devices).remote(*self._references)
+        actor = self._ray.remote(_Remote).options(**devices).remote(*self._references)
+        self._starting[actor.versions.remote()] = actor
+
+    def _welcome(self, reference: Any) -> None:
+        """Let a worker that has started take part, or start another one if it is gone.
+
+        Raises:
+            EvaluationError: If it cannot start, or has other versions than this process.
+        """
+        actor = self._starting.pop(reference)
+        try:
+            there: Versions = self._ray.get(reference)
+        except self._ray.exceptions.RayActorError as error:
+            self._lost_at_start += 1
+            failed = getattr(error, "actor_init_failed", False)
+            if not failed and self._lost_at_start < TRIES * self.count:
+                self._hire()
+                return
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise EvaluationError(
+                f"--workers ray: workers cannot start ({reason}); every machine of the cluster needs the same "
+                "apsite[eval,ray] in its Python environment"
+            ) from None
+        if there != versions():
+            stated = ", ".join(f"{name} {there[name]} instead of {here}" for name, here in versions().items())
+            self._idle.append(actor)  # so that it is ended with the others
+            raise EvaluationError(f"--workers ray: a machine of the cluster has {stated}; install the same everywhere")
+        self._lost_at_start = 0
+        self._idle.append(actor)
 
     def _pack_foreign_modules(self) -> None:
         """Send the code of networks that users have written along with them: other machines do not have it."""

@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from apsite.errors import EvaluationError
 from apsite.evaluation.autoattack import Engine, ReferenceEngine, broken
-from apsite.evaluation.execution import CountedNetwork, as_inputs
+from apsite.evaluation.execution import CountedNetwork, FilledUp, as_inputs
 from apsite.evaluation.fast.engine import FastEngine
 from apsite.evaluation.fmn import FmnParameters, distances, fmn_attack, worst_norms
 from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, lane_count, shares
-from apsite.evaluation.precision import InPrecision
+from apsite.evaluation.precision import InBfloat16
 from apsite.evaluation.settings import Precision, Settings
 from apsite.evaluation.simplification import Simplified, simplified
 from apsite.records import Passes
@@ -118,10 +119,15 @@ class Worker:
             if len(example)
             else Simplified(self.network.network)
         )
-        self.searched = CountedNetwork(self.simplified.network)
+        self.searched = self._counted(self.simplified.network)
         self.listener: PassListener | None = None
         self.say: Callable[[str], None] = lambda message: None
         self._engine: Engine | None = None
+        self._rows = settings.rows
+
+    def _counted(self, network: nn.Module) -> CountedNetwork:
+        """A network to search on."""
+        return CountedNetwork(FilledUp(network) if self.device.type == "cpu" else network)
 
     @property
     def engine(self) -> Engine:
@@ -135,10 +141,17 @@ class Worker:
         if settings.engine == "reference":
             return ReferenceEngine(self.network, self.epsilon, settings.seed, self.device)
         searched = self.searched
-        if settings.precision is not Precision.FLOAT32:
-            searched = CountedNetwork(InPrecision(self.simplified.network, settings.precision))
-        lanes = lane_count(self.device)
-        return FastEngine(self.network, self.epsilon, settings.seed, settings.rows, searched=searched, lanes=lanes)
+        if settings.precision is Precision.BF16:
+            searched = self._counted(InBfloat16(self.simplified.network))
+        return FastEngine(
+            self.network,
+            self.epsilon,
+            settings.seed,
+            self._rows,
+            searched=searched,
+            precision=settings.precision,
+            lanes=lane_count(self.device),
+        )
 
     def run(self, call: Call) -> Result:
         """Do one piece of work.
@@ -157,18 +170,25 @@ class Worker:
         return Result(values, passes, time.monotonic() - started)
 
     def _in_memory(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
-        """Result for `samples`, in halves where the device has too little memory for the whole."""
+        """Result for `samples`, with fewer rows at a time, from now on, where the device has too little memory."""
         work = {"attack": self._attack, "distances": self._distances, "search": self._search}[call.work]
-        try:
-            return work(call, samples)
-        except torch.OutOfMemoryError:
-            if len(samples) == 1:
-                raise
-        torch.cuda.empty_cache()
-        half = len(samples) // 2
-        self.say(f"out of memory with {len(samples)} samples; going on with {half} at a time")
-        parts = (slice(None, half), slice(half, None))
-        return np.concatenate([self._in_memory(call, samples.part(part)) for part in parts], axis=-1)
+        while True:
+            try:
+                return work(call, samples)
+            except torch.OutOfMemoryError:
+                if call.attack and self.settings.engine == "reference":
+                    raise EvaluationError(
+                        f"{self.device} has too little memory for {self.settings.rows} samples at a time, and --engine "
+                        "reference seeds each batch, so they cannot be divided; choose a smaller --batch-size"
+                    ) from None
+                if self._rows == 1:
+                    raise
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._rows = max(1, self._rows // 2)
+            if isinstance(self._engine, FastEngine):
+                self._engine.rows = self._rows
+            self.say(f"out of memory; going on with {self._rows} rows at a time")
 
     def _tensors(self, samples: Chosen) -> tuple[Tensor, Tensor]:
         return as_inputs(samples.images, self.device), torch.from_numpy(samples.labels).to(self.device)
@@ -177,35 +197,45 @@ class Worker:
         assert call.attack is not None
         x, y = self._tensors(samples)
         perturbed = self.engine.perturb(call.attack, x, y, samples.index.tolist())
-        return np.asarray(broken(self.network, x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
+        return np.asarray(self._broken(x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
 
     def _distances(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
         x, y = self._tensors(samples)
         (parameters,) = call.trials
-        adversarial, found = self._fmn(x, y, [parameters] * len(x), call.steps)
-        verified = [
-            broken(self.network, a, b, c, 1.0)
-            for a, b, c in zip(
-                *(torch.split(values, self.settings.rows) for values in (x, adversarial, y)), strict=True
-            )
-        ]
-        return np.asarray(distances(x, adversarial, found & torch.cat(verified)).cpu().numpy(), dtype=np.float32)
+        adversarial, found = self._fmn(self.searched, x, y, [parameters] * len(x), call.steps)
+        verified = found & self._broken(x, adversarial, y, 1.0)
+        again = (found & ~verified).nonzero().squeeze(1)
+        if len(again):  # what the simplified network alone takes for adversarial is searched on the evaluated one
+            a, b = x[again], y[again]
+            adversarial[again], found[again] = self._fmn(self.network, a, b, [parameters] * len(a), call.steps)
+            verified[again] = found[again] & self._broken(a, adversarial[again], b, 1.0)
+        return np.asarray(distances(x, adversarial, verified).cpu().numpy(), dtype=np.float32)
+
+    def _broken(self, x: Tensor, perturbed: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        """Which perturbed images are true adversarial examples, shape ``(n,)``; the evaluated network decides."""
+        clean, attacked, classes = (torch.split(values, self._rows) for values in (x, perturbed, y))
+        parts = zip(clean, attacked, classes, strict=True)
+        return torch.cat([broken(self.network, a, b, c, epsilon) for a, b, c in parts])
 
     def _search(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
         x, y = (_filled(values, LANES) for values in self._tensors(samples))  # each trial takes the same passes
         rows, trials = len(x), len(call.trials)
         x, y = (values.repeat(trials, *[1] * (values.dim() - 1)) for values in (x, y))
-        adversarial, found = self._fmn(x, y, [trial for trial in call.trials for _ in range(rows)], call.steps)
+        adversarial, found = self._fmn(
+            self.searched, x, y, [trial for trial in call.trials for _ in range(rows)], call.steps
+        )
         reached = torch.minimum(distances(x, adversarial, found), worst_norms(x))
         return np.asarray(reached.view(trials, rows)[:, : len(samples)].cpu().numpy(), dtype=np.float32)
 
-    def _fmn(self, x: Tensor, y: Tensor, parameters: Sequence[FmnParameters], steps: int) -> tuple[Tensor, Tensor]:
+    def _fmn(
+        self, network: CountedNetwork, x: Tensor, y: Tensor, parameters: Sequence[FmnParameters], steps: int
+    ) -> tuple[Tensor, Tensor]:
         """FMN in batches filled up to multiples of :data:`LANES`, so that distances do not depend on the batches.
 
         Kernels for small or odd batches round differently, and the sign of a gradient turns rounding into another path.
         """
         adversarial, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        rows, count = self.settings.rows, lane_count(self.device)
+        rows, count = self._rows, lane_count(self.device)
         if self.device.type == "cpu":
             rows = min(rows, ROWS_ON_CPU)
         parts = shares(-(-len(x) // LANES), LANES, rows, count)
@@ -215,10 +245,10 @@ class Worker:
             kept = chosen.stop - chosen.start
             a, b = (_filled(values[chosen], LANES) for values in (x, y))
             own = [*parameters[chosen], *[parameters[-1]] * (len(a) - kept)]
-            reached, success = fmn_attack(self.searched, a, b, own, steps)
+            reached, success = fmn_attack(network, a, b, own, steps)
             adversarial[chosen], found[chosen] = reached[:kept], success[:kept]
 
-        with Lanes(count, self.searched.stop) as lanes:
+        with Lanes(count, network.stop) as lanes:
             lanes.run([lambda part=part: attack(part) for part in parts])  # type: ignore[misc]
         return adversarial, found
 

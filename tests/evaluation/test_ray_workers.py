@@ -1,14 +1,18 @@
 """Workers in processes of their own: the results of one process, whoever is lost on the way."""
 
 import dataclasses
+import importlib
 import os
 import signal
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from apsite.errors import EvaluationError
+from apsite.errors import EvaluationError, NetworkError
+from apsite.evaluation import ray_workers
 from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.ray_workers import TRIES, RayWorkers, import_ray, start_cluster
 from apsite.evaluation.run_state import RunState
@@ -91,7 +95,7 @@ def test_a_killed_worker_costs_its_part_only(cluster, tiny_images):
             found[number] = result.values
     assert sorted(found) == list(range(4))
     assert all(np.array_equal(found[number], expected[number]) for number in found)
-    assert said == ["a worker was lost; its samples are given to a new one"]
+    assert said == ["a worker was lost; its samples are given to another one"]
 
 
 def test_work_that_kills_every_worker_ends_the_run(cluster, tiny_images):
@@ -109,6 +113,49 @@ def test_work_that_kills_every_worker_ends_the_run(cluster, tiny_images):
         pytest.raises(EvaluationError, match="3 workers were lost over the same samples; the finished work is kept"),
     ):
         list(workers.results([Call("attack", samples, Attack.SQUARE)], lambda passes: None, lambda line: None))
+
+
+class Unpacked(Tiny):
+    """A network that cannot be unpacked elsewhere, as where this package is not installed."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return importlib.import_module, ("a_module_that_is_not_there",)
+
+
+def test_workers_that_cannot_start_are_not_taken_for_lost_ones(cluster, tiny_images):
+    """The cause is named, and what every machine needs; nothing is tried again."""
+    with (
+        pytest.raises(EvaluationError, match=r"workers cannot start \(.*a_module_that_is_not_there.*the same apsite"),
+        RayWorkers(Unpacked(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
+    ):
+        workers.processes()
+
+
+@pytest.mark.slow
+def test_other_versions_elsewhere_are_an_error(cluster, tiny_images, monkeypatch):
+    """Another torch rounds differently; the message says which version is where."""
+    monkeypatch.setattr(ray_workers, "versions", lambda: {"apsite": "9.9", "torch": torch.__version__})
+    with hired(tiny_images, 1) as workers, pytest.raises(EvaluationError, match=r"has apsite \S+ instead of 9\.9"):
+        workers.processes()
+
+
+def test_errors_of_a_worker_are_those_of_one_process(cluster, tiny_images):
+    """A network that gives NaN is one error line, not the traceback of another process."""
+
+    class Broken(Tiny):
+        def forward(self, x):
+            return super().forward(x) * (float("nan") if len(x) == 5 else 1)
+
+    samples = Chosen(tiny_images.images[:5], tiny_images.labels[:5], np.arange(5))
+    call = Call("attack", samples, Attack.APGD_CE)
+    with (
+        RayWorkers(Broken(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
+        pytest.raises(NetworkError, match="returns NaN or infinite logits"),
+    ):
+        list(workers.results([call], lambda passes: None, lambda line: None))
 
 
 def test_a_cluster_that_cannot_be_reached_is_one_error_line(tiny_images, monkeypatch):
@@ -145,3 +192,46 @@ def test_words_for_workers_are_read():
     assert parse_workers("local") == ("local", None)
     assert parse_workers("ray") == ("ray", None)
     assert parse_workers("ray:12") == ("ray", 12)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_ones_own_leaves_nothing_behind(tmp_path, monkeypatch):
+    """Started once for whoever is inside, ended with it, its files gone; another one may follow."""
+    if ray.is_initialized():
+        ray.shutdown()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    before = set(Path("/tmp").glob("apsite-ray-*"))
+    with ray_workers.cluster():
+        (folder,) = set(Path("/tmp").glob("apsite-ray-*")) - before
+        assert any(folder.iterdir())
+        with ray_workers.cluster():
+            assert ray.is_initialized()
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_a_lost_machine_costs_its_part_only(tiny_images):
+    """Of two machines one goes; the other one does all that is left, though no device is there for a new worker."""
+    from ray.cluster_utils import Cluster
+
+    chosen = np.arange(32)
+    samples = Chosen(tiny_images.images[chosen], tiny_images.labels[chosen], chosen)
+    calls = [Call("attack", samples.part(slice(i, i + 4)), Attack.SQUARE) for i in range(0, 32, 4)]
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    other = machines.add_node(num_cpus=1)
+    try:
+        ray.init(address=machines.address, log_to_driver=False, logging_level="error")
+        found = {}
+        with hired(tiny_images, 2) as workers:
+            workers.processes()
+            for number, result in workers.results(calls, lambda passes: None, lambda line: None):
+                if not found:
+                    machines.remove_node(other)
+                found[number] = result.values
+        assert sorted(found) == list(range(8))
+    finally:
+        ray.shutdown()
+        machines.shutdown()

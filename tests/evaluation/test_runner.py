@@ -8,14 +8,15 @@ import torch
 
 from apsite.errors import ApsiteError, EvaluationError, NetworkError
 from apsite.evaluation import worker
+from apsite.evaluation.autoattack import broken
 from apsite.evaluation.findings import results_of, warnings_of
 from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.settings import Precision, Settings
 from apsite.evaluation.worker import LANES
 from apsite.samples import samples_bytes
-from apsite.vocabulary import Attack
+from apsite.vocabulary import Attack, Protocol
 
 CPU = torch.device("cpu")
 SHORT = Settings(
@@ -87,7 +88,7 @@ def test_a_resumed_evaluation_equals_an_uninterrupted_one(tiny, tiny_images, tmp
     assert resumed.passes == uninterrupted.passes
 
 
-def test_verdicts_of_the_fast_engine_do_not_depend_on_the_batch_size(tiny, tiny_images, tmp_path, uninterrupted):
+def test_verdicts_of_the_fast_engine_do_not_depend_on_the_batch_size(tiny, tiny_images, tmp_path):
     """With draws of their own, samples have the same verdicts in batches of 5 and 16, close to the reference."""
     settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="fast")
     found = [
@@ -95,8 +96,8 @@ def test_verdicts_of_the_fast_engine_do_not_depend_on_the_batch_size(tiny, tiny_
         for size in (5, 16)
     ]
     assert samples_bytes(found[0]) == samples_bytes(found[1])
-    difference = int(found[0].aa_robust.sum()) - int(uninterrupted.samples.aa_robust.sum())
-    assert abs(difference) <= 1
+    reference = evaluate(tiny, tiny_images, dataclasses.replace(settings, engine="reference"), tmp_path)
+    assert abs(int(found[0].aa_robust.sum()) - int(reference.samples.aa_robust.sum())) <= 1
 
 
 def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_path):
@@ -168,19 +169,18 @@ def test_nan_logits_end_the_evaluation(images, tmp_path):
         run(Broken().eval(), images.first(2), SHORT, state, CPU, SilentReporter())
 
 
-def test_too_little_memory_halves_the_batch_and_says_so(demo_network, images, tmp_path, monkeypatch):
-    """A batch that does not fit is done in halves; the verdicts are those of the halves, and a line says so."""
+def test_too_little_memory_halves_the_rows_for_good_and_says_so(demo_network, images, tmp_path, monkeypatch):
+    """What does not fit is done with fewer rows at a time, from then on; the distances are the same."""
     original = worker.fmn_attack
-    calls, failed = [], []
+    refused = []
 
     def limited(network, x, *arguments):
-        calls.append(len(x))
-        if len(calls) > 3 and not failed:
-            failed.append(len(x))
+        if len(x) > 16:
+            refused.append(len(x))
             raise torch.OutOfMemoryError
         return original(network, x, *arguments)
 
-    settings = dataclasses.replace(SHORT, attacks=("hofmn",), search_samples=4)
+    settings = dataclasses.replace(SHORT, attacks=("hofmn",), search_samples=4, batch_size=128)
     expected = evaluate(demo_network, images, settings, tmp_path / "a").samples.distance
     monkeypatch.setattr(worker, "fmn_attack", limited)
     said = []
@@ -192,7 +192,45 @@ def test_too_little_memory_halves_the_batch_and_says_so(demo_network, images, tm
     with RunState(tmp_path / "b", {}) as state:
         outcome = run(demo_network, images.first(12), settings, state, CPU, Listening())
     assert np.array_equal(outcome.samples.distance, expected)
-    assert any(message.startswith("out of memory with 6 samples; going on with 3") for message in said)
+    told = [message for message in said if message.startswith("out of memory")]
+    assert told[0] == "out of memory; going on with 64 rows at a time"
+    assert told[-1] == "out of memory; going on with 16 rows at a time"
+    assert len(told) == len(refused) == 3
+
+
+def test_the_reference_engine_asks_for_a_smaller_batch(tiny, tiny_images, tmp_path, monkeypatch):
+    """Its draws belong to the batch, so halves of it would be another run."""
+
+    def refuse(*arguments):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(worker.ReferenceEngine, "perturb", refuse)
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="reference", batch_size=8)
+    with RunState(tmp_path, {}) as state, pytest.raises(EvaluationError, match="choose a smaller --batch-size"):
+        run(tiny, tiny_images.first(12), settings, state, CPU, SilentReporter())
+
+
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.TF32])
+def test_lower_precision_makes_up_no_success(tiny, tiny_images, tmp_path, precision):
+    """Nothing is broken that float32 does not confirm, the run does not rank, and torch's settings are as before."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.deterministic
+    confirmed = []
+
+    def listening(network, images, perturbed, labels, epsilon):
+        flags = broken(network, images, perturbed, labels, epsilon)
+        assert torch.equal(flags, tiny(perturbed).argmax(1) != labels)
+        confirmed.append(int(flags.sum()))
+        return flags
+
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="fast", precision=precision)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "broken", listening)
+        found = evaluate(tiny, tiny_images, settings, tmp_path).samples
+    assert int(found.clean_correct.sum() - found.aa_robust.sum()) == sum(confirmed) > 0
+    assert settings.protocol(tiny_images.dataset, len(tiny_images)) is Protocol.CUSTOM
+    assert before == (
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.deterministic,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from apsite.evaluation.execution import CountedNetwork
 from apsite.evaluation.fast import apgd, fab, square
 from apsite.evaluation.fast.noise import BatchNoise, Noise, SampleNoise
 from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, shares
+from apsite.evaluation.precision import arithmetic
+from apsite.evaluation.settings import Precision
 from apsite.vocabulary import Attack
 
 TARGETS = 9
@@ -72,8 +74,12 @@ class FastEngine:
         rows: Rows evaluated at a time on a GPU; a row is a sample, or a sample with one target. A CPU takes
             :data:`apsite.evaluation.lanes.ROWS_ON_CPU` at most.
         searched: Equal network to search on; ``None`` for `network`.
+        precision: Arithmetic of the search on a GPU; a success is confirmed in float32.
         lanes: Batches that are attacked side by side.
         exact: Draw and order as the official code does; for parity tests.
+
+    Attributes:
+        rows: As above; may be changed between attacks, which changes no verdict.
     """
 
     cost = COST
@@ -86,12 +92,14 @@ class FastEngine:
         rows: int,
         *,
         searched: CountedNetwork | None = None,
+        precision: Precision = Precision.FLOAT32,
         lanes: int = 1,
         exact: bool = False,
     ) -> None:
         self._network = network
         self.searched = searched or network
-        self._epsilon, self._seed, self._size, self._lanes, self._exact = epsilon, seed, rows, lanes, exact
+        self.rows = rows
+        self._epsilon, self._seed, self._precision, self._lanes, self._exact = epsilon, seed, precision, lanes, exact
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
         """Perturbed images of one attack; the clean image where it failed.
@@ -107,12 +115,14 @@ class FastEngine:
         """
         noise: Noise = BatchNoise(self._seed) if self._exact else SampleNoise(self._seed)
         batch = _Batch.of(self.searched, attack, images, labels, index, noise)
-        self._attack(batch)
+        with arithmetic(self._precision):
+            self._attack(batch)
         if self._exact or not bool(batch.found.any()):
             return batch.perturbed
+        succeeded = batch.found.nonzero().squeeze(1)
         with torch.no_grad():
-            confirmed = self._network(batch.perturbed[batch.found]).argmax(1) != labels[batch.found]
-        again = batch.found.nonzero().squeeze(1)[~confirmed]
+            predicted = [self._network(some).argmax(1) for some in torch.split(batch.perturbed[succeeded], self.rows)]
+        again = succeeded[torch.cat(predicted) == labels[succeeded]]
         if len(again):
             chosen = [index[position] for position in again.tolist()]
             repeated = _Batch.of(self._network, attack, images[again], labels[again], chosen, noise)
@@ -136,7 +146,7 @@ class FastEngine:
             lanes.run([lambda part=part: run(batch.part(part)) for part in parts])  # type: ignore[misc]
 
     def _rows_at_a_time(self, device: torch.device) -> int:
-        return min(self._size, ROWS_ON_CPU) if device.type == "cpu" else self._size
+        return min(self.rows, ROWS_ON_CPU) if device.type == "cpu" else self.rows
 
     def _apgd_ce(self, batch: _Batch) -> None:
         x, y = batch.images, batch.labels
