@@ -43,7 +43,7 @@ def resnet18_rows(options: dict) -> Iterator[Row]:
         case = cases.untrained_resnet18(share, 8)
         yield attacks.autoattack_rows(case, CPU, 2, parity=False)[0]
     dense = cases.untrained_resnet18(0.0, 16)
-    for attack in (Attack.APGD_CE, Attack.FAB_T, Attack.SQUARE):
+    for attack in Attack:
         yield attacks.efficiency_row(dense, CPU, attack)
 
 
@@ -59,7 +59,7 @@ def catalogue_rows(options: dict) -> Iterator[CommandTime]:
 
 def gpu_rows(options: dict) -> Iterator[Row]:
     """The whole protocol on a GPU, on all test images."""
-    yield from gpu.whole_protocol_rows(options["checkpoint"], options["data_dir"])
+    yield from gpu.gpu_rows(options["checkpoint"], options["data_dir"])
 
 
 ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime]]] = {

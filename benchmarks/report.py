@@ -104,6 +104,10 @@ def _yes(value: Any) -> str:
     return "yes" if value else "no"
 
 
+def _by_name(values: Any) -> str:
+    return ", ".join(f"{name} {value:,}" for name, value in values.items())
+
+
 def _parity(row: Document) -> str:
     """Whether flags were equal after every stage, and after which they were not."""
     equal = row["facts"].get("flags_equal_in_exact_mode")
@@ -132,7 +136,11 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         "Clean accuracy, AutoAttack, the search of HO-FMN and its attack, against `pyautoattack` and the plain FMN "
         "loop.",
         "protocol",
-        {**_NETWORK, **_WORK, **_RATIO, **_TIMES, **_DATE},
+        {
+            **_NETWORK, **_WORK, **_RATIO, **_TIMES,
+            "Seconds by phase": _fact("seconds_by_phase", _by_name),
+            **_DATE,
+        },
     ),
     (
         "AutoAttack",

@@ -12,7 +12,7 @@ from apsite.evaluation.demonstration import network_path
 from apsite.evaluation.loading import load_network
 from apsite.evaluation.settings import Settings
 from benchmarks.__main__ import main
-from benchmarks.gpu import whole_protocol_row
+from benchmarks.gpu import whole_protocol_rows
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
 
@@ -24,9 +24,14 @@ def test_both_sides_run_the_whole_protocol():
     """On a CPU, with short attacks: every part of the row for GPUs, and as many robust images on both sides."""
     network = load_network(network_path(), architecture="resnet8")
     settings = Settings(trials=1, search_samples=2, search_steps=2, attack_steps=2).on("cpu")
-    row = whole_protocol_row("short", network, embedded_images().first(8), settings, CPU, budget=(10, 2, 5))
-    assert row.facts["robust_ours"] == row.facts["robust_theirs"] > 0
-    assert len(row.ours) == len(row.theirs) == 1
+    budget = (10, 2, 5)
+    exact, quick = whole_protocol_rows("short", network, embedded_images().first(8), settings, CPU, budget)
+    for row in (exact, quick):
+        assert row.facts["robust_ours"] == row.facts["robust_theirs"] > 0
+        assert set(row.facts["seconds_by_phase"]) >= {"apgd-ce", "square", "hofmn"}
+        assert len(row.ours) == len(row.theirs) == 1
+    assert (exact.facts["precision"], quick.facts["precision"]) == ("float32", "tf32")
+    assert exact.theirs == quick.theirs
 
 
 def test_rows_for_a_gpu_say_what_they_need():
