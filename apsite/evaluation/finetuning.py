@@ -15,7 +15,7 @@ from apsite.evaluation.audit import audit_network, check_sparsity
 from apsite.evaluation.checkpoints import read_checkpoint
 from apsite.evaluation.datasets import array_hash, load_training_set
 from apsite.evaluation.environment import choose_device
-from apsite.evaluation.evaluate import RUNS
+from apsite.evaluation.evaluate import RUNS, check_target
 from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.networks.layers import Normalise, Parametrisation
 from apsite.evaluation.networks.registry import Layout, layouts, layouts_of
@@ -115,6 +115,23 @@ def load(source: Source, seed: int = 0) -> Loaded:
     return Loaded(fitted.network, name, file.sha256)
 
 
+def load_dense(source: Source) -> Loaded:
+    """Network of a checkpoint in which nothing is zero that pruning would remove.
+
+    Raises:
+        ApsiteError: If it cannot be loaded, or is pruned already.
+    """
+    loaded = load(source)
+    masks = zero_masks(loaded.network)
+    if masks:
+        zero, total = sum(int((~mask).sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
+        raise EvaluationError(
+            f"{source.checkpoint}: is pruned already; give the dense network. Zero are {zero:,} of {total:,} values in "
+            f"{len(masks)} tensors, of which {next(iter(masks))} is the first"
+        )
+    return loaded
+
+
 def prune(
     source: Source,
     criterion: NaiveCriterion,
@@ -141,9 +158,8 @@ def prune(
     """
     if source.checkpoint is None:
         raise EvaluationError("there is nothing to prune without a checkpoint")
-    loaded = load(source)
-    if zero_masks(loaded.network):
-        raise EvaluationError(f"{source.checkpoint}: is pruned already; give the dense network")
+    _check_output(output, source)
+    loaded = load_dense(source)
     apply_masks(loaded.network, masks_for(loaded.network, criterion, locality, sparsity, seed))
     audit = audit_network(loaded.network, _example(source))
     check_sparsity(audit, criterion.structure, sparsity)
@@ -192,6 +208,7 @@ def finetune(
         ApsiteError: If the network, the data or the settings are not as they must be.
     """
     reporter, place = reporter or SilentReporter(), choose_device(device)
+    _check_output(output, source)
     loaded = load(source, recipe.seed)
     masks = zero_masks(loaded.network)
     images, labels = load_training_set(source.dataset, data_dir)
@@ -222,6 +239,17 @@ def finetune(
         result = _write(output, loaded.network, written, audit, about, seconds)
         state.clear()
     return result
+
+
+def _check_output(output: Path, source: Source) -> None:
+    """Find out before hours of training whether the result can be written, and keep what it starts from.
+
+    Raises:
+        EvaluationError: If it cannot, or would take the place of the checkpoint that it is made from.
+    """
+    check_target(output, overwrite=True)
+    if source.checkpoint is not None and output.resolve() == source.checkpoint.resolve():
+        raise EvaluationError(f"{output}: is the checkpoint to start from, which is kept; choose another --output")
 
 
 def _write(

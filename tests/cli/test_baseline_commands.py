@@ -105,6 +105,30 @@ def test_what_cannot_be_pruned_is_one_error_line(run, dense, tmp_path, options, 
     assert not (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.parametrize("command", [("prune", "--criterion", "lwm", "--locality", "local", "--sparsity", "0.9"),
+                                     ("finetune",)])  # fmt: skip
+def test_the_checkpoint_to_start_from_is_kept(run, dense, tmp_path, command):
+    """An output of the same name is an error, also by another path to it."""
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(dense)
+    content = dense.read_bytes()
+    for output in (dense, link):
+        result = run(command[0], dense, "--arch", "resnet8", "-o", output, *command[1:])
+        assert result.exit_code == 1
+        assert "is the checkpoint to start from, which is kept; choose another --output" in result.stderr
+    assert dense.read_bytes() == content
+
+
+def test_an_output_that_cannot_be_written_is_known_before_training(run, dense, tmp_path):
+    """Before the training set is read."""
+    (tmp_path / "file").touch()
+    result = run(
+        "finetune", dense, "--arch", "resnet8", "--data-dir", tmp_path, "-o", tmp_path / "file/x.safetensors"
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "file is no writable folder" in result.stderr
+
+
 def test_a_pruned_network_is_not_pruned_again(run, dense, tmp_path):
     """Its zeros would be counted twice."""
     options = ("--criterion", "lwm", "--locality", "global", "--sparsity", "0.5")
@@ -112,7 +136,9 @@ def test_a_pruned_network_is_not_pruned_again(run, dense, tmp_path):
     assert pruned(run, dense, first, *options).exit_code == 0
     result = pruned(run, first, second, *options)
     assert result.exit_code == 1
-    assert "is pruned already; give the dense network" in result.stderr
+    assert (
+        "is pruned already; give the dense network. Zero are 205,520 of 411,040 values in 10 tensors" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +176,8 @@ def test_without_a_checkpoint_a_dense_network_is_trained(run, training_set, tmp_
     path = tmp_path / "dense.safetensors"
     result = run(
         "finetune", "--arch", "resnet8", "--data-dir", training_set, "--objective", "AT-Fast", "--epochs", 1,
-        "--batch-size", 16, "--n-train", 32, "--seed", 5, "--run-dir", tmp_path / "runs", "-o", path,
+        "--batch-size", 16, "--n-train", 32, "--seed", 5, "--precision", "float32", "--run-dir", tmp_path / "runs",
+        "-o", path,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "AT-Fast, 1 step, 1 epoch of 32 training images, float32 on cpu; 0 values stay zero" in result.stderr
@@ -210,6 +237,41 @@ def test_a_series_names_its_models(run, tmp_path, repository):
     assert "is not a model of" in result.stderr
     assert "LAMP_Lee2021Layer_R18_CIFAR10_US_90" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dense_checkpoint_is_for_one_series(run, tmp_path, repository):
+    """Two would write to the same folder, from networks of two architectures."""
+    files = [repository / f"baselines/{name}.toml" for name in ("resnet18", "vgg16")]
+    for option in ("--dense", "--checkpoints"):
+        result = run("baselines", *files, option, tmp_path / "x")
+        assert result.exit_code == 2
+        assert "--dense and --checkpoints are for a single SERIES" in result.stderr
+
+
+def test_three_baselines_from_a_dense_checkpoint_are_one_command(run, dense, training_set, tmp_path, repository):
+    """As `make three-baselines` gives it, here on few images: three checkpoints, three audited records, one table."""
+    text = (repository / "baselines/resnet8.toml").read_text(encoding="utf-8")
+    text = text.replace("n_train = 25600", "n_train = 32\nbatch_size = 16").replace("n_examples = 64", "n_examples = 2")
+    (tmp_path / "small.toml").write_text(text.replace("trials = 2", "trials = 1"), encoding="utf-8")
+    three = next(line for line in (repository / "Makefile").read_text().splitlines() if line.startswith("THREE"))
+    keys = three.partition("?=")[2].split()
+    assert len(keys) == 3
+    command = (
+        "baselines", tmp_path / "small.toml", "--dense", dense, "--checkpoints", tmp_path / "three", "--work",
+        tmp_path / "work", "--output", tmp_path / "records", "--data-dir", training_set, "--test-data", "embedded",
+        "--root", tmp_path, *(part for key in keys for part in ("--model", key)),
+    )  # fmt: skip
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert "3 models: 3 done" in result.stdout
+    assert f"Records: {tmp_path / 'records'}" in result.stdout
+    for key in keys:
+        (path,) = (tmp_path / "records").glob(f"*/{key}.json")
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert record["audit"]["zero_weights"] > 300_000
+        assert record["results"]["autoattack"] is not None
+        assert (tmp_path / f"three/{key}.safetensors").is_file()
+    assert "3 models: 0 done, 3 skipped" in run(*command).stdout
 
 
 def test_a_series_that_is_not_there_is_one_error_line(run, tmp_path):
