@@ -21,11 +21,14 @@ from apsite.evaluation.networks.layers import Normalise, Parametrisation
 from apsite.evaluation.networks.registry import Layout, layouts, layouts_of
 from apsite.evaluation.packed import write_checkpoint
 from apsite.evaluation.progress import Reporter, SilentReporter
-from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, zero_masks
+from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.training import Recipe, resolve_precision, train
 from apsite.records import CheckpointAudit
-from apsite.vocabulary import Architecture, Dataset, Locality
+from apsite.vocabulary import Architecture, Dataset, Locality, Structure
+
+CHANCE = 0.001
+"""Share of zeros that a dense network may have: a weight can be drawn as zero, or become it in half precision."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +119,19 @@ def load(source: Source, seed: int = 0) -> Loaded:
 
 
 def load_dense(source: Source) -> Loaded:
-    """Network of a checkpoint in which nothing is zero that pruning would remove.
+    """Network of a checkpoint that was not pruned; at most :data:`CHANCE` of its weights are zero.
 
     Raises:
         ApsiteError: If it cannot be loaded, or is pruned already.
     """
     loaded = load(source)
     masks = zero_masks(loaded.network)
-    if masks:
-        zero, total = sum(int((~mask).sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
+    zero = sum(int((~mask).sum()) for mask in masks.values())
+    total = sum(weight.numel() for weight in prunable_weights(loaded.network).values())
+    if zero > CHANCE * total:
         raise EvaluationError(
-            f"{source.checkpoint}: is pruned already; give the dense network. Zero are {zero:,} of {total:,} values in "
-            f"{len(masks)} tensors, of which {next(iter(masks))} is the first"
+            f"{source.checkpoint}: is pruned already; give the dense network. Of {total:,} weights and what belongs to "
+            f"them {zero:,} are zero, in {len(masks)} tensors, of which {next(iter(masks))} is the first"
         )
     return loaded
 
@@ -160,7 +164,15 @@ def prune(
         raise EvaluationError("there is nothing to prune without a checkpoint")
     _check_output(output, source)
     loaded = load_dense(source)
-    apply_masks(loaded.network, masks_for(loaded.network, criterion, locality, sparsity, seed))
+    masks = masks_for(loaded.network, criterion, locality, sparsity, seed)
+    apply_masks(loaded.network, masks)
+    if criterion.structure is Structure.UNSTRUCTURED:
+        for name, weight in prunable_weights(loaded.network).items():
+            if not torch.equal(weight != 0, masks[name]):
+                raise EvaluationError(
+                    f"{source.checkpoint}: {name} has more zeros of its own than {sparsity:.2%} removes; choose a "
+                    "higher --sparsity"
+                )
     audit = audit_network(loaded.network, _example(source))
     check_sparsity(audit, criterion.structure, sparsity)
     about = {
@@ -210,7 +222,7 @@ def finetune(
     reporter, place = reporter or SilentReporter(), choose_device(device)
     _check_output(output, source)
     loaded = load(source, recipe.seed)
-    masks = zero_masks(loaded.network)
+    masks = {} if source.checkpoint is None else zero_masks(loaded.network)  # a new weight is zero by chance alone
     images, labels = load_training_set(source.dataset, data_dir)
     resolved = str(resolve_precision(precision, place)).removeprefix("torch.")
     about: dict[str, object] = {

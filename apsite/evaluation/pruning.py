@@ -124,10 +124,11 @@ def lamp_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def random_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """A uniformly random score of each weight: the criterion that any other has to beat."""
+    """A uniformly random score of each weight, zeros first: the criterion that any other has to beat."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: torch.rand(weight.shape, generator=generator, dtype=torch.float64) for name, weight in weights.items()
+        name: torch.rand(weight.shape, generator=generator, dtype=torch.float64).masked_fill(weight.detach() == 0, -1)
+        for name, weight in weights.items()
     }
 
 

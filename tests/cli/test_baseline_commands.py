@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from apsite.cli.baselines import finetune, prune
 from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.finetuning import Source, load
 from apsite.evaluation.networks.registry import layouts
-from apsite.evaluation.pruning import NaiveCriterion
+from apsite.evaluation.pruning import NaiveCriterion, prunable_weights
 from apsite.evaluation.training import OBJECTIVES, PRECISIONS
 from apsite.vocabulary import Dataset
 
@@ -136,9 +137,49 @@ def test_a_pruned_network_is_not_pruned_again(run, dense, tmp_path):
     assert pruned(run, dense, first, *options).exit_code == 0
     result = pruned(run, first, second, *options)
     assert result.exit_code == 1
-    assert (
-        "is pruned already; give the dense network. Zero are 205,520 of 411,040 values in 10 tensors" in result.stderr
-    )
+    assert "is pruned already; give the dense network. Of 411,040 weights" in result.stderr
+    assert "205,520 are zero, in 10 tensors" in result.stderr
+
+
+@pytest.fixture
+def chance(dense, tmp_path):
+    """The same network with three weights at zero, as they may be drawn or become in half precision."""
+    state = {name: value.clone() for name, value in read_checkpoint(dense).state.items()}
+    state["conv1.weight"].view(-1)[:3] = 0
+    path = tmp_path / "chance.safetensors"
+    save_file(state, path)
+    return path
+
+
+@pytest.mark.parametrize("criterion", ["lwm", "lamp", "random"])
+def test_zeros_by_chance_make_no_difference(run, chance, tmp_path, criterion):
+    """They go first, so that the sparsity is as exact as ever."""
+    path = tmp_path / "pruned.safetensors"
+    result = pruned(run, chance, path, "--criterion", criterion, "--locality", "global", "--sparsity", "0.01")
+    assert result.exit_code == 0, result.output
+    assert "Zero weights: 4,111 of 411,040" in result.stdout
+
+
+def test_fewer_zeros_than_there_are_cannot_be_asked_for(run, chance, tmp_path):
+    """One of 411,040 weights, where three are zero."""
+    result = pruned(run, chance, tmp_path / "x", "--criterion", "lwm", "--locality", "global", "--sparsity", "0.000002")
+    assert result.exit_code == 1
+    assert "conv1.weight has more zeros of its own than 0.00% removes" in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_new_weight_that_is_zero_by_chance_is_trained_like_the_others(run, training_set, tmp_path):
+    """A VGG16 drawn from seed 1 has one; it would stay zero for ever as a part of a mask."""
+    new = load(Source("vgg16", layout="base_vgg16_bn"), 1).network
+    assert sum(int((weight == 0).sum()) for weight in prunable_weights(new).values()) == 1
+    result = run(
+        "finetune", "--arch", "vgg16", "--layout", "base_vgg16_bn", "--data-dir", training_set, "--objective",
+        "AT-Fast", "--epochs", 1, "--batch-size", 16, "--n-train", 16, "--seed", 1, "--run-dir", tmp_path / "runs",
+        "-o", tmp_path / "dense.safetensors",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "0 values stay zero" in result.stderr
+    assert "Zero weights: 0 of" in result.stdout
 
 
 @pytest.mark.parametrize(
