@@ -1,13 +1,14 @@
 """`apsite prune` and `apsite finetune` as a user runs them, on a dense ResNet8 and a tiny training set."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from apsite.cli.baselines import finetune, prune
+from apsite.cli.baselines import baselines, finetune, prune
 from apsite.evaluation.checkpoints import read_checkpoint
 from apsite.evaluation.finetuning import Source, load
 from apsite.evaluation.networks.registry import layouts
@@ -313,6 +314,19 @@ def test_three_baselines_from_a_dense_checkpoint_are_one_command(run, dense, tra
         assert record["results"]["autoattack"] is not None
         assert (tmp_path / f"three/{key}.safetensors").is_file()
     assert "3 models: 0 done, 3 skipped" in run(*command).stdout
+
+
+def test_the_makefile_and_the_guide_use_options_that_there_are(repository):
+    """Of `apsite baselines`, wherever it is called; and the dense network of `make three-baselines` is there."""
+    known = {name for option in baselines.params for name in option.opts}
+    makefile = (repository / "Makefile").read_text(encoding="utf-8")
+    guide = (repository / "docs/baselines-guide.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = [line for line in (makefile + guide).splitlines() if "apsite baselines " in line and "--" in line]
+    assert len(calls) == 3
+    for call in calls:
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", call)) <= known, call
+    dense = re.search(r"^DENSE \?= (.+)$", makefile, re.MULTILINE)
+    assert (repository / dense[1]).is_file()
 
 
 def test_a_series_that_is_not_there_is_one_error_line(run, tmp_path):
