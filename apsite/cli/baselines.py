@@ -10,6 +10,7 @@ import click
 
 from apsite.cli.main import cli
 from apsite.cli.options import progress, root_option
+from apsite.errors import ApsiteError
 from apsite.vocabulary import Architecture, Dataset, Locality
 
 if TYPE_CHECKING:
@@ -241,14 +242,26 @@ def baselines(
         replace(one, given=dense, folder=checkpoints or one.folder)
         for one in (read_series(path, resolver(root)) for path in series)
     ]
+    for model in models:
+        if not any(model in one.models for one in listed):
+            paths, known = (
+                ", ".join(map(str, texts)) for texts in (series, (key for one in listed for key in one.models))
+            )
+            raise ApsiteError(f"{model} is not a model of {paths}; known are {known}")
     outcomes: list[ModelOutcome] = []
     with progress(quiet=quiet) as reporter:
         try:
             for one in listed:
-                outcomes += run_series(one, places, reporter, only=models, fresh=not resume)
+                wanted = [model for model in models if model in one.models]
+                if wanted or not models:
+                    outcomes.extend(run_series(one, places, reporter, only=wanted, fresh=not resume))
         except KeyboardInterrupt:
             kept = "the finished work is kept; give the same command again to go on"
             reporter.say(f"interrupted: {kept if resume else '--fresh makes all anew when it is given again'}")
+            raise
+        except ApsiteError:
+            if outcomes:
+                print_outcomes(outcomes)
             raise
     print_outcomes(outcomes)
     for one in listed:

@@ -126,6 +126,11 @@ class Series:
     notes: tuple[str, ...] = ()
     given: Path | None = None
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Keys of all networks, the dense one first."""
+        return str(self.dense), *(str(one.key) for one in self.prunings)
+
     def checkpoint(self, key: ModelKey) -> Path:
         """File of a finished network."""
         if key == self.dense and self.given is not None:
@@ -245,11 +250,9 @@ def run_series(
             the network cannot be pruned as the series says, or the dense network cannot be made.
     """
     known = {str(one.key): one for one in series.prunings}
-    unknown = [key for key in only if key not in (*known, str(series.dense))]
+    unknown = [key for key in only if key not in series.models]
     if unknown:
-        raise EvaluationError(
-            f"{unknown[0]} is not a model of {series.path}; it has {series.dense}, {', '.join(known)}"
-        )
+        raise EvaluationError(f"{unknown[0]} is not a model of {series.path}; it has {', '.join(series.models)}")
     if series.threads is not None:
         torch.set_num_threads(series.threads)
     wanted = [known[key] for key in only or known if key in known]
@@ -257,7 +260,7 @@ def run_series(
         _check_place(_request(series, places, one.key, one.granularity, fresh=fresh))
     dense = replace(series.source, checkpoint=_dense(series, places, wanted, reporter, fresh=fresh))
     images = load_test_set(series.source.dataset, places.test_data).first(series.settings.n_examples)
-    for key in only or (str(series.dense), *known):
+    for key in only or series.models:
         if key == str(series.dense):
             yield from _evaluated(_request(series, places, series.dense, None, fresh=fresh), reporter)
             continue
@@ -480,8 +483,7 @@ def _forget(series: Series, key: ModelKey) -> None:
 
 
 def _write_report(series: Series, models: Mapping[str, Any]) -> None:
-    keys = [str(key) for key in (series.dense, *(one.key for one in series.prunings))]
-    ordered = {key: models[key] for key in keys if key in models}
+    ordered = {key: models[key] for key in series.models if key in models}
     write_json(series.folder / REPORT, {"schema_version": 1, "series": series.path.name, "models": ordered})
 
 

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from apsite.cli.baselines import baselines, finetune, prune
+from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints import read_checkpoint
 from apsite.evaluation.finetuning import Source, load
+from apsite.evaluation.manifest import ModelOutcome, Status
 from apsite.evaluation.networks.registry import layouts
 from apsite.evaluation.pruning import NaiveCriterion, prunable_weights
 from apsite.evaluation.training import OBJECTIVES, PRECISIONS
@@ -279,6 +281,27 @@ def test_a_series_names_its_models(run, tmp_path, repository):
     assert "is not a model of" in result.stderr
     assert "LAMP_Lee2021Layer_R18_CIFAR10_US_90" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_each_of_several_series_makes_the_models_that_are_its_own(run, tmp_path, repository, monkeypatch):
+    """One that has none of them is left out; what is done is told when the next one ends in an error."""
+    asked = []
+
+    def recorded(series, places, reporter, *, only, fresh):
+        asked.append((series.path.stem, list(only)))
+        if series.path.stem == "vgg16":
+            raise EvaluationError("the disk is full")
+        yield ModelOutcome(series.dense, Status.SKIPPED, None, None, "its record is there")
+
+    monkeypatch.setattr("apsite.evaluation.series.run_series", recorded)
+    files = [repository / f"baselines/{name}.toml" for name in ("resnet8", "resnet18", "vgg16")]
+    first, last = "LAMP_Lee2021Layer_R18_CIFAR10_US_90", "L1_Li2017Pruning_V16_CIFAR10_S_50"
+    options = ("--root", repository, "--data-dir", tmp_path, "--work", tmp_path, "--output", tmp_path)
+    result = run("baselines", *files, "--model", last, "--model", first, *options)
+    assert asked == [("resnet18", [first]), ("vgg16", [last])]
+    assert result.exit_code == 1
+    assert "1 models: 0 done, 1 skipped" in result.stdout
+    assert "Error: the disk is full" in result.stderr
 
 
 def test_a_dense_checkpoint_is_for_one_series(run, tmp_path, repository):
