@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from apsite.cli.main import cli
 from apsite.cli.options import progress, root_option
+from apsite.errors import ApsiteError
 from apsite.vocabulary import Architecture, Dataset, Locality
 
 if TYPE_CHECKING:
@@ -21,8 +23,9 @@ _ARCHITECTURE = click.option(
     "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
 )
 _DATASET = click.option(
-    "--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True
-)
+    "--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True,
+    help="Whose images the network takes.",
+)  # fmt: skip
 _LAYOUT = click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
 _METHOD = click.option("--method", help="Method key; decides between layouts that have the same tensors.")
 _OUTPUT = click.option("-o", "--output", type=_FILE, required=True, help="Checkpoint to write, as safetensors.")
@@ -83,7 +86,10 @@ def prune(
 @cli.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @_ARCHITECTURE
-@_DATASET
+@click.option(
+    "--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True,
+    help="Whose images the network takes; training is offered on CIFAR-10 alone.",
+)  # fmt: skip
 @click.option(
     "--data-dir", type=_FOLDER, show_default="where `apsite data fetch` puts them",
     help="Folder with the official training files.",
@@ -104,6 +110,8 @@ def prune(
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Images per step.")
 @click.option("--weight-decay", type=click.FloatRange(0), default=2e-4, show_default=True,
               help="L2 penalty on all parameters.")  # fmt: skip
+@click.option("--trades-beta", type=click.FloatRange(0, min_open=True), default=6, show_default=True,
+              help="Weight of the robust term of TRADES.")  # fmt: skip
 @click.option("--n-train", type=click.IntRange(1), help="Only the first so many training images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
 @click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
@@ -139,12 +147,13 @@ def finetune(
     from apsite.evaluation.downloads import data_dir as default_data_dir
     from apsite.evaluation.finetuning import Format, Source
     from apsite.evaluation.finetuning import finetune as finetune_network
+    from apsite.evaluation.training import recipe_of
 
     with progress(quiet=quiet) as reporter:
         try:
             written = finetune_network(
                 Source(arch, Dataset(dataset), checkpoint, layout, method),
-                _recipe(**settings),
+                recipe_of(settings),
                 data_dir or Path(default_data_dir()),
                 output,
                 written=Format(half, packed),
@@ -155,29 +164,10 @@ def finetune(
                 reporter=reporter,
             )
         except KeyboardInterrupt:
-            reporter.say("interrupted: progress is kept; give the same command again to go on")
+            again = "the same command again" if resume else "the same command without --fresh"
+            reporter.say(f"interrupted: progress is kept once a minute; give {again} to go on from there")
             raise
     _print(written, f"trained in {written.seconds:.0f} s", as_json=as_json)
-
-
-def _recipe(
-    *, objective: str, steps: int | None, step_size: float | None, epsilon: float, learning_rate: float,
-    n_train: int | None, **others: Any,
-) -> Any:  # fmt: skip
-    """Recipe of the options, with the steps that are usual for the objective."""
-    from apsite.evaluation.training import Recipe
-    from apsite.vocabulary import Objective
-
-    fast = objective == Objective.AT_FAST
-    return Recipe(
-        objective=Objective(objective),
-        steps=steps or (1 if fast else 10),
-        step_size=(step_size or (10 if fast else 2)) / 255,
-        epsilon=epsilon / 255,
-        peak_learning_rate=learning_rate,
-        train_samples=n_train,
-        **others,
-    )
 
 
 def _print(written: Written, result: str, *, as_json: bool) -> None:
@@ -208,6 +198,10 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
 @cli.command()
 @click.argument("series", type=click.Path(dir_okay=False, path_type=Path), nargs=-1, required=True)
 @click.option("--model", "models", multiple=True, help="Only this model key; can be given several times.")
+@click.option("--dense", type=click.Path(dir_okay=False, path_type=Path),
+              help="Dense checkpoint to start from, instead of the one of the series.")  # fmt: skip
+@click.option("--checkpoints", type=_FOLDER, show_default="SERIES without .toml",
+              help="Folder for checkpoints and costs.")  # fmt: skip
 @click.option("--data-dir", type=_FOLDER, show_default="where `apsite data fetch` puts them",
               help="Folder with the official training and test files.")  # fmt: skip
 @click.option("--test-data", help="Folder with the official test files, or 'embedded'.  [default: --data-dir]")
@@ -219,34 +213,59 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @root_option
 def baselines(
-    series: tuple[Path, ...], models: tuple[str, ...], data_dir: Path | None, test_data: str | None,
-    device: str | None, output: Path, work: Path, resume: bool, quiet: bool, root: Path,
+    series: tuple[Path, ...], models: tuple[str, ...], dense: Path | None, checkpoints: Path | None,
+    data_dir: Path | None, test_data: str | None, device: str | None, output: Path, work: Path, resume: bool,
+    quiet: bool, root: Path,
 ) -> None:  # fmt: skip
     """Make the baselines that each SERIES file lists: prune, fine-tune, audit and evaluate.
 
     \b
-    Example:
-      apsite baselines baselines/resnet18.toml
+    Examples:
+      apsite baselines baselines/resnet18.toml --output new
+      apsite baselines baselines/resnet18.toml --dense mine.safetensors --checkpoints mine --output mine \\
+          --model LAMP_Lee2021Layer_R18_CIFAR10_US_90
 
-    Checkpoints and the costs of each model (series.json) are written to the folder of the same name beside the file,
-    records to OUTPUT. Steps whose result is there are skipped, so the same command goes on with an interrupted series.
+    The first trains the dense network as well, if it is not there; the second prunes yours. Checkpoints and the costs
+    of each model (series.json) are written to the folder of the same name beside the file, records to OUTPUT. Steps
+    whose result is there are skipped, so the same command goes on with an interrupted series.
     """
     from apsite.cli.evaluate import print_outcomes, resolver
     from apsite.evaluation.downloads import data_dir as default_data_dir
     from apsite.evaluation.manifest import Status
     from apsite.evaluation.series import Places, read_series, run_series
 
+    if len(series) > 1 and (dense or checkpoints):
+        raise click.UsageError("--dense and --checkpoints are for a single SERIES")
     folder = data_dir or Path(default_data_dir())
     places = Places(folder, test_data or folder, output, work, device)
-    listed = [read_series(path, resolver(root)) for path in series]
+    listed = [
+        replace(one, given=dense, folder=checkpoints or one.folder)
+        for one in (read_series(path, resolver(root)) for path in series)
+    ]
+    for model in models:
+        if not any(model in one.models for one in listed):
+            paths, known = (
+                ", ".join(map(str, texts)) for texts in (series, (key for one in listed for key in one.models))
+            )
+            raise ApsiteError(f"{model} is not a model of {paths}; known are {known}")
     outcomes: list[ModelOutcome] = []
     with progress(quiet=quiet) as reporter:
         try:
             for one in listed:
-                outcomes += run_series(one, places, reporter, only=models, fresh=not resume)
+                wanted = [model for model in models if model in one.models]
+                if wanted or not models:
+                    outcomes.extend(run_series(one, places, reporter, only=wanted, fresh=not resume))
         except KeyboardInterrupt:
-            reporter.say("interrupted: the finished work is kept; give the same command again to go on")
+            kept = "the finished work is kept; give the same command again to go on"
+            reporter.say(f"interrupted: {kept if resume else '--fresh makes all anew when it is given again'}")
+            raise
+        except ApsiteError:
+            if outcomes:
+                print_outcomes(outcomes)
             raise
     print_outcomes(outcomes)
+    for one in listed:
+        click.echo(f"Checkpoints: {one.folder}")
+    click.echo(f"Records: {output}")
     if any(outcome.status is Status.FAILED for outcome in outcomes):
         raise click.exceptions.Exit(1)

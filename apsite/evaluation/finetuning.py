@@ -15,17 +15,20 @@ from apsite.evaluation.audit import audit_network, check_sparsity
 from apsite.evaluation.checkpoints import read_checkpoint
 from apsite.evaluation.datasets import array_hash, load_training_set
 from apsite.evaluation.environment import choose_device
-from apsite.evaluation.evaluate import RUNS
+from apsite.evaluation.evaluate import RUNS, check_target
 from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.networks.layers import Normalise, Parametrisation
 from apsite.evaluation.networks.registry import Layout, layouts, layouts_of
 from apsite.evaluation.packed import write_checkpoint
 from apsite.evaluation.progress import Reporter, SilentReporter
-from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, zero_masks
+from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.training import Recipe, resolve_precision, train
 from apsite.records import CheckpointAudit
-from apsite.vocabulary import Architecture, Dataset, Locality
+from apsite.vocabulary import Architecture, Dataset, Locality, Structure
+
+CHANCE = 0.001
+"""Share of zeros that a dense network may have: a weight can be drawn as zero, or become it in half precision."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,24 @@ def load(source: Source, seed: int = 0) -> Loaded:
     return Loaded(fitted.network, name, file.sha256)
 
 
+def load_dense(source: Source) -> Loaded:
+    """Network of a checkpoint that was not pruned; at most :data:`CHANCE` of its weights are zero.
+
+    Raises:
+        ApsiteError: If it cannot be loaded, or is pruned already.
+    """
+    loaded = load(source)
+    masks = zero_masks(loaded.network)
+    zero = sum(int((~mask).sum()) for mask in masks.values())
+    total = sum(weight.numel() for weight in prunable_weights(loaded.network).values())
+    if zero > CHANCE * total:
+        raise EvaluationError(
+            f"{source.checkpoint}: is pruned already; give the dense network. Of {total:,} weights and what belongs to "
+            f"them {zero:,} are zero, in {len(masks)} tensors, of which {next(iter(masks))} is the first"
+        )
+    return loaded
+
+
 def prune(
     source: Source,
     criterion: NaiveCriterion,
@@ -141,10 +162,17 @@ def prune(
     """
     if source.checkpoint is None:
         raise EvaluationError("there is nothing to prune without a checkpoint")
-    loaded = load(source)
-    if zero_masks(loaded.network):
-        raise EvaluationError(f"{source.checkpoint}: is pruned already; give the dense network")
-    apply_masks(loaded.network, masks_for(loaded.network, criterion, locality, sparsity, seed))
+    _check_output(output, source)
+    loaded = load_dense(source)
+    masks = masks_for(loaded.network, criterion, locality, sparsity, seed)
+    apply_masks(loaded.network, masks)
+    if criterion.structure is Structure.UNSTRUCTURED:
+        for name, weight in prunable_weights(loaded.network).items():
+            if not torch.equal(weight != 0, masks[name]):
+                raise EvaluationError(
+                    f"{source.checkpoint}: {name} has more zeros of its own than {sparsity:.2%} removes; choose a "
+                    "higher --sparsity"
+                )
     audit = audit_network(loaded.network, _example(source))
     check_sparsity(audit, criterion.structure, sparsity)
     about = {
@@ -192,8 +220,9 @@ def finetune(
         ApsiteError: If the network, the data or the settings are not as they must be.
     """
     reporter, place = reporter or SilentReporter(), choose_device(device)
+    _check_output(output, source)
     loaded = load(source, recipe.seed)
-    masks = zero_masks(loaded.network)
+    masks = {} if source.checkpoint is None else zero_masks(loaded.network)  # a new weight is zero by chance alone
     images, labels = load_training_set(source.dataset, data_dir)
     resolved = str(resolve_precision(precision, place)).removeprefix("torch.")
     about: dict[str, object] = {
@@ -222,6 +251,17 @@ def finetune(
         result = _write(output, loaded.network, written, audit, about, seconds)
         state.clear()
     return result
+
+
+def _check_output(output: Path, source: Source) -> None:
+    """Find out before hours of training whether the result can be written, and keep what it starts from.
+
+    Raises:
+        EvaluationError: If it cannot, or would take the place of the checkpoint that it is made from.
+    """
+    check_target(output, overwrite=True)
+    if source.checkpoint is not None and output.resolve() == source.checkpoint.resolve():
+        raise EvaluationError(f"{output}: is the checkpoint to start from, which is kept; choose another --output")
 
 
 def _write(

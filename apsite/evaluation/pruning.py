@@ -60,22 +60,31 @@ def masks_for(
         NetworkError: If filters are to be removed and the network's channels cannot be followed.
         ValueError: If `sparsity` is outside [0, 1).
     """
+    check_locality(criterion, locality)
     weights = prunable_weights(network)
     match criterion:
         case NaiveCriterion.FILTER_L1:
             return filter_masks(network, locality, sparsity)
         case NaiveCriterion.LAMP:
-            if locality is Locality.LOCAL:
-                raise EvaluationError(
-                    "lamp finds a sparsity for each layer, which is global pruning; within one layer it orders weights "
-                    "as lwm does: choose --criterion lwm --locality local for that"
-                )
             scores = lamp_scores(weights)
         case NaiveCriterion.RANDOM:
             scores = random_scores(weights, seed)
         case NaiveCriterion.LWM:
             scores = lwm_scores(weights)
     return global_masks(scores, sparsity) if locality is Locality.GLOBAL else local_masks(scores, sparsity)
+
+
+def check_locality(criterion: NaiveCriterion, locality: Locality) -> None:
+    """Whether a criterion can be used in this way.
+
+    Raises:
+        EvaluationError: If it is LAMP, locally.
+    """
+    if criterion is NaiveCriterion.LAMP and locality is Locality.LOCAL:
+        raise EvaluationError(
+            "lamp finds a sparsity for each layer, which is global pruning; within one layer it orders weights as lwm "
+            "does: choose --criterion lwm --locality local for that"
+        )
 
 
 def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
@@ -99,7 +108,7 @@ def lamp_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """LAMP score of each weight: its square over the sum of squares of all weights of its layer that are not smaller.
 
     Comparing these scores across layers gives each layer its own sparsity with no hyperparameter. The largest weight
-    of every layer scores 1, so no layer is emptied.
+    of every layer scores 1, so no layer is emptied as long as no fewer weights stay than there are layers.
 
     Source: Lee et al., *Layer-adaptive Sparsity for the Magnitude-based Pruning*, ICLR 2021, equation 2.
     """
@@ -115,10 +124,11 @@ def lamp_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def random_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """A uniformly random score of each weight: the criterion that any other has to beat."""
+    """A uniformly random score of each weight, zeros first: the criterion that any other has to beat."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: torch.rand(weight.shape, generator=generator, dtype=torch.float64) for name, weight in weights.items()
+        name: torch.rand(weight.shape, generator=generator, dtype=torch.float64).masked_fill(weight.detach() == 0, -1)
+        for name, weight in weights.items()
     }
 
 

@@ -25,7 +25,7 @@
 
 Every step leaves a file and is not done again while that file is of these very settings, so a series that was
 interrupted goes on where it stopped. Beside the checkpoints stands ``series.json``, which says what each model cost and
-how it fared before fine-tuning.
+how it fared before fine-tuning. What can be known to fail is found out before anything is trained.
 """
 
 from __future__ import annotations
@@ -46,29 +46,32 @@ from apsite.evaluation.datasets import ImageSet, load_test_set
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import Request, evaluate_checkpoint, evaluate_model, load_model
 from apsite.evaluation.execution import CountedNetwork, predict
-from apsite.evaluation.finetuning import Format, Source, Written, finetune, load, prune
+from apsite.evaluation.finetuning import Format, Source, Written, finetune, load, load_dense, prune
 from apsite.evaluation.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.packed import read_about, write_checkpoint
 from apsite.evaluation.progress import Reporter
-from apsite.evaluation.pruning import NaiveCriterion
+from apsite.evaluation.pruning import NaiveCriterion, check_locality, masks_for
 from apsite.evaluation.settings import Preset, Settings
-from apsite.evaluation.training import Recipe
+from apsite.evaluation.training import PRECISIONS, Recipe, recipe_of
 from apsite.json_files import read_json, to_json, write_json
 from apsite.keys import ModelKey
-from apsite.records import EvaluationRecord
-from apsite.vocabulary import Architecture, Dataset, Granularity, Locality, Objective
+from apsite.records import EvaluationRecord, read_record
+from apsite.vocabulary import Architecture, Dataset, Granularity, Locality, ProvenanceKind
 
 REPORT = "series.json"
+AUTHOR = "the authors"
+"""Who makes a series whose file does not say it."""
 BEFORE = 32
 """Images on which AutoAttack looks at a network before fine-tuning, at most: a network near chance needs no more."""
 _RECIPE = {
     "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": float, "step_size": float,
-    "batch_size": int, "momentum": float, "weight_decay": float, "n_train": int, "seed": int,
+    "batch_size": int, "momentum": float, "weight_decay": float, "trades_beta": float, "n_train": int, "seed": int,
 }  # fmt: skip
 _EVALUATION = {"n_examples": int, "engine": str, "attacks": str, "batch_size": int, "seed": int, "trials": int}
 _CRITERION = {"method": str, "criterion": str, "locality": str, "sparsities": list}
 _TOP = {
-    "dataset": str, "arch": str, "layout": str, "dense": str, "threads": int, "checkpoint_url": str, "notes": list,
+    "dataset": str, "arch": str, "layout": str, "dense": str, "threads": int, "precision": str,
+    "checkpoint_url": str, "source": str, "notes": list,
     "training": dict, "finetuning": dict, "evaluation": dict, "criterion": list,
 }  # fmt: skip
 
@@ -92,7 +95,8 @@ class Series:
     """What a series file says.
 
     Attributes:
-        path: The file; checkpoints and report stand in the folder of its name beside it.
+        path: The file.
+        folder: Where checkpoints and report stand: the folder of the file's name beside it, unless it is replaced.
         source: Network and layout, without a checkpoint.
         dense: Key of the dense network.
         training: How the dense network is trained, where it is not there yet.
@@ -100,11 +104,15 @@ class Series:
         settings: How all are evaluated.
         prunings: The pruned networks, in the order of the file.
         threads: Threads of the CPU, which decide about the rounding of its arithmetic; ``None`` for the usual number.
+        precision: That of training, as in :func:`apsite.evaluation.training.train`.
         checkpoint_url: Folder where the checkpoints can be had, for the records.
+        author: Who makes the series, for the records.
         notes: Remarks for the records.
+        given: Checkpoint of a dense network to start from, which is never trained; ``None`` for the series' own.
     """
 
     path: Path
+    folder: Path
     source: Source
     dense: ModelKey
     training: Recipe
@@ -112,16 +120,21 @@ class Series:
     settings: Settings
     prunings: tuple[Pruning, ...]
     threads: int | None = None
+    precision: str = "auto"
     checkpoint_url: str | None = None
+    author: str = AUTHOR
     notes: tuple[str, ...] = ()
+    given: Path | None = None
 
     @property
-    def folder(self) -> Path:
-        """Where checkpoints and report stand."""
-        return self.path.with_suffix("")
+    def models(self) -> tuple[str, ...]:
+        """Keys of all networks, the dense one first."""
+        return str(self.dense), *(str(one.key) for one in self.prunings)
 
     def checkpoint(self, key: ModelKey) -> Path:
         """File of a finished network."""
+        if key == self.dense and self.given is not None:
+            return self.given
         return self.folder / f"{key}.safetensors"
 
 
@@ -167,12 +180,14 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
     try:
         dataset, architecture = Dataset(document["dataset"]), Architecture(document["arch"])
         evaluation = dict(document.get("evaluation", {}))
+        if evaluation.get("n_examples", 1) < 1:
+            raise ValueError(f"n_examples must be at least 1, not {evaluation['n_examples']}")
         if "attacks" in evaluation:
             evaluation["attacks"] = tuple(part.strip() for part in evaluation["attacks"].split(","))
         prunings = []
         for number, table in enumerate(document["criterion"], 1):
             _check(path, f"criterion {number}", table, _CRITERION, required=tuple(_CRITERION))
-            if not all(isinstance(sparsity, float) for sparsity in table["sparsities"]):
+            if not all(isinstance(sparsity, float) and 0 < sparsity < 1 for sparsity in table["sparsities"]):
                 raise ValueError(f"criterion {number}: sparsities must be fractions such as [0.90, 0.95, 0.99]")
             criterion = NaiveCriterion(table["criterion"])
             prunings += [
@@ -183,11 +198,21 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
                 )
                 for sparsity in table["sparsities"]
             ]
+            check_locality(criterion, Locality(table["locality"]))
         keys = [str(one.key) for one in prunings]
         if len(set(keys)) != len(keys):
             raise ValueError("two criteria have the same method, structure and sparsity")
+        if document.get("threads", 1) < 1:
+            raise ValueError(f"threads must be at least 1, not {document['threads']}")
+        if document.get("precision", "auto") not in PRECISIONS:
+            raise ValueError(f"precision {document['precision']!r} is not one of {', '.join(PRECISIONS)}")
+        if not document.get("checkpoint_url", "https://").startswith("https://"):
+            raise ValueError(f"checkpoint_url must start with https://, unlike {document['checkpoint_url']!r}")
+        if not all(isinstance(note, str) for note in document.get("notes", ())):
+            raise ValueError("notes must be texts")
         return Series(
             path=path,
+            folder=path.with_suffix(""),
             source=Source(architecture, dataset, layout=document.get("layout")),
             dense=ModelKey.of(resolve(document["dense"]), architecture, dataset, None, 0.0),
             training=recipe_of(document.get("training", {})),
@@ -195,28 +220,13 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
             settings=Settings.of(Preset.APB_1, **evaluation),
             prunings=tuple(prunings),
             threads=document.get("threads"),
+            precision=document.get("precision", "auto"),
             checkpoint_url=document.get("checkpoint_url"),
+            author=document.get("source", AUTHOR),
             notes=tuple(document.get("notes", ())),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ApsiteError) as error:
         raise EvaluationError(f"{path}: {error}") from None
-
-
-def recipe_of(table: Mapping[str, Any]) -> Recipe:
-    """Recipe of options as `apsite finetune` has them; budget and step in grey levels of 255."""
-    objective = Objective(table.get("objective") or Objective.AT_PGD)
-    fast = objective is Objective.AT_FAST
-    given = {name: table.get(name) for name in _RECIPE}
-    given |= {
-        "objective": objective,
-        "steps": table.get("steps") or (1 if fast else 10),
-        "epsilon": (table.get("epsilon") or 8) / 255,
-        "step_size": (table.get("step_size") or (10 if fast else 2)) / 255,
-    }
-    names = {"learning_rate": "peak_learning_rate", "n_train": "train_samples"}
-    recipe: dict[str, Any] = {"epochs": 10, "learning_rate": 0.1}
-    recipe |= {name: value for name, value in given.items() if value is not None}
-    return Recipe(**{names.get(name, name): value for name, value in recipe.items()})
 
 
 def run_series(
@@ -230,25 +240,27 @@ def run_series(
         reporter: Receives the progress.
         only: Model keys to make, in this order; empty for all. The dense network is always made, and evaluated only if
             it is among them.
-        fresh: Make everything anew.
+        fresh: Make everything anew, but a dense network that was given.
 
     Yields:
         The outcome of each evaluation, in order; a failure ends that model only.
 
     Raises:
-        ApsiteError: If a key is not of this series, or the dense network cannot be made.
+        ApsiteError: If a key is not of this series, another record stands in the place of one that would be written,
+            the network cannot be pruned as the series says, or the dense network cannot be made.
     """
     known = {str(one.key): one for one in series.prunings}
-    unknown = [key for key in only if key not in (*known, str(series.dense))]
+    unknown = [key for key in only if key not in series.models]
     if unknown:
-        raise EvaluationError(
-            f"{unknown[0]} is not a model of {series.path}; it has {series.dense}, {', '.join(known)}"
-        )
+        raise EvaluationError(f"{unknown[0]} is not a model of {series.path}; it has {', '.join(series.models)}")
     if series.threads is not None:
         torch.set_num_threads(series.threads)
-    dense = replace(series.source, checkpoint=_dense(series, places, reporter, fresh=fresh))
+    wanted = [known[key] for key in only or known if key in known]
+    for one in wanted:
+        _check_place(_request(series, places, one.key, one.granularity, fresh=fresh))
+    dense = replace(series.source, checkpoint=_dense(series, places, wanted, reporter, fresh=fresh))
     images = load_test_set(series.source.dataset, places.test_data).first(series.settings.n_examples)
-    for key in only or (str(series.dense), *known):
+    for key in only or series.models:
         if key == str(series.dense):
             yield from _evaluated(_request(series, places, series.dense, None, fresh=fresh), reporter)
             continue
@@ -263,15 +275,22 @@ def run_series(
         yield from _evaluated(replace(request, notes=(*request.notes, *made)), reporter)
 
 
-def _dense(series: Series, places: Places, reporter: Reporter, *, fresh: bool) -> Path:
-    """Checkpoint of the dense network; trained where it is not there."""
+def _dense(series: Series, places: Places, wanted: Sequence[Pruning], reporter: Reporter, *, fresh: bool) -> Path:
+    """Checkpoint of the dense network; trained where it is not there, once it is known that it can be pruned."""
     path = series.checkpoint(series.dense)
-    if path.exists() and not fresh:
+    if series.given is not None or (path.exists() and not fresh):
+        load_dense(replace(series.source, checkpoint=path))
         return path
+    network = load(series.source, series.training.seed).network
+    for one in wanted:
+        try:
+            masks_for(network, one.criterion, one.locality, one.key.sparsity)
+        except ApsiteError as error:
+            raise EvaluationError(f"{one.key}: {error}") from None
     reporter.say(f"{series.dense}: training, since {path} is not there")
     written = finetune(
         series.source, series.training, places.training_data, path, written=Format(half=True),
-        device=places.device, run_dir=places.work / "runs", fresh=fresh, reporter=reporter,
+        device=places.device, precision=series.precision, run_dir=places.work / "runs", fresh=fresh, reporter=reporter,
     )  # fmt: skip
     _note(series, series.dense, {"training": _training(written)})
     return path
@@ -287,35 +306,70 @@ def _pruned(
     *,
     fresh: bool,
 ) -> tuple[str, ...]:
-    """Prune and fine-tune one network, unless its checkpoint is there; gives remarks for its record."""
+    """Prune and fine-tune one network, unless its checkpoint is there; gives remarks for its record.
+
+    The report is written step by step, and what it lacks is found out by the next run, wherever this one is stopped.
+    """
     path, work = series.checkpoint(pruning.key), places.work / "series" / series.folder.name
     masked, tuned = (work / f"{pruning.key}.{step}.safetensors" for step in ("pruned", "float32"))
     prune(dense, pruning.criterion, pruning.locality, pruning.key.sparsity, masked, written=Format(packed=True))
     made = {"pruning": read_about(masked), "recipe": asdict(series.finetuning)}
-    if fresh or read_about(path).get("series") != _plain(made):
-        if path.exists() and not fresh:
-            raise EvaluationError(
-                f"{path}: was made with other settings than {series.path} has now; remove it or give --fresh"
-            )
+    ready = not fresh and read_about(path).get("series") == _plain(made)
+    if not ready and path.exists() and not fresh:
+        raise EvaluationError(
+            f"{path}: was made with other settings than {series.path} has now, or from another dense network; remove "
+            "it or give --fresh"
+        )
+    noted = _noted(series, pruning.key)
+    if not ready and (fresh or "finetuning" not in noted or read_about(tuned).get("series") != _plain(made)):
+        _forget(series, pruning.key)
         written = finetune(
             replace(dense, checkpoint=masked), series.finetuning, places.training_data, tuned,
-            written=Format(packed=True), device=places.device, run_dir=places.work / "runs", fresh=fresh,
-            note={"series": made}, reporter=reporter,
+            written=Format(packed=True), device=places.device, precision=series.precision,
+            run_dir=places.work / "runs", fresh=fresh, note={"series": made}, reporter=reporter,
         )  # fmt: skip
-        about = {**written.about, "series": made}
-        write_checkpoint(path, read_checkpoint(tuned).state, half=True, packed=True, about=about)
-        _note(
-            series, pruning.key, {"finetuning": _training(written), "half": _half(series, tuned, path, images, places)}
-        )
-    noted = _noted(series).get(str(pruning.key), {})
+        noted = _note(series, pruning.key, {"finetuning": _training(written)})
+    if not ready:
+        write_checkpoint(path, read_checkpoint(tuned).state, half=True, packed=True, about=read_about(tuned))
+    if "half" not in noted and read_about(tuned).get("series") == _plain(made):
+        reporter.say(f"{pruning.key}: what half precision changes")
+        noted = _note(series, pruning.key, {"half": _half(series, tuned, path, images, places)})
     if noted.get("before") is None:
         before = _before(series, places, pruning, masked, images, reporter)
-        noted = _note(series, pruning.key, {"criterion": pruning.criterion.value, "locality": pruning.locality.value,
-                                            "before": before})  # fmt: skip
+        _note(series, pruning.key, {"criterion": pruning.criterion.value, "locality": pruning.locality.value,
+                                    "before": before})  # fmt: skip
+    origin = (
+        series.dense if series.given is None else f"the dense network with SHA-256 {read_about(masked)['dense_sha256']}"
+    )
     return (
-        f"Pruned from {series.dense} by {pruning.criterion}, {pruning.locality}; fine-tuned with "
+        f"Pruned from {origin} by {pruning.criterion}, {pruning.locality}; fine-tuned with "
         f"{series.finetuning.summary}.",
     )
+
+
+def _check_place(request: Request) -> None:
+    """Refuse to replace a record that is not of this series, before hours of training rather than after them.
+
+    Raises:
+        EvaluationError: If the record that would be written is there and is a published figure, or one of another
+            checkpoint and nothing is to be made anew.
+    """
+    target = request.target
+    if target is None or not target.exists():
+        return
+    record = read_record(target)
+    if record.provenance.kind is ProvenanceKind.PUBLISHED:
+        raise EvaluationError(
+            f"{target}: holds a figure published by {record.provenance.source}; choose another --output, and put the "
+            "new record in its place with `apsite supersede`, which keeps both"
+        )
+    if request.overwrite:
+        return
+    if not request.checkpoint.exists() or read_checkpoint(request.checkpoint).sha256 != record.checkpoint.sha256:
+        raise EvaluationError(
+            f"{target}: holds a record of another checkpoint than {request.checkpoint}; choose another --output, "
+            "remove the record, or give --fresh to make all anew"
+        )
 
 
 def _before(
@@ -375,8 +429,8 @@ def _request(series: Series, places: Places, key: ModelKey, granularity: Granula
         run_dir=places.work / "runs",
         fresh=fresh,
         overwrite=fresh,
-        url=None if series.checkpoint_url is None else f"{series.checkpoint_url}/{path.name}",
-        source="the apsite maintainers",
+        url=None if series.checkpoint_url is None or series.given else f"{series.checkpoint_url}/{path.name}",
+        source=series.author,
         notes=series.notes,
     )
 
@@ -396,20 +450,41 @@ def _training(written: Written) -> dict[str, Any]:
     return {"seconds": round(written.seconds, 1), **{name: written.about[name] for name in names}}
 
 
-def _noted(series: Series) -> dict[str, Any]:
+def _noted(series: Series, key: ModelKey) -> dict[str, Any]:
+    """What the report says of a model; empty where it says nothing.
+
+    Raises:
+        EvaluationError: If the report is damaged.
+    """
+    model = _report(series).get(str(key), {})
+    if not isinstance(model, dict):
+        raise EvaluationError(f"{series.folder / REPORT}: {key} must be an object; remove the file or mend it")
+    return model
+
+
+def _report(series: Series) -> dict[str, Any]:
     path = series.folder / REPORT
-    return dict(read_json(path)["models"]) if path.exists() else {}
+    models = read_json(path).get("models") if path.exists() else {}
+    if not isinstance(models, dict):
+        raise EvaluationError(f"{path}: has no models; remove the file or mend it")
+    return models
 
 
 def _note(series: Series, key: ModelKey, values: Mapping[str, Any]) -> dict[str, Any]:
     """Add what is known of a model to the report, and give all that is known of it."""
-    models = _noted(series)
-    models[str(key)] = {**models.get(str(key), {}), **values}
-    ordered = {
-        str(one): models[str(one)] for one in (series.dense, *(it.key for it in series.prunings)) if str(one) in models
-    }
+    model = {**_noted(series, key), **values}
+    _write_report(series, {**_report(series), str(key): model})
+    return model
+
+
+def _forget(series: Series, key: ModelKey) -> None:
+    """Take a model that is made anew out of the report."""
+    _write_report(series, {name: model for name, model in _report(series).items() if name != str(key)})
+
+
+def _write_report(series: Series, models: Mapping[str, Any]) -> None:
+    ordered = {key: models[key] for key in series.models if key in models}
     write_json(series.folder / REPORT, {"schema_version": 1, "series": series.path.name, "models": ordered})
-    return dict(models[str(key)])
 
 
 def _plain(value: object) -> object:

@@ -8,6 +8,7 @@ schedule and mixed precision are taken too. The last weights are the result: not
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apsite.errors import EvaluationError
+from apsite.evaluation.precision import arithmetic
 from apsite.evaluation.progress import Reporter, SilentReporter
 from apsite.evaluation.pruning import apply_masks
 from apsite.evaluation.run_state import RunState
+from apsite.evaluation.settings import Precision
 from apsite.vocabulary import Objective
 
 OBJECTIVES = (Objective.AT_PGD, Objective.TRADES, Objective.AT_FAST)
@@ -56,7 +59,7 @@ class Recipe:
     steps: int
     objective: Objective = Objective.AT_PGD
     epsilon: float = 8 / 255
-    step_size: float = 10 / 255
+    step_size: float = 2 / 255
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 2e-4
@@ -77,12 +80,47 @@ class Recipe:
             raise EvaluationError(f"objective {self.objective} is not one of {', '.join(OBJECTIVES)}")
         if self.objective is Objective.AT_FAST and self.steps != 1:
             raise EvaluationError(f"AT-Fast takes a single step, not {self.steps}; choose AT-PGD for several")
-        for name in ("epochs", "steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise EvaluationError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("peak_learning_rate", "epsilon", "step_size"):
-            if not getattr(self, name) > 0:
-                raise EvaluationError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("epochs", "steps", "batch_size", "train_samples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise EvaluationError(f"{name} must be at least 1, not {value}")
+        for name in ("peak_learning_rate", "epsilon", "step_size", "trades_beta"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise EvaluationError(f"{name} must be positive, not {value}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise EvaluationError(f"weight_decay must not be negative, and is {self.weight_decay}")
+        if not 0 < self.momentum < 1:
+            raise EvaluationError(f"momentum must lie between 0 and 1, not at {self.momentum}")
+        if not 0 <= self.seed < 2**63:
+            raise EvaluationError(f"seed must be in 0..2**63 - 1, not {self.seed}")
+
+
+def recipe_of(options: Mapping[str, Any]) -> Recipe:
+    """Recipe of options as `apsite finetune` and series files have them.
+
+    Args:
+        options: Values by name; `learning_rate` is the peak, `n_train` the number of images, `epsilon` and
+            `step_size` are in grey levels of 255. What is not there, or ``None``, has the value that is usual for the
+            objective.
+
+    Raises:
+        EvaluationError: If a value is not allowed.
+        ValueError: If the objective is not known.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    objective = Objective(given.pop("objective", Objective.AT_PGD))
+    fast = objective is Objective.AT_FAST
+    return Recipe(
+        objective=objective,
+        epochs=given.pop("epochs", 10),
+        peak_learning_rate=given.pop("learning_rate", 0.1),
+        steps=given.pop("steps", 1 if fast else 10),
+        epsilon=given.pop("epsilon", 8) / 255,
+        step_size=given.pop("step_size", 10 if fast else 2) / 255,
+        train_samples=given.pop("n_train", None),
+        **given,
+    )
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -206,7 +244,8 @@ class _Training:
         count = recipe.train_samples or len(images)
         if not recipe.batch_size <= count <= len(images):
             raise EvaluationError(
-                f"{count} training images were asked for, in batches of {recipe.batch_size}; there are {len(images)}"
+                f"{count:,} training images were asked for, in batches of {recipe.batch_size:,}; there are "
+                f"{len(images):,}, and one batch at least is needed: change --n-train or --batch-size"
             )
         self.recipe, self.device, self.precision = recipe, device, precision
         self.images, self.labels = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
@@ -233,7 +272,7 @@ class _Training:
             reporter.say(f"resuming after step {self.done} of {self.recipe.epochs * self.batches}")
         started = saved = time.monotonic()
         started -= self.seconds
-        with _deterministic(self.device):
+        with _deterministic(self.device), arithmetic(Precision.FLOAT32):  # what is not bfloat16 is float32, never TF32
             while self.done < self.recipe.epochs * self.batches:
                 self.step()
                 epoch, batch = divmod(self.done, self.batches)
@@ -250,6 +289,8 @@ class _Training:
                 if state is not None and time.monotonic() - saved >= save_every:
                     state.put("training", **self.progress())
                     saved = time.monotonic()
+        if state is not None:  # what comes after may fail, on a full disk for example, and be tried again
+            state.put("training", **self.progress())
         reporter.finish(f"{self.done} steps")
         return self.seconds
 

@@ -37,12 +37,14 @@ class Cost:
         training: Seconds of fine-tuning, for a dense network of training.
         device: Where that was.
         before: AutoAttack accuracy before fine-tuning, a fraction.
+        before_images: On how many of the first test images that was.
         size: Bytes of the stored checkpoint.
     """
 
     training: float | None = None
     device: str | None = None
     before: float | None = None
+    before_images: int | None = None
     size: int | None = None
 
 
@@ -59,6 +61,50 @@ class Baseline:
     def evaluation(self) -> float | None:
         """Seconds of the evaluation; ``None`` where the record does not say."""
         return sum(self.record.seconds.values()) if self.record.seconds else None
+
+    @property
+    def after(self) -> float | None:
+        """AutoAttack accuracy on the images on which it was measured before fine-tuning; ``None`` without those."""
+        count, robust = self.cost.before_images, self.samples.aa_robust
+        if self.cost.before is None or count is None or robust is None:
+            return None
+        same = robust[self.samples.index < count]
+        return float(same.mean()) if count and len(same) == count else None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What fine-tuning did to pruned networks that were attacked before it and after it on the same images.
+
+    Attributes:
+        better: Those that are more robust after it.
+        others: Those that are not.
+    """
+
+    better: tuple[Baseline, ...]
+    others: tuple[Baseline, ...]
+
+    @property
+    def all(self) -> tuple[Baseline, ...]:
+        """Both."""
+        return *self.better, *self.others
+
+    @property
+    def images(self) -> int:
+        """On how many of the first images they were attacked, at most."""
+        return max(one.cost.before_images or 0 for one in self.all)
+
+    @property
+    def before(self) -> tuple[float, float]:
+        """Lowest and highest accuracy before."""
+        found = [one.cost.before or 0.0 for one in self.all]
+        return min(found), max(found)
+
+    @property
+    def after(self) -> tuple[float, float]:
+        """Lowest and highest accuracy after."""
+        found = [one.after or 0.0 for one in self.all]
+        return min(found), max(found)
 
 
 @dataclass(frozen=True)
@@ -137,6 +183,13 @@ class Study:
         """Width of the widest 95 % interval of a robust accuracy, a fraction; 0 where there is none."""
         found = [robust_bounds(one.record) for one in self.pruned]
         return max((bounds[1] - bounds[0] for bounds in found if bounds is not None), default=0.0)
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """What fine-tuning did; ``None`` where no network was attacked before it."""
+        known = [one for one in self.pruned if one.after is not None]
+        better = tuple(one for one in known if (one.after or 0.0) > (one.cost.before or 0.0))
+        return Tuning(better, tuple(one for one in known if one not in better)) if known else None
 
     @property
     def highest(self) -> Test | None:
@@ -231,21 +284,29 @@ def _cell(one: Baseline) -> tuple[int, int]:
 
 
 def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
-    """Lines of the survey's Table 8 for which the study has both criteria at the same sparsity."""
+    """Lines of the survey's Table 8 for which the study has both criteria at the same sparsity.
+
+    They stay when an own run has taken the place of the survey's figure, which is then in the history.
+    """
     found = []
     for test in study.tests:
         if (test.first.record.method, test.second.record.method) != (LAMP, LOCAL):
             continue
         percent = test.first.record.key.percent or 0
         for network in Architecture:
-            printed = [
-                catalogue.records.get(f"{method}_{network.code}_{study.dataset.code}_US_{percent}")
+            local, lamp = (
+                _printed(catalogue, f"{method}_{network.code}_{study.dataset.code}_US_{percent}")
                 for method in (LOCAL, LAMP)
-            ]
-            local, lamp = printed
-            if local is not None and lamp is not None and local.provenance.location and lamp.provenance.location:
+            )
+            if local is not None and lamp is not None:
                 found.append(Agreement(percent, (local, lamp), test))
     return found
+
+
+def _printed(catalogue: Catalogue, model_key: str) -> EvaluationRecord | None:
+    """The survey's own figure of a model, current or replaced."""
+    published = [one for one in catalogue.versions(model_key) if one.provenance.location and one.retracted is None]
+    return published[-1] if published else None
 
 
 def read_costs(root: Path) -> dict[str, Cost]:
@@ -270,11 +331,12 @@ def _cost(model: Mapping[str, Any]) -> Cost:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     training = part("finetuning") or part("training")
-    size, device = number(part("half").get("size")), training.get("device")
+    size, device, images = number(part("half").get("size")), training.get("device"), part("before").get("n_samples")
     return Cost(
         training=number(training.get("seconds")),
         device=device if isinstance(device, str) else None,
         before=number(part("before").get("autoattack")),
+        before_images=images if isinstance(images, int) and not isinstance(images, bool) else None,
         size=None if size is None else int(size),
     )
 

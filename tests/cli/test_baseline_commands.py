@@ -1,16 +1,20 @@
 """`apsite prune` and `apsite finetune` as a user runs them, on a dense ResNet8 and a tiny training set."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from apsite.cli.baselines import finetune, prune
+from apsite.cli.baselines import baselines, finetune, prune
+from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.finetuning import Source, load
+from apsite.evaluation.manifest import ModelOutcome, Status
 from apsite.evaluation.networks.registry import layouts
-from apsite.evaluation.pruning import NaiveCriterion
+from apsite.evaluation.pruning import NaiveCriterion, prunable_weights
 from apsite.evaluation.training import OBJECTIVES, PRECISIONS
 from apsite.vocabulary import Dataset
 
@@ -105,6 +109,30 @@ def test_what_cannot_be_pruned_is_one_error_line(run, dense, tmp_path, options, 
     assert not (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.parametrize("command", [("prune", "--criterion", "lwm", "--locality", "local", "--sparsity", "0.9"),
+                                     ("finetune",)])  # fmt: skip
+def test_the_checkpoint_to_start_from_is_kept(run, dense, tmp_path, command):
+    """An output of the same name is an error, also by another path to it."""
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(dense)
+    content = dense.read_bytes()
+    for output in (dense, link):
+        result = run(command[0], dense, "--arch", "resnet8", "-o", output, *command[1:])
+        assert result.exit_code == 1
+        assert "is the checkpoint to start from, which is kept; choose another --output" in result.stderr
+    assert dense.read_bytes() == content
+
+
+def test_an_output_that_cannot_be_written_is_known_before_training(run, dense, tmp_path):
+    """Before the training set is read."""
+    (tmp_path / "file").touch()
+    result = run(
+        "finetune", dense, "--arch", "resnet8", "--data-dir", tmp_path, "-o", tmp_path / "file/x.safetensors"
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "file is no writable folder" in result.stderr
+
+
 def test_a_pruned_network_is_not_pruned_again(run, dense, tmp_path):
     """Its zeros would be counted twice."""
     options = ("--criterion", "lwm", "--locality", "global", "--sparsity", "0.5")
@@ -112,7 +140,49 @@ def test_a_pruned_network_is_not_pruned_again(run, dense, tmp_path):
     assert pruned(run, dense, first, *options).exit_code == 0
     result = pruned(run, first, second, *options)
     assert result.exit_code == 1
-    assert "is pruned already; give the dense network" in result.stderr
+    assert "is pruned already; give the dense network. Of 411,040 weights" in result.stderr
+    assert "205,520 are zero, in 10 tensors" in result.stderr
+
+
+@pytest.fixture
+def chance(dense, tmp_path):
+    """The same network with three weights at zero, as they may be drawn or become in half precision."""
+    state = {name: value.clone() for name, value in read_checkpoint(dense).state.items()}
+    state["conv1.weight"].view(-1)[:3] = 0
+    path = tmp_path / "chance.safetensors"
+    save_file(state, path)
+    return path
+
+
+@pytest.mark.parametrize("criterion", ["lwm", "lamp", "random"])
+def test_zeros_by_chance_make_no_difference(run, chance, tmp_path, criterion):
+    """They go first, so that the sparsity is as exact as ever."""
+    path = tmp_path / "pruned.safetensors"
+    result = pruned(run, chance, path, "--criterion", criterion, "--locality", "global", "--sparsity", "0.01")
+    assert result.exit_code == 0, result.output
+    assert "Zero weights: 4,111 of 411,040" in result.stdout
+
+
+def test_fewer_zeros_than_there_are_cannot_be_asked_for(run, chance, tmp_path):
+    """One of 411,040 weights, where three are zero."""
+    result = pruned(run, chance, tmp_path / "x", "--criterion", "lwm", "--locality", "global", "--sparsity", "0.000002")
+    assert result.exit_code == 1
+    assert "conv1.weight has more zeros of its own than 0.00% removes" in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_new_weight_that_is_zero_by_chance_is_trained_like_the_others(run, training_set, tmp_path):
+    """A VGG16 drawn from seed 1 has one; it would stay zero for ever as a part of a mask."""
+    new = load(Source("vgg16", layout="base_vgg16_bn"), 1).network
+    assert sum(int((weight == 0).sum()) for weight in prunable_weights(new).values()) == 1
+    result = run(
+        "finetune", "--arch", "vgg16", "--layout", "base_vgg16_bn", "--data-dir", training_set, "--objective",
+        "AT-Fast", "--epochs", 1, "--batch-size", 16, "--n-train", 16, "--seed", 1, "--run-dir", tmp_path / "runs",
+        "-o", tmp_path / "dense.safetensors",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "0 values stay zero" in result.stderr
+    assert "Zero weights: 0 of" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -211,6 +281,75 @@ def test_a_series_names_its_models(run, tmp_path, repository):
     assert "is not a model of" in result.stderr
     assert "LAMP_Lee2021Layer_R18_CIFAR10_US_90" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_each_of_several_series_makes_the_models_that_are_its_own(run, tmp_path, repository, monkeypatch):
+    """One that has none of them is left out; what is done is told when the next one ends in an error."""
+    asked = []
+
+    def recorded(series, places, reporter, *, only, fresh):
+        asked.append((series.path.stem, list(only)))
+        if series.path.stem == "vgg16":
+            raise EvaluationError("the disk is full")
+        yield ModelOutcome(series.dense, Status.SKIPPED, None, None, "its record is there")
+
+    monkeypatch.setattr("apsite.evaluation.series.run_series", recorded)
+    files = [repository / f"baselines/{name}.toml" for name in ("resnet8", "resnet18", "vgg16")]
+    first, last = "LAMP_Lee2021Layer_R18_CIFAR10_US_90", "L1_Li2017Pruning_V16_CIFAR10_S_50"
+    options = ("--root", repository, "--data-dir", tmp_path, "--work", tmp_path, "--output", tmp_path)
+    result = run("baselines", *files, "--model", last, "--model", first, *options)
+    assert asked == [("resnet18", [first]), ("vgg16", [last])]
+    assert result.exit_code == 1
+    assert "1 models: 0 done, 1 skipped" in result.stdout
+    assert "Error: the disk is full" in result.stderr
+
+
+def test_a_dense_checkpoint_is_for_one_series(run, tmp_path, repository):
+    """Two would write to the same folder, from networks of two architectures."""
+    files = [repository / f"baselines/{name}.toml" for name in ("resnet18", "vgg16")]
+    for option in ("--dense", "--checkpoints"):
+        result = run("baselines", *files, option, tmp_path / "x")
+        assert result.exit_code == 2
+        assert "--dense and --checkpoints are for a single SERIES" in result.stderr
+
+
+def test_three_baselines_from_a_dense_checkpoint_are_one_command(run, dense, training_set, tmp_path, repository):
+    """As `make three-baselines` gives it, here on few images: three checkpoints, three audited records, one table."""
+    text = (repository / "baselines/resnet8.toml").read_text(encoding="utf-8")
+    text = text.replace("n_train = 25600", "n_train = 32\nbatch_size = 16").replace("n_examples = 64", "n_examples = 2")
+    (tmp_path / "small.toml").write_text(text.replace("trials = 2", "trials = 1"), encoding="utf-8")
+    three = next(line for line in (repository / "Makefile").read_text().splitlines() if line.startswith("THREE"))
+    keys = three.partition("?=")[2].split()
+    assert len(keys) == 3
+    command = (
+        "baselines", tmp_path / "small.toml", "--dense", dense, "--checkpoints", tmp_path / "three", "--work",
+        tmp_path / "work", "--output", tmp_path / "records", "--data-dir", training_set, "--test-data", "embedded",
+        "--root", tmp_path, *(part for key in keys for part in ("--model", key)),
+    )  # fmt: skip
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert "3 models: 3 done" in result.stdout
+    assert f"Records: {tmp_path / 'records'}" in result.stdout
+    for key in keys:
+        (path,) = (tmp_path / "records").glob(f"*/{key}.json")
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert record["audit"]["zero_weights"] > 300_000
+        assert record["results"]["autoattack"] is not None
+        assert (tmp_path / f"three/{key}.safetensors").is_file()
+    assert "3 models: 0 done, 3 skipped" in run(*command).stdout
+
+
+def test_the_makefile_and_the_guide_use_options_that_there_are(repository):
+    """Of `apsite baselines`, wherever it is called; and the dense network of `make three-baselines` is there."""
+    known = {name for option in baselines.params for name in option.opts}
+    makefile = (repository / "Makefile").read_text(encoding="utf-8")
+    guide = (repository / "docs/baselines-guide.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = [line for line in (makefile + guide).splitlines() if "apsite baselines " in line and "--" in line]
+    assert len(calls) == 3
+    for call in calls:
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", call)) <= known, call
+    dense = re.search(r"^DENSE \?= (.+)$", makefile, re.MULTILINE)
+    assert (repository / dense[1]).is_file()
 
 
 def test_a_series_that_is_not_there_is_one_error_line(run, tmp_path):

@@ -1,16 +1,25 @@
 """A series of baselines: from one file to records, resumable, and the same when it is made again."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 
 from apsite.errors import EvaluationError
+from apsite.evaluation import series as series_module
 from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.finetuning import Source, prune
 from apsite.evaluation.manifest import Status
+from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.packed import read_about, write_checkpoint
 from apsite.evaluation.progress import SilentReporter
-from apsite.evaluation.series import REPORT, Places, read_series, recipe_of, run_series
-from apsite.vocabulary import Objective
+from apsite.evaluation.pruning import NaiveCriterion
+from apsite.evaluation.series import REPORT, Places, read_series, run_series
+from apsite.evaluation.training import recipe_of
+from apsite.vocabulary import Dataset, Locality, Objective
+from tests.builders import record_document
 
 FILE = """
 dataset = "cifar10"
@@ -94,7 +103,8 @@ def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_pa
     models = json.loads((tmp_path / "tiny" / REPORT).read_text(encoding="utf-8"))["models"]
     assert list(models) == [DENSE, LAMP, L1]
     assert models[LAMP]["before"]["n_samples"] == models[LAMP]["half"]["n_samples"] == 2
-    assert models[LAMP]["finetuning"]["seconds"] > 0
+    assert 0 <= models[LAMP]["finetuning"]["seconds"] < 600  # two steps can take less than the 0.1 s that are kept
+    assert models[LAMP]["finetuning"]["recipe"] == asdict(series.finetuning)
     log = Log()
     again = list(run_series(series, places, log))
     assert [one.status for one in again] == [Status.SKIPPED] * 3
@@ -120,6 +130,132 @@ def test_checkpoints_of_other_settings_are_not_taken_for_these(series, places, t
     assert "was made with other settings" in outcome.reason
 
 
+@pytest.fixture
+def dense(tmp_path):
+    """Checkpoint of an untrained ResNet8, which is no part of the series."""
+    torch.manual_seed(0)
+    path = tmp_path / "mine.safetensors"
+    write_checkpoint(path, layouts()["resnet8"].build(Dataset.CIFAR10).state_dict(), about={})
+    return path
+
+
+def test_a_dense_network_that_is_given_is_pruned_and_never_trained(series, places, dense, tmp_path):
+    """Also when all is made anew; the record says from which network its model comes, and claims no address."""
+    mine, log, content = replace(series, given=dense, folder=tmp_path / "mine"), Log(), dense.read_bytes()
+    (outcome,) = run_series(mine, places, log, only=[LAMP], fresh=True)
+    assert outcome.status is Status.DONE
+    sha256 = read_checkpoint(dense).sha256
+    assert outcome.record.notes[1].startswith(f"Pruned from the dense network with SHA-256 {sha256} by lamp, global")
+    assert outcome.record.checkpoint.url is None
+    assert read_about(tmp_path / f"mine/{LAMP}.safetensors")["series"]["pruning"]["dense_sha256"] == sha256
+    assert sum("AT-Fast" in line for line in log.lines) == 1
+    assert dense.read_bytes() == content
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_pruned_network_is_no_dense_one(series, places, dense, tmp_path):
+    """One error, before any model is begun."""
+    pruned = tmp_path / "pruned.safetensors"
+    prune(Source("resnet8", checkpoint=dense), NaiveCriterion.LWM, Locality.GLOBAL, 0.5, pruned)
+    with pytest.raises(EvaluationError, match=r"pruned\.safetensors: is pruned already; give the dense network"):
+        list(run_series(replace(series, given=pruned), places, SilentReporter()))
+
+
+@pytest.mark.parametrize("step", ["finetune", "write_checkpoint", "_half", "_before", "evaluate_checkpoint"])
+def test_a_series_goes_on_wherever_it_was_interrupted(series, places, dense, tmp_path, monkeypatch, step):
+    """Fine-tuning is not done twice, and the report lacks nothing in the end."""
+    mine = replace(series, given=dense)
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(series_module, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    log = Log()
+    (outcome,) = run_series(mine, places, log, only=[LAMP])
+    assert outcome.status is Status.DONE
+    assert any("AT-Fast" in line for line in log.lines) == (step == "finetune")
+    model = json.loads((tmp_path / "tiny" / REPORT).read_text(encoding="utf-8"))["models"][LAMP]
+    assert {"finetuning", "half", "before", "criterion", "locality"} == set(model)
+
+
+def test_a_model_that_is_made_anew_is_measured_anew(series, places, dense, monkeypatch):
+    """What the report says of another dense network is forgotten."""
+    mine = replace(series, given=dense)
+    monkeypatch.setattr(series_module, "_before", lambda *_: {"autoattack": 0.25})
+    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    monkeypatch.setattr(series_module, "_before", lambda *_: {"autoattack": 0.5})
+    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+
+    def before():
+        return json.loads((mine.folder / REPORT).read_text(encoding="utf-8"))["models"][LAMP]["before"]["autoattack"]
+
+    assert before() == 0.25
+    state = read_checkpoint(dense).state
+    write_checkpoint(dense, {**state, "conv1.weight": state["conv1.weight"] * 2}, about={})
+    (outcome,) = run_series(mine, places, SilentReporter(), only=[LAMP])
+    assert "or from another dense network; remove it or give --fresh" in outcome.reason
+    mine.checkpoint(mine.prunings[0].key).unlink()
+    (places.records / f"LAMP_Lee2021Layer/{LAMP}.json").unlink()
+    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    assert before() == 0.5
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_published_figure_is_never_replaced(series, places, fresh):
+    """It is found out before anything is trained, and the file stays as it is."""
+    path = places.records / f"LAMP_Lee2021Layer/{LAMP}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record_document(LAMP)), encoding="utf-8")
+    content, log = path.read_bytes(), Log()
+    with pytest.raises(
+        EvaluationError, match=r"holds a figure published by Piras2024Adversarial; .* `apsite supersede`"
+    ):
+        list(run_series(series, places, log, fresh=fresh))
+    assert path.read_bytes() == content
+    assert log.lines == []
+    assert not series.folder.exists()
+
+
+def test_a_record_of_another_checkpoint_is_not_replaced_unasked(series, places, dense, tmp_path):
+    """As when somebody's own dense network is pruned with the folder of records of the repository."""
+    list(run_series(series, places, SilentReporter(), only=[LAMP]))
+    mine, log = replace(series, given=dense, folder=tmp_path / "mine"), Log()
+    with pytest.raises(EvaluationError, match=r"of another checkpoint than .*mine.*; choose another --output"):
+        list(run_series(mine, places, log, only=[LAMP]))
+    assert log.lines == []
+    (outcome,) = run_series(mine, places, log, only=[LAMP], fresh=True)
+    assert outcome.status is Status.DONE
+
+
+def test_what_cannot_be_pruned_is_known_before_the_dense_network_is_trained(series, places, tmp_path):
+    """Of 32 filters none would be left."""
+    series.path.write_text(FILE.replace("[0.75]", "[0.99]"), encoding="utf-8")
+    with pytest.raises(EvaluationError, match=r"L1_Li2017Pruning_R8_CIFAR10_S_99: conv1 has 32 filters"):
+        list(run_series(read_series(series.path), places, SilentReporter()))
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_damaged_report_is_an_error(series, places, dense):
+    """Not a traceback, and it is not written over."""
+    mine = replace(series, given=dense)
+    mine.folder.mkdir()
+    (mine.folder / REPORT).write_text('{"models": []}', encoding="utf-8")
+    (outcome,) = run_series(mine, places, SilentReporter(), only=[LAMP])
+    assert "has no models; remove the file or mend it" in outcome.reason
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_file_says_in_which_precision_to_train(series, places, dense, precision):
+    """So that the numbers do not depend on what the processor can do."""
+    series.path.write_text(FILE.replace("threads = 1", f'threads = 1\nprecision = "{precision}"'), encoding="utf-8")
+    mine = replace(read_series(series.path), given=dense)
+    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    assert read_about(mine.checkpoint(mine.prunings[0].key))["precision"] == precision
+
+
 def test_an_unknown_model_is_an_error(series, places):
     """With those of the series."""
     with pytest.raises(EvaluationError, match=f"it has {DENSE}, {LAMP}, {L1}"):
@@ -138,8 +274,27 @@ def test_an_unknown_model_is_an_error(series, places):
         ('"lamp"', '"lump"', "'lump' is not a valid NaiveCriterion"),
         ("[0.99]", "[0.995]", "whole percentage"),
         ("[0.99]", '["much"]', r"criterion 1: sparsities must be fractions such as \[0.90"),
+        ("[0.99]", "[inf]", "criterion 1: sparsities must be fractions"),
+        ("n_examples = 2", "n_examples = 0", "n_examples must be at least 1, not 0"),
         ("[0.99]", "[0.99, 0.99]", "the same method, structure and sparsity"),
         ("trials = 1", "trials = 0", "trials must be at least 1"),
+        ('"global"', '"local"', "choose --criterion lwm --locality local"),
+        ("threads = 1", "threads = 0", "threads must be at least 1, not 0"),
+        ("threads = 1", 'precision = "half"', "precision 'half' is not one of auto, float32, bfloat16"),
+        ("https://", "http://", "checkpoint_url must start with https://"),
+        ('["A test."]', "[1]", "notes must be texts"),
+        ("batch_size = 16", "epsilon = 0", "epsilon must be positive, not 0"),
+        ("batch_size = 16", "steps = 0", "AT-Fast takes a single step, not 0"),
+        ("batch_size = 16", "n_train = 0", "train_samples must be at least 1, not 0"),
+        ("batch_size = 16", "momentum = 0", "momentum must lie between 0 and 1, not at 0"),
+        ("batch_size = 16", "weight_decay = -1", "weight_decay must not be negative, and is -1"),
+        ("batch_size = 16", "learning_rate = inf", "peak_learning_rate must be positive, not inf"),
+        ("batch_size = 16", "seed = -1", "seed must be in 0..2"),
+        (
+            'objective = "AT-Fast"',
+            'objective = "MART"',
+            "wrong.toml: objective MART is not one of AT-PGD, TRADES, AT-Fast",
+        ),
         ("dataset", "dataset = [", "is not TOML"),
     ],
 )
@@ -154,6 +309,7 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path, old, new, reason):
 def test_the_usual_steps_of_each_objective():
     """Ten steps of two grey levels, or one of ten."""
     many, one = recipe_of({}), recipe_of({"objective": "AT-Fast", "seed": 3})
+    assert recipe_of({"trades_beta": 3, "n_train": 20, "epochs": None}).trades_beta == 3
     assert (many.objective, many.steps, many.step_size) == (Objective.AT_PGD, 10, 2 / 255)
     assert (one.objective, one.steps, one.step_size, one.seed) == (Objective.AT_FAST, 1, 10 / 255, 3)
 
@@ -163,6 +319,7 @@ def test_the_series_of_the_repository_are_complete(repository, benchmark_data, n
     """Four baselines at the three sparsities of the benchmark; on large networks the whole protocol."""
     series = read_series(repository / f"baselines/{name}.toml", lambda key: benchmark_data.resolve(key).key)
     assert len({str(one.key) for one in series.prunings}) == 12
+    assert series.author == "the apsite maintainers"
     for one in series.prunings:
         assert one.key.sparsity in one.criterion.structure.sparsities
         assert one.locality in benchmark_data.entries[one.key.method].specifics.locality

@@ -93,6 +93,44 @@ def test_an_interrupted_run_ends_like_one_that_was_not(images, tmp_path, after):
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
+def test_a_run_that_is_trained_is_not_trained_again(images, tmp_path):
+    """When what comes after it fails, on a full disk for example, the weights are still there."""
+    whole, again, reporter = fresh(), fresh(), Listing()
+    with RunState(tmp_path, {"run": 0}) as state:
+        run(whole, images, state=state, save_every=1e9)
+        run(again, images, state=state, reporter=reporter)
+    assert reporter.steps == []
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_loss_is_that_of_the_paper(images, objective):
+    """Madry et al. and Wong et al.: the cross-entropy of attacked images. Zhang et al., equation 5: that of clean
+    images, and beta times the divergence of the probabilities of attacked images from theirs."""
+    recipe = replace(SHORT, objective=objective, epochs=1, steps=1, trades_beta=5.0)
+    reporter = Listing()
+    train(fresh(), images.images[:16], images.labels[:16], recipe, precision="float32", reporter=reporter)
+    random = torch.Generator().manual_seed(recipe.seed)
+    order = torch.randperm(16, generator=random)
+    x, y = torch.from_numpy(images.images[:16])[order].float() / 255, torch.from_numpy(images.labels[:16])[order]
+    x = augment(x, random).contiguous(memory_format=torch.channels_last)
+    start = torch.empty_like(x)
+    if objective is Objective.TRADES:
+        start.normal_(0, 0.001, generator=random)
+    else:
+        start.uniform_(-recipe.epsilon, recipe.epsilon, generator=random)
+    network = fresh().to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    attacked = adversarial_images(network, x, y, recipe, start, torch.float32)
+    p = network.train()(x).double().softmax(1)
+    q = network(attacked).double().softmax(1)
+    robust = q if objective is not Objective.TRADES else p
+    expected = -robust[range(16), y].log().mean()
+    if objective is Objective.TRADES:
+        expected = expected + 5 * (p * (p.log() - q.log())).sum(1).mean()
+    stated = float(reporter.lines[0].partition("loss ")[2].partition(",")[0])
+    assert stated == pytest.approx(float(expected), abs=1e-4)
+
+
 def test_progress_is_reported(network, images):
     """Every step with loss and accuracy under attack, and a line after each epoch."""
     reporter = Listing()
@@ -157,6 +195,16 @@ def test_mixed_precision_is_chosen_where_the_device_has_it(monkeypatch):
         resolve_precision("half", torch.device("cpu"))
 
 
+def test_float32_is_not_tf32(network, images, monkeypatch):
+    """torch lets GPUs of NVIDIA round the factors of convolutions to 10 bits unless it is told not to."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    seen = set()
+    network.register_forward_hook(lambda *_: seen.add(torch.backends.cudnn.allow_tf32))
+    train(network, images.images[:16], images.labels[:16], replace(SHORT, epochs=1, steps=1))
+    assert seen == {False}
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_mixed_precision_trains_too(network, images):
     """One step in bfloat16; parameters stay float32 and finite."""
     recipe = replace(SHORT, epochs=1, steps=1)
@@ -170,6 +218,8 @@ def test_mixed_precision_trains_too(network, images):
         ({"objective": Objective.AT_FAST}, "AT-Fast takes a single step, not 2"),
         ({"objective": Objective.MART}, "objective MART is not one of AT-PGD, TRADES, AT-Fast"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"train_samples": 0}, "train_samples must be at least 1, not 0"),
+        ({"trades_beta": 0}, "trades_beta must be positive, not 0"),
         ({"peak_learning_rate": 0}, "peak_learning_rate must be positive"),
     ],
 )
@@ -188,7 +238,7 @@ def test_a_diverging_run_says_so(network, images):
 def test_more_images_than_there_are_is_an_error(network, images):
     """And fewer than a batch."""
     for count in (65, 8):
-        with pytest.raises(EvaluationError, match="in batches of 16; there are 64"):
+        with pytest.raises(EvaluationError, match="in batches of 16; there are 64, and one batch at least"):
             train(network, images.images[:64], images.labels[:64], replace(SHORT, train_samples=count))
 
 

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from apsite.catalogue import Catalogue, load_catalogue
+from apsite.history import supersede
 from apsite.samples import Samples, samples_bytes
-from apsite.site.baselines import GLOBAL, LAMP, LOCAL, agreements, duration, read_costs, studies
-from apsite.site.content import all_pages
-from tests.builders import changed, entry_document, own_document, record_document, write_data
+from apsite.site.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
+from apsite.site.content import SiteFacts, all_pages
+from apsite.site.figures import signed_points
+from apsite.vocabulary import Architecture
+from tests.builders import changed, entry_document, own_document, record_document, samples, write_data
 from tests.site.conftest import site_facts
-from tests.site.html_tables import read_page
+from tests.site.html_tables import PageContent, read_page
 
 N = 40
 
@@ -45,7 +48,8 @@ def root(tmp_path: Path) -> Path:
         path.write_bytes(samples_bytes(verdicts(robust, range(30) if method == LAMP else range(10))))
     report = {
         f"{LAMP}_R8_CIFAR10_US_99": {
-            "finetuning": {"seconds": 61.2, "device": "cpu"}, "half": {"size": 63_000}, "before": {"autoattack": 0.025},
+            "finetuning": {"seconds": 61.2, "device": "cpu"}, "half": {"size": 63_000},
+            "before": {"n_samples": 30, "autoattack": 0.025},
         },
         f"{LOCAL}_R8_CIFAR10_US_99": {"finetuning": {"seconds": "fast"}, "before": None},
     }  # fmt: skip
@@ -113,10 +117,10 @@ def test_the_page_says_who_is_ahead_by_how_much(root: Path) -> None:
     assert "LAMP is at least as robust, by +30.00 points" in page.text
     content = read_page(page.text)
     _, *rows = content.tables["baselines-r8"]
-    assert [(row[4], row[6], row[9]) for row in rows] == [
-        ("50.00", "2.50", "1 min 01 s"),
-        ("47.50", "–", "–"),
-        ("20.00", "–", "–"),
+    assert [(row[4], row[6], row[7], row[10]) for row in rows] == [
+        ("50.00", "2.50", "66.67", "1 min 01 s"),
+        ("47.50", "–", "–", "–"),
+        ("20.00", "–", "–", "–"),
     ]
     assert [row[8:] for row in content.tables["paired-r8"][1:]] == [
         ["+30.00", "0.00049", "LAMP ahead"],
@@ -128,12 +132,54 @@ def test_the_page_says_who_is_ahead_by_how_much(root: Path) -> None:
     ]  # fmt: skip
 
 
+def test_before_and_after_fine_tuning_are_of_the_same_images(root: Path) -> None:
+    """Of the first 30 images LAMP is robust on 20 after it; images that were not attacked before do not count."""
+    (study,) = studies(load_catalogue(root))
+    assert study.tuning is not None
+    assert [one.record.method for one in study.tuning.better] == [LAMP]
+    assert (study.tuning.images, study.tuning.before, study.tuning.after) == (30, (0.025, 0.025), (20 / 30, 20 / 30))
+    page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    assert (
+        "Fine-tuning made all <b>1</b> pruned networks more robust: of the first 30 images AutoAttack leaves 2.50 % "
+        "before it and 66.67 % of the same images after it."
+    ) in page.text
+
+
+def test_where_fine_tuning_did_not_help_the_page_says_so(root: Path) -> None:
+    """By name; fewer images than were attacked before are no comparison."""
+    report = {
+        f"{LAMP}_R8_CIFAR10_US_99": {"before": {"n_samples": 30, "autoattack": 0.7}},
+        f"{LOCAL}_R8_CIFAR10_US_99": {"before": {"n_samples": 8, "autoattack": 0.5}},
+        f"{GLOBAL}_R8_CIFAR10_US_99": {"before": {"n_samples": N + 1, "autoattack": 0.1}},
+    }
+    (root / "baselines/small/series.json").write_text(json.dumps({"models": report}), encoding="utf-8")
+    page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    assert (
+        "Fine-tuning made <b>1</b> of 2 pruned networks more robust, but <b>not</b> LAMP at 99 %: of the first 30 "
+        "images AutoAttack leaves 50.00 % to 70.00 % before it and 66.67 % to 100.00 % of the same images after it."
+    ) in page.text
+
+
+def test_a_figure_of_the_survey_that_was_replaced_still_stands_beside_ours(root: Path) -> None:
+    """An own run on the survey's network takes the place of its figure, which moves to the history."""
+    document = own_document(f"{LAMP}_R18_CIFAR10_US_99")
+    new = root.parent / f"new/{LAMP}/{LAMP}_R18_CIFAR10_US_99.json"
+    new.parent.mkdir(parents=True)
+    new.write_text(json.dumps(changed(document, "sparsity.declared", 0.99)), encoding="utf-8")
+    new.with_suffix(".npz").write_bytes(samples_bytes(samples()))
+    supersede(root, new, "Evaluated again by this project.")
+    catalogue = load_catalogue(root)
+    study = next(one for one in studies(catalogue) if one.architecture is Architecture.RESNET8)
+    (line,) = agreements(catalogue, study)
+    assert line.survey[1].robust_accuracy == 0.3698
+
+
 def test_when_lamp_is_behind_the_page_says_so(root: Path) -> None:
     """Plainly, with the difference."""
     path = root / f"evaluations/{LAMP}/{LAMP}_R8_CIFAR10_US_99.npz"
     path.write_bytes(samples_bytes(verdicts(range(6), range(10))))
     page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == "baselines.md")
-    assert "LAMP was <b>not</b> the more robust one, by \N{MINUS SIGN}5.00 points" in page.text
+    assert "LAMP was <b>not</b> as robust, by \N{MINUS SIGN}5.00 points" in page.text
 
 
 def test_without_baselines_the_page_says_how_to_make_them(tiny_facts: Any) -> None:
@@ -153,10 +199,73 @@ def test_a_method_page_shows_the_baselines_of_its_settings(root: Path) -> None:
     ]
 
 
-def test_the_repository_s_own_series_is_on_the_page(benchmark_data: Catalogue) -> None:
-    """Twelve pruned networks and the dense one, all on the same images."""
-    found = [study for study in studies(benchmark_data) if study.architecture.value == "resnet8"]
-    assert len(found) == 1
+@pytest.fixture(scope="module")
+def own(benchmark_data: Catalogue) -> Study:
+    """The repository's series on the small network."""
+    (study,) = (one for one in studies(benchmark_data) if one.architecture is Architecture.RESNET8)
+    return study
+
+
+def test_the_repository_s_own_series_is_on_the_page(own: Study, benchmark_facts: SiteFacts) -> None:
+    """Twelve pruned networks and the dense one, on the same images, each drawn here and on the page of curves."""
+    assert own.dense is not None
+    models = [own.dense, *own.pruned]
+    assert len(own.pruned) >= 12
+    assert len({tuple(one.samples.index) for one in models}) == 1
+    drawn = [line.baseline.record.model_key for drawing in own.drawings for line in drawing.lines]
+    assert sorted(drawn) == sorted(one.record.model_key for one in own.pruned)
+    on_curves = {curve.record.model_key for curve in benchmark_facts.curves}
+    assert {one.record.model_key for one in models} <= on_curves
+
+
+def test_the_table_of_the_repository_s_series_has_the_figures_of_the_records(
+    own: Study, benchmark_pages: dict[str, PageContent], repository: Path
+) -> None:
+    """Row by row: accuracies, what was measured before fine-tuning and on the same images after it, weights left."""
+    assert own.dense is not None
+    _, *rows = benchmark_pages["baselines.md"].tables["baselines-r8"]
+    reported = json.loads((repository / "baselines/resnet8/series.json").read_text(encoding="utf-8"))["models"]
+    assert len(rows) == 1 + len(own.pruned)
+    for row, one in zip(rows, (own.dense, *own.pruned), strict=True):
+        path = repository / f"evaluations/{one.record.method}/{one.record.model_key}.json"
+        document = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+            robust = arrays["aa_robust"]
+        assert row[3] == f"{100 * document['results']['clean_accuracy']:.2f}"
+        assert row[4] == f"{100 * robust.mean():.2f}"
+        assert row[8] == f"{100 * document['results']['hofmn']['robust_accuracy']:.2f}"
+        assert row[9] == f"{document['audit']['weights'] - document['audit']['zero_weights']:,}"
+        before = reported[one.record.model_key].get("before")
+        if before is not None:
+            assert row[6] == f"{100 * before['autoattack']:.2f}"
+            assert row[7] == f"{100 * robust[: before['n_samples']].mean():.2f}"
+            assert robust[: before["n_samples"]].mean() > before["autoattack"], one.record.model_key
+
+
+def test_the_survey_is_ahead_in_every_line_as_the_page_says(own: Study, benchmark_data: Catalogue) -> None:
+    """Two networks at three sparsities; the sentence below the table speaks of all of them."""
+    lines = agreements(benchmark_data, own)
+    assert [line.percent for line in lines] == [90, 90, 95, 95, 99, 99]
+    assert all(line.survey_gain > 0 for line in lines)
+
+
+def test_the_findings_of_the_repository_s_series_follow_from_its_samples(
+    own: Study, benchmark_facts: SiteFacts
+) -> None:
+    """Fine-tuning helped all of them; LAMP against LWM at 99 %, said plainly whoever is ahead."""
+    page = next(one for one in all_pages(benchmark_facts) if one.path == "baselines.md")
+    assert own.tuning is not None
+    assert not own.tuning.others
+    assert len(own.tuning.better) == len(own.pruned)
+    assert f"Fine-tuning made all <b>{len(own.pruned)}</b> pruned networks more robust" in page.text
+    at_99 = {one.record.method: one.samples.aa_robust for one in own.pruned if one.record.key.percent == 99}
+    lamp, local = at_99[LAMP], at_99[LOCAL]
+    assert lamp is not None
+    assert local is not None
+    gain = (int(lamp.sum()) - int(local.sum())) / len(lamp)
+    said = "LAMP is at least as robust, by" if gain >= 0 else "LAMP was <b>not</b> as robust, by"
+    assert f"At 99 % sparsity, LAMP is robust on <b>{lamp.sum()}</b>" in page.text
+    assert f"<b>{local.sum()}</b> of {len(lamp)} images: {said} {signed_points(gain)} points" in page.text
 
 
 @pytest.mark.parametrize(
