@@ -74,7 +74,7 @@ def uninterrupted(tmp_path_factory, tiny, tiny_images):
 
 
 @pytest.mark.parametrize(
-    "units", [pytest.param(units, marks=() if units in (3, 9) else pytest.mark.slow) for units in range(1, 12)]
+    "units", [pytest.param(units, marks=() if units in (3, 9) else pytest.mark.slow) for units in range(1, 11)]
 )
 def test_a_resumed_evaluation_equals_an_uninterrupted_one(tiny, tiny_images, tmp_path, uninterrupted, units):
     """Interrupted after any number of units and resumed: the same samples, trials and passes."""
