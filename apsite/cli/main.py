@@ -12,9 +12,39 @@ import click
 from apsite.cli.extras import advice
 from apsite.errors import ApsiteError
 
+PARTS = {
+    "See results": ("show", "export", "build", "serve"),
+    "Evaluate a network": ("demo", "data", "models", "audit", "eval", "import-distances"),
+    "Add a method or a result": ("new", "submit-check", "validate", "diff"),
+    "Make baselines": ("prune", "finetune", "baselines"),
+    "Maintain the benchmark": ("verify", "supersede", "amend", "snapshot", "links"),
+    "For workflows": ("preview-summary", "preview-comment"),
+}
+"""Commands by what they are for, in the order in which the help lists them."""
 
-class ApsiteGroup(click.Group):
+
+class SentenceGroup(click.Group):
+    """Group whose help gives the first sentence of each command in full."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands of each part with a heading."""
+        for heading, names in self.parts(ctx).items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=1000)) for name in names])
+
+    def parts(self, ctx: click.Context) -> dict[str, tuple[str, ...]]:
+        """Names of the commands by heading."""
+        return {"Commands": tuple(self.list_commands(ctx))}
+
+
+class ApsiteGroup(SentenceGroup):
     """Group that ends every command the same way: 0 good, 1 a mendable problem, 2 usage, 130 interrupted."""
+
+    group_class = SentenceGroup
+
+    def parts(self, ctx: click.Context) -> dict[str, tuple[str, ...]]:
+        """The parts of the command line."""
+        return PARTS
 
     def main(
         self,
@@ -58,13 +88,13 @@ def cli() -> None:
 
     \b
     First steps:
-      apsite demo                       evaluate the embedded network and build the site with the result
-      apsite eval CHECKPOINT --help     evaluate your own checkpoint
-      apsite show                       leaderboard in the terminal
-      apsite validate                   check entries and records before opening a pull request
+      apsite show                 the leaderboards, in the terminal
+      apsite demo                 evaluate the small network inside apsite, build the site
+      apsite COMMAND --help       what a command does, with an example
 
-    Results go to stdout, progress to stderr. Exit codes: 0 good, 1 a problem you can mend, 2 wrong usage,
-    130 interrupted (the state is kept).
+    Commands that read entries and records look for them in the current folder: run them in a clone of the benchmark's
+    repository, or name one with --root. Results go to stdout, progress to stderr. Exit codes: 0 good, 1 a problem you
+    can mend, 2 wrong usage, 130 interrupted (the state is kept).
     """
 
 

@@ -16,7 +16,7 @@ def reference(group: click.Command, name: str) -> str:
         group: The command.
         name: What its users type.
     """
-    context = click.Context(group, info_name=name)
+    context = _root(group, name)
     return "\n".join(line for command in _all(group, context) for line in _section(*command)).strip() + "\n"
 
 
@@ -24,9 +24,14 @@ def names(group: click.Command, name: str) -> list[str]:
     """Every command that does something, as typed, such as ``apsite models list``."""
     return [
         context.command_path
-        for command, context in _all(group, click.Context(group, info_name=name))
+        for command, context in _all(group, _root(group, name))
         if not isinstance(command, click.Group)
     ]
+
+
+def _root(group: click.Command, name: str) -> click.Context:
+    """Context of the command as its users start it; click keeps what it first finds of a command's help option."""
+    return click.Context(group, info_name=name, **group.context_settings)
 
 
 def _all(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:

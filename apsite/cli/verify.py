@@ -43,6 +43,10 @@ def verify(
 ) -> None:  # fmt: skip
     """Run the attacks of RECORD again on a random part of its samples, and compare every verdict.
 
+    \b
+    Example:
+      apsite verify evaluations/KEY/MODEL_KEY.json --checkpoint model.pt --by "Jane Doe"
+
     It agrees if checkpoint, data and sparsity are those of the record, at most 1 % of the samples have another verdict,
     and the differences do not go one way (exact McNemar test, p at least 0.01). Then RECORD is marked as verified.
     Exits with 1 if it does not agree.

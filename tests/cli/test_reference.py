@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.testing import CliRunner
 
 from apsite.cli import cli
 from apsite.cli.reference import names, reference
@@ -45,3 +46,12 @@ def test_help_text_is_not_read_as_markup():
     cells = '<th scope="row"><code>--kind [a|b]</code></th><td>One of a|b, or &lt;none&gt;; see *this*.</td>'
     assert cells in text
     assert "--help" not in text
+
+
+def test_the_reference_leaves_the_commands_as_they_are():
+    """After it has been made, ``-h`` still asks for help."""
+    group = click.Group("do", context_settings={"help_option_names": ["-h", "--help"]})
+    group.command("it")(lambda: None)
+    reference(group, "do")
+    for arguments in (["-h"], ["it", "-h"]):
+        assert CliRunner().invoke(group, arguments).exit_code == 0

@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+from apsite.metrics import wilson_interval
+from apsite.vocabulary import Architecture
+
 PAGES = (
     "protocol",
     "glossary",
@@ -66,11 +69,20 @@ def test_documents_name_every_workflow_and_required_check(repository):
 
 
 def test_the_readme_names_files_that_exist(repository):
-    """Every file and picture that the README links is there, and so are the two commands and the four paths."""
+    """Every file, picture and page that the README links is there, and so are the two commands and the four paths.
+
+    Its addresses are whole, since the package index shows it too.
+    """
     text = (repository / "README.md").read_text(encoding="utf-8")
     linked = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]
-    assert linked
-    assert not [path for path in linked if not path.startswith("https://") and not (repository / path).is_file()]
+    assert not [address for address in linked if not address.startswith("https://")]
+    files = [path for address in linked for path in re.findall(r"apsite/apsite/(?:blob|raw)/main/(.+)", address)]
+    assert len(files) > 5
+    assert not [path for path in files if not (repository / path).is_file()]
+    pages = [page for address in linked for page in re.findall(r"apsite\.github\.io/apsite/(.+)\.html", address)]
+    assert len(pages) > 5
+    sources = [repository / "docs", repository / "apsite/site/templates"]
+    assert not [page for page in pages if not any(list(folder.glob(f"{page}.md*")) for folder in sources)]
     assert "make demo" in text
     assert "make test" in text
     assert re.findall(r"^\*\*(\w+)\*\*", text, flags=re.MULTILINE) == [
@@ -82,3 +94,27 @@ def test_the_readme_names_files_that_exist(repository):
     for path in (repository / ".github/images").iterdir():
         assert path.name in text
         assert path.stat().st_size < 200_000
+
+
+def test_the_readme_states_the_figures_of_the_demonstration(repository, benchmark_data):
+    """Shares, count and interval of the embedded network are those of its record on all embedded images."""
+    (record,) = (
+        one
+        for _, one in benchmark_data.every_record()
+        if one.results.n_samples == 256 and one.key.architecture is Architecture.RESNET8
+    )
+    robust = round(record.robust_accuracy * 256)
+    bounds = "–".join(f"{bound * 100:.1f}" for bound in wilson_interval(robust, 256))
+    clean, under_autoattack, under_hofmn = (
+        f"{share * 100:.1f} %"
+        for share in (
+            record.results.clean_accuracy,
+            record.robust_accuracy,
+            record.results.hofmn.robust_accuracy,
+        )
+    )
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"classifies {clean} correctly and keeps {under_autoattack} ({robust} images, 95 % interval {bounds})" in text
+    )
+    assert f"and {under_hofmn} under HO-FMN" in text

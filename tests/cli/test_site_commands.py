@@ -1,0 +1,39 @@
+"""The command that serves the built site."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+Run = Callable[..., Result]
+
+
+def test_serve_says_where_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    """The address is on stdout at once, the page is there, and Ctrl-C ends it without a traceback."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("hello", encoding="utf-8")
+    command = [sys.executable, "-m", "apsite", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = re.match(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert address is not None
+        with urllib.request.urlopen(address[0]) as answer:
+            assert answer.read() == b"hello"
+        os.kill(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert (process.returncode, said.strip()) == (130, "Interrupted.")
+
+
+def test_serve_without_a_site_says_what_to_run(run: Run, tmp_path: Path) -> None:
+    """One line, and nothing is served."""
+    result = run("serve", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {tmp_path}/site: holds no built site; run `apsite build` first\n"
