@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -32,6 +33,15 @@ def test_pages_begin_with_a_title_and_keep_a_sentence_a_line(repository, name):
     assert len(re.findall(r"^# ", prose, flags=re.MULTILINE)) == 1
     lines = [line for line in prose.splitlines() if line and not line.startswith(("|", "**", "- **", "    "))]
     assert not [line for line in lines if re.search(r"[a-z]\. [A-Z][a-z]+ \w+ \w+", line)]
+
+
+def test_the_glossary_is_in_order(repository):
+    """By the alphabet, each term once, so that a reader finds it; no definition without a term."""
+    lines = (repository / "docs/glossary.md").read_text(encoding="utf-8").splitlines()
+    terms = [above for above, line in itertools.pairwise(lines) if line.startswith(":   ")]
+    assert len(terms) > 40
+    words = [re.sub(r"[^a-z0-9 -]", "", term.lower()) for term in terms]
+    assert words == sorted(set(words))
 
 
 def test_architecture_names_every_module(repository):
