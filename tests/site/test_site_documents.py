@@ -128,3 +128,24 @@ def test_the_readme_states_the_figures_of_the_demonstration(repository, benchmar
         f"classifies {clean} correctly and keeps {under_autoattack} ({robust} images, 95 % interval {bounds})" in text
     )
     assert f"and {under_hofmn} under HO-FMN" in text
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md"])
+def test_documents_at_the_root_link_files_that_exist(repository, name):
+    """Relative links of the pages that the platform shows."""
+    text = (repository / name).read_text(encoding="utf-8")
+    linked = [path for path in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not path.startswith("https://")]
+    assert not [path for path in linked if not (repository / path).is_file()]
+    assert linked or name != "CONTRIBUTING.md"
+
+
+def test_documents_name_paths_that_exist(repository):
+    """A path of the repository in a sentence is one, unless it stands for many."""
+    pattern = re.compile(r"`((?:apsite|baselines|benchmarks|docs|notebooks|scripts|tests|\.github)/[\w./-]+)`")
+    named = {
+        (path.name, word)
+        for path in [*repository.glob("*.md"), *(repository / "docs").glob("*.md")]
+        for word in pattern.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 30
+    assert not [(name, word) for name, word in sorted(named) if not (repository / word).exists()]
