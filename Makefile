@@ -23,7 +23,7 @@ DATA_DIR ?=
 baselines: $(VENV)/installed  ## Make the baselines (a GPU is needed; SERIES=resnet8 runs on a CPU), resumable
 	$(BIN)/apsite baselines $(SERIES:%=baselines/%.toml) $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(filter resnet8,$(SERIES)),--test-data embedded)
 
-test: lint types unit  ## Lint, types and all tests
+test: lint types unit  ## Lint, types and the tests, without the slow ones
 
 lint: $(VENV)/installed  ## Style of the code
 	$(BIN)/ruff check .
@@ -62,4 +62,4 @@ zensical: site  ## Build the same pages with Zensical, the newest one, in an env
 	PATH=$(CURDIR)/build/zensical/bin:$$PATH $(BIN)/python -m pytest -m slow tests/integration/test_other_generator.py
 
 clean:  ## Remove what the commands above have made
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -201,7 +201,7 @@ def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
 
 @cli.command()
 @root_option
-@click.option("--output", type=_FOLDER, default=Path("build/demo"), show_default=True,
+@click.option("--output", type=_FOLDER, default=Path("demo"), show_default=True,
               help="Folder for the record and the site.")  # fmt: skip
 @click.option("--n-examples", type=click.IntRange(1, 256), default=64, show_default=True,
               help="How many of the 256 embedded images to attack.")  # fmt: skip

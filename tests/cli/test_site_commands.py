@@ -13,6 +13,8 @@ from pathlib import Path
 
 from click.testing import Result
 
+from apsite.cli import cli
+
 Run = Callable[..., Result]
 
 
@@ -37,3 +39,14 @@ def test_serve_without_a_site_says_what_to_run(run: Run, tmp_path: Path) -> None
     result = run("serve", tmp_path)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"Error: {tmp_path}/site: holds no built site; run `apsite build` first\n"
+
+
+def test_a_demonstration_does_not_stand_in_the_way_of_a_build(repository: Path) -> None:
+    """Its folder is none of those that a build would refuse to empty, git ignores it, and ``make clean`` removes it."""
+    demo, build = (
+        next(Path(one.default) for one in cli.commands[name].params if one.name == "output")
+        for name in ("demo", "build")
+    )
+    assert not demo.is_relative_to(build)
+    assert f"/{demo}/" in (repository / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert f" {demo} " in (repository / "Makefile").read_text(encoding="utf-8").partition("\nclean:")[2]
