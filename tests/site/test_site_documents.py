@@ -57,6 +57,17 @@ def test_architecture_names_every_module(repository):
     assert named == modules, f"docs/architecture.md: missing {modules - named}, gone {named - modules}"
 
 
+def test_architecture_names_every_folder_of_the_repository(repository):
+    """The first tree has a line for each folder that people look into, and for the files that steer the rest."""
+    text = (repository / "docs/architecture.md").read_text(encoding="utf-8")
+    tree = text.partition("## The repository")[2].partition("## Modules")[0]
+    named = set(re.findall(r"^([\w.]+/|mkdocs\.yml|Makefile|constraints\.txt) ", tree, flags=re.MULTILINE))
+    ignored = {line.strip("/") for line in (repository / ".gitignore").read_text(encoding="utf-8").splitlines()}
+    folders = {f"{path.name}/" for path in repository.iterdir() if path.is_dir() and path.name not in ignored}
+    shown = {name for name in folders if not name.startswith(".") or name == ".github/"}
+    assert named - {"mkdocs.yml", "Makefile", "constraints.txt"} == {name for name in shown if "egg-info" not in name}
+
+
 def test_documents_name_commands_that_there_are(repository):
     """Every command in a page, in the README and its neighbours is one of the command line."""
     from apsite.cli import cli
