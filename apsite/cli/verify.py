@@ -45,7 +45,7 @@ def verify(
 
     \b
     Example:
-      apsite verify evaluations/KEY/MODEL_KEY.json --checkpoint model.pt --by "Jane Doe"
+      apsite verify evaluations/KEY/MODEL_KEY.json --checkpoint model.pt --by NAME
 
     It agrees if checkpoint, data and sparsity are those of the record, at most 1 % of the samples have another verdict,
     and the differences do not go one way (exact McNemar test, p at least 0.01). Then RECORD is marked as verified.
