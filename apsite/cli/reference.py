@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import click
 
+from apsite.cli.parts import SentenceGroup
+
 
 def reference(group: click.Command, name: str) -> str:
     """Reference of a command and all commands below it.
@@ -50,6 +52,8 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from (*_prose(command.help or ""), "")
     usage = " ".join((path, *command.collect_usage_pieces(context)))
     yield from ("```text", usage, "```", "")
+    if isinstance(command, SentenceGroup):
+        yield from _contents(command, context)
     options = [record for parameter in command.get_params(context) if (record := _record(parameter, context))]
     if options:
         yield f'<div class="ap-scroll" data-search-exclude tabindex="0" role="region" aria-label="Options of {path}">'
@@ -59,6 +63,17 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
             cells = f'<th scope="row"><code>{_cell(declared)}</code></th><td>{_cell(meaning)}</td>'
             yield f"<tr>{cells}</tr>"
         yield from ("</tbody></table></div>", "")
+
+
+def _contents(group: SentenceGroup, context: click.Context) -> Iterator[str]:
+    """The commands of a group by what they are for, each with its sentence and a link to its section."""
+    for heading, commands in group.parts(context).items():
+        yield from (f"**{heading}**", "")
+        for name in commands:
+            path = f"{context.command_path} {name}"
+            sentence = _cell(group.commands[name].get_short_help_str(limit=1000))
+            yield f"- [`{path}`](#{path.replace(' ', '-')}): {sentence}"
+        yield ""
 
 
 def _record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:

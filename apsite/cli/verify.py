@@ -24,7 +24,9 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--samples", type=click.IntRange(1), default=512, show_default=True, help="How many samples to run again."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed by which the samples are drawn.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed by which the samples are drawn."
+)
 @click.option("--data-dir", help="Folder of the dataset, or 'embedded'.  [default: where `apsite data fetch` puts it]")
 @click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
 @click.option("--batch-size", type=click.IntRange(1), help="Images attacked together.  [default: as in the record]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 from click.testing import CliRunner
 
@@ -26,6 +28,17 @@ def test_every_command_and_option_is_in_the_reference(repository):
             if isinstance(option, click.Option) and not option.hidden:
                 assert max(option.opts, key=len) in section, f"{name}: {option.opts}"
     assert "<!-- commands -->" in (repository / "docs/cli.md").read_text(encoding="utf-8")
+
+
+def test_groups_list_their_commands_with_links():
+    """By what they are for; each link leads to the section of its command."""
+    text = reference(cli, "apsite")
+    links = re.findall(r"^- \[`([a-z -]+)`\]\(#([a-z-]+)\): \S", text, flags=re.MULTILINE)
+    assert {name for name, _ in links} == {name for name, _ in re.findall(r"^### (.+) \{ #(.+) \}$", text, re.M)} - {
+        "apsite"
+    }
+    assert all(f" {{ #{anchor} }}" in text for _, anchor in links)
+    assert "**Evaluate a network**" in text
 
 
 def test_help_text_is_not_read_as_markup():
