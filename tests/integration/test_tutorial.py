@@ -28,18 +28,20 @@ def test_the_tutorial_prints_what_the_page_says(
     (tmp_path / network).write_bytes((repository / network).read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    printed = ""
+    printed = []
     for words in commands:
         result = CliRunner().invoke(cli, words)
         assert result.exit_code == 0, result.output
-        printed += result.stdout
+        printed.append(result.stdout)
+    audit, evaluation, verification = printed
     figures = re.findall(r"^│ (.+?) +│ +(\d+) │ +[\d.]+ │", part, flags=re.MULTILINE)
     assert len(figures) == 7
-    assert re.findall(r"^│ (.+?) +│ +(\d+) │ +[\d.]+ │", printed, flags=re.MULTILINE) == figures
+    assert re.findall(r"^│ (.+?) +│ +(\d+) │ +[\d.]+ │", evaluation, flags=re.MULTILINE) == figures
     audited = re.findall(r"^(Parameters|Multiply-accumulates|Sparsity measured) +(.+)$", part, flags=re.MULTILINE)
     assert len(audited) == 3
     for name, value in audited:
-        assert re.search(rf"│ {name} +│ {re.escape(value)} +│", printed)
+        assert re.search(rf"│ {name} +│ {re.escape(value)} +│", audit)
     clean, robust, withstood = (int(dict(figures)[name]) for name in ("clean (no attack)", "AutoAttack", "HO-FMN"))
     assert f"Of 32 images {clean} are classified correctly, and after the four attacks of AutoAttack {robust}" in part
     assert f"for {withstood} images" in part
+    assert "The re-run agrees" in verification
