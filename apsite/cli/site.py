@@ -38,7 +38,7 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 takes a free one."
 )
 def serve(output: Path, port: int) -> None:
-    """Serve the site that `apsite build` made in OUTPUT, to this machine only.
+    """Serve the site that `apsite build` made in OUTPUT, or an unpacked preview, on this machine only.
 
     \b
     Example:
@@ -48,6 +48,6 @@ def serve(output: Path, port: int) -> None:
     """
     from apsite.site.server import make_server
 
-    with make_server(output / "site", port) as server:
+    with make_server(output if (output / "index.html").is_file() else output / "site", port) as server:
         click.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         server.serve_forever()

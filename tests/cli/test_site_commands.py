@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 from apsite.cli import cli
@@ -18,10 +19,11 @@ from apsite.cli import cli
 Run = Callable[..., Result]
 
 
-def test_serve_says_where_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
-    """The address is on stdout at once, the page is there, and Ctrl-C ends it without a traceback."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "index.html").write_text("hello", encoding="utf-8")
+@pytest.mark.parametrize("folder", ["site", "."])
+def test_serve_says_where_it_serves_until_it_is_interrupted(tmp_path: Path, folder: str) -> None:
+    """The address is on stdout at once, the page of a build or a preview is there, and Ctrl-C ends it cleanly."""
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "index.html").write_text("hello", encoding="utf-8")
     command = [sys.executable, "-m", "apsite", "serve", str(tmp_path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
