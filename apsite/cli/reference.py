@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import inspect
+import re
 from collections.abc import Iterator
 
 import click
@@ -60,7 +61,8 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
         yield '<table class="ap-table ap-table--words"><thead><tr><th scope="col">Option</th>'
         yield '<th scope="col">Meaning</th></tr></thead><tbody>'
         for declared, meaning in options:
-            cells = f'<th scope="row"><code>{_cell(declared)}</code></th><td>{_cell(meaning)}</td>'
+            explained = re.sub(r"`([^`]+)`", r"<code>\1</code>", _cell(meaning))
+            cells = f'<th scope="row"><code>{_cell(declared)}</code></th><td>{explained}</td>'
             yield f"<tr>{cells}</tr>"
         yield from ("</tbody></table></div>", "")
 

@@ -45,7 +45,7 @@ def test_help_text_is_not_read_as_markup():
     """A part that must not be wrapped is a code block; bars and angle brackets in tables stay what they are."""
 
     @click.command()
-    @click.option("--kind", type=click.Choice(["a", "b"]), help="One of a|b, or <none>; see *this*.")
+    @click.option("--kind", type=click.Choice(["a", "b"]), help="One of a|b, or <none>; see *this* and `that <x>`.")
     def example(kind: str) -> None:
         """Do it.
 
@@ -56,8 +56,8 @@ def test_help_text_is_not_read_as_markup():
 
     text = reference(example, "do")
     assert "```text\nline one\n  line two\n```" in text
-    cells = '<th scope="row"><code>--kind [a|b]</code></th><td>One of a|b, or &lt;none&gt;; see *this*.</td>'
-    assert cells in text
+    meaning = "One of a|b, or &lt;none&gt;; see *this* and <code>that &lt;x&gt;</code>."
+    assert f'<th scope="row"><code>--kind [a|b]</code></th><td>{meaning}</td>' in text
     assert "--help" not in text
 
 
