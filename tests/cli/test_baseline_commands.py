@@ -151,6 +151,7 @@ def test_without_a_checkpoint_a_dense_network_is_trained(run, training_set, tmp_
     result = run(
         "finetune", "--arch", "resnet8", "--data-dir", training_set, "--objective", "AT-Fast", "--epochs", 1,
         "--batch-size", 16, "--n-train", 32, "--seed", 5, "--run-dir", tmp_path / "runs", "-o", path,
+        "--precision", "float32",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "AT-Fast, 1 step, 1 epoch of 32 training images, float32 on cpu; 0 values stay zero" in result.stderr
