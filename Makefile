@@ -30,7 +30,7 @@ THREE ?= L1_Li2017Pruning_R8_CIFAR10_S_75 LWM_Han2015Learning_R8_CIFAR10_US_99 L
 three-baselines: $(VENV)/installed  ## Three baselines from a dense ResNet8 (DENSE=...), in half an hour on 2 cores, resumable
 	$(BIN)/apsite baselines baselines/resnet8.toml --dense $(DENSE) $(THREE:%=--model %) --checkpoints .apsite/three --output .apsite/three/evaluations $(if $(DATA_DIR),--data-dir $(DATA_DIR)) --test-data embedded
 
-test: lint types unit  ## Lint, types and all tests
+test: lint types unit  ## Lint, types and the tests, without the slow ones
 
 lint: $(VENV)/installed  ## Style of the code
 	$(BIN)/ruff check .
@@ -66,4 +66,4 @@ zensical: site  ## Build the same pages with Zensical, the newest one, in an env
 	PATH=$(CURDIR)/build/zensical/bin:$$PATH $(BIN)/python -m pytest -m slow tests/integration/test_other_generator.py
 
 clean:  ## Remove what the commands above have made
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

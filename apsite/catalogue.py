@@ -65,7 +65,7 @@ class Catalogue:
         """Entry of a method key or alias.
 
         Raises:
-            ApsiteError: If no entry has that key or alias; the message names the nearest.
+            ApsiteError: If no entry has that key or alias; the message names those of that name, else the nearest.
         """
         import difflib
 
@@ -74,7 +74,8 @@ class Catalogue:
         by_alias = {alias: entry for entry in self.entries.values() for alias in entry.aliases}
         if key in by_alias:
             return by_alias[key]
-        near = difflib.get_close_matches(key, [*self.entries, *by_alias], 3, 0.4)
+        named = [entry.key for entry in self.entries.values() if entry.name.lower() == key.lower()]
+        near = named or difflib.get_close_matches(key, [*self.entries, *by_alias], 3, 0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self.entries)}"
         raise ApsiteError(f"method {key!r} has no entry in {self.root / 'entries'}; {hint}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -80,7 +80,8 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
     pipeline, specifics = entry.pipeline, entry.specifics
     lines = [
         f"{entry.name} ({entry.key})",
-        f"  {entry.paper.title}. {entry.paper.venue} {entry.paper.year}. {entry.paper.url or ''}".rstrip(),
+        f"  {entry.paper.title}. {entry.paper.venue} {entry.paper.year}.",
+        f"  paper: {entry.paper.url or 'no address known'}",
         f"  prunes {pipeline.stage.value} training; "
         + "; ".join(
             f"{step.name}: "
@@ -99,29 +100,34 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
         f"  code: {entry.code_url or 'none known'}",
     ]
     yield Text("\n".join(lines))
-    table = Table(title="Results (%)", title_justify="left")
-    for name in ("Dataset", "Network", "Structure", "Sparsity", "Clean", "AutoAttack", "HO-FMN", "Joint", "Provenance"):
-        table.add_column(
-            name, justify="right" if name not in ("Dataset", "Network", "Structure", "Provenance") else "left"
-        )
     records = catalogue.records_of(entry.key)
+    yield _results(records) if records else Text("Results: none")
+    happened = list(_happened(catalogue, entry))
+    if happened:
+        yield Text("\n".join(["Changes", *happened]))
+
+
+def _results(records: Sequence[EvaluationRecord]) -> Table:
+    """Every result of a method, a row each, narrow enough for 80 columns."""
+    table = Table(title="Results (%)", title_justify="left", show_edge=False, pad_edge=False, caption_justify="left")
+    for name in ("Model", "Pruned", "Clean", "AutoAttack", "HO-FMN", "Joint", "Source"):
+        table.add_column(name, justify="left" if name in ("Model", "Source") else "right", no_wrap=True)
     for record in records:
         results = record.results
+        pruned = f"{record.structure.code} {record.sparsity.declared * 100:.0f} %" if record.structure else "dense"
         table.add_row(
-            record.dataset.label,
-            record.architecture.label,
-            record.structure.value if record.structure else "dense",
-            f"{record.sparsity.declared * 100:.0f} %",
+            f"{record.dataset.label} {record.architecture.label}",
+            pruned,
             percent(results.clean_accuracy),
             percent(record.robust_accuracy),
             percent(results.hofmn.robust_accuracy if results.hofmn else None),
             percent(results.joint.robust_accuracy if results.joint else None),
-            f"{record.provenance.kind.value}{'' if record.protocol.ranks else ' (reduced, not ranked)'}",
+            f"{record.provenance.kind.value}{'' if record.protocol.ranks else '*'}",
         )
-    yield table if records else Text("Results: none")
-    happened = list(_happened(catalogue, entry))
-    if happened:
-        yield Text("\n".join(["Changes", *happened]))
+    table.caption = "US: unstructured, S: structured; the sparsity is the declared one"
+    if not all(record.protocol.ranks for record in records):
+        table.caption += "\n* reduced run, not ranked"
+    return table
 
 
 def _happened(catalogue: Catalogue, entry: Entry) -> Iterable[str]:

@@ -240,6 +240,7 @@ def test_a_method_is_found_by_key_and_by_alias(tiny_data: Path) -> None:
     [
         ("Tiny_Doe2024Smal", f"did you mean {METHOD} or "),
         ("Rival_Roe", f"did you mean {RIVAL}"),
+        ("tiny", f"did you mean {METHOD}?"),
         ("", f"known are {RIVAL}, {METHOD}"),
         ("%%%", f"known are {RIVAL}, {METHOD}"),
     ],

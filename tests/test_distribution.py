@@ -83,7 +83,7 @@ def test_the_wheel_works_by_itself(wheel: Path, tmp_path: Path) -> None:
         return done.stdout
 
     assert run("-c", "import apsite; print(apsite.__file__)").startswith(str(installed))
-    assert "Commands:" in run("-m", "apsite", "--help")
+    assert "See results:" in run("-m", "apsite", "--help")
     run(
         "-m", "apsite", "new", "--non-interactive", "--name", "Walk", "--title", "Small Networks",
         "--author", "Jane Doe", "--venue", "arXiv", "--year", "2026", "--paper-url", "https://example.org/paper",

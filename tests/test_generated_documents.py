@@ -173,7 +173,7 @@ def test_a_damaged_per_sample_file_is_noticed(tmp_path: Path, data: st.DataObjec
 
 def test_a_full_run_is_as_the_evaluator_would_write_it() -> None:
     """The corpus starts from a record whose settings are those of the evaluator's protocol."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the evaluator's settings need the extra 'eval'")
     from apsite.evaluation import audit, verification
     from apsite.evaluation.search import SPACE
     from apsite.evaluation.settings import Settings

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
 )
 @click.option("--method", help="Method key; decides between layouts that have the same tensors.")
-@click.option("--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True)
+@click.option("--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True,
+              help="What it was trained on: decides image size, classes and normalisation.")  # fmt: skip
 @click.option("--structure", type=click.Choice([word.value for word in Structure]), help="What was pruned.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
 @click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
@@ -34,7 +35,11 @@ def audit(
 ) -> None:  # fmt: skip
     """Measure CHECKPOINT without attacking it: layout, sparsity, costs, behaviour.
 
-    Exits with 1 if `apsite eval` would refuse it.
+    \b
+    Example:
+      apsite audit model.pt --arch resnet18 --structure unstructured --sparsity 0.90
+
+    Takes seconds and needs no test set. Exits with 1 if `apsite eval` would refuse the checkpoint, and says why.
     """
     from apsite.evaluation.auditing import audit_checkpoint
     from apsite.json_files import to_json

@@ -28,9 +28,15 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 def validate(root: Path, style: str, changed_since: str | None, maintainer: bool) -> None:
     """Check every entry, record and per-sample file, and report all problems at once.
 
-    Exits with 1 if there is a problem. Run it before you open a pull request; the same command decides there, with
-    --changed-since: then data and other files cannot change together, records that are there stay as they are, and
-    nothing new says that it is verified.
+    \b
+    Examples:
+      apsite validate
+      apsite validate --changed-since origin/main
+
+    Each problem says the file, the place in it, what was found, what is allowed and how to mend it. Exits with 1 if
+    there is one. Run it before you open a pull request; the same command decides there, with --changed-since: then
+    data and other files cannot change together, records that are there stay as they are, and nothing new says that it
+    is verified.
     """
     from apsite import validation
     from apsite.validation import reports
@@ -49,11 +55,18 @@ def validate(root: Path, style: str, changed_since: str | None, maintainer: bool
 @cli.command()
 @root_option
 @output_file_option
-@click.option("--format", "style", type=click.Choice(["csv", "json", "robustbench"]), default="csv", show_default=True)
+@click.option("--format", "style", type=click.Choice(["csv", "json", "robustbench"]), default="csv", show_default=True,
+              help="What to write.")  # fmt: skip
 def export(root: Path, output: Path | None, style: str) -> None:
     """Write all results as one table: a row per record, fractions, empty (null) where unknown.
 
-    RobustBench's format is one JSON object with percentages as text, for tools that read its model_info files.
+    \b
+    Examples:
+      apsite export -o results.csv
+      apsite export --format json
+
+    The columns are explained on the data page of the site. RobustBench's format is one JSON object with percentages as
+    text, for tools that read its model_info files.
     """
     from apsite import export as exporting
     from apsite.catalogue import load_catalogue
@@ -72,8 +85,13 @@ def export(root: Path, output: Path | None, style: str) -> None:
 def show(root: Path, method: str | None, dataset: str | None, arch: str | None, structure: str | None) -> None:
     """Print the leaderboards, or everything about METHOD (a key, an alias or a name).
 
+    \b
+    Examples:
+      apsite show --dataset cifar10 --structure unstructured
+      apsite show HARP
+
     Each cell is clean accuracy / AutoAttack robust accuracy in percent; the leaders are marked as in the survey: the
-    top three of unstructured and the top one of structured pruning.
+    top three of unstructured and the top one of structured pruning. Which leads are more than chance, the site says.
     """
     from rich.console import Console
 

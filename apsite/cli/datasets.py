@@ -33,13 +33,18 @@ def data_dir_option(command: Callable[..., None]) -> Callable[..., None]:
 
 @cli.group("data")
 def data_group() -> None:
-    """Test sets: what is there, fetch, check."""
+    """List, fetch and check the test sets."""
 
 
 @data_group.command("list")
 @data_dir_option
 def list_(data_dir: Path | None) -> None:
-    """Show each dataset: size, terms, and whether it is there and the official one."""
+    """Show each dataset: size, terms, and whether it is there and the official one.
+
+    \b
+    Example:
+      apsite data list
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -63,7 +68,14 @@ def list_(data_dir: Path | None) -> None:
 def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
     """Fetch the official test files of DATASET; an interrupted download goes on where it stopped.
 
-    The checksum that its authors publish is checked. ImageNet cannot be fetched for you.
+    \b
+    Example:
+      apsite data fetch cifar10
+
+    The checksum that its authors publish is checked, and the folder printed; `apsite eval` looks there when no
+    --data-dir is given. ImageNet cannot be fetched for you: its terms ask for a registration. Get the
+    validation images from https://image-net.org, sort them into 1,000 class folders (val/n01440764/...), and name the
+    folder that holds val/ with --data-dir.
     """
     from apsite.evaluation.downloads import data_dir as default
     from apsite.evaluation.downloads import fetch_dataset
@@ -77,9 +89,13 @@ def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
 @click.argument("dataset", type=_WORDS)
 @data_dir_option
 def check(dataset: str, data_dir: Path | None) -> None:
-    """Read the whole test set of DATASET and say whether it is the official one; exits with 1 if it is not.
+    """Read the whole test set of DATASET and say whether it is the official one.
 
-    ImageNet takes minutes: its 50,000 images are decoded for the hash.
+    \b
+    Example:
+      apsite data check cifar10
+
+    Exits with 1 if it is not. ImageNet takes minutes: its 50,000 images are decoded for the hash.
     """
     from apsite.evaluation.datasets import has_known_hash, load_test_set
     from apsite.evaluation.downloads import data_dir as default

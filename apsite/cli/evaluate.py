@@ -31,12 +31,13 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.argument("checkpoint", type=_FILE, required=False)
 @click.option("--manifest", type=_FILE,
               help="Evaluate the models that this TOML file lists, instead of one CHECKPOINT.")  # fmt: skip
-@click.option("--method", help="Method key, such as HARP_Zhao2023Holistic.")
-@click.option("--dataset", type=click.Choice([word.value for word in Dataset]))
+@click.option("--method", help="Method key, such as HARP_Zhao2023Holistic.  [required without --manifest]")
+@click.option("--dataset", type=click.Choice([word.value for word in Dataset]),
+              help="Test set to attack.  [required without --manifest]")  # fmt: skip
 @click.option(
     "--arch",
     help=f"Registered network ({', '.join(Architecture)}), or 'file.py:factory' / 'module:factory' together with "
-    "--as to say which network it is.",
+    "--as to say which network it is.  [required without --manifest]",
 )  # fmt: skip
 @click.option("--as", type=click.Choice([word.value for word in Architecture]), help="Which network a factory builds.")
 @click.option(
@@ -59,11 +60,12 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--workers", default="local", show_default=True,
               help="local: this process. ray or ray:N: N workers, each on a GPU (or CPU core) of its own, of the Ray "
               "cluster that RAY_ADDRESS names or of this machine.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all randomness.")
 @click.option("--protocol", type=click.Choice(["apb-1", "paper", "quick"]), default="apb-1", show_default=True,
               help="paper: HO-FMN searches on the first 2,048 samples and counts the others, as in the survey. "
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
-@click.option("--attacks", default="autoattack,hofmn", show_default=True, help="Comma-separated.")
+@click.option("--attacks", default="autoattack,hofmn", show_default=True,
+              help="Which attacks to run, separated by a comma; with one alone the run does not rank.")  # fmt: skip
 @click.option(
     "--engine",
     type=click.Choice(["fast", "reference"]),
@@ -98,16 +100,19 @@ def eval_(
     """Attack CHECKPOINT with AutoAttack and HO-FMN and write its evaluation record.
 
     \b
-    Example:
+    Examples:
       apsite eval model.pt --method HARP_Zhao2023Holistic --dataset cifar10 --arch resnet18 \\
           --structure unstructured --sparsity 0.90
+      apsite eval --manifest models.toml --device cuda
 
-    The record is written to OUTPUT/<method>/<model key>.json, the verdict of every sample beside it as .npz.
-    An interrupted run goes on where it stopped when the same command is given again.
+    The checkpoint is audited first, and refused if it is not the network or the sparsity that the options say. The
+    record is written to OUTPUT/<method>/<model key>.json, the verdict of every sample beside it as .npz. An interrupted
+    run goes on where it stopped when the same command is given again.
 
     With --manifest the models of a TOML file are evaluated one after the other: a table [[model]] each, with the names
     of these options (checkpoint_url for --checkpoint-url), and [defaults] for what they share. Models whose record is
-    there are skipped, a failure ends that model only, and options of the command line hold for all.
+    there are skipped, a failure ends that model only, and options of the command line hold for all. Exits with 1 if the
+    checkpoint, or one of the models, could not be evaluated.
     """
     if manifest is not None:
         _eval_manifest(context, manifest, log_file=log_file, quiet=quiet, as_json=as_json, root=root)
@@ -196,7 +201,7 @@ def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
 
 @cli.command()
 @root_option
-@click.option("--output", type=_FOLDER, default=Path("build/demo"), show_default=True,
+@click.option("--output", type=_FOLDER, default=Path("demo"), show_default=True,
               help="Folder for the record and the site.")  # fmt: skip
 @click.option("--n-examples", type=click.IntRange(1, 256), default=64, show_default=True,
               help="How many of the 256 embedded images to attack.")  # fmt: skip
@@ -205,8 +210,14 @@ def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
 def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool) -> None:
     """Evaluate the embedded pruned network on real images, nothing reduced but their number, and build the site.
 
+    \b
+    Example:
+      apsite demo
+
     Takes about two minutes on two CPU cores. The record stays in OUTPUT; the checkout is not changed.
     """
+    if with_site:
+        from apsite.site.build import build_site  # before the attacks: a missing extra is said at once
     from apsite.evaluation import demonstration
 
     request = demonstration.request(output, n_examples)
@@ -215,8 +226,6 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
     record, path = _evaluate(request, quiet=quiet, log_file=None)
     _print_result(record, path, as_json=False)
     if with_site:
-        from apsite.site.build import build_site
-
         click.echo("Building the site ...", err=True)
         index = build_site(output, output / "build", commands=reference(cli, "apsite"))
         click.echo(f"Site:   {index}")

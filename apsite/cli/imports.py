@@ -22,6 +22,10 @@ from apsite.keys import ModelKey
 def import_distances(root: Path, file: Path, model_key: str, output: Path, overwrite: bool) -> None:
     """Make a record of FILE, one of the survey's HO-FMN distance files (a pickled list of torch scalars).
 
+    \b
+    Example:
+      apsite import-distances distances.pickle --model-key HARP_Zhao2023Holistic_R18_CIFAR10_US_90 --output imported
+
     Nothing in the file is executed. The record never ranks: the file does not say which samples it is about, nor
     whether a distance of 0 means a wrong sample or a failed attack, and the record states so.
     """

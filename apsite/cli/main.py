@@ -10,11 +10,18 @@ from typing import Any
 import click
 
 from apsite.cli.extras import advice
+from apsite.cli.parts import PARTS, SentenceGroup
 from apsite.errors import ApsiteError
 
 
-class ApsiteGroup(click.Group):
+class ApsiteGroup(SentenceGroup):
     """Group that ends every command the same way: 0 good, 1 a mendable problem, 2 usage, 130 interrupted."""
+
+    group_class = SentenceGroup
+
+    def parts(self, ctx: click.Context) -> dict[str, tuple[str, ...]]:
+        """The parts of the command line."""
+        return PARTS
 
     def main(
         self,
@@ -58,13 +65,13 @@ def cli() -> None:
 
     \b
     First steps:
-      apsite demo                       evaluate the embedded network and build the site with the result
-      apsite eval CHECKPOINT --help     evaluate your own checkpoint
-      apsite show                       leaderboard in the terminal
-      apsite validate                   check entries and records before opening a pull request
+      apsite show                 the leaderboards, in the terminal
+      apsite demo                 evaluate the small network inside apsite, build the site
+      apsite COMMAND --help       what a command does, with an example
 
-    Results go to stdout, progress to stderr. Exit codes: 0 good, 1 a problem you can mend, 2 wrong usage,
-    130 interrupted (the state is kept).
+    Commands that read entries and records look for them in the current folder: run them in a clone of the benchmark's
+    repository, or name one with --root. Results go to stdout, progress to stderr. Exit codes: 0 good, 1 a problem you
+    can mend, 2 wrong usage, 130 interrupted (the state is kept).
     """
 
 

@@ -14,13 +14,21 @@ from apsite.vocabulary import Architecture
 
 @cli.group("models")
 def models_group() -> None:
-    """Registered networks, and checkpoints to fetch."""
+    """List the registered networks, and fetch published checkpoints."""
 
 
 @models_group.command("list")
 @click.option("--arch", type=click.Choice([word.value for word in Architecture]), help="Only this network family.")
 def list_(arch: str | None) -> None:
-    """Show every registered parameter layout with its methods, parameters and multiply-accumulates."""
+    """Show every registered parameter layout with its methods, parameters and multiply-accumulates.
+
+    \b
+    Example:
+      apsite models list --arch resnet18
+
+    A layout is the way in which an implementation names and shapes the parameters of a network. `apsite eval` finds
+    the one that a checkpoint has; --layout names one where several fit.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -48,7 +56,12 @@ def list_(arch: str | None) -> None:
 @models_group.command()
 @click.argument("layout")
 def info(layout: str) -> None:
-    """Show LAYOUT in full: sizes, normalisation, and every tensor that its checkpoints hold."""
+    """Show LAYOUT in full: sizes, normalisation, and every tensor that its checkpoints hold.
+
+    \b
+    Example:
+      apsite models info base_resnet18
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -91,7 +104,11 @@ def info(layout: str) -> None:
               help="File to write.  [default: in the cache folder of this user]")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress.")
 def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, quiet: bool) -> None:
-    """Fetch the published checkpoint of MODEL_KEY, such as HARP_Zhao2023Holistic_R18_CIFAR10_US_90.
+    """Fetch the published checkpoint of MODEL_KEY, and print the command that evaluates it.
+
+    \b
+    Example:
+      apsite models fetch HARP_Zhao2023Holistic_R18_CIFAR10_US_90
 
     Its SHA-256 is remembered at first use: if the address gives another file later, that is an error.
     Addresses on Google Drive and the Hugging Face hub need `pip install apsite[fetch]`.

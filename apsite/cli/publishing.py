@@ -18,7 +18,11 @@ from apsite.cli.options import emit, output_file_option, root_option
 def snapshot(root: Path, output: Path) -> None:
     """Write all data into one ZIP archive: entries, records, per-sample files, tables, checksums.
 
-    The same data gives the same bytes. Releases have one attached.
+    \b
+    Example:
+      apsite snapshot --output data.zip
+
+    Prints the SHA-256 of the archive and its path. The same data gives the same bytes. Releases have one attached.
     """
     from apsite.catalogue import load_catalogue
     from apsite.snapshot import write_snapshot
@@ -31,6 +35,10 @@ def snapshot(root: Path, output: Path) -> None:
 @output_file_option
 def links(root: Path, output: Path | None) -> None:
     """List every address that entries and records name, one a line, for a link checker.
+
+    \b
+    Example:
+      apsite links -o links.txt
 
     Addresses of stores (hf://, gdrive://, doi:) are written as the site links them.
     """

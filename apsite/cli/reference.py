@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import html
 import inspect
+import re
 from collections.abc import Iterator
 
 import click
+
+from apsite.cli.parts import SentenceGroup
 
 
 def reference(group: click.Command, name: str) -> str:
@@ -16,7 +19,7 @@ def reference(group: click.Command, name: str) -> str:
         group: The command.
         name: What its users type.
     """
-    context = click.Context(group, info_name=name)
+    context = _root(group, name)
     return "\n".join(line for command in _all(group, context) for line in _section(*command)).strip() + "\n"
 
 
@@ -24,9 +27,14 @@ def names(group: click.Command, name: str) -> list[str]:
     """Every command that does something, as typed, such as ``apsite models list``."""
     return [
         context.command_path
-        for command, context in _all(group, click.Context(group, info_name=name))
+        for command, context in _all(group, _root(group, name))
         if not isinstance(command, click.Group)
     ]
+
+
+def _root(group: click.Command, name: str) -> click.Context:
+    """Context of the command as its users start it; click keeps what it first finds of a command's help option."""
+    return click.Context(group, info_name=name, **group.context_settings)
 
 
 def _all(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
@@ -45,15 +53,29 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from (*_prose(command.help or ""), "")
     usage = " ".join((path, *command.collect_usage_pieces(context)))
     yield from ("```text", usage, "```", "")
+    if isinstance(command, SentenceGroup):
+        yield from _contents(command, context)
     options = [record for parameter in command.get_params(context) if (record := _record(parameter, context))]
     if options:
         yield f'<div class="ap-scroll" data-search-exclude tabindex="0" role="region" aria-label="Options of {path}">'
         yield '<table class="ap-table ap-table--words"><thead><tr><th scope="col">Option</th>'
         yield '<th scope="col">Meaning</th></tr></thead><tbody>'
         for declared, meaning in options:
-            cells = f'<th scope="row"><code>{_cell(declared)}</code></th><td>{_cell(meaning)}</td>'
+            explained = re.sub(r"`([^`]+)`", r"<code>\1</code>", _cell(meaning))
+            cells = f'<th scope="row"><code>{_cell(declared)}</code></th><td>{explained}</td>'
             yield f"<tr>{cells}</tr>"
         yield from ("</tbody></table></div>", "")
+
+
+def _contents(group: SentenceGroup, context: click.Context) -> Iterator[str]:
+    """The commands of a group by what they are for, each with its sentence and a link to its section."""
+    for heading, commands in group.parts(context).items():
+        yield from (f"**{heading}**", "")
+        for name in commands:
+            path = f"{context.command_path} {name}"
+            sentence = _cell(group.commands[name].get_short_help_str(limit=1000))
+            yield f"- [`{path}`](#{path.replace(' ', '-')}): {sentence}"
+        yield ""
 
 
 def _record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:

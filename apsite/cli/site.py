@@ -18,7 +18,15 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--output", type=_FOLDER, default=Path("build"), show_default=True, help="Folder for pages and site.")
 @click.option("--site-url", help="Address at which the site will be published.")
 def build(root: Path, output: Path, site_url: str | None) -> None:
-    """Write the pages from entries and records, and build the static site."""
+    """Write the pages from entries and records, and build the static site.
+
+    \b
+    Example:
+      apsite build && apsite serve
+
+    OUTPUT/pages holds the pages as Markdown, OUTPUT/site the site; the path of its start page is printed. The site
+    needs no server: its files can be opened in a browser, or put on any web space.
+    """
     from apsite.site.build import build_site
 
     click.echo(build_site(root, output, site_url=site_url, commands=reference(cli, "apsite")))
@@ -30,7 +38,16 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 takes a free one."
 )
 def serve(output: Path, port: int) -> None:
-    """Serve the site that `apsite build` made in OUTPUT on this machine only."""
-    from apsite.site.server import serve as serve_site
+    """Serve the site that `apsite build` made in OUTPUT, or an unpacked preview, on this machine only.
 
-    serve_site(output, port)
+    \b
+    Example:
+      apsite serve build --port 8080
+
+    Prints the address, and serves until Ctrl-C.
+    """
+    from apsite.site.server import make_server
+
+    with make_server(output if (output / "index.html").is_file() else output / "site", port) as server:
+        click.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+        server.serve_forever()

@@ -24,7 +24,9 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--samples", type=click.IntRange(1), default=512, show_default=True, help="How many samples to run again."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of their choice.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed by which the samples are drawn."
+)
 @click.option("--data-dir", help="Folder of the dataset, or 'embedded'.  [default: where `apsite data fetch` puts it]")
 @click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
 @click.option("--batch-size", type=click.IntRange(1), help="Images attacked together.  [default: as in the record]")
@@ -42,6 +44,10 @@ def verify(
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the attacks of RECORD again on a random part of its samples, and compare every verdict.
+
+    \b
+    Example:
+      apsite verify evaluations/KEY/MODEL_KEY.json --checkpoint model.pt --by NAME
 
     It agrees if checkpoint, data and sparsity are those of the record, at most 1 % of the samples have another verdict,
     and the differences do not go one way (exact McNemar test, p at least 0.01). Then RECORD is marked as verified.

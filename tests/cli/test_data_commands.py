@@ -212,15 +212,18 @@ def test_show_tells_none_from_not_specified(run: Run, repository: Path, name: st
         assert line in text
 
 
-def test_show_lists_every_result_of_a_method(run: Run, tiny_data: Path) -> None:
-    """With who vouches for it, and whether it ranks."""
+def test_show_lists_every_result_of_a_method(run: Run, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With who vouches for it, and whether it ranks; all of it in a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
     text = run("show", "--root", tiny_data, METHOD).stdout
     (own,) = (line for line in text.splitlines() if "verified" in line)
-    for cell in ("CIFAR-10", "ResNet18", "unstructured", "90 %", "75.00", "37.50", "25.00", "(reduced, not ranked)"):
+    for cell in ("CIFAR-10 ResNet18", "US 90 %", "75.00", "37.50", "25.00", "verified*"):
         assert cell in own
+    assert "* reduced run, not ranked" in text
     (dense,) = (line for line in text.splitlines() if "dense" in line)
-    for cell in ("SVHN", "VGG16", "0 %", "80.00", "–", "published"):
+    for cell in ("SVHN VGG16", "80.00", "–", "published"):
         assert cell in dense
+    assert "…" not in text
 
 
 def test_show_prints_contributed_text_as_it_is(run: Run, tmp_path: Path) -> None:

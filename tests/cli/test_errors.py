@@ -105,7 +105,7 @@ def test_no_command_shows_the_help(run: Run) -> None:
     """Wrong usage, with everything that could be meant."""
     result = run()
     assert result.exit_code == 2
-    assert "Commands:" in result.stdout + result.stderr
+    assert "See results:" in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug"), OSError(5, "a bug")])

@@ -81,6 +81,7 @@ def test_eval_can_print_the_record_as_json_and_keep_a_log(away):
         ({"--structure": None}, 2, "both --structure and --sparsity"),
         ({"--n-examples": "0"}, 2, "n-examples"),
         ({"--dataset": "mnist"}, 2, "mnist"),
+        ({"--seed": str(2**31)}, 2, "0<=x<=2147483647"),
     ],
 )
 def test_bad_options_end_with_one_clear_line(away, changes, code, message):

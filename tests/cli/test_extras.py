@@ -17,16 +17,19 @@ Run = Callable[..., Result]
 CORE = {"click", "jsonschema", "jsonschema_rs", "numpy", "pandas", "pybtex", "latexcodec", "rich"}
 
 
-@pytest.mark.parametrize(("command", "missing", "extra"), [("build", "jinja2", "site"), ("models", "torch", "eval")])
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [("build", "jinja2", "site"), ("models", "torch", "eval"), ("demo", "jinja2", "site")],
+)
 def test_a_missing_extra_is_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, repository: Path, command: str, missing: str, extra: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path, command: str, missing: str, extra: str
 ) -> None:
-    """It names the module and the command that installs it; a core installation is no bug."""
+    """It names the module and the command that installs it, before any work; a core installation is no bug."""
     part = {"site": "apsite.site", "eval": "apsite.evaluation"}[extra]
     for name in [name for name in sys.modules if name == part or name.startswith(f"{part}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    arguments = {"build": ("--root", repository), "models": ("list",)}[command]
+    arguments = {"build": ("--root", repository), "models": ("list",), "demo": ("--output", tmp_path)}[command]
     result = run(command, *arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import click
+from click.testing import CliRunner
 
 from apsite.cli import cli
 from apsite.cli.reference import names, reference
@@ -27,11 +30,22 @@ def test_every_command_and_option_is_in_the_reference(repository):
     assert "<!-- commands -->" in (repository / "docs/cli.md").read_text(encoding="utf-8")
 
 
+def test_groups_list_their_commands_with_links():
+    """By what they are for; each link leads to the section of its command."""
+    text = reference(cli, "apsite")
+    links = re.findall(r"^- \[`([a-z -]+)`\]\(#([a-z-]+)\): \S", text, flags=re.MULTILINE)
+    assert {name for name, _ in links} == {name for name, _ in re.findall(r"^### (.+) \{ #(.+) \}$", text, re.M)} - {
+        "apsite"
+    }
+    assert all(f" {{ #{anchor} }}" in text for _, anchor in links)
+    assert "**Evaluate a network**" in text
+
+
 def test_help_text_is_not_read_as_markup():
     """A part that must not be wrapped is a code block; bars and angle brackets in tables stay what they are."""
 
     @click.command()
-    @click.option("--kind", type=click.Choice(["a", "b"]), help="One of a|b, or <none>; see *this*.")
+    @click.option("--kind", type=click.Choice(["a", "b"]), help="One of a|b, or <none>; see *this* and `that <x>`.")
     def example(kind: str) -> None:
         """Do it.
 
@@ -42,6 +56,15 @@ def test_help_text_is_not_read_as_markup():
 
     text = reference(example, "do")
     assert "```text\nline one\n  line two\n```" in text
-    cells = '<th scope="row"><code>--kind [a|b]</code></th><td>One of a|b, or &lt;none&gt;; see *this*.</td>'
-    assert cells in text
+    meaning = "One of a|b, or &lt;none&gt;; see *this* and <code>that &lt;x&gt;</code>."
+    assert f'<th scope="row"><code>--kind [a|b]</code></th><td>{meaning}</td>' in text
     assert "--help" not in text
+
+
+def test_the_reference_leaves_the_commands_as_they_are():
+    """After it has been made, ``-h`` still asks for help."""
+    group = click.Group("do", context_settings={"help_option_names": ["-h", "--help"]})
+    group.command("it")(lambda: None)
+    reference(group, "do")
+    for arguments in (["-h"], ["it", "-h"]):
+        assert CliRunner().invoke(group, arguments).exit_code == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,22 @@ def test_the_notebook_runs_and_draws_curves(repository, benchmark_data):
     assert found["falls"]
     assert found["marks"] == ["area", "line", "rule"]
     assert found["rows"] >= 10
+
+
+def test_the_notebook_gets_a_checkout_where_there_is_none(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an empty folder it clones the repository and installs that folder, not a package of its name."""
+    cells = json.loads((repository / "notebooks/catalogue.ipynb").read_text(encoding="utf-8"))["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    commands: list[list[str]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    exec(compile(first, "first cell", "exec"), {})
+    clone, install = commands
+    assert (clone[:2], clone[-1]) == (["git", "clone"], "apsite-checkout")
+    assert install[-1] == f"{tmp_path}/apsite-checkout[site]"
 
 
 def test_the_notebook_is_kept_clean(repository):

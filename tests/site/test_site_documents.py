@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
+
+from apsite.metrics import wilson_interval
+from apsite.vocabulary import Architecture
 
 PAGES = (
     "protocol",
@@ -31,6 +35,15 @@ def test_pages_begin_with_a_title_and_keep_a_sentence_a_line(repository, name):
     assert not [line for line in lines if re.search(r"[a-z]\. [A-Z][a-z]+ \w+ \w+", line)]
 
 
+def test_the_glossary_is_in_order(repository):
+    """By the alphabet, each term once, so that a reader finds it; no definition without a term."""
+    lines = (repository / "docs/glossary.md").read_text(encoding="utf-8").splitlines()
+    terms = [above for above, line in itertools.pairwise(lines) if line.startswith(":   ")]
+    assert len(terms) > 40
+    words = [re.sub(r"[^a-z0-9 -]", "", term.lower()) for term in terms]
+    assert words == sorted(set(words))
+
+
 def test_architecture_names_every_module(repository):
     """The tree of the architecture page has a line for each module, and names none that is gone."""
     text = (repository / "docs/architecture.md").read_text(encoding="utf-8")
@@ -42,6 +55,17 @@ def test_architecture_names_every_module(repository):
         if not path.name.startswith("__")
     }
     assert named == modules, f"docs/architecture.md: missing {modules - named}, gone {named - modules}"
+
+
+def test_architecture_names_every_folder_of_the_repository(repository):
+    """The first tree has a line for each folder that people look into, and for the files that steer the rest."""
+    text = (repository / "docs/architecture.md").read_text(encoding="utf-8")
+    tree = text.partition("## The repository")[2].partition("## Modules")[0]
+    named = set(re.findall(r"^([\w.]+/|mkdocs\.yml|Makefile|constraints\.txt) ", tree, flags=re.MULTILINE))
+    ignored = {line.strip("/") for line in (repository / ".gitignore").read_text(encoding="utf-8").splitlines()}
+    folders = {f"{path.name}/" for path in repository.iterdir() if path.is_dir() and path.name not in ignored}
+    shown = {name for name in folders if not name.startswith(".") or name == ".github/"}
+    assert named - {"mkdocs.yml", "Makefile", "constraints.txt"} == {name for name in shown if "egg-info" not in name}
 
 
 def test_documents_name_commands_that_there_are(repository):
@@ -66,11 +90,20 @@ def test_documents_name_every_workflow_and_required_check(repository):
 
 
 def test_the_readme_names_files_that_exist(repository):
-    """Every file and picture that the README links is there, and so are the two commands and the four paths."""
+    """Every file, picture and page that the README links is there, and so are the two commands and the four paths.
+
+    Its addresses are whole, since the package index shows it too.
+    """
     text = (repository / "README.md").read_text(encoding="utf-8")
     linked = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]
-    assert linked
-    assert not [path for path in linked if not path.startswith("https://") and not (repository / path).is_file()]
+    assert not [address for address in linked if not address.startswith("https://")]
+    files = [path for address in linked for path in re.findall(r"apsite/apsite/(?:blob|raw)/main/(.+)", address)]
+    assert len(files) > 5
+    assert not [path for path in files if not (repository / path).is_file()]
+    pages = [page for address in linked for page in re.findall(r"apsite\.github\.io/apsite/(.+)\.html", address)]
+    assert len(pages) > 5
+    sources = [repository / "docs", repository / "apsite/site/templates"]
+    assert not [page for page in pages if not any(list(folder.glob(f"{page}.md*")) for folder in sources)]
     assert "make demo" in text
     assert "make test" in text
     assert re.findall(r"^\*\*(\w+)\*\*", text, flags=re.MULTILINE) == [
@@ -82,3 +115,48 @@ def test_the_readme_names_files_that_exist(repository):
     for path in (repository / ".github/images").iterdir():
         assert path.name in text
         assert path.stat().st_size < 200_000
+
+
+def test_the_readme_states_the_figures_of_the_demonstration(repository, benchmark_data):
+    """Shares, count and interval of the embedded network are those of its record on all embedded images."""
+    (record,) = (
+        one
+        for _, one in benchmark_data.every_record()
+        if one.results.n_samples == 256 and one.key.architecture is Architecture.RESNET8
+    )
+    robust = round(record.robust_accuracy * 256)
+    bounds = "–".join(f"{bound * 100:.1f}" for bound in wilson_interval(robust, 256))
+    clean, under_autoattack, under_hofmn = (
+        f"{share * 100:.1f} %"
+        for share in (
+            record.results.clean_accuracy,
+            record.robust_accuracy,
+            record.results.hofmn.robust_accuracy,
+        )
+    )
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"classifies {clean} correctly and keeps {under_autoattack} ({robust} images, 95 % interval {bounds})" in text
+    )
+    assert f"and {under_hofmn} under HO-FMN" in text
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md"])
+def test_documents_at_the_root_link_files_that_exist(repository, name):
+    """Relative links of the pages that the platform shows."""
+    text = (repository / name).read_text(encoding="utf-8")
+    linked = [path for path in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not path.startswith("https://")]
+    assert not [path for path in linked if not (repository / path).is_file()]
+    assert linked or name != "CONTRIBUTING.md"
+
+
+def test_documents_name_paths_that_exist(repository):
+    """A path of the repository in a sentence is one, unless it stands for many."""
+    pattern = re.compile(r"`((?:apsite|baselines|benchmarks|docs|notebooks|scripts|tests|\.github)/[\w./-]+)`")
+    named = {
+        (path.name, word)
+        for path in [*repository.glob("*.md"), *(repository / "docs").glob("*.md")]
+        for word in pattern.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 30
+    assert not [(name, word) for name, word in sorted(named) if not (repository / word).exists()]

@@ -1,0 +1,60 @@
+"""The page on the protocol states the numbers by which the evaluator works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from apsite.evaluation import audit
+from apsite.evaluation.search import SPACE
+from apsite.evaluation.settings import Preset, Settings
+from apsite.intervals import LEVEL
+from apsite.vocabulary import Attack, Dataset, Structure
+
+
+@pytest.fixture(scope="module")
+def page(repository: Path) -> str:
+    """Text of the page."""
+    return (repository / "docs/protocol.md").read_text(encoding="utf-8")
+
+
+def test_the_page_states_settings_of_the_protocol(page: str) -> None:
+    """Trials, samples and steps of the search, its space, and steps of the attack."""
+    default = Settings()
+    assert (
+        f"The search tries {default.trials} configurations with {default.search_steps} steps each on "
+        f"{default.search_samples} correctly classified images"
+    ) in page
+    assert f"with {default.attack_steps} steps." in page
+    space = {name: "8/255" if name == "learning_rate" else f"{low:g}" for name, (low, _) in SPACE.items()}
+    assert SPACE["learning_rate"][0] == 8 / 255
+    for name, low in space.items():
+        stated = f"{name.replace('_', ' ')} from {low} to {SPACE[name][1]:g}"
+        assert stated in page.replace("10 on a logarithmic scale", "10"), stated
+
+
+def test_the_page_states_each_preset(page: str) -> None:
+    """Their names, in the order of the option, and what the quick one does less of."""
+    assert re.findall(r"^\| `([\w-]+)` \|", page, flags=re.MULTILINE) == [preset.value for preset in Preset]
+    quick = Settings.of(Preset.QUICK)
+    assert (
+        f"the first {quick.n_examples} images, a search of {quick.trials} trials on {quick.search_samples} images with "
+        f"{quick.search_steps} steps each, and {quick.attack_steps} steps of FMN"
+    ) in page
+    assert f"on the first {Settings.of(Preset.PAPER).left_out:,} images" in page
+
+
+def test_the_page_states_what_is_compared(page: str) -> None:
+    """Sparsities, sizes of test sets, budgets, attacks, and the limits of the audit and of the paired test."""
+    for structure in Structure:
+        assert ", ".join(f"{sparsity:.0%}".replace("%", " %") for sparsity in structure.sparsities) in page
+    for dataset in Dataset:
+        assert f"{dataset.test_samples:,}" in page
+        assert dataset.epsilon in page
+    first, *between, last = (attack.label for attack in Attack)
+    assert f"{', '.join([first, *between])} and {last}, one after another" in page
+    assert f"more than {audit.WARN_BEYOND * 100:g} points from the declared one is a warning" in page
+    assert f"more than {audit.REFUSE_BEYOND * 100:g} points an error" in page
+    assert f"separate two models below {LEVEL:g}." in page
