@@ -86,6 +86,8 @@ Then:
   {git} switch --create {key}
   {git} add entries/{key}.json evaluations/{key}
   {git} commit --message "Add {key}"
+  apsite validate --changed-since origin/main{where}
+  apsite diff origin/main{where}
   {git} push --set-upstream origin {key}
 """
 

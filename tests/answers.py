@@ -101,5 +101,10 @@ def _mended(chosen: dict[str, Any]) -> dict[str, Any]:
     """The same without the combinations that are no answer."""
     chosen = {name: [NOTHING] if NOTHING in words else words for name, words in chosen.items()}
     chosen["specifics.structure"] = chosen["specifics.structure"] or ["structured"]
+    structures = chosen["specifics.structure"]
+    chosen["specifics.granularity"] = [word for word, of in (("weight", "unstructured"), ("kernel", "structured"))
+                                       if of in structures and chosen["specifics.granularity"]]  # fmt: skip
+    if chosen["audit.pgd"] == "no":
+        chosen["audit.pgd_over_10_iterations"] = ""
     chosen["specifics.criterion"] = chosen["specifics.criterion"] or "LWM"
     return chosen
