@@ -21,6 +21,13 @@ from apsite.validation import validate
 from apsite.validation.reports import number
 from apsite.vocabulary import Protocol, ProvenanceKind, Structure
 
+LICENCE_POINT = "- [ ] I may publish these figures and files under CC BY 4.0 (`LICENSE-DATA`)"
+"""What a contributor agrees to, in the words of the template for pull requests, which the text replaces."""
+REVIEWER_LINE = (
+    "What a reviewer should know (warnings of records, unusual settings, figures that disagree with the paper):"
+)
+"""Where a contributor writes, in the words of the template."""
+
 
 class State(StrEnum):
     """How a point of the checklist stands."""
@@ -264,4 +271,4 @@ def _body(entry: Entry, records: tuple[EvaluationRecord, ...], points: list[Poin
     for point in points:
         detail = f" ({code(point.detail)})" if point.detail and point.state is not State.DONE else ""
         lines.append(f"- {boxes[point.state]} {point.title}{detail}")
-    return "\n".join([*lines, "", changes.strip()]) + "\n"
+    return "\n".join([*lines, LICENCE_POINT, "", REVIEWER_LINE, "", changes.strip()]) + "\n"

@@ -82,6 +82,15 @@ def test_the_body_keeps_contributed_text_in_code_spans(run, data_folder) -> None
     assert "- [ ] One series of three checkpoints is complete" in body
 
 
+def test_the_body_asks_what_the_template_asks(run, data_folder, repository: Path) -> None:
+    """It takes the place of the template, so the licence must be agreed to in it as well."""
+    template = (repository / ".github/pull_request_template.md").read_text(encoding="utf-8").splitlines()
+    body = run("submit-check", METHOD, "--root", data_folder(entry_document()), "--body").stdout.splitlines()
+    for words in ("CC BY 4.0", "What a reviewer should know"):
+        (asked,) = [line for line in template if words in line]
+        assert asked in body
+
+
 def test_scripts_get_json(run, data_folder) -> None:
     """Every point with its state."""
     result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record_document(MODEL)), "--json")
