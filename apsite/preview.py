@@ -190,7 +190,7 @@ def comment(
     if artifact_url is not None:
         if not re.fullmatch(r"https://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/#-]*)?", artifact_url):
             raise ApsiteError(f"--artifact-url {artifact_url!r}: is not a plain https address")
-        lines += [f"The site as it would be: [download]({artifact_url}), unpack, and open it with `apsite serve`."]
+        lines += [f"The site as it would be: [download]({artifact_url}), unpack it, and run `apsite serve FOLDER`."]
     text = "\n".join(lines).rstrip() + "\n"
     if len(text) <= MAX_COMMENT:
         return text

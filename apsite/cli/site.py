@@ -30,7 +30,7 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 takes a free one."
 )
 def serve(output: Path, port: int) -> None:
-    """Serve the site that `apsite build` made in OUTPUT on this machine only."""
+    """Serve the site that `apsite build` made in OUTPUT, or an unpacked preview, on this machine only."""
     from apsite.site.server import serve as serve_site
 
     serve_site(output, port)

@@ -35,10 +35,11 @@ def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 
 def serve(output: Path, port: int = 8000) -> None:
-    """Serve the site that :func:`apsite.site.build_site` wrote into `output` until interrupted.
+    """Serve the site that :func:`apsite.site.build_site` wrote into `output`, or that is `output`, until interrupted.
 
     Raises:
         ApsiteError: As :func:`make_server`.
     """
-    with make_server(output / "site", port) as server:
+    built = output if (output / "index.html").is_file() else output / "site"
+    with make_server(built, port) as server:
         server.serve_forever()

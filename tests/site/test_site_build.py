@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.request
 from pathlib import Path
@@ -14,7 +15,7 @@ from apsite.errors import ApsiteError
 from apsite.site import build, generator
 from apsite.site.bundle import write_bundle
 from apsite.site.downloads import write_downloads
-from apsite.site.server import make_server
+from apsite.site.server import make_server, serve
 
 
 @pytest.fixture
@@ -174,6 +175,27 @@ def test_server_serves_the_site_on_this_machine_only(tmp_path):
             make_server(tmp_path, server.server_port)
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize("place", [".", "site"])
+def test_a_build_and_an_unpacked_preview_are_served(tmp_path: Path, monkeypatch, place: str):
+    """The preview of a pull request is the site alone."""
+    served = []
+    monkeypatch.setattr("apsite.site.server.make_server", lambda folder, _port: served.append(folder) or Server())
+    (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / place / "index.html").write_text("<title>x</title>")
+    serve(tmp_path, 0)
+    assert served == [tmp_path / place]
+
+
+class Server(contextlib.AbstractContextManager):
+    """A server that ends at once."""
+
+    def serve_forever(self):
+        """Nobody asks."""
+
+    def __exit__(self, *_):
+        """Nothing to close."""
 
 
 def test_server_needs_a_site(tmp_path: Path):
