@@ -224,7 +224,8 @@ def _superseding(
         yield DocumentError(
             place,
             "changes[0].version",
-            f"{_version(new) - 1} is not the version that stands in {proposal.base_name}, {version}; supersede this",
+            f"{_version(new) - 1} is not the version that stands in {proposal.base_name}, {version}; put the record "
+            f"and {HISTORY}/ back as they are there, then run `apsite supersede` once",
         )
         return
     folder, _, name = path.rpartition("/")
