@@ -26,7 +26,7 @@ from apsite.questions import (
 from apsite.schema import load_schema
 from apsite.validation.entries import entry_problems as contradictions
 from apsite.vocabulary import Criterion, Objective, Stage
-from tests.answers import FULL, any_answers, good_answers
+from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers
 
 
 def all_problems(answers: dict[str, Any]) -> list[DocumentError]:
@@ -174,28 +174,7 @@ def test_a_key_is_suggested(answers: dict[str, object], key: str) -> None:
         assert not problems({**FULL, "key": suggested_key(answers), "checkpoints": []})
 
 
-CHECKPOINT = FULL["checkpoints"][0]
-
-
-@pytest.mark.parametrize(
-    ("said", "name", "message"),
-    [
-        ({"specifics.granularity": ["filter"]}, "specifics.granularity", "choose weight as well"),
-        ({"specifics.granularity": ["weight"]}, "specifics.granularity", "choose which"),
-        ({"specifics.structure": ["structured"]}, "specifics.granularity", "weight is the unit of unstructured"),
-        ({"specifics.structure": ["unstructured"]}, "specifics.granularity", "are units of structured pruning"),
-        ({"audit.pgd_over_10_iterations": "yes"}, "audit.pgd_over_10_iterations", "PGD was not run"),
-        ({"audit.pgd_over_10_iterations": "no"}, "audit.pgd_over_10_iterations", "PGD was not run"),
-        ({"paper.year": "2024"}, "key", "The key says 2026, but the paper is of 2024"),
-        ({"paper.bibtex": "Small networks, 2026"}, "paper.bibtex", "Is not one BibTeX entry"),
-        ({"paper.bibtex": "@misc{a, title = {b}"}, "paper.bibtex", "check its braces"),
-        ({"paper.bibtex": "@misc{a, title = {b}}\n@misc{c, title = {d}}"}, "paper.bibtex", "keep that of the paper"),
-        ({"checkpoints": [CHECKPOINT, {**CHECKPOINT, "notes": "Better."}]}, "checkpoints",
-         "Row 1, Model key: Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90 is listed more than once"),
-        ({"checkpoints": [CHECKPOINT, {**CHECKPOINT, "model_key": f"{FULL['key']}_V16_SVHN_S_50"}]}, "checkpoints",
-         "Row 2, Address: “hf://jane/tiny/model.pt” is also that of Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("said", "name", "message"), CONTRADICTIONS)
 def test_answers_that_contradict_each_other_are_named(said: dict[str, Any], name: str, message: str) -> None:
     """Each would be refused by the gate; where nothing else is wrong, the gate indeed refuses it."""
     found = problems({**FULL, **said})
