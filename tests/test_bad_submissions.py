@@ -152,8 +152,10 @@ def test_what_a_pull_request_would_lack_is_said(root: Path) -> None:
     lacking = CliRunner().invoke(cli, [*command, "--format", "json"])
     ignored = [str(root / f"evaluations/{METHOD}/{MODELS[percent]}.npz") for percent in MODELS]
     assert json.loads(lacking.stdout)["uncommitted"] == ignored
-    git(root, "add", "--force", "evaluations")
+    (root / ".gitignore").unlink()
     commit(root, "The samples")
+    edit(RECORD, ("notes", "Later."))(root)
+    assert "Not in a commit" not in CliRunner().invoke(cli, command).stdout, "first things first"
     edit(RECORD, ("notes", ["Later."]))(root)
     assert f"pull request: {root / RECORD}; use" in CliRunner().invoke(cli, command).stdout
     commit(root, "The note")

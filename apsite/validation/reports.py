@@ -30,9 +30,9 @@ def number(count: int, one: str, many: str | None = None) -> str:
 
 
 def to_text(report: Report) -> str:
-    """A line for each problem, a word on what is not committed yet, and the summary."""
+    """A line for each problem or, where there is none, a word on what is not committed yet; and the summary."""
     lines = [str(problem) for problem in report.problems]
-    if report.uncommitted:
+    if report.uncommitted and not report.problems:
         shown = ", ".join(_printable(str(path)) for path in report.uncommitted[:_SHOWN])
         more = len(report.uncommitted) - _SHOWN
         lines.append(
