@@ -28,6 +28,9 @@ REVIEWER_LINE = (
 )
 """Where a contributor writes, in the words of the template."""
 
+_SHOWN = 5
+"""Problems that the checklist names itself."""
+
 
 class State(StrEnum):
     """How a point of the checklist stands."""
@@ -170,9 +173,10 @@ def _gate_points(root: Path, key: str) -> list[Point]:
     """Whether the gate lets the files pass: first those of the method, then all others."""
     report = validate(root)
     own = [problem for problem in report.problems if key in (problem.path.stem, problem.path.parent.name)]
-    points = [
-        Point("The files of the method are valid", State.MISSING if own else State.DONE, "; ".join(map(str, own[:5])))
-    ]
+    shown = [str(problem) for problem in own[:_SHOWN]]
+    if len(own) > _SHOWN:
+        shown.append(f"and {len(own) - _SHOWN} more, which `apsite validate` lists")
+    points = [Point("The files of the method are valid", State.MISSING if own else State.DONE, "; ".join(shown))]
     others = len(report.problems) - len(own)
     if others:
         points.append(
