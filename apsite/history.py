@@ -14,7 +14,11 @@ from apsite.entries import entry_problems
 from apsite.errors import ApsiteError, DocumentError
 from apsite.json_files import atomic_file, read_json, write_json
 from apsite.records import EvaluationRecord, read_record, record_problems, record_to_json, write_record
+from apsite.validation.dates import date_problems
 from apsite.vocabulary import ChangeKind
+
+_DATE = "date"
+"""The place that is named for a day that cannot be: it comes from the option of this name."""
 
 
 def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, date: str | None = None) -> Path:
@@ -44,8 +48,10 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
     old = read_record(current)
     change = Change(date or _today(), ChangeKind.SUPERSEDES, reason, url, old.version)
     record = replace(record, changes=(change,))
-    for problem in record_problems(current, record_to_json(record)):
+    for problem in record_problems(current, record_to_json(record)) + date_problems(current, {_DATE: change.date}):
         raise problem
+    if replace(record, changes=()) == replace(old, changes=()):
+        raise ApsiteError(f"{new}: is the run that stands at {current} already; nothing is superseded")
     samples = _samples_of(new, record)
     kept = evaluations / old.history_path
     for suffix in (".json", ".npz"):
@@ -88,7 +94,7 @@ def amend(
         raise problem
     change = Change(date or _today(), kind, reason, url)
     document["changes"] = [*document.get("changes", []), *changes_to_json([change])]
-    for problem in check(path, document):
+    for problem in check(path, document) + date_problems(path, {_DATE: change.date}):
         raise problem
     write_json(path, document)
     return path

@@ -20,6 +20,8 @@ from apsite.errors import ApsiteError, DocumentError
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
 MAX_INTEGER = 2**63 - 1
+IS_A_LINK = "is a symbolic link; links are not allowed here, so put the file itself there"
+"""What is said of a link in place of a data file, by whoever meets it first."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
             surrogate pair.
     """
     if path.is_symlink():
-        raise DocumentError(path, "", "is a symbolic link; put the file itself there")
+        raise DocumentError(path, "", IS_A_LINK)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -11,6 +11,12 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 METHOD_KEY = re.compile(r"[A-Za-z0-9-]{1,40}_[A-Z][A-Za-z-]{0,40}(?:19|20)[0-9]{2}[A-Z0-9][A-Za-z0-9-]{0,40}")
 """``<Name>_<FirstAuthor><Year><FirstTitleWord>``, ASCII only, such as ``HARP_Zhao2023Holistic``."""
 
+KEY_YEAR = r"(?:19|20)[0-9]{2}"
+"""The year within the second part of a method key; the form's script uses the same expression."""
+
+YEARS_APART = 1
+"""A key may carry the year of the preprint and the paper that of the publication."""
+
 _Word = TypeVar("_Word")
 _BY_CODE_DATASET = {word.code: word for word in Dataset}
 _BY_CODE_ARCHITECTURE = {word.code: word for word in Architecture}

@@ -2,7 +2,9 @@
 
 Two workflows meet here. The first runs on the pull request with a token that can only read, and writes the summary; the
 second may write comments and therefore believes nothing: the archive must hold one small file of one schema, about the
-commit that the run was for and the pull request that has this commit as its head. What it posts is our own template
+commit that the run was for and the pull request that has this commit as its head. A proposal can also change the first
+workflow, which no check of the archive can tell; so the comment says when it does, as the platform lists its files.
+What it posts is our own template
 with closed words, numbers and names in code spans.
 """
 
@@ -32,6 +34,10 @@ MAX_ARCHIVE_BYTES = 300_000
 MAX_SUMMARY_BYTES = 600_000
 MAX_COMMENT = 60_000
 """Characters; GitHub refuses comments of more than 65,536."""
+MAX_LISTED_FILES = 300
+"""Files that the platform names in a comparison of two commits; of more, it leaves out the rest."""
+WORKFLOWS = ".github/"
+"""Where a proposal can change the checks that run on it: the platform takes workflows from the proposal."""
 LIST_LIMIT = 60
 PROBLEM_LIMIT = 20
 
@@ -137,19 +143,40 @@ def check_pull_request(path: Path, summary: Mapping[str, Any], answer: Path) -> 
         raise DocumentError(answer, "state", f"{state!r}: pull request {number} is not open; nothing is to be said")
 
 
-def comment(summary: Mapping[str, Any], artifact_url: str | None = None) -> str:
+def changed_names(answer: Path) -> list[str]:
+    """Files that a pull request changes, from the platform's comparison of two commits: ``{"files": [name, ...]}``.
+
+    Raises:
+        ApsiteError: If the file is not such a list.
+    """
+    files = read_json(answer).get("files")
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise DocumentError(answer, "files", "is not a list of file names")
+    return files
+
+
+def comment(
+    summary: Mapping[str, Any], artifact_url: str | None = None, changed_files: Sequence[str] | None = None
+) -> str:
     """Comment for the pull request, in Markdown.
 
     Args:
         summary: What :func:`read_artifact` gave.
         artifact_url: Where the built site can be had; from the platform, not from the archive.
+        changed_files: What :func:`changed_names` gave. A proposal that changes the workflows has written its own
+            checks, which the comment then says before anything else.
 
     Raises:
         ApsiteError: If the address is not of the ``https`` kind.
     """
     counts, comparison = summary["counts"], summary["comparison"]
     read = counted(counts["entries"], counts["records"], counts["sample_files"])
-    lines = [MARK, f"Checked at {summary['head'][:12]}, against {summary['base'][:12]}: {read}.", ""]
+    lines = [
+        MARK,
+        *_own_checks(changed_files or ()),
+        f"Checked at {summary['head'][:12]}, against {summary['base'][:12]}: {read}.",
+        "",
+    ]
     if counts["problems"]:
         lines += [f"**{counts['problems']:,} to mend.** `apsite validate` says the same on your machine.", ""]
         for one in summary["problems"]:
@@ -163,12 +190,31 @@ def comment(summary: Mapping[str, Any], artifact_url: str | None = None) -> str:
     if artifact_url is not None:
         if not re.fullmatch(r"https://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/#-]*)?", artifact_url):
             raise ApsiteError(f"--artifact-url {artifact_url!r}: is not a plain https address")
-        lines += [f"The site as it would be: [download]({artifact_url}), unpack, and open it with `apsite serve`."]
+        lines += [f"The site as it would be: [download]({artifact_url}), unpack it, and run `apsite serve FOLDER`."]
     text = "\n".join(lines).rstrip() + "\n"
     if len(text) <= MAX_COMMENT:
         return text
     whole_lines = text[:MAX_COMMENT].rpartition("\n")[0]
     return f"{whole_lines}\n\nThis comment is shortened; `apsite diff` shows all of it.\n"
+
+
+def _own_checks(changed_files: Sequence[str]) -> list[str]:
+    """What a reader must know before the rest: that the proposal may have had a hand in what the checks say."""
+    own = [name for name in changed_files if name.startswith(WORKFLOWS)]
+    if own:
+        shown = ", ".join(code(name) for name in own[:PROBLEM_LIMIT])
+        return [
+            f"**Do not rely on the checks of this pull request, nor on the rest of this comment:** it changes {shown}, "
+            "and so the checks themselves.",
+            "",
+        ]
+    if len(changed_files) >= MAX_LISTED_FILES:
+        return [
+            f"**It changes {MAX_LISTED_FILES} files or more:** see whether {code(WORKFLOWS)} is among them; "
+            "if it is, do not rely on the checks.",
+            "",
+        ]
+    return []
 
 
 def _warning_lines(comparison: Mapping[str, Any]) -> list[str]:

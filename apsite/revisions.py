@@ -142,6 +142,18 @@ def changed_files(folder: Path, commit: str) -> list[ChangedFile]:
     return [found[path] for path in sorted(found)]
 
 
+def uncommitted_files(folder: Path, paths: Sequence[str] = DATA_FOLDERS) -> list[str]:
+    """Files below `paths` of `folder` that a commit does not have as they are on disk, by path relative to `folder`.
+
+    Also those that git ignores: they are on disk, so everything works at home, and nobody else ever sees them.
+    """
+    names = _git(
+        folder, "diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-textconv", "HEAD", "--", *paths
+    )
+    names += _git(folder, "ls-files", "--others", "-z", "--", *paths)
+    return sorted({os.fsdecode(name) for name in names.split(b"\0") if name})
+
+
 def read_objects(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
     """Contents of objects, in order. The caller has checked their sizes.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.errors import DocumentError
-from apsite.json_files import atomic_file
+from apsite.json_files import IS_A_LINK, atomic_file
 from apsite.vocabulary import Attack
 
 MAX_FILE_BYTES = 10_000_000
@@ -135,12 +135,14 @@ def read_samples_and_hash(path: Path) -> tuple[Samples, str]:
         DocumentError: As :func:`read_samples`.
     """
     if path.is_symlink():
-        raise DocumentError(path, "", "is a symbolic link; put the file itself there")
+        raise DocumentError(path, "", IS_A_LINK)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DocumentError(path, "", f"is over {MAX_FILE_BYTES:,} bytes")
         content = path.read_bytes()
         arrays = _unpack(content)
+    except FileNotFoundError:
+        raise DocumentError(path, "", "is missing; add the file that `apsite eval` wrote beside the record") from None
     except _UNREADABLE as error:
         raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
     flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): attack for attack in Attack}

@@ -124,7 +124,7 @@ def _explain(error: ValidationError) -> str:
             return f"has unknown {', '.join(_show(name) for name in extra)}; known are {', '.join(known)}"
         case "type":
             kinds = _types(error) or (rule if isinstance(rule, list) else [rule])
-            return f"{found} is not of type {' or '.join(kinds)}"
+            return f"{found} is not of type {' or '.join(kinds)}{_type_hint(instance, kinds, schema)}"
         case "pattern":
             meaning = schema.get("description", "")
             return f"{found} does not have the form needed here: {meaning or rule}"
@@ -162,6 +162,18 @@ def _types(error: ValidationError) -> list[str]:
         return []
     rules: Any = parent.validator_value
     return list(dict.fromkeys(rule["type"] for rule in rules if isinstance(rule.get("type"), str)))
+
+
+def _type_hint(instance: object, kinds: list[str], schema: dict[str, Any]) -> str:
+    """How a value of the wrong type is mended, for what people write by habit: one word, a quoted number, a float."""
+    if isinstance(instance, str) and "array" in kinds:
+        unknown = ", or null where it is not specified" if "null" in kinds else ""
+        return f"; several values are possible here, so write a list: […]{unknown}"
+    if isinstance(instance, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|true|false", instance):
+        return "; write it without quotes" if {"integer", "number", "boolean"} & set(kinds) else ""
+    if isinstance(instance, int | float) and "string" in kinds and "description" in schema:
+        return f"; needed here: {schema['description']}"
+    return ""
 
 
 def _show(value: object) -> str:

@@ -21,6 +21,16 @@ from apsite.validation import validate
 from apsite.validation.reports import number
 from apsite.vocabulary import Protocol, ProvenanceKind, Structure
 
+LICENCE_POINT = "- [ ] I may publish these figures and files under CC BY 4.0 (`LICENSE-DATA`)"
+"""What a contributor agrees to, in the words of the template for pull requests, which the text replaces."""
+REVIEWER_LINE = (
+    "What a reviewer should know (warnings of records, unusual settings, figures that disagree with the paper):"
+)
+"""Where a contributor writes, in the words of the template."""
+
+_SHOWN = 5
+"""Problems that the checklist names itself."""
+
 
 class State(StrEnum):
     """How a point of the checklist stands."""
@@ -86,6 +96,8 @@ Then:
   {git} switch --create {key}
   {git} add entries/{key}.json evaluations/{key}
   {git} commit --message "Add {key}"
+  apsite validate --changed-since origin/main{where}
+  apsite diff origin/main{where}
   {git} push --set-upstream origin {key}
 """
 
@@ -161,9 +173,10 @@ def _gate_points(root: Path, key: str) -> list[Point]:
     """Whether the gate lets the files pass: first those of the method, then all others."""
     report = validate(root)
     own = [problem for problem in report.problems if key in (problem.path.stem, problem.path.parent.name)]
-    points = [
-        Point("The files of the method are valid", State.MISSING if own else State.DONE, "; ".join(map(str, own[:5])))
-    ]
+    shown = [str(problem) for problem in own[:_SHOWN]]
+    if len(own) > _SHOWN:
+        shown.append(f"and {len(own) - _SHOWN} more, which `apsite validate` lists")
+    points = [Point("The files of the method are valid", State.MISSING if own else State.DONE, "; ".join(shown))]
     others = len(report.problems) - len(own)
     if others:
         points.append(
@@ -262,4 +275,4 @@ def _body(entry: Entry, records: tuple[EvaluationRecord, ...], points: list[Poin
     for point in points:
         detail = f" ({code(point.detail)})" if point.detail and point.state is not State.DONE else ""
         lines.append(f"- {boxes[point.state]} {point.title}{detail}")
-    return "\n".join([*lines, "", changes.strip()]) + "\n"
+    return "\n".join([*lines, LICENCE_POINT, "", REVIEWER_LINE, "", changes.strip()]) + "\n"

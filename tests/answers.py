@@ -54,6 +54,31 @@ FULL: dict[str, Any] = {
     "notes": ["Ünïcode – and\ttabs", "</script><b>markup</b>"],
 }
 
+_CHECKPOINT = FULL["checkpoints"][0]
+CONTRADICTIONS = [
+    ({"specifics.granularity": ["filter"]}, "specifics.granularity", "choose weight as well"),
+    ({"specifics.granularity": ["weight"]}, "specifics.granularity", "choose which"),
+    ({"specifics.structure": ["structured"]}, "specifics.granularity", "weight is the unit of unstructured"),
+    ({"specifics.structure": ["unstructured"]}, "specifics.granularity", "are units of structured pruning"),
+    ({"audit.pgd_over_10_iterations": "yes"}, "audit.pgd_over_10_iterations", "PGD was not run"),
+    ({"audit.pgd_over_10_iterations": "no"}, "audit.pgd_over_10_iterations", "PGD was not run"),
+    ({"paper.year": "2024"}, "key", "The key says 2026, but the paper is of 2024"),
+    ({"paper.bibtex": "Small networks, 2026"}, "paper.bibtex", "Is not one BibTeX entry"),
+    ({"paper.bibtex": "@misc{a, title = {b}"}, "paper.bibtex", "check its braces"),
+    ({"paper.bibtex": "@misc{a, title = {b}}\n@misc{c, title = {d}}"}, "paper.bibtex", "keep that of the paper"),
+    (
+        {"checkpoints": [_CHECKPOINT, {**_CHECKPOINT, "notes": "Better."}]},
+        "checkpoints",
+        "Row 1, Model key: Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90 is listed more than once",
+    ),
+    (
+        {"checkpoints": [_CHECKPOINT, {**_CHECKPOINT, "model_key": f"{FULL['key']}_V16_SVHN_S_50"}]},
+        "checkpoints",
+        "Row 2, Address: “hf://jane/tiny/model.pt” is also that of Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90",
+    ),
+]
+"""Answers that, within the full set, contradict another one: what is said, the question named, part of the message."""
+
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=45) | st.sampled_from(
     ["plain", " padded ", "a\tb", "<b>&amp;", "e\u0301", "\u202eright", "x" * 41, "https://a.b/c", "Key_Doe2020A"]
 )
@@ -101,5 +126,10 @@ def _mended(chosen: dict[str, Any]) -> dict[str, Any]:
     """The same without the combinations that are no answer."""
     chosen = {name: [NOTHING] if NOTHING in words else words for name, words in chosen.items()}
     chosen["specifics.structure"] = chosen["specifics.structure"] or ["structured"]
+    structures = chosen["specifics.structure"]
+    chosen["specifics.granularity"] = [word for word, of in (("weight", "unstructured"), ("kernel", "structured"))
+                                       if of in structures and chosen["specifics.granularity"]]  # fmt: skip
+    if chosen["audit.pgd"] == "no":
+        chosen["audit.pgd_over_10_iterations"] = ""
     chosen["specifics.criterion"] = chosen["specifics.criterion"] or "LWM"
     return chosen

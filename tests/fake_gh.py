@@ -17,7 +17,7 @@ named = {
     for position in range(len(arguments) - 1)
     if arguments[position] in ("--jq", "--method", "--field")
 }
-path = next(argument for argument in arguments[1:] if argument.startswith("repos/"))
+path = next(argument for argument in arguments[1:] if argument.startswith("repos/")).partition("?")[0]
 if "--method" in named:
     name, _, source = named["--field"].partition("=@")
     body = Path(source).read_text(encoding="utf-8")
@@ -27,6 +27,7 @@ elif path.endswith("/zip"):
     sys.stdout.buffer.write((folder / "archive.zip").read_bytes())
 else:
     kind = {"artifacts": "artifacts", "comments": "comments"}.get(path.rpartition("/")[2], "pull")
+    kind = "compare" if "/compare/" in path else kind
     text = (folder / f"{kind}.json").read_text(encoding="utf-8")
     if "--jq" in named:
         # The platform's tool has its own jq inside.

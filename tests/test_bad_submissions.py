@@ -138,6 +138,30 @@ def test_a_note_beside_the_data_is_no_part_of_the_proposal(root: Path) -> None:
     assert (code, [one["path"] for one in problems]) == (1, ["entries/paper.bib"])
 
 
+def test_what_a_pull_request_would_lack_is_said(root: Path) -> None:
+    """Files that are not committed, changed since, or ignored by git; it is no problem, for the commit may follow."""
+    command = ["validate", "--root", str(root), "--changed-since", "main"]
+    first = CliRunner().invoke(cli, command)
+    assert first.exit_code == 0
+    assert "Not in a commit as on disk, so not in a pull request: " in first.stdout
+    assert " more; use `git add`" in first.stdout
+    write(".gitignore", "*.npz\n")(root)
+    commit(root, "All but the samples")
+    git(root, "rm", "--quiet", "--cached", ".gitignore")
+    git(root, "commit", "--quiet", "--amend", "--no-edit")
+    lacking = CliRunner().invoke(cli, [*command, "--format", "json"])
+    ignored = [str(root / f"evaluations/{METHOD}/{MODELS[percent]}.npz") for percent in MODELS]
+    assert json.loads(lacking.stdout)["uncommitted"] == ignored
+    (root / ".gitignore").unlink()
+    commit(root, "The samples")
+    edit(RECORD, ("notes", "Later."))(root)
+    assert "Not in a commit" not in CliRunner().invoke(cli, command).stdout, "first things first"
+    edit(RECORD, ("notes", ["Later."]))(root)
+    assert f"pull request: {root / RECORD}; use" in CliRunner().invoke(cli, command).stdout
+    commit(root, "The note")
+    assert "Not in a commit" not in CliRunner().invoke(cli, command).stdout
+
+
 def test_a_new_run_may_take_the_place_of_a_published_figure(root: Path) -> None:
     """If the figure stays in history/ as it was."""
     superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival())(root)

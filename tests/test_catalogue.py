@@ -145,9 +145,8 @@ def test_a_record_in_another_methods_folder_is_a_mismatch(tmp_path: Path) -> Non
     """It would be counted for the wrong method."""
     write_data(tmp_path, entry_document(), entry_document(RIVAL))
     write_document(tmp_path / "evaluations" / RIVAL / f"{MODEL}.json", record_document())
-    assert problems_of(tmp_path) == [
-        (f"evaluations/{RIVAL}/{MODEL}.json", "method", f"{METHOD!r} does not match the folder {RIVAL!r}")
-    ]
+    message = f"{METHOD!r} does not match the folder {RIVAL!r}; move the files of this method into a folder of its name"
+    assert problems_of(tmp_path) == [(f"evaluations/{RIVAL}/{MODEL}.json", "method", message)]
 
 
 def test_a_checkpoint_belongs_to_its_method(data_folder: DataFolder) -> None:

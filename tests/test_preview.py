@@ -22,6 +22,7 @@ from apsite.preview import (
     FILE_NAME,
     MARK,
     MAX_COMMENT,
+    changed_names,
     check_pull_request,
     comment,
     read_artifact,
@@ -321,6 +322,27 @@ def test_an_address_that_could_leave_its_link_is_refused(url: str) -> None:
     """Plain https only."""
     with pytest.raises(ApsiteError, match="is not a plain https address"):
         comment(json.loads(GOOD), url)
+
+
+def test_a_proposal_that_may_have_changed_its_checks_is_said_first() -> None:
+    """Whether or not it can be seen in what the platform lists; names are shown as text."""
+    said = comment(summary(), changed_files=["README.md", f".github/{HOSTILE}"]).splitlines()
+    assert said[0] == MARK
+    assert said[1].startswith("**Do not rely on the checks of this pull request, nor on the rest of this comment:**")
+    assert "<img src=x onerror=alert(1)> 'code'" in said[1]
+    many = [f"entries/{number}.json" for number in range(300)]
+    assert "300 files or more" in comment(summary(), changed_files=many).splitlines()[1]
+    for harmless in (None, [], many[:299], ["x/.github/y.yml", ".githubx"]):
+        assert comment(summary(), changed_files=harmless).splitlines()[1].startswith("Checked at")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"files": 1}', '{"files": [1]}', "x"])
+def test_a_list_of_files_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    """No warning must not come from no list."""
+    path = tmp_path / "changed-files.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ApsiteError, match=r"changed-files\.json"):
+        changed_names(path)
 
 
 @pytest.mark.parametrize(("name", "value"), [("head", "main"), ("base", ""), ("pull_request", 0)])

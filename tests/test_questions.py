@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
 from apsite.entries import entry_from_json, entry_problems
+from apsite.errors import DocumentError
 from apsite.json_files import to_json
 from apsite.questions import (
     FIXED,
@@ -22,8 +24,16 @@ from apsite.questions import (
     suggested_key,
 )
 from apsite.schema import load_schema
+from apsite.validation.entries import entry_problems as contradictions
 from apsite.vocabulary import Criterion, Objective, Stage
-from tests.answers import FULL, any_answers, good_answers
+from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers
+
+
+def all_problems(answers: dict[str, Any]) -> list[DocumentError]:
+    """What the gate says of the entry that answers make."""
+    entry = document(answers)
+    path = Path(f"{entry['key']}.json")
+    return entry_problems(path, entry) or contradictions(path, entry_from_json(entry))
 
 
 def test_every_field_of_the_schema_is_asked_for_or_fixed() -> None:
@@ -97,7 +107,7 @@ def test_questions_of_other_stages_do_not_count() -> None:
 def test_answers_without_problems_make_entries_without_problems(answers: dict[str, object]) -> None:
     """What the questions let pass, the schema lets pass."""
     assert problems(answers) == {}
-    assert entry_problems(Path(f"{answers['key']}.json"), document(answers)) == []
+    assert all_problems(answers) == []
 
 
 @settings(max_examples=15)
@@ -107,8 +117,8 @@ def test_what_the_questions_let_pass_the_schema_lets_pass(answers: dict[str, obj
     for name, answer in answers.items():
         tried = {**FULL, name: answer}
         if not problems(tried):
+            assert all_problems(tried) == []
             entry = document(tried)
-            assert entry_problems(Path(f"{entry['key']}.json"), entry) == []
             assert json.loads(to_json(entry)) == entry
 
 
@@ -162,6 +172,15 @@ def test_a_key_is_suggested(answers: dict[str, object], key: str) -> None:
     assert suggested_key(answers).lower() == key.lower()
     if key:
         assert not problems({**FULL, "key": suggested_key(answers), "checkpoints": []})
+
+
+@pytest.mark.parametrize(("said", "name", "message"), CONTRADICTIONS)
+def test_answers_that_contradict_each_other_are_named(said: dict[str, Any], name: str, message: str) -> None:
+    """Each would be refused by the gate; where nothing else is wrong, the gate indeed refuses it."""
+    found = problems({**FULL, **said})
+    assert list(found) == [name]
+    assert message in found[name]
+    assert all_problems({**FULL, **said})
 
 
 def test_texts_are_stored_in_one_way() -> None:

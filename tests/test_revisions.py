@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from apsite.errors import ApsiteError
-from apsite.revisions import changed_files, data_folder, load_revision, merge_base, resolve_commit, tree_files
+from apsite.revisions import (
+    changed_files,
+    data_folder,
+    load_revision,
+    merge_base,
+    read_objects,
+    resolve_commit,
+    tree_files,
+)
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 from tests.repositories import commit, git, repository_with
 
@@ -190,3 +199,15 @@ def test_files_of_a_revision_have_mode_and_size(scratch: Path) -> None:
     assert list(files) == [f"entries/{METHOD}.json", f"{record}.json", f"{record}.npz"]
     for path, file in files.items():
         assert (file.mode, file.size) == ("100644", (scratch / path).stat().st_size)
+
+
+def test_json_has_the_same_bytes_whoever_commits_it(scratch: Path, repository: Path) -> None:
+    """Line ends of another system do not reach git, so that hashes and the copies in history/ stay right."""
+    shutil.copy(repository / ".gitattributes", scratch)
+    path = scratch / "entries/Windows_Doe2026Small.json"
+    path.write_bytes(b"{\r\n}\r\n")
+    (scratch / "x.npz").write_bytes(b"PK\r\n")
+    commit(scratch)
+    for name, content in (("entries/Windows_Doe2026Small.json", b"{\n}\n"), ("x.npz", b"PK\r\n")):
+        (object_name,) = git(scratch, "rev-parse", f"HEAD:{name}").split()
+        assert list(read_objects(scratch, [object_name])) == [content]

@@ -370,8 +370,8 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    """The reason is that of the operating system."""
-    with pytest.raises(DocumentError, match="No such file or directory"):
+    """One that was left out is asked for; otherwise the reason is that of the operating system."""
+    with pytest.raises(DocumentError, match="is missing; add the file that `apsite eval` wrote beside the record"):
         read_samples(tmp_path / "absent.npz")
     with pytest.raises(DocumentError, match=r"is not a readable \.npz file"):
         read_samples(tmp_path)
@@ -381,7 +381,9 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
     """Even if it leads to a good file."""
     write_samples(tmp_path / "real.npz", samples())
     (tmp_path / "link.npz").symlink_to(tmp_path / "real.npz")
-    with pytest.raises(DocumentError, match="is a symbolic link; put the file itself there"):
+    with pytest.raises(
+        DocumentError, match="is a symbolic link; links are not allowed here, so put the file itself there"
+    ):
         read_samples(tmp_path / "link.npz")
 
 

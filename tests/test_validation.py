@@ -299,7 +299,7 @@ def test_a_missing_per_sample_file_is_noticed(tiny_data: Path) -> None:
     report = validate(tiny_data)
     assert report.sample_files == 0
     assert [found.path.name for found in report.problems] == [f"{MODEL}.npz"]
-    assert "is not a readable .npz file ([Errno 2] No such file" in report.problems[0].problem
+    assert report.problems[0].problem == "is missing; add the file that `apsite eval` wrote beside the record"
 
 
 def test_an_unreadable_per_sample_file_is_one_problem(tiny_data: Path) -> None:
@@ -368,8 +368,9 @@ def test_a_link_is_noticed_and_not_followed(tiny_data: Path, tmp_path: Path, nam
     write_document(outside / "file.json", entry_document())
     (tiny_data / name).symlink_to(target)
     problems = validate(tiny_data).problems
-    assert {found.path for found in problems} == {tiny_data / name}
-    assert "is a symbolic link; links are not allowed here" in [found.problem for found in problems]
+    assert [found.path for found in problems] == [tiny_data / name]
+    (problem,) = problems
+    assert problem.problem.startswith("is a symbolic link; links are not allowed here")
     assert validate(tiny_data).entries == 2
 
 

@@ -21,7 +21,7 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="workflows are YAML; the extra 'site' brings its reader")
 
-from apsite.preview import MARK  # noqa: E402 - after the check for what is needed
+from apsite.preview import MARK, summary_document, summary_text  # noqa: E402 - after the check for what is needed
 from apsite.vocabulary import Criterion, Stage, Structure  # noqa: E402
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document, write_data, write_document  # noqa: E402
 from tests.repositories import commit, git, repository_with  # noqa: E402
@@ -91,6 +91,13 @@ def test_every_action_is_pinned_to_one_commit() -> None:
                 pins.setdefault(match[1], set()).add((match[2], match[3]))
     assert all(len(found) == 1 for found in pins.values()), pins
     assert "actions/checkout" in pins
+
+
+def test_a_site_is_published_from_the_main_branch_alone() -> None:
+    """A run that is started by hand may name any branch."""
+    deploy = read(GITHUB / "workflows/deploy.yml")
+    assert deploy["jobs"]["build"]["if"] == "github.ref == 'refs/heads/main'"
+    assert deploy["jobs"]["deploy"]["needs"] == "build"
 
 
 def test_rights_are_given_job_by_job() -> None:
@@ -173,6 +180,7 @@ class Runner:
             "PYTHONPATH": str(ROOT),
             "GITHUB_REPOSITORY": "apsite/apsite",
             "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_SHA": "d" * 40,
             "RUNNER_TEMP": str(self.temporary),
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "NO_COLOR": "1",
@@ -271,6 +279,7 @@ def proposal(folder: Path, change: Callable[[Path], None]) -> dict[str, str]:
         "github.event.pull_request.head.sha": head,
         "github.event.pull_request.number": "17",
         "github.event.pull_request.author_association": "NONE",
+        "github.event.pull_request.head.repo.full_name": "jane/apsite",
     }
 
 
@@ -307,12 +316,13 @@ def test_a_proposal_goes_from_the_gate_to_a_comment(tmp_path: Path) -> None:
             {"artifacts": [{"id": 7, "name": "preview-summary", "size_in_bytes": size}]},
         )
         write_document(comments.fixtures / "pull.json", {"number": 17, "state": "open", "head": {"sha": head}})
+        write_document(comments.fixtures / "compare.json", {"files": [{"filename": f"entries/{RIVAL}.json"}]})
         forged = {"id": 9, "body": f"{MARK}\nforged", "user": {"login": "mallory"}}
         write_document(comments.fixtures / "comments.json", [forged, *stands])
         printed = comments.run("preview-comment", "comment")
         assert "failed" not in printed, printed
         posted = json.loads((comments.fixtures / "posted.json").read_text(encoding="utf-8"))
-        assert posted["body"].startswith(MARK)
+        assert posted["body"].startswith(f"{MARK}\nChecked at {head[:12]}")
         assert RIVAL in posted["body"]
         assert "`**R** <img> @all`" in posted["body"] or "<img>" not in posted["body"]
         assert "https://github.com/apsite/apsite/actions/runs/5" in posted["body"]
@@ -322,6 +332,61 @@ def test_a_proposal_goes_from_the_gate_to_a_comment(tmp_path: Path) -> None:
             else ("POST", "repos/apsite/apsite/issues/17/comments")
         )
         assert (posted["method"], posted["path"]) == wanted
+
+
+def test_a_proposal_that_changes_its_own_checks_is_not_vouched_for(tmp_path: Path) -> None:
+    """The platform runs the workflow of the proposal; its list of files says so, also of a file that was moved away."""
+    head = "a" * 40
+    event = {"github.event.workflow_run.head_sha": head, "github.event.workflow_run.id": "5"}
+    counts = {"entries": 1, "records": 0, "sample_files": 0}
+    made = summary_document(pull_request=17, head=head, base="b" * 40, counts=counts, problems=[], comparison=None)
+    workflow = ".github/workflows/data-pr.yml"
+    for number, file in enumerate(({"filename": workflow}, {"filename": "old.yml", "previous_filename": workflow})):
+        comments = Runner(tmp_path / str(number), **event)
+        with zipfile.ZipFile(comments.fixtures / "archive.zip", "w") as archive:
+            archive.writestr("summary.json", summary_text(made))
+        write_document(comments.fixtures / "artifacts.json", {"artifacts": [{"id": 7, "size_in_bytes": 9}]})
+        write_document(comments.fixtures / "pull.json", {"number": 17, "state": "open", "head": {"sha": head}})
+        write_document(comments.fixtures / "compare.json", {"files": [{"filename": "entries/x.json"}, file]})
+        write_document(comments.fixtures / "comments.json", [])
+        printed = comments.run("preview-comment", "comment")
+        assert "failed" not in printed, printed
+        assert f"compare/{'d' * 40}...{head}" in comments.calls
+        posted = json.loads((comments.fixtures / "posted.json").read_text(encoding="utf-8"))
+        assert posted["body"].splitlines()[1].startswith("**Do not rely on the checks of this pull request")
+        assert f"`{workflow}`" in posted["body"]
+
+
+@pytest.mark.parametrize(
+    ("association", "origin", "passes"),
+    [
+        ("MEMBER", "apsite/apsite", True),
+        ("OWNER", "apsite/apsite", True),
+        ("MEMBER", "mallory/apsite", False),
+        ("CONTRIBUTOR", "apsite/apsite", False),
+        ("NONE", "apsite/apsite", False),
+        ("OWNER", "apsite/apsite-fork", False),
+    ],
+)
+def test_only_a_maintainers_own_branch_has_a_maintainers_rights(
+    tmp_path: Path, association: str, origin: str, passes: bool
+) -> None:
+    """A member may open a pull request from anybody's branch, to which that other one can push at any time."""
+
+    def retract(folder: Path) -> None:
+        record = record_document(f"{METHOD}_R18_CIFAR10_US_90")
+        record["changes"] = [{"date": "2026-01-02", "kind": "retracted", "reason": "Wrong images."}]
+        write_data(folder, record)
+
+    checks = Runner(tmp_path / "checks")
+    checks.values |= proposal(checks.work / "proposal", retract) | {
+        "github.event.pull_request.author_association": association,
+        "github.event.pull_request.head.repo.full_name": origin,
+    }
+    checks._program("apsite", f"""case "$1" in build) ;; *) exec {sys.executable} -P -m apsite "$@" ;; esac\n""")
+    printed = checks.run("data-pr", "data")
+    summary = json.loads((checks.work / "summary.json").read_text(encoding="utf-8"))
+    assert (printed.get("failed"), summary["counts"]["problems"]) == ((None, 0) if passes else ("Validate", 1)), printed
 
 
 def test_a_proposal_that_breaks_the_rules_is_stopped_and_still_summarised(tmp_path: Path) -> None:
@@ -397,8 +462,12 @@ def test_a_release_is_built_once_and_tested_as_built(tmp_path: Path) -> None:
     """Build, snapshot, tests against the wheel, release: the commands fit together."""
     version = metadata.version("apsite")
     runner = Runner(tmp_path)
-    write_data(runner.work, entry_document(), record_document())
+    repository_with(runner.work, entry_document(), record_document())
     runner.environment["GITHUB_REF_NAME"] = f"v{version}"
+    git(runner.work, "update-ref", "refs/remotes/origin/main", "HEAD")
+    commit(runner.work, "Not reviewed")
+    assert runner.run("release", "build")["failed"].startswith("Check that the tag is on the main branch")
+    git(runner.work, "reset", "--quiet", "--hard", "HEAD^")
     printed = runner.run("release", "build")
     assert "failed" not in printed, printed
     assert zipfile.is_zipfile(runner.work / f"snapshot/apsite-data-{version}.zip")

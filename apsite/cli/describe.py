@@ -44,7 +44,7 @@ def _option(question: Question, several: bool) -> click.Option:
     return click.Option(
         [f"--{question.option}", _parameter(question)],
         multiple=several,
-        type=click.Choice(words) if words else str,
+        type=click.Choice(words, case_sensitive=False) if words else str,
         help=text + (" Repeat for several." if several else ""),
     )
 
@@ -81,12 +81,15 @@ def new(
         answer = given[_parameter(question)]
         if answer not in (None, ()):
             answers[question.name] = _given(question, answer)
+    _check_stage(answers)
     taken = taken_keys(root)
     if not non_interactive:
         _ask_all(answers, taken)
     elif "key" not in answers:
         answers["key"] = suggested_key(answers)
     wrong = problems(answers, taken)
+    if {"name", "paper.title", "paper.authors", "paper.year"} & set(wrong) and not answers.get("key"):
+        del wrong["key"]  # it is made from these
     if wrong:
         options = {question.name: question.option for question in questions()}
         raise ApsiteError("\n".join(f"--{options[name]}: {problem}" for name, problem in wrong.items()))
@@ -99,10 +102,37 @@ def new(
         return
     if path.exists():
         raise ApsiteError(f"{path}: exists; change that file, or choose another key with --key")
+    if not (root / "entries").is_dir():
+        click.echo(
+            f"{root}: holds no benchmark yet, so a new one begins here. For a pull request, run this in a clone of the "
+            "repository, or name one with --root.",
+            err=True,
+        )
     write_json(path, entry)
     (root / "evaluations" / entry["key"]).mkdir(parents=True, exist_ok=True)
     click.echo(f"Written: {path}", err=True)
     click.echo(next_commands(entry["key"], root), nl=False)
+
+
+def _check_stage(answers: Mapping[str, Any]) -> None:
+    """Whether every answer that was given is one that the pipeline stage asks for.
+
+    Raises:
+        UsageError: If one is not; it would be left out without a word.
+    """
+    from apsite.questions import questions
+
+    stage = answers.get("pipeline.stage")
+    staged = [question for question in questions() if question.stages]
+    for question in staged:
+        if question.name not in answers:
+            continue
+        if stage is None:
+            raise click.UsageError(f"--{question.option} needs --stage, which says when the method prunes")
+        if stage not in question.stages:
+            asked = ", ".join(f"--{other.option}" for other in staged if stage in other.stages)
+            raise click.UsageError(f"--{question.option} is no step of a method that prunes {stage} training; "
+                                   f"such a method has {asked or 'no such step'}")  # fmt: skip
 
 
 def _given(question: Question, answer: Any) -> Any:
@@ -216,10 +246,17 @@ def _prompt(text: str, default: str = "") -> str:
 
 
 def _word(question: Question, typed: str) -> str:
-    """A word from its number, or as it was typed."""
+    """A word from its number, in letters of either case, or from the first letter of yes and no; else as typed."""
+    from apsite.questions import NOTHING, Kind
+
     if typed.isascii() and typed.isdigit() and 1 <= int(typed) <= len(question.choices):
         return question.choices[int(typed) - 1].value
-    return typed
+    words = {choice.value.lower(): choice.value for choice in question.choices}
+    if question.allows_nothing:
+        words[NOTHING] = NOTHING
+    if question.kind is Kind.YES_NO:
+        words |= {word[0]: word for word in words}
+    return words.get(typed.strip().lower(), typed)
 
 
 @cli.command("submit-check")

@@ -79,15 +79,25 @@ def preview_summary(
 @click.option(
     "--pull-request-file", "answer", type=_FILE, help="The platform's description of it: its API's answer, JSON."
 )
+@click.option(
+    "--changed-files", type=_FILE, help='The platform\'s list of the files it changes: JSON, {"files": [name, …]}.'
+)
 @click.option("--artifact-url", help="Address at which the built site can be had.")
 def preview_comment(
-    output: Path | None, artifact: Path, run_head: str, number_only: bool, answer: Path | None, artifact_url: str | None
+    output: Path | None,
+    artifact: Path,
+    run_head: str,
+    number_only: bool,
+    answer: Path | None,
+    changed_files: Path | None,
+    artifact_url: str | None,
 ) -> None:
     """Write the comment on a pull request from ARTIFACT, the archive that its checks have uploaded.
 
     ARTIFACT is not trusted: it must hold one small file of one schema, about the commit that the checks ran for. First
     ask for the --number it names, fetch the description of that pull request from the platform, then give it with
-    --pull-request-file: the comment is written only if its head is that same commit.
+    --pull-request-file: the comment is written only if its head is that same commit. With --changed-files it warns of a
+    proposal that changes the workflows, for the checks are then its own.
     """
     from apsite import preview
 
@@ -98,7 +108,8 @@ def preview_comment(
         emit(f"{summary['pull_request']}\n", output)
         return
     preview.check_pull_request(artifact, summary, answer)
-    emit(preview.comment(summary, artifact_url), output)
+    names = None if changed_files is None else preview.changed_names(changed_files)
+    emit(preview.comment(summary, artifact_url, names), output)
 
 
 def _relative(path: Path, root: Path) -> str:

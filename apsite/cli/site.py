@@ -48,6 +48,6 @@ def serve(output: Path, port: int) -> None:
     """
     from apsite.site.server import make_server
 
-    with make_server(output if (output / "index.html").is_file() else output / "site", port) as server:
+    with make_server(output, port) as server:
         click.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         server.serve_forever()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ from apsite.records import (
     write_record,
 )
 from apsite.samples import Samples, write_samples
+from apsite.schema import load_schema
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
 
 RUNS = Path(".apsite") / "runs"
@@ -92,6 +94,27 @@ class Request:
     url: str | None = None
     source: str = "the authors"
     notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse at once what the gate would refuse after hours.
+
+        Raises:
+            EvaluationError: If the unit is not what the structure removes, or no record may name the address.
+        """
+        unstructured = self.key.structure is Structure.UNSTRUCTURED
+        if self.granularity is not None and (self.granularity is Granularity.WEIGHT) != unstructured:
+            others = ", ".join(word for word in Granularity if word is not Granularity.WEIGHT)
+            allowed = "weight" if unstructured else "none" if self.key.structure is None else others
+            raise EvaluationError(
+                f"granularity {self.granularity.value!r} is not what {self.key} prunes; allowed: {allowed}"
+            )
+        rule = load_schema("record")["properties"]["checkpoint"]["properties"]["url"]["anyOf"][0]
+        if self.url is not None and not (
+            len(self.url) <= rule["maxLength"] and re.fullmatch(rule["pattern"].removesuffix("$"), self.url)
+        ):
+            raise EvaluationError(
+                f"checkpoint address {self.url!r} is none that a record may name: {rule['description']}"
+            )
 
     @property
     def target(self) -> Path | None:

@@ -6,9 +6,12 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from apsite.bibtex import holds_several_entries, is_whole_entry
+from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.questions.answers import FRACTION, WHOLE, asked, clean, is_empty, lines
 from apsite.questions.question import NOTHING, Answers, Kind, Question
 from apsite.questions.wording import MESSAGES
+from apsite.vocabulary import Granularity, Structure
 
 
 def problems(answers: Answers, taken: Collection[str] = ()) -> dict[str, str]:
@@ -30,6 +33,11 @@ def answer_problem(question: Question, answer: Any, answers: Answers, taken: Col
     """What is wrong with one answer, given the others; empty if nothing."""
     if is_empty(question, answer):
         return MESSAGES["required"] if question.required else ""
+    return _own_problem(question, answer, answers, taken) or _conflict(question, answer, answers)
+
+
+def _own_problem(question: Question, answer: Any, answers: Answers, taken: Collection[str]) -> str:
+    """What is wrong with an answer taken alone."""
     match question.kind:
         case Kind.ROWS:
             return _rows_problem(question, answer, answers)
@@ -53,6 +61,59 @@ def answer_problem(question: Question, answer: Any, answers: Answers, taken: Col
     if not problem and question.name == "key" and text in taken:
         return MESSAGES["taken"].format(found=text)
     return problem
+
+
+def _conflict(question: Question, answer: Any, answers: Answers) -> str:
+    """In what an answer contradicts the others; `apsite validate` would refuse the entry for the same."""
+    match question.name:
+        case "specifics.granularity":
+            return _unit_problem(set(answer), set(answers.get("specifics.structure") or ()))
+        case "audit.pgd_over_10_iterations":
+            return MESSAGES["no_pgd"] if answers.get("audit.pgd") == "no" else ""
+        case "key":
+            found = re.search(KEY_YEAR, clean(str(answer)).split("_")[1])
+            year = clean(str(answers.get("paper.year") or ""))
+            if found and re.search(WHOLE, year) and abs(int(found[0]) - int(year)) > YEARS_APART:
+                return MESSAGES["years_apart"].format(found=found[0], allowed=year)
+        case "paper.bibtex":
+            text = clean(str(answer))
+            return "" if is_whole_entry(text) and not holds_several_entries(text) else MESSAGES["bibtex"]
+        case "checkpoints":
+            return _files_problem(question, answer)
+    return ""
+
+
+def _unit_problem(units: set[str], structures: set[str]) -> str:
+    """Weights are what unstructured pruning removes, and only that."""
+    if not structures:
+        return ""
+    if Structure.UNSTRUCTURED in structures and Granularity.WEIGHT not in units:
+        return MESSAGES["unit_weight"]
+    if Structure.UNSTRUCTURED not in structures and Granularity.WEIGHT in units:
+        return MESSAGES["no_weight"]
+    groups = units - {Granularity.WEIGHT}
+    if Structure.STRUCTURED in structures:
+        return "" if groups else MESSAGES["unit_group"]
+    return MESSAGES["no_group"] if groups else ""
+
+
+def _files_problem(question: Question, rows: Any) -> str:
+    """A file cannot be two models, and a model listed twice needs a word on why."""
+    labels = {field.name: field.label for field in question.rows}
+    said = [{name: clean(str(row.get(name) or "")) for name in labels} for row in rows]
+    models = [row["model_key"] for row in said]
+    seen: dict[str, str] = {}
+    for number, row in enumerate(said, 1):
+        model = row["model_key"]
+        if models.count(model) > 1 and not row["notes"]:
+            problem = MESSAGES["model_twice"].format(found=model)
+            return MESSAGES["row"].format(line=number, field=labels["model_key"], problem=problem)
+        for name in ("url", "sha256"):
+            first = seen.setdefault(row[name], model) if row[name] else model
+            if first != model:
+                problem = MESSAGES["file_twice"].format(found=row[name], allowed=first)
+                return MESSAGES["row"].format(line=number, field=labels[name], problem=problem)
+    return ""
 
 
 def _rows_problem(question: Question, rows: Any, answers: Answers) -> str:

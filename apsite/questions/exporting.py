@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from apsite.bibtex import ENTRY_START
+from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.questions.answers import FRACTION, NULL_GROUPS, OPTIONAL, WHOLE
 from apsite.questions.from_schema import pipelines, questions, required_fields, skeleton
 from apsite.questions.question import NOTHING
@@ -24,4 +26,7 @@ def export() -> dict[str, Any]:
         "nothing": NOTHING,
         "whole": WHOLE,
         "fraction": FRACTION,
+        "key_year": KEY_YEAR,
+        "years_apart": YEARS_APART,
+        "bibtex_start": ENTRY_START,
     }

@@ -92,6 +92,16 @@ MESSAGES = {
     "nothing": "“No such step” cannot stand beside an objective.",
     "taken": "The key {found} is taken; an existing entry is changed on the page of its method.",
     "foreign": "“{found}” does not begin with the key of this method, {allowed}_",
+    "unit_weight": "Unstructured pruning removes single weights; choose weight as well.",
+    "unit_group": "Structured pruning removes filters, channels or kernels; choose which.",
+    "no_weight": "weight is the unit of unstructured pruning, which Structure does not name; mend one of them.",
+    "no_group": "filter, channel and kernel are units of structured pruning, which Structure does not name; "
+    "mend one of them.",
+    "no_pgd": "PGD was not run, as its own answer says; leave this open.",
+    "years_apart": "The key says {found}, but the paper is of {allowed}; mend the one that is wrong.",
+    "bibtex": "Is not one BibTeX entry, which begins with @ and its type; check its braces, keep that of the paper.",
+    "model_twice": "{found} is listed more than once; keep one, or say in the remark how they differ.",
+    "file_twice": "“{found}” is also that of {allowed}; two models need two files.",
     "line": "Line {line}: {problem}",
     "row": "Row {line}, {field}: {problem}",
 }

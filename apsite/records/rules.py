@@ -39,7 +39,12 @@ def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]
     folder = path.parent.parent if replaced else path.parent
     if folder.name != document.get("method"):
         problems.append(
-            DocumentError(path, "method", f"{document.get('method')!r} does not match the folder {folder.name!r}")
+            DocumentError(
+                path,
+                "method",
+                f"{document.get('method')!r} does not match the folder {folder.name!r}; move the files of this method "
+                "into a folder of its name",
+            )
         )
     try:
         key = ModelKey.parse(text)

@@ -6,6 +6,5 @@ Nothing here needs torch; the site and the evaluation meet in files only.
 from __future__ import annotations
 
 from apsite.site.build import build_site
-from apsite.site.server import serve
 
-__all__ = ["build_site", "serve"]
+__all__ = ["build_site"]

@@ -20,25 +20,16 @@ def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """Server of `folder` on the loopback address; it is bound and not yet running.
 
     Args:
-        folder: Folder with an ``index.html``.
+        folder: Folder with an ``index.html``, or the one that :func:`apsite.site.build_site` wrote it into.
         port: TCP port; 0 takes a free one.
 
     Raises:
         ApsiteError: If the folder holds no site or the port is taken.
     """
+    folder = folder if (folder / "index.html").is_file() else folder / "site"
     if not (folder / "index.html").is_file():
         raise ApsiteError(f"{folder}: holds no built site; run `apsite build` first")
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_QuietHandler, directory=str(folder)))
     except (OSError, OverflowError) as error:
         raise ApsiteError(f"port {port} cannot be used ({error}); choose another with --port") from None
-
-
-def serve(output: Path, port: int = 8000) -> None:
-    """Serve the site that :func:`apsite.site.build_site` wrote into `output` until interrupted.
-
-    Raises:
-        ApsiteError: As :func:`make_server`.
-    """
-    with make_server(output / "site", port) as server:
-        server.serve_forever()

@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from apsite.bibtex import holds_several_entries, is_whole_entry
 from apsite.entries import Entry
 from apsite.errors import DocumentError
+from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.validation.dates import date_problems
 from apsite.vocabulary import Granularity, Structure
-
-_BIBTEX = re.compile(r"@[A-Za-z]+\s*\{\s*[^\s,{}]+")
-_KEY_YEAR = re.compile(r"(?:19|20)[0-9]{2}")
-YEARS_APART = 1
-"""A key may carry the year of the preprint and the paper that of the publication."""
 
 
 def entry_problems(path: Path, entry: Entry) -> list[DocumentError]:
@@ -39,17 +36,17 @@ def entry_problems(path: Path, entry: Entry) -> list[DocumentError]:
 
 
 def _paper(path: Path, entry: Entry) -> Iterator[DocumentError]:
-    year = _KEY_YEAR.search(entry.key.split("_")[1])
+    year = re.search(KEY_YEAR, entry.key.split("_")[1])
     if year is not None and abs(int(year.group()) - entry.paper.year) > YEARS_APART:
         yield DocumentError(
             path, "paper.year", f"{entry.paper.year} is far from {year.group()} in the key; mend the one that is wrong"
         )
     bibtex = entry.paper.bibtex.strip()
-    if not _BIBTEX.match(bibtex) or bibtex.count("{") != bibtex.count("}") or not bibtex.endswith("}"):
+    if not is_whole_entry(bibtex):
         yield DocumentError(
             path, "paper.bibtex", "is not one BibTeX entry such as '@inproceedings{key, title = {…}}'; check its braces"
         )
-    elif len(re.findall(r"^\s*@", bibtex, re.MULTILINE)) > 1:
+    elif holds_several_entries(bibtex):
         yield DocumentError(path, "paper.bibtex", "holds more than one BibTeX entry; keep that of the paper")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from apsite.errors import DocumentError
+from apsite.json_files import IS_A_LINK
 from apsite.records import HISTORY
 
 _SHAPES = {
@@ -83,7 +84,7 @@ def _below(base: Path, folder: str) -> Iterator[DocumentError]:
             path, suffix = here / name, os.path.splitext(name)[1]  # noqa: PTH122  (thousands of paths; Path is slow)
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
-                yield DocumentError(path, "", "is a symbolic link; links are not allowed here")
+                yield DocumentError(path, "", IS_A_LINK)
             elif not stat.S_ISREG(mode):
                 yield DocumentError(path, "", "is not an ordinary file; pipes and devices are not allowed here")
             elif level != depth - 1 or suffix not in suffixes or name.startswith("."):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from apsite.catalogue import scan
 from apsite.errors import DocumentError
+from apsite.revisions import uncommitted_files
 from apsite.validation.entries import entry_problems
 from apsite.validation.figures import plausibility_problems
 from apsite.validation.files import file_problems, kind_problems
@@ -20,12 +21,17 @@ from apsite.validation.together import combined_problems
 
 @dataclass(frozen=True)
 class Report:
-    """Outcome of a validation: what was read and everything that is wrong, by file and place."""
+    """Outcome of a validation: what was read and everything that is wrong, by file and place.
+
+    Attributes:
+        uncommitted: Data files that a pull request would not have as they are on disk, where a proposal was judged.
+    """
 
     entries: int
     records: int
     sample_files: int
     problems: tuple[DocumentError, ...]
+    uncommitted: tuple[Path, ...] = ()
 
 
 def validate(root: Path, *, changed_since: str | None = None, maintainer: bool = False) -> Report:
@@ -54,9 +60,11 @@ def validate(root: Path, *, changed_since: str | None = None, maintainer: bool =
     problems = _with_kinds(problems)
     problems += file_problems(root)
     problems += combined_problems(catalogue)
+    uncommitted: tuple[Path, ...] = ()
     if changed_since is not None:
         problems += proposal_problems(root, changed_since, maintainer=maintainer)
-    return Report(len(catalogue.entries), len(every), checked, tuple(_ordered(problems)))
+        uncommitted = tuple(root / name for name in uncommitted_files(root))
+    return Report(len(catalogue.entries), len(every), checked, tuple(_ordered(problems)), uncommitted)
 
 
 def _with_kinds(problems: list[DocumentError]) -> list[DocumentError]:

@@ -135,7 +135,10 @@ def _file_problems(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
 def _entry(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
     """Anyone may add a method and mend words; identity and removal are a maintainer's."""
     file, place = proposal.changed[path], proposal.root / path
-    if proposal.maintainer or file.old_object is None:
+    if proposal.maintainer:
+        return
+    if file.old_object is None:
+        yield from _new_entry(place)
         return
     if file.mode is None:
         yield DocumentError(place, "", "was removed; a method stays listed, and only a maintainer's change renames one")
@@ -156,6 +159,23 @@ def _entry(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
             place, "aliases", f"lacks {gone[0]!r}, under which people find the method; keep it, or ask a maintainer"
         )
     yield from _kept_changes(place, old, new, (ChangeKind.CORRECTED,))
+
+
+def _new_entry(place: Path) -> Iterator[DocumentError]:
+    """What the entry of a new method may say of itself."""
+    new = _now(place)
+    if new is None:
+        return
+    if new.get("baseline") is True:
+        yield DocumentError(
+            place,
+            "baseline",
+            "true is for the naive criteria, which do not rank and which a maintainer adds; set it to false",
+        )
+    if _changes(new):
+        yield DocumentError(
+            place, "changes", "belongs to an entry that was published before; a new one has none, so remove it"
+        )
 
 
 def _record(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
@@ -204,7 +224,8 @@ def _superseding(
         yield DocumentError(
             place,
             "changes[0].version",
-            f"{_version(new) - 1} is not the version that stands in {proposal.base_name}, {version}; supersede this",
+            f"{_version(new) - 1} is not the version that stands in {proposal.base_name}, {version}; put the record "
+            f"and {HISTORY}/ back as they are there, then run `apsite supersede` once",
         )
         return
     folder, _, name = path.rpartition("/")

@@ -8,6 +8,9 @@ from pathlib import Path
 from apsite.validation.gate import Report
 from apsite.validation.positions import line_of
 
+_SHOWN = 5
+"""Uncommitted files that are named; of more, the number."""
+
 
 def summary(report: Report) -> str:
     """One line: what was read and how much is wrong."""
@@ -27,8 +30,16 @@ def number(count: int, one: str, many: str | None = None) -> str:
 
 
 def to_text(report: Report) -> str:
-    """A line for each problem, and the summary."""
-    return "\n".join([*map(str, report.problems), summary(report)]) + "\n"
+    """A line for each problem or, where there is none, a word on what is not committed yet; and the summary."""
+    lines = [str(problem) for problem in report.problems]
+    if report.uncommitted and not report.problems:
+        shown = ", ".join(_printable(str(path)) for path in report.uncommitted[:_SHOWN])
+        more = len(report.uncommitted) - _SHOWN
+        lines.append(
+            f"Not in a commit as on disk, so not in a pull request: {shown}{f' and {more} more' if more > 0 else ''}; "
+            "use `git add` (with --force for what git ignores) and `git commit`"
+        )
+    return "\n".join([*lines, summary(report)]) + "\n"
 
 
 def to_json(report: Report) -> str:
@@ -41,6 +52,7 @@ def to_json(report: Report) -> str:
             {"path": str(problem.path), "field": problem.field, "problem": problem.problem}
             for problem in report.problems
         ],
+        "uncommitted": [_printable(str(path)) for path in report.uncommitted],
     }
     return json.dumps(document, indent=2) + "\n"
 

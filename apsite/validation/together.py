@@ -1,4 +1,4 @@
-"""What several records say together: how many checkpoints a method needs to rank, and files that are given twice."""
+"""What several files say together: checkpoints that a method needs to rank, files and names that are given twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
 
 def combined_problems(catalogue: Catalogue) -> list[DocumentError]:
     """Everything of this module."""
-    return [*too_few_checkpoints(catalogue), *_files_twice(catalogue)]
+    return [*too_few_checkpoints(catalogue), *_files_twice(catalogue), *_names_twice(catalogue)]
 
 
 def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
@@ -47,6 +47,19 @@ def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
             f"'apb-1' would rank, but {catalogue.entries[method].name} has no network at all three sparsities; nearest "
             f"is {dataset.value}, {network.value}, {structure.value}, which lacks {missing}: evaluate these too",
         )
+
+
+def _names_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
+    """Two methods that a reader of the tables could not tell apart."""
+    seen: dict[str, str] = {}
+    for entry in catalogue.entries.values():
+        first = seen.setdefault(entry.name.casefold(), entry.key)
+        if first != entry.key:
+            yield DocumentError(
+                catalogue.root / "entries" / f"{entry.key}.json",
+                "name",
+                f"{entry.name!r} is also the name of {first}; add what tells them apart, such as its author",
+            )
 
 
 def _files_twice(catalogue: Catalogue) -> Iterator[DocumentError]:

@@ -59,7 +59,7 @@ def test_validate_speaks_json(run: Run, tiny_data: Path, broken_data: Path) -> N
     """For scripts; the exit code is the same."""
     good = run("validate", "--root", tiny_data, "--format", "json")
     assert good.exit_code == 0
-    assert json.loads(good.stdout) == {"entries": 2, "records": 4, "sample_files": 1, "problems": []}
+    assert json.loads(good.stdout) == {"entries": 2, "records": 4, "sample_files": 1, "problems": [], "uncommitted": []}
     bad = run("validate", "--root", broken_data, "--format", "json")
     assert bad.exit_code == 1
     assert [problem["field"] for problem in json.loads(bad.stdout)["problems"]] == ["baseline", "dataset"]

@@ -58,8 +58,8 @@ def test_history_grows(run: Run, tmp_path: Path) -> None:
     root = write_data(tmp_path / "data", entry_document(), own_document())
     first = contents(root)
     new = new_run(tmp_path / "new")
-    for _ in range(2):
-        assert run("supersede", new, "--root", root, *REASON).exit_code == 0
+    for run_of in (new, new_run(tmp_path / "newer", submitted(notes=["On another machine."]))):
+        assert run("supersede", run_of, "--root", root, *REASON).exit_code == 0
     after = contents(root)
     assert after[f"{KEPT}.1.json"] == first[RECORD]
     assert after[f"{KEPT}.1.npz"] == first[RECORD.replace(".json", ".npz")]
@@ -86,7 +86,7 @@ def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: P
         (lambda root, new: new.write_text("{}"), (), "lacks 'schema_version'"),
         (lambda root, new: new.unlink(), (), "cannot be read"),
         (lambda root, new: (root / RECORD).write_text("{}"), (), "lacks 'schema_version'"),
-        (lambda root, new: None, ("--date", "today"), "changes[0].date: 'today' does not have the form"),
+        (lambda root, new: None, ("--date", "today"), "needed here: Day of the change, as year-month-day."),
         (lambda root, new: None, ("--url", "http://example.org"), "changes[0].url: 'http://example.org'"),
         (lambda root, new: None, ("--reason", ""), "changes[0].reason: is empty"),
         (lambda root, new: write_kept(root), (), "is already there; history is never overwritten"),
@@ -118,6 +118,39 @@ def test_a_record_cannot_supersede_itself(run: Run, tmp_path: Path) -> None:
     result = run("supersede", root / RECORD, "--root", root, *REASON)
     assert result.exit_code == 1
     assert "is the record that stands; write the new one elsewhere" in result.stderr
+
+
+def test_a_run_supersedes_once(run: Run, tmp_path: Path) -> None:
+    """A command that is given twice makes one version."""
+    root, new = write_data(tmp_path / "data", entry_document(), own_document()), new_run(tmp_path / "new")
+    assert run("supersede", new, "--root", root, *REASON).exit_code == 0
+    before = contents(root)
+    result = run("supersede", new, "--root", root, *REASON)
+    assert result.exit_code == 1
+    assert f"is the run that stands at {root / RECORD} already; nothing is superseded" in result.stderr
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(
+    ("day", "message"),
+    [
+        ("2099-01-01", "date: '2099-01-01' is in the future"),
+        ("2026-02-30", "'2026-02-30' is not a day of the calendar"),
+    ],
+)
+def test_a_day_that_cannot_be_is_refused_at_once(run: Run, tmp_path: Path, day: str, message: str) -> None:
+    """The gate would refuse it later."""
+    root, new = write_data(tmp_path / "data", entry_document(), record_document()), new_run(tmp_path / "new")
+    before = contents(root)
+    for arguments in (
+        ("supersede", new),
+        ("amend", MODEL, "--kind", "corrected"),
+        ("amend", METHOD, "--kind", "corrected"),
+    ):
+        result = run(*arguments, "--root", root, "--reason", "Better.", "--date", day)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert contents(root) == before
 
 
 def test_a_dispute_a_settlement_and_a_retraction_are_noted(run: Run, tmp_path: Path) -> None:

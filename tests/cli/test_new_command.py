@@ -62,6 +62,7 @@ def test_options_write_the_entry_and_the_folder(run, tmp_path: Path) -> None:
     assert (tmp_path / "evaluations" / FULL["key"]).is_dir()
     assert f"apsite eval model.pt --method {FULL['key']}" in result.stdout
     assert f"apsite submit-check {FULL['key']}" in result.stdout
+    assert f"apsite validate --changed-since origin/main --root {tmp_path}" in result.stdout
 
 
 def test_answers_may_be_typed(tmp_path: Path) -> None:
@@ -72,6 +73,61 @@ def test_answers_may_be_typed(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout == to_json(document(answers))
     assert "“26” is not a whole number" in result.stderr
+
+
+def test_words_may_be_typed_in_either_case_and_yes_and_no_by_a_letter(tmp_path: Path) -> None:
+    """So may numbers; what is stored is the word."""
+    answers = {**FULL, "reported": [], "notes": ["A remark."]}
+    words = typed({**answers, "pipeline.stage": "after"}).split("\n")
+    for word, other in (("after", "AFTER"), ("TRADES, AT-PGD", "trades, 1"), ("LIS", "lis"), ("yes", "Y"), ("no", "n")):
+        words[words.index(word)] = other
+    result = CliRunner().invoke(cli, ["new", "--root", str(tmp_path), "--print"], input="\n".join(words))
+    assert result.exit_code == 0, result.output
+    assert result.stdout == to_json(document(answers))
+
+
+def test_an_option_in_the_other_case_is_the_same_word(run, tmp_path: Path) -> None:
+    """As in the terminal's questions."""
+    said = options({**FULL, "specifics.criterion": "lis", "pipeline.stage": "After"})
+    assert run("new", "--root", tmp_path, "--non-interactive", "--print", *said).stdout == to_json(document(FULL))
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ([], "--finetuning needs --stage"),
+        (["--stage", "before"], "--finetuning is no step of a method that prunes before training; such a method has "
+         "--pruning, --training, --schedule"),
+        (["--stage", "during"], "such a method has --training"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("way", [[], ["--non-interactive"]])
+def test_a_step_of_another_stage_is_not_dropped_silently(
+    run, tmp_path: Path, stage: list[str], message: str, way: list[str]
+) -> None:
+    """It is named, with the steps that there are."""
+    result = run("new", "--root", tmp_path, *way, "--finetuning", "NT", *stage)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_what_the_gate_would_refuse_is_not_written(run, tmp_path: Path) -> None:
+    """A unit that the structure does not have."""
+    result = run(
+        "new", "--root", tmp_path, "--non-interactive", *options({**FULL, "specifics.granularity": ["filter"]})
+    )
+    assert result.exit_code == 1
+    assert (
+        result.stderr == "Error: --granularity: Unstructured pruning removes single weights; choose weight as well.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_data_folder_is_announced(run, tmp_path: Path, tiny_data: Path) -> None:
+    """Whoever meant a clone is somewhere else."""
+    said = options({**FULL, "name": "Other"})
+    assert "so a new one begins here" in run("new", "--root", tmp_path / "new", "--non-interactive", *said).stderr
+    assert "begins here" not in run("new", "--root", tiny_data, "--non-interactive", *said).stderr
 
 
 def test_the_paper_comes_from_bibtex_and_the_key_is_suggested(run, tmp_path: Path) -> None:
@@ -90,8 +146,9 @@ def test_everything_missing_is_named_at_once(run, tmp_path: Path) -> None:
     """By option, and nothing is written."""
     result = run("new", "--root", tmp_path, "--non-interactive", "--year", "12")
     assert result.exit_code == 1
-    for option in ("--name", "--title", "--author", "--year", "--stage", "--structure", "--criterion", "--key"):
+    for option in ("--name", "--title", "--author", "--year", "--stage", "--structure", "--criterion"):
         assert f"{option}: " in result.stderr
+    assert "--key" not in result.stderr, "it follows from the others"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -70,6 +70,16 @@ def test_problems_of_the_files_come_first(run, data_folder) -> None:
     assert "[ ] Other files are valid: 1 problem;" in result.stdout
 
 
+def test_many_problems_are_counted(run, data_folder) -> None:
+    """The checklist stays readable, and hides nothing."""
+    entry = {**entry_document(), "more": 1}
+    entry["paper"] = dict.fromkeys(entry["paper"], 7)
+    listed = run("submit-check", METHOD, "--root", data_folder(entry)).stdout
+    problems = run("validate", "--root", data_folder(entry)).stdout.count("\n") - 1
+    assert problems > 5
+    assert f"; and {problems - 5} more, which `apsite validate` lists\n" in listed
+
+
 def test_the_body_keeps_contributed_text_in_code_spans(run, data_folder) -> None:
     """Markdown of a title does not become markup of the pull request."""
     entry = entry_document()
@@ -80,6 +90,15 @@ def test_the_body_keeps_contributed_text_in_code_spans(run, data_folder) -> None
     assert "`A 'b' [c](https://d.example) @everyone`" in body
     assert f"| `{MODEL}` | 80.00 | 40.00 | – | – |" in body
     assert "- [ ] One series of three checkpoints is complete" in body
+
+
+def test_the_body_asks_what_the_template_asks(run, data_folder, repository: Path) -> None:
+    """It takes the place of the template, so the licence must be agreed to in it as well."""
+    template = (repository / ".github/pull_request_template.md").read_text(encoding="utf-8").splitlines()
+    body = run("submit-check", METHOD, "--root", data_folder(entry_document()), "--body").stdout.splitlines()
+    for words in ("CC BY 4.0", "What a reviewer should know"):
+        (asked,) = [line for line in template if words in line]
+        assert asked in body
 
 
 def test_scripts_get_json(run, data_folder) -> None:

@@ -69,7 +69,7 @@ IDENTITY = [
         "does not match the file name; rename one to match the other"),
     Bad("record without an entry", remove(ENTRY), RECORD, "method", f"{METHOD!r} has no entry; add entries/{METHOD}.json"),
     Bad("samples without a record", remove(RECORD), SAMPLES, "", "has no record beside it; add the .json"),
-    Bad("record without samples", remove(SAMPLES), SAMPLES, "", "is not a readable .npz file"),
+    Bad("record without samples", remove(SAMPLES), SAMPLES, "", "is missing; add the file that `apsite eval` wrote"),
     Bad("text file", write("entries/notes.txt", "x"), "entries/notes.txt", "", "does not belong here; entries/ holds"),
     Bad("checkpoint", write(f"{FOLDER}/model.pt", b"PK\x03\x04"), f"{FOLDER}/model.pt", "", "does not belong here"),
     Bad("hidden file", write("entries/.json", "{}"), "entries/.json", "", "does not belong here"),

@@ -12,6 +12,7 @@ from tests.builders import METHOD, RIVAL, own_document, record_document, write_d
 from tests.corpus.cases import Bad, added, move, record, remove, several
 from tests.repositories import git
 from tests.submissions import (
+    ENTRY,
     FOLDER,
     MODELS,
     OTHERS_ENTRY,
@@ -121,6 +122,10 @@ PROPOSALS = [
     Bad("others' entry removed", remove(OTHERS_ENTRY), OTHERS_ENTRY, "", "was removed; a method stays listed"),
     Bad("others' method hidden", edit(OTHERS_ENTRY, ("baseline", True)), OTHERS_ENTRY, "baseline",
         "true was false, which decides who ranks"),
+    Bad("own method as a baseline", edit(ENTRY, ("baseline", True)), ENTRY, "baseline",
+        "true is for the naive criteria, which do not rank and which a maintainer adds; set it to false"),
+    Bad("new entry with a past", edit(ENTRY, ("changes", [{**CHANGE, "kind": "corrected"}])), ENTRY, "changes",
+        "belongs to an entry that was published before; a new one has none"),
     Bad("others' alias removed", edit(OTHERS_ENTRY, ("aliases", [])), OTHERS_ENTRY, "aliases",
         "lacks 'Rival_Roe2023Old', under which people find the method"),
     Bad("others' entry disputed", edit(OTHERS_ENTRY, ("changes", [{**CHANGE, "kind": "disputed"}])), OTHERS_ENTRY,

@@ -26,7 +26,7 @@ WORDS = [
     record("sparsity.declared", 0.95, "0.95 contradicts the model key, which says 0.9"),
     record("threat_model.norm", "l2", "'l2' is not one of 'linf', null"),
     record("threat_model.epsilon", "0.031", "'0.031' does not have the form needed here"),
-    record("threat_model.epsilon", 0.03137, "0.03137 is not of type string or null"),
+    record("threat_model.epsilon", 0.03137, "is not of type string or null; needed here: Exact budget in input units, as text such as 8/255"),
     record("results.clean_accuracy", 80.0, "80.0 is above the maximum 1"),
     record("results.clean_accuracy", "0.8", "'0.8' is not of type number or null"),
     record("results.autoattack", REMOVED, "lacks 'autoattack'", "results"),

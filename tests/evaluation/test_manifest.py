@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -170,6 +171,26 @@ def test_contradicting_options_are_an_error_of_their_own():
     """So that the command line can call them a wrong usage."""
     with pytest.raises(OptionsError):
         request_of({"checkpoint": "a", "method": "LAMP_Lee2021Layer", "dataset": "cifar10", "arch": "a.py:b"})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"granularity": "filter"}, "granularity 'filter' is not what LAMP_Lee2021Layer_R18_CIFAR10_US_90 prunes; "
+         "allowed: weight"),
+        ({"granularity": "weight", "structure": "structured"}, "allowed: filter, channel, kernel"),
+        ({"checkpoint_url": "http://example.org/a.pt"}, "is none that a record may name: https address"),
+        ({"checkpoint_url": "https://example.org/a b"}, "is none that a record may name"),
+        ({"checkpoint_url": "https://example.org/" + "a" * 500}, "is none that a record may name"),
+    ],
+)  # fmt: skip
+def test_what_the_gate_would_refuse_later_is_refused_before_the_run(options, message):
+    """An evaluation takes hours; its record must not be refused for what was known before."""
+    given = {"checkpoint": "a", "method": "LAMP_Lee2021Layer", "dataset": "cifar10", "arch": "resnet18",
+             "structure": "unstructured", "sparsity": 0.9}  # fmt: skip
+    assert request_of({**given, "checkpoint_url": "hf://jane/tiny/a.pt", "granularity": "weight"}).url
+    with pytest.raises(EvaluationError, match=re.escape(message)):
+        request_of({**given, **options})
 
 
 def tiny(requests):

@@ -22,7 +22,7 @@ from apsite.json_files import to_json  # noqa: E402
 from apsite.questions import Kind, document, problems, questions, suggested_key  # noqa: E402
 from apsite.site import build_site  # noqa: E402
 from apsite.site.server import make_server  # noqa: E402
-from tests.answers import FULL, any_answers, good_answers  # noqa: E402
+from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers  # noqa: E402
 from tests.builders import METHOD, entry_document, record_document, write_data  # noqa: E402
 from tests.cli.test_new_command import options  # noqa: E402
 
@@ -244,6 +244,16 @@ def test_the_script_judges_as_the_terminal_does(form: Any, answers: dict[str, An
     text, shown = answer_by_script(form, answers)
     assert text == to_json(document(answers))
     assert shown == problems(answers, {METHOD, "Tiny_Doe2024Old"})
+
+
+def test_the_script_finds_what_contradicts(form: Any) -> None:
+    """Across questions and rows: what chance hardly finds above."""
+    for said, name, _ in CONTRADICTIONS:
+        answers = {**FULL, **said}
+        text, shown = answer_by_script(form, answers)
+        assert text == to_json(document(answers))
+        assert shown == problems(answers)
+        assert list(shown) == [name]
 
 
 @in_the_browser

@@ -129,8 +129,63 @@
     return "";
   }
 
+  function unitProblem(units, structures) {
+    if (!structures.length) return "";
+    const weight = units.includes("weight");
+    const groups = units.some((unit) => unit !== "weight");
+    if (structures.includes("unstructured") && !weight) return say("unit_weight", {});
+    if (!structures.includes("unstructured") && weight) return say("no_weight", {});
+    if (structures.includes("structured")) return groups ? "" : say("unit_group", {});
+    return groups ? say("no_group", {}) : "";
+  }
+
+  function filesProblem(question, rows) {
+    const label = (name) => question.rows.find((field) => field.name === name).label;
+    const said = rows.map((row) => Object.fromEntries(question.rows.map(({ name }) => [name, clean(row[name] ?? "")])));
+    const seen = new Map();
+    for (const [index, row] of said.entries()) {
+      const model = row.model_key;
+      if (said.filter((other) => other.model_key === model).length > 1 && !row.notes) {
+        return say("row", { line: index + 1, field: label("model_key"), problem: say("model_twice", { found: model }) });
+      }
+      for (const name of ["url", "sha256"]) {
+        if (!row[name]) continue;
+        if (!seen.has(row[name])) seen.set(row[name], model);
+        const first = seen.get(row[name]);
+        if (first !== model) {
+          const problem = say("file_twice", { found: row[name], allowed: first });
+          return say("row", { line: index + 1, field: label(name), problem });
+        }
+      }
+    }
+    return "";
+  }
+
+  /* In what an answer contradicts the others; the gate would refuse the entry for the same. */
+  function conflict(question, answer, answers) {
+    if (question.name === "specifics.granularity") return unitProblem(answer, answers["specifics.structure"] ?? []);
+    if (question.name === "audit.pgd_over_10_iterations") return answers["audit.pgd"] === "no" ? say("no_pgd", {}) : "";
+    if (question.name === "key") {
+      const found = new RegExp(rules.key_year).exec(clean(answer).split("_")[1])?.[0];
+      const year = clean(answers["paper.year"] ?? "");
+      const apart = found && new RegExp(rules.whole).test(year) && Math.abs(Number(found) - Number(year)) > rules.years_apart;
+      return apart ? say("years_apart", { found, allowed: year }) : "";
+    }
+    if (question.name === "paper.bibtex") {
+      const text = clean(answer);
+      const braces = text.split("{").length === text.split("}").length;
+      const whole = new RegExp(rules.bibtex_start).test(text) && text.endsWith("}") && braces;
+      return whole && (text.match(/^\s*@/gm) ?? []).length <= 1 ? "" : say("bibtex", {});
+    }
+    return question.name === "checkpoints" ? filesProblem(question, answer) : "";
+  }
+
   function problemOf(question, answer, answers) {
     if (isEmpty(question, answer)) return question.required ? say("required", {}) : "";
+    return ownProblem(question, answer, answers) || conflict(question, answer, answers);
+  }
+
+  function ownProblem(question, answer, answers) {
     if (question.kind === "rows") return rowsProblem(question, answer, answers);
     if (question.kind === "lines") return linesProblem(question, lines(answer));
     if (question.kind === "choices") return answer.includes(rules.nothing) && answer.length > 1 ? say("nothing", {}) : "";
