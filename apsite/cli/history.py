@@ -24,6 +24,10 @@ def supersede(root: Path, record: Path, reason: str, url: str | None, date: str 
 
     Evaluate the better checkpoint with `apsite eval --output new` first; RECORD is then
     new/<method key>/<model key>.json, and the per-sample file beside it comes along.
+
+    \b
+    Example:
+      apsite supersede new/KEY/MODEL_KEY.json --reason "Trained for longer."
     """
     from apsite import history
 
@@ -42,6 +46,10 @@ def amend(root: Path, key: str, kind: str, reason: str, url: str | None, date: s
 
     A disputed record keeps its rank and is marked. A retracted one stays readable and no longer counts; that is final.
     Make the correction itself in the file first. Disputes and retractions are merged as a maintainer's change.
+
+    \b
+    Example:
+      apsite amend MODEL_KEY --kind disputed --reason "The checkpoint gives other figures."
     """
     from apsite import history
 

@@ -24,6 +24,11 @@ def diff(root: Path, output: Path | None, base: str, head: str | None, style: st
 
     Each is a folder with entries/ and evaluations/, or a revision of the repository at --root, such as main or a
     commit; a revision is read from git's objects, and nothing is checked out. Without HEAD, the files at --root.
+
+    \b
+    Examples:
+      apsite diff origin/main
+      apsite diff v0.1.0 origin/main --format markdown
     """
     from apsite.comparison import compare, comparison_to_json
     from apsite.comparison_text import to_markdown, to_text
@@ -51,6 +56,10 @@ def preview_summary(
 
     Meant for the workflow that runs on the pull request. Problems of the data are in the summary and do not change the
     exit code; `apsite validate` is what fails.
+
+    \b
+    Example:
+      apsite preview-summary --base origin/main --pull-request 17 --head-sha "$HEAD_SHA" --output summary.json
     """
     from apsite.comparison import compare
     from apsite.preview import summary_document, summary_text
@@ -98,6 +107,10 @@ def preview_comment(
     ask for the --number it names, fetch the description of that pull request from the platform, then give it with
     --pull-request-file: the comment is written only if its head is that same commit. With --changed-files it warns of a
     proposal that changes the workflows, for the checks are then its own.
+
+    \b
+    Example:
+      apsite preview-comment summary.zip --run-head "$HEAD_SHA" --number
     """
     from apsite import preview
 
