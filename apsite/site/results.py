@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import Basis, Bounds, Field, Lead, interval_of, robust_bounds
+from apsite.intervals import Basis, Bounds, Field, Lead, robust_bounds
 from apsite.leaderboard import Setting, leader_count, leaders, rankable, setting_of
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Stage, Structure
@@ -221,11 +221,6 @@ def choices(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
         "percent": [(str(p), f"{p} %") if p else ("dense", "dense") for p in percents],
         "provenance": [(k.value, k.value) for k in ProvenanceKind if any(r.provenance.kind is k for r in records)],
     }
-
-
-def clean_bounds(record: EvaluationRecord) -> Bounds | None:
-    """Wilson 95 % interval of the clean accuracy of a record."""
-    return interval_of(record.results.clean_accuracy, record.results.n_samples)
 
 
 def labels(entries: Iterable[Entry]) -> dict[str, str]:
