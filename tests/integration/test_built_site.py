@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.integration.conftest import HOSTILE, HOSTILE_KEY, all_addresses
+from tests.site.html_tables import read_page
 
 pytestmark = pytest.mark.browser
 
 METHOD_PAGE = "methods/HARP_Zhao2023Holistic.html"
+RUN_PAGE = "methods/LAMP_Lee2021Layer.html"
+WIDE_PAGES = ("results.html", "leaderboard.html", "compare.html", "analysis.html", "baselines.html", "data.html")
+TEXT_HEIGHTS = """(texts) => texts.map((text) =>
+    parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"""
+"""Sizes in pixels of the screen."""
 
 
 def rows_shown(page: Any, table: str) -> list[str]:
@@ -26,6 +33,29 @@ def test_every_page_is_quiet(site, visit):
             page = opened.open(address)
             assert page.locator("h1").count() == 1, address
             assert page.locator("img[src=x]").count() == 0
+
+
+def test_identities_are_unique_and_headings_skip_no_level(site):
+    """A link to a place of a page leads to one place, and headings are an outline."""
+    for address in all_addresses(site):
+        page = read_page((site / address).read_text(encoding="utf-8"))
+        assert [name for name, count in page.identities.items() if count > 1] == [], address
+        steps = [after - before for before, after in pairwise(page.headings)]
+        assert page.headings[0] == 1, address
+        assert max(steps, default=0) <= 1, address
+
+
+def test_tables_and_drawings_are_readable_on_a_phone(visit):
+    """Names of rows leave room for the figures beside them, and text in drawings is not tiny."""
+    with visit(viewport={"width": 360, "height": 780}) as opened:
+        for address in (*WIDE_PAGES, METHOD_PAGE, RUN_PAGE):
+            page = opened.page
+            page.goto(opened.base + address)
+            names = page.locator(".ap-scroll > .ap-table tbody th[scope=row]")
+            widths = names.evaluate_all("(cells) => cells.map((cell) => cell.offsetWidth)")
+            assert max(widths) <= 180, address
+            heights = page.locator(".ap-panel text").evaluate_all(TEXT_HEIGHTS)
+            assert min(heights, default=12) >= 9, address
 
 
 @pytest.mark.parametrize(("scheme", "name"), [("light", "default"), ("dark", "slate")])
