@@ -158,7 +158,7 @@ def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> dict[str, Any
         return made | _list_rule(place, plain, nullable=nullable)
     single_line = not str(plain.get("pattern", "")).startswith("^[^\\u0000-\\u0009")
     kind = Kind.TEXT if single_line else Kind.LONG
-    meaning = plain.get("description", "") if not str(plain.get("pattern", "^[^")).startswith("^[^") else ""
+    meaning = _explained(plain) if not str(plain.get("pattern", "^[^")).startswith("^[^") else ""
     return made | {
         "kind": kind,
         "required": not nullable and place != "code.url",
