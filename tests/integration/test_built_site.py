@@ -167,6 +167,15 @@ def test_citation_can_be_copied(visit):
         assert page.evaluate("navigator.clipboard.readText()").startswith("@inproceedings{Zhao2023Holistic")
 
 
+def test_commands_are_copied_without_their_prompt(visit):
+    """What the button of a block of commands copies can be pasted into a terminal."""
+    with visit(permissions=["clipboard-read", "clipboard-write"]) as opened:
+        page = opened.open("evaluate.html")
+        page.locator(".md-code__button[data-clipboard-target], .md-clipboard[data-clipboard-target]").first.click()
+        page.locator(".md-dialog--active").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()").startswith("python3 -m venv .venv\n. .venv/bin/activate")
+
+
 def test_tables_need_no_script(visit):
     """With scripts off every table is there, and no dead control."""
     with visit(java_script_enabled=False) as opened:
@@ -178,6 +187,16 @@ def test_tables_need_no_script(visit):
         assert page.locator(".ap-drawing--wide .mark-line path").count() >= 2
         assert "TwinRep R8 US 90" in page.locator("#curve-figures").inner_text()
         assert not page.locator("#curve-form").is_visible()
+
+
+def test_pages_print_in_ink_on_paper(visit):
+    """On paper the dark scheme is light, and the leaderboard fits an upright sheet."""
+    with visit(color_scheme="dark", viewport={"width": 794, "height": 1123}) as opened:
+        page = opened.page
+        page.goto(opened.base + "leaderboard.html")
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--ap-paper')") == "#ffffff"
+        assert page.evaluate("document.documentElement.scrollWidth") == 794
 
 
 def test_site_opens_from_disk(site, visit):
