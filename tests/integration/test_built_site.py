@@ -45,6 +45,15 @@ def test_identities_are_unique_and_headings_skip_no_level(site):
         assert max(steps, default=0) <= 1, address
 
 
+def test_a_wrong_address_leads_on(site):
+    """The page for addresses without a page names pages that there are, from whatever folder it is shown in."""
+    page = read_page((site / "404.html").read_text(encoding="utf-8"))
+    assert "There is no such page" in page.text
+    for name in ("leaderboard.html", "results.html", "taxonomy.html", "updates.html"):
+        assert f"/{name}" in page.links
+        assert (site / name).is_file()
+
+
 def test_tables_and_drawings_are_readable_on_a_phone(visit):
     """Names of rows leave room for the figures beside them, and text in drawings is not tiny."""
     with visit(viewport={"width": 360, "height": 780}) as opened:
