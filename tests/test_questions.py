@@ -55,6 +55,12 @@ def test_words_and_meanings_are_those_of_the_vocabulary() -> None:
     assert "null" not in " ".join(question.help for question in questions())
 
 
+def test_nobody_who_answers_hears_of_null() -> None:
+    """Help and complaints leave out what only those who write JSON need."""
+    for question in questions():
+        assert "null" not in f"{question.help} {question.pattern_meaning}", question.name
+
+
 def test_full_answers_give_the_entry() -> None:
     """Every kind of answer arrives in its place."""
     assert problems(FULL) == {}

@@ -24,7 +24,7 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"
 _PAIRS = ((LAMP, LOCAL), (LAMP, GLOBAL), (GLOBAL, LOCAL))
 _LIMIT = 16 / 255
-WIDTH, HEIGHT = 640, 300
+WIDTH, HEIGHT = 520, 300
 """View box of a drawing of curves."""
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BAR = 38, 118, 12, 52, 14
 
@@ -366,7 +366,7 @@ def _drawing(baselines: Sequence[Baseline]) -> Drawing:
     placed = sorted(lines, key=lambda line: line.label_y)
     moved, last = {}, -100.0
     for line in placed:
-        last = max(line.label_y + 4, last + 14)
+        last = max(line.label_y + 4, last + 17)
         moved[line.number] = last
     overflow = max(0.0, last - (HEIGHT - _BOTTOM + 4))
     lines = [

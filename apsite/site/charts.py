@@ -25,6 +25,8 @@ _MUTED_COLOUR = cast(Any, alt.expr("muted"))
 _PAPER_COLOUR = cast(Any, alt.expr("paper"))
 _PERCENT = ".0%"
 _BUDGET_LABEL = "datum.value == 0 ? '0' : format(datum.value, '~r') + '/255'"
+_LABEL_FITS = "width * (datum.end - datum.start) / (x_to - x_from) > 6.5 * length(datum.label) + 6"
+"""Whether the part of the leader bar has room for the name of its model."""
 _LABEL_ROOM = 92
 _NAME_ROOM = 118
 _BAR = 16
@@ -109,7 +111,8 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
     Args:
         data: Rows by name; budgets are in 255ths, shares in [0, 1], every row has the `colour` of its model.
             ``curves``: ``series``, ``budget``, ``robust``, ``dash``, ``width``, where each curve steps.
-            ``points``: ``label``, ``what``, ``budget``, ``robust``, ``low``, ``high``, ``shape``.
+            ``points``: ``label``, ``what``, ``budget``, ``robust``, ``low``, ``high``, ``shape``, ``alone`` where the
+                model has no curve and is named here.
             ``leaders``: ``label``, ``from``, ``to``.
             ``labels``: ``label`` and ``height`` of its place at the right edge.
             ``budgets``: ``budget`` and ``text`` of the benchmark's own.
@@ -176,6 +179,12 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
             ],
         )
     )
+    alone = (
+        rows("points")
+        .transform_filter("datum.alone && datum.budget >= x_from && datum.budget <= x_to")
+        .mark_text(align="left", dx=9, fontSize=12)
+        .encode(x=x, y=y, text="label:N", color=colour)
+    )
     names = (
         rows("labels")
         .mark_text(align="left", dx=8, fontSize=12)
@@ -190,7 +199,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
         x=alt.X("start:Q"), x2="end:Q", color=colour, tooltip=[alt.Tooltip("label:N", title="Most robust")]
     )
     bar_names = (
-        leading.transform_filter("(datum.end - datum.start) / (x_to - x_from) > 0.16")
+        leading.transform_filter(_LABEL_FITS)
         .transform_calculate(middle="(datum.start + datum.end) / 2")
         .mark_text(y=alt.expr(f"height + {4 + _BAR / 2}"), fontSize=11, fontWeight=600, color=_PAPER_COLOUR)
         .encode(x=alt.X("middle:Q"), text="label:N")
@@ -202,7 +211,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
         .mark_rule(color=_INK_COLOUR, strokeWidth=1, aria=False)
         .encode(x=x)
     )
-    chart = alt.layer(lines, rule, name, errors, points, names, bar, bar_names, cursor)
+    chart = alt.layer(lines, rule, name, errors, points, alone, names, bar, bar_names, cursor)
     spec = finish(
         chart.add_params(_INK, _MUTED, _PAPER, *view),
         400,

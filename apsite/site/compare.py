@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import Lead
+from apsite.intervals import Field, Lead
 from apsite.leaderboard import Setting, rankable, setting_of
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Structure
@@ -28,10 +28,17 @@ class FactRow:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """The record of every method in one setting; ``None`` where it has none."""
+    """The record of every method in one setting; ``None`` where it has none.
+
+    Attributes:
+        title: Network and sparsity.
+        records: In the order of the columns.
+        tied: For each of them the methods that are not separated from it.
+    """
 
     title: str
     records: tuple[EvaluationRecord | None, ...]
+    tied: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,12 @@ class Group:
     results: tuple[ResultRow, ...] = ()
 
 
-def groups(catalogue: Catalogue, columns: Sequence[Entry]) -> list[Group]:
+def groups(catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field]) -> list[Group]:
     """Rows of the page: facts first, then the settings of each dataset and structure in which a model ranks."""
     return [
         Group("Method", _facts(columns)),
         Group("Evaluation in its paper", _audits(columns)),
-        *_results(catalogue, columns),
+        *_results(catalogue, columns, fields),
     ]
 
 
@@ -89,12 +96,22 @@ def _audits(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
     )
 
 
-def _results(catalogue: Catalogue, columns: Sequence[Entry]) -> list[Group]:
+def _results(catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field]) -> list[Group]:
     found: dict[Setting, dict[str, EvaluationRecord]] = {}
     for record in catalogue.records.values():
         setting = setting_of(record)
         if setting is not None and rankable(record):
             found.setdefault(setting, {})[record.method] = record
+
+    def row(setting: Setting) -> ResultRow:
+        ties = _ties(fields.get(setting))
+        records = tuple(found[setting].get(entry.key) for entry in columns)
+        return ResultRow(
+            f"{setting.architecture.label}, {setting.percent} %",
+            records,
+            tuple(ties.get(record.method, ()) if record else () for record in records),
+        )
+
     parts = []
     for dataset in Dataset:
         for structure in Structure:
@@ -102,13 +119,21 @@ def _results(catalogue: Catalogue, columns: Sequence[Entry]) -> list[Group]:
                 (s for s in found if s.dataset is dataset and s.structure is structure),
                 key=lambda s: (list(Architecture).index(s.architecture), s.percent),
             )
-            rows = tuple(
-                ResultRow(f"{s.architecture.label}, {s.percent} %", tuple(found[s].get(entry.key) for entry in columns))
-                for s in settings
-            )
-            if rows:
-                parts.append(Group(f"{dataset.label}, {structure.value}", results=rows))
+            if settings:
+                parts.append(Group(f"{dataset.label}, {structure.value}", results=tuple(map(row, settings))))
     return parts
+
+
+def _ties(field: Field | None) -> dict[str, tuple[str, ...]]:
+    """For each method of a setting those that nothing separates from it, as the leaderboard has it."""
+    ties: dict[str, list[str]] = {}
+    if field is not None:
+        methods = {record.model_key: record.method for record in field.ranked}
+        for (above, below), separation in field.separations.items():
+            if not separation.separated:
+                ties.setdefault(methods[above], []).append(methods[below])
+                ties.setdefault(methods[below], []).append(methods[above])
+    return {method: tuple(others) for method, others in ties.items()}
 
 
 def _words(words: Sequence[str] | None) -> str:

@@ -219,6 +219,7 @@ def method_page(
             for step in entry.pipeline.steps
         ],
         standings=found,
+        ranked=any(item.rank is not None for item in found),
         comparisons=comparisons(catalogue, entry),
         beside=[
             (record, one)

@@ -22,10 +22,10 @@ from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
 WIDTH, HEIGHT = 240, 170
 """View box of a panel."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 30, 14, 12, 24
-CURVE_WIDTH, CURVE_HEIGHT = 640, 300
+CURVE_WIDTH, CURVE_HEIGHT = 500, 280
 """View box of a drawing of curves."""
 _CURVE_LEFT, _CURVE_RIGHT, _CURVE_BOTTOM = 38, 96, 32
-_LABEL_HEIGHT = 14
+_LABEL_HEIGHT = 17
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _curve_panel(curves: Sequence[Curve]) -> CurvePanel:
 
     ordered = sorted(curves, key=lambda curve: -curve.hofmn.at(epsilon) / curve.n_samples)
     lasts = [curve.hofmn.table[-1] / curve.n_samples for curve in ordered]
-    ends = spread([y(share) for share in lasts], _LABEL_HEIGHT, _TOP, CURVE_HEIGHT)
+    ends = spread([y(share) for share in lasts], _LABEL_HEIGHT, _TOP, y(0) - _LABEL_HEIGHT / 2)
     lines = []
     for number, (curve, label_y) in enumerate(zip(ordered, ends, strict=True)):
         steps = list(zip(curve.hofmn.budgets, curve.hofmn.counts, strict=True))

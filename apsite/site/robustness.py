@@ -115,7 +115,8 @@ def known_points(model: Model) -> list[dict[str, Any]]:
         found.append(_point("clean", 0.0, clean, bounds, "circle"))
     if record.robust_accuracy is not None:
         bounds = robust_bounds(record) or (record.robust_accuracy, record.robust_accuracy)
-        found.append(_point("AutoAttack", model.epsilon, record.robust_accuracy, bounds, "diamond"))
+        point = _point("AutoAttack", model.epsilon, record.robust_accuracy, bounds, "diamond")
+        found.append(point | {"alone": model.curve is None})
     return found
 
 

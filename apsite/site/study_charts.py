@@ -119,5 +119,8 @@ def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]],
 
 
 def _legend(**options: Any) -> alt.Legend:
-    """Legend above a chart, in the colours of the page."""
-    return alt.Legend(title=None, orient="top", labelFontSize=12, labelLimit=220, labelColor=INK, columns=2, **options)
+    """Legend above a chart, in the colours of the page: one row, two where the chart is narrow."""
+    columns = alt.ExprRef("width < 420 ? 2 : 4")
+    return alt.Legend(
+        title=None, orient="top", labelFontSize=12, labelLimit=220, labelColor=INK, columns=columns, **options
+    )

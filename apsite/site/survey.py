@@ -89,7 +89,7 @@ QUOTATIONS = {
     ),
     "locality": Quotation(
         "AP methods typically reach higher adversarial robustness when they use G pruning, which is even higher when "
-        "the s_r in each layer is optimized.",
+        "the sᵣ in each layer is optimized.",
         "section 4.4",
     ),
     "imagenet": Quotation(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.integration.conftest import HOSTILE, HOSTILE_KEY, all_addresses
+from tests.site.html_tables import read_page
 
 pytestmark = pytest.mark.browser
 
 METHOD_PAGE = "methods/HARP_Zhao2023Holistic.html"
+RUN_PAGE = "methods/LAMP_Lee2021Layer.html"
+WIDE_PAGES = ("results.html", "leaderboard.html", "compare.html", "analysis.html", "baselines.html", "data.html")
+TEXT_HEIGHTS = """(texts) => texts.map((text) =>
+    parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"""
+"""Sizes in pixels of the screen."""
 
 
 def rows_shown(page: Any, table: str) -> list[str]:
@@ -26,6 +33,38 @@ def test_every_page_is_quiet(site, visit):
             page = opened.open(address)
             assert page.locator("h1").count() == 1, address
             assert page.locator("img[src=x]").count() == 0
+
+
+def test_identities_are_unique_and_headings_skip_no_level(site):
+    """A link to a place of a page leads to one place, and headings are an outline."""
+    for address in all_addresses(site):
+        page = read_page((site / address).read_text(encoding="utf-8"))
+        assert [name for name, count in page.identities.items() if count > 1] == [], address
+        steps = [after - before for before, after in pairwise(page.headings)]
+        assert page.headings[0] == 1, address
+        assert max(steps, default=0) <= 1, address
+
+
+def test_a_wrong_address_leads_on(site):
+    """The page for addresses without a page names pages that there are, from whatever folder it is shown in."""
+    page = read_page((site / "404.html").read_text(encoding="utf-8"))
+    assert "There is no such page" in page.text
+    for name in ("leaderboard.html", "results.html", "taxonomy.html", "updates.html"):
+        assert f"/{name}" in page.links
+        assert (site / name).is_file()
+
+
+def test_tables_and_drawings_are_readable_on_a_phone(visit):
+    """Names of rows leave room for the figures beside them, and text in drawings is not tiny."""
+    with visit(viewport={"width": 360, "height": 780}) as opened:
+        for address in (*WIDE_PAGES, METHOD_PAGE, RUN_PAGE):
+            page = opened.page
+            page.goto(opened.base + address)
+            names = page.locator(".ap-scroll > .ap-table tbody th[scope=row]")
+            widths = names.evaluate_all("(cells) => cells.map((cell) => cell.offsetWidth)")
+            assert max(widths) <= 180, address
+            heights = page.locator(".ap-panel text").evaluate_all(TEXT_HEIGHTS)
+            assert min(heights, default=12) >= 9, address
 
 
 @pytest.mark.parametrize(("scheme", "name"), [("light", "default"), ("dark", "slate")])
@@ -137,6 +176,15 @@ def test_citation_can_be_copied(visit):
         assert page.evaluate("navigator.clipboard.readText()").startswith("@inproceedings{Zhao2023Holistic")
 
 
+def test_commands_are_copied_without_their_prompt(visit):
+    """What the button of a block of commands copies can be pasted into a terminal."""
+    with visit(permissions=["clipboard-read", "clipboard-write"]) as opened:
+        page = opened.open("evaluate.html")
+        page.locator(".md-code__button[data-clipboard-target], .md-clipboard[data-clipboard-target]").first.click()
+        page.locator(".md-dialog--active").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()").startswith("python3 -m venv .venv\n. .venv/bin/activate")
+
+
 def test_tables_need_no_script(visit):
     """With scripts off every table is there, and no dead control."""
     with visit(java_script_enabled=False) as opened:
@@ -148,6 +196,16 @@ def test_tables_need_no_script(visit):
         assert page.locator(".ap-drawing--wide .mark-line path").count() >= 2
         assert "TwinRep R8 US 90" in page.locator("#curve-figures").inner_text()
         assert not page.locator("#curve-form").is_visible()
+
+
+def test_pages_print_in_ink_on_paper(visit):
+    """On paper the dark scheme is light, and the leaderboard fits an upright sheet."""
+    with visit(color_scheme="dark", viewport={"width": 794, "height": 1123}) as opened:
+        page = opened.page
+        page.goto(opened.base + "leaderboard.html")
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--ap-paper')") == "#ffffff"
+        assert page.evaluate("document.documentElement.scrollWidth") == 794
 
 
 def test_site_opens_from_disk(site, visit):

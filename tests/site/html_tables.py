@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -20,6 +22,8 @@ class PageContent:
         links: Every `href`.
         handlers: Attributes whose name begins with ``on``.
         tags: Names of all elements.
+        identities: How often each ``id`` is given.
+        headings: Levels of the headings in order.
     """
 
     tables: dict[str, list[list[str]]] = field(default_factory=dict)
@@ -29,6 +33,8 @@ class PageContent:
     links: list[str] = field(default_factory=list)
     handlers: list[str] = field(default_factory=list)
     tags: set[str] = field(default_factory=set)
+    identities: Counter[str] = field(default_factory=Counter)
+    headings: list[int] = field(default_factory=list)
 
 
 class _Reader(HTMLParser):
@@ -42,6 +48,10 @@ class _Reader(HTMLParser):
         names = dict(attrs)
         self.page.tags.add(tag)
         self.page.handlers += [name for name in names if name.startswith("on")]
+        if names.get("id"):
+            self.page.identities[names["id"] or ""] += 1
+        if re.fullmatch(r"h[1-6]", tag):
+            self.page.headings.append(int(tag[1]))
         if names.get("href"):
             self.page.links.append(names["href"] or "")
         if tag == "script":

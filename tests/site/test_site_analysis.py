@@ -42,7 +42,7 @@ def test_audit_counts_what_the_entries_say(found):
 def test_every_report_is_higher_than_the_measurement(found, benchmark_pages):
     """All 17 comparisons of Table 9, their differences computed; the two misprinted ones say what was printed."""
     assert (found["positive"], found["measured"]) == (17, 17)
-    rows = benchmark_pages["analysis.md"].tables["overestimation"][1:]
+    rows = benchmark_pages["analysis.md"].tables["overestimation-figures"][1:]
     by_place = {(row[0], row[1], row[2], row[3]): row[-1] for row in rows}
     assert by_place["FlyingBird", "ResNet18", "unstructured", "95 %"] == "+3.52 (printed +3.32)"
     assert by_place["RobustBird", "VGG16", "unstructured", "90 %"] == "+5.47 (printed +5.74)"
@@ -111,7 +111,7 @@ def test_locality_on_the_benchmark(found):
 
 def test_imagenet_is_the_survey_s_table(benchmark_pages):
     """Table 10: HARP before HYDRA at each sparsity."""
-    rows = benchmark_pages["analysis.md"].tables["imagenet"][1:]
+    rows = benchmark_pages["analysis.md"].tables["imagenet-figures"][1:]
     assert [(row[0], row[2], row[3]) for row in rows] == [
         ("HARP", "90 %", "23.35"), ("HYDRA", "90 %", "21.36"), ("HARP", "95 %", "22.88"),
         ("HYDRA", "95 %", "19.71"), ("HARP", "99 %", "12.56"), ("HYDRA", "99 %", "10.37"),
@@ -159,10 +159,10 @@ def test_quotations_are_cited(benchmark_pages):
 @pytest.mark.parametrize(
     ("chart", "table", "figures"),
     [
-        ("gaps", "overestimation", [5, 6]),
+        ("gaps", "overestimation-figures", [5, 6]),
         ("starts", "pretrained-networks", [4, 5, 6, 7]),
-        ("pairs", "structure", [3, 4]),
-        ("imagenet", "imagenet", [3]),
+        ("pairs", "structure-figures", [3, 4]),
+        ("imagenet", "imagenet-figures", [3]),
     ],
 )
 def test_charts_show_what_their_tables_show(found, benchmark_pages, chart, table, figures):
@@ -189,7 +189,7 @@ def test_charts_of_groups_show_the_field(found, benchmark_data):
 def test_differences_of_the_page_are_those_of_the_records(benchmark_data, benchmark_pages):
     """Each printed difference of structures is that of the exported fractions, rounded once."""
     expected = Counter(signed_points(pair.robust) for pair in studies.structure_pairs(benchmark_data))
-    assert Counter(row[5] for row in benchmark_pages["analysis.md"].tables["structure"][1:]) == expected
+    assert Counter(row[5] for row in benchmark_pages["analysis.md"].tables["structure-figures"][1:]) == expected
 
 
 def test_audit_sentence_says_what_is_known(benchmark_data, data_folder):

@@ -68,16 +68,17 @@ def test_robustness_chart_fields_and_marks(tiny_facts):
     chosen = robustness.first_choice(robustness.models(tiny_facts.catalogue, tiny_facts.curves, tiny_facts.labels))
     data = robustness.chart_data(chosen)
     spec = robustness_chart(data, span=SPAN, top=robustness.top(chosen))
-    assert marks(spec) == ["line", "rule", "text", "rule", "point", "text", "rect", "text", "rule"]
+    assert marks(spec) == ["line", "rule", "text", "rule", "point", "text", "text", "rect", "text", "rule"]
     line = spec["layer"][0]
     assert (line["mark"]["interpolate"], line["mark"]["clip"]) == ("step-after", True)
-    assert [layer["data"]["name"] for layer in spec["layer"][:7]] == [
-        "curves", "budgets", "budgets", "points", "points", "labels", "leaders",
+    assert [layer["data"]["name"] for layer in spec["layer"][:8]] == [
+        "curves", "budgets", "budgets", "points", "points", "points", "labels", "leaders",
     ]  # fmt: skip
     (budget,) = spec["datasets"]["budgets"]
     assert budget == {"budget": pytest.approx(8), "text": "ε = 8/255"}
     (attack,) = spec["datasets"]["points"]
     assert attack["robust"] == chosen[0].record.robust_accuracy
+    assert not attack["alone"]
     assert {parameter["name"] for parameter in spec["params"]} >= {"x_from", "x_to", "y_from", "y_to", "cursor"}
     steps = chosen[0].curve.joint
     drawn = [(row["budget"], row["robust"]) for row in spec["datasets"]["curves"]]
@@ -93,6 +94,8 @@ def test_models_known_from_papers_are_two_points(benchmark_facts):
     assert (clean["what"], clean["budget"], clean["robust"]) == ("clean", 0, model.record.results.clean_accuracy)
     assert (attack["budget"], attack["robust"]) == (pytest.approx(8), model.record.robust_accuracy)
     assert attack["low"] < attack["robust"] < attack["high"]
+    assert attack["alone"], "named beside its diamond, as it has no line to be named at"
+    assert "alone" not in clean
     data = robustness.chart_data([model])
     assert (data["curves"], data["leaders"], data["labels"]) == ([], [], [])
     assert robustness.leader_sentence([]) == "Bar below the curves: no curve is drawn."

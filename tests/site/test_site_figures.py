@@ -24,8 +24,8 @@ FIGURE = re.compile(r"\d+\.\d\d\b")
 LABELS = {word.value: word.label for kind in (Dataset, Architecture) for word in kind}
 ELSEWHERE = {
     "taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
-    "audit|audit-checks|audit-years|claims": "answers and counts of entries: test_site_analysis.py",
-    "checkpoints|history|downloads|samples|updates": "files, sizes and dates: test_site_data.py",
+    "audit-methods|audit-checks|audit-years|claims-list": "answers and counts of entries: test_site_analysis.py",
+    "checkpoint-files|history-events|downloads|sample-files|updates": "files, sizes and dates: test_site_data.py",
     "fields-.*|arrays": "fields of the schemas: test_site_reference.py",
 }
 """Tables without accuracies, and who tests what they hold."""
@@ -128,10 +128,9 @@ def test_reduced_runs_have_the_exported_figures(benchmark_pages, exported):
     for row in exported.values():
         if not row["ranks"]:
             clean, robust, hofmn, joint = (percent(row[name]) for name in names)
-            step = f"{row['percent']} %" if row["percent"] else "0 %"
-            expected.append(
-                [row["data"], row["net"], step, str(row["n_samples"]), clean, robust, wilson(row), hofmn, joint]
-            )
+            step = f"{row['percent']} %" if row["percent"] else "–"
+            place = [row["data"], row["net"], row["kind"], step]
+            expected.append([*place, str(row["n_samples"]), clean, robust, wilson(row), hofmn, joint])
     assert sorted(lines) == sorted(expected)
 
 
@@ -209,12 +208,12 @@ def test_method_pages_have_the_exported_figures(benchmark_pages, exported, entri
     for key, entry in entries.items():
         tables = benchmark_pages[f"methods/{key}.md"].tables
         own = [row for row in exported.values() if row["method"] == key]
-        lines = tables.get("results", [[]])[1:]
+        head, *lines = tables.get("method-results", [[]])
         assert sorted((line[0], line[1], *line[4:7]) for line in lines) == sorted(
             (row["data"], row["net"], percent(row["clean_accuracy"]), percent(row["aa_robust_accuracy"]), wilson(row))
             for row in own
         )
-        for line in lines:
+        for line in lines if "Rank" in head else ():
             rank, middle, best = line[-4:-1]
             if rank.startswith("–"):
                 continue
@@ -229,7 +228,7 @@ def test_method_pages_have_the_exported_figures(benchmark_pages, exported, entri
             assert middle == percent(median(robust))
             assert best == "itself" or best.startswith(percent(max(robust)))
             assert rank.endswith(f"of {len(robust)}")
-        reports = tables.get("reported", [[]])[1:]
+        reports = tables.get("reported-figures", [[]])[1:]
         assert [line[5] for line in reports] == [percent(one["robust_accuracy"]) for one in entry["reported"]]
         for line in reports:
             if FIGURE.match(line[6]):
@@ -244,7 +243,7 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         row = find(exported, ranks=True, **words)
         return None if row is None else row["aa_robust_accuracy"]
 
-    for name, net, kind, step, _, reported, measured, at, difference in tables["overestimation"][1:]:
+    for name, net, kind, step, _, reported, measured, at, difference in tables["overestimation-figures"][1:]:
         found = robust(name=name, data="CIFAR-10", net=net, structure=kind, percent=int(at.split()[0]))
         (own,) = {
             one["robust_accuracy"] for entry in entries.values() if entry["name"] == name for one in entry["reported"]
@@ -266,13 +265,14 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         among = [row["aa_robust_accuracy"] for row in field(exported, entries, **words)]
         assert (lwm, lamp, gain) == (percent(first), percent(second), signed_points(second - first))
         assert below == f"{sum(value < second for value in among)} of {len(among)}"
-    for name, data, net, free, bound, robust_gap, clean_gap in tables["structure"][1:]:
+    for name, data, net, free, bound, robust_gap, clean_gap in tables["structure-figures"][1:]:
         words = {"name": name, "data": data, "net": net, "percent": 90}
         pair = [find(exported, structure=kind, **words) for kind in ("unstructured", "structured")]
         assert [free, bound] == [percent(row["aa_robust_accuracy"]) for row in pair]
         assert robust_gap == signed_points(pair[0]["aa_robust_accuracy"] - pair[1]["aa_robust_accuracy"])
         assert clean_gap == signed_points(pair[0]["clean_accuracy"] - pair[1]["clean_accuracy"])
-    for setting, n_local, mean_local, best_local, n_global, mean_global, best_global, gap in tables["locality"][1:]:
+    lines = tables["locality-figures"][1:]
+    for setting, n_local, mean_local, best_local, n_global, mean_global, best_global, gap in lines:
         data, net, kind, step = re.fullmatch(r"(\S+) (\S+), (\w+) (\d+) %", setting).groups()
         groups = {}
         for where in ("local", "global"):
@@ -286,7 +286,7 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         assert (mean_local, mean_global) == (percent(fmean(local)), percent(fmean(global_)))
         assert (best_local.split()[0], best_global.split()[0]) == (percent(max(local)), percent(max(global_)))
         assert gap == signed_points(fmean(global_) - fmean(local))
-    for name, net, step, shown, bounds, _ in tables["imagenet"][1:]:
+    for name, net, step, shown, bounds, _ in tables["imagenet-figures"][1:]:
         row = find(exported, name=name, data="ImageNet", net=net, percent=int(step.split()[0]))
         assert (shown, bounds) == (percent(row["aa_robust_accuracy"]), wilson(row))
 
@@ -301,7 +301,8 @@ def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts
     (table,) = (lines for name, lines in tables.items() if name.startswith("baselines-r8"))
     assert len(table) - 1 == len(own)
     by_figures = {(*(percent(row[name]) for name in names), wilson(row)) for row in own.values()}
-    assert {(line[3], line[4], line[7], line[5]) for line in table[1:]} == by_figures
+    places = [table[0].index(title) for title in ("Clean", "AutoAttack", "HO-FMN", "95 % interval")]
+    assert {tuple(line[place] for place in places) for line in table[1:]} == by_figures
     (paired,) = (lines for name, lines in tables.items() if name.startswith("paired-r8"))
     for first, second, step, images, one, other, only_one, only_other, gap, p_value, verdict in paired[1:]:
         pair = [verdicts[own[name, int(step.split()[0])]["model_key"]]["aa_robust"] for name in (first, second)]
@@ -368,9 +369,9 @@ def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exp
 def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageContent]):
     """A table that none of these tests reads is listed with the test that does; a new one fails here."""
     read = (
-        "leads-.*|sparsity-figures|board-.*|results|readout|models|curve-figures|compare|overestimation|"
-        "pretrained-networks|naive-criteria|structure|locality|imagenet|baselines-.*|paired-.*|table-8-.*|"
-        "curves-.*|beside-baselines|reported"
+        "leads-.*|board-.*|results|method-results|readout|models|compare|pretrained-networks|naive-criteria|"
+        "(sparsity|curve|overestimation|structure|locality|imagenet|reported)-figures|"
+        "baselines-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
     )
     attacks = re.compile(r"table-\d+")
     for path, page in benchmark_pages.items():

@@ -196,12 +196,12 @@ def test_comparison_takes_the_next_lower_sparsity(benchmark_data):
 def test_method_page_tells_all(benchmark_pages):
     """A method page has its results, the reported figures, the audit, checkpoints and the citation."""
     page = benchmark_pages["methods/TwinRep_Li2023Learning.md"]
-    results_table = page.tables["results"]
+    results_table = page.tables["method-results"]
     assert ["SVHN", "VGG16", "structured", "90 %", "89.61", "44.83"] in [row[:6] for row in results_table]
-    assert next(row[5:] for row in page.tables["reported"][1:]) == ["49.30", "42.93", "+6.37"]
+    assert next(row[5:] for row in page.tables["reported-figures"][1:]) == ["49.30", "42.93", "+6.37"]
     assert "prunes while it trains" in page.text
     assert "@inproceedings{Li2023Learning" in page.text
-    assert len(page.tables["checkpoints"]) > 1
+    assert len(page.tables["checkpoint-files"]) > 1
 
 
 def test_links_inside_the_site_lead_somewhere(benchmark_pages):
@@ -209,7 +209,7 @@ def test_links_inside_the_site_lead_somewhere(benchmark_pages):
     import posixpath
 
     known = {path.replace(".md", ".html") for path in benchmark_pages}
-    documents = {"evaluate.html", "submitting.html", "taxonomy-guide.html"}
+    documents = {"evaluate.html", "protocol.html", "submitting.html", "taxonomy-guide.html"}
     for path, page in benchmark_pages.items():
         for link in page.links:
             if link.startswith(("https://", "#")):

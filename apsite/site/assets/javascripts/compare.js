@@ -13,15 +13,16 @@
   let chosen = page.parameters().getAll("m").filter((key) => known.has(key)).slice(0, MOST);
   if (!chosen.length) chosen = table.dataset.first.split(" ");
 
-  /** Mark in a row of results the best of the shown cells and those whose interval reaches it. */
+  /** Mark in a row of results the best of the shown cells and those that nothing separates from it. */
   function mark(row) {
     const shown = Array.from(row.cells).filter((cell) => !cell.hidden && cell.dataset.value);
     for (const cell of row.cells) cell.classList.remove("ap-best", "ap-tied");
     for (const note of row.querySelectorAll(".ap-mark-note")) note.remove();
     if (shown.length < 2) return;
     const best = shown.reduce((a, b) => (Number(b.dataset.value) > Number(a.dataset.value) ? b : a));
+    const level = new Set((best.dataset.tied || "").split(" "));
     for (const cell of shown) {
-      const tied = cell !== best && cell.dataset.high && best.dataset.low && Number(cell.dataset.high) >= Number(best.dataset.low);
+      const tied = level.has(cell.dataset.method);
       if (cell === best) cell.classList.add("ap-best");
       else if (tied) cell.classList.add("ap-tied");
       else continue;

@@ -186,7 +186,8 @@
 
   const { percent } = page;
 
-  function swatch(look) {
+  /** Line of a model, or the diamond of one that has no curve. */
+  function swatch({ look, curve }) {
     const namespace = "http://www.w3.org/2000/svg";
     const drawing = document.createElementNS(namespace, "svg");
     const line = document.createElementNS(namespace, "line");
@@ -194,7 +195,9 @@
     set(drawing, { class: "ap-swatch", viewBox: "0 0 28 8", width: 28, height: 8, "aria-hidden": "true" });
     set(line, { x1: 0, y1: 4, x2: 28, y2: 4, stroke: "var(" + tokens[look.colour] + ")", "stroke-width": 2.4 });
     if (look.dash[1]) line.setAttribute("stroke-dasharray", look.dash.join(" "));
-    drawing.append(line);
+    const diamond = document.createElementNS(namespace, "path");
+    set(diamond, { d: "M14 0l4 4-4 4-4-4z", fill: "var(" + tokens[look.colour] + ")" });
+    drawing.append(curve ? line : diamond);
     return drawing;
   }
 
@@ -224,7 +227,7 @@
       return page.make(
         "tr",
         {},
-        page.make("th", { scope: "row" }, swatch(model.look), " " + model.label),
+        page.make("th", { scope: "row" }, swatch(model), " " + model.label),
         cell(joint === null ? "–" : percent(joint, 1)),
         cell(hofmn === null ? "–" : percent(hofmn, 1)),
         cell(bounds ? percent(bounds[0], 1) + "–" + percent(bounds[1], 1) : "–"),

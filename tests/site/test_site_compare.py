@@ -1,0 +1,48 @@
+"""Methods side by side: ties are those of the leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from apsite.catalogue import load_catalogue
+from apsite.intervals import all_fields
+from apsite.samples import Samples
+from apsite.site import compare
+from tests.builders import METHOD, RIVAL, entry_document, record_document, write_data
+
+THIRD = "Third_Poe2022Last"
+SIZE = 1000
+
+
+def verdicts(count: int) -> Samples:
+    """Verdicts of a thousand samples of which the first `count` are robust."""
+    flags = np.arange(SIZE) < count
+    return Samples(
+        index=np.arange(SIZE, dtype=np.int32),
+        label=np.zeros(SIZE, np.int16),
+        clean_correct=np.ones(SIZE, bool),
+        aa_robust=flags,
+    )
+
+
+def test_ties_are_those_of_the_leaderboard(tmp_path: Path) -> None:
+    """By intervals two points are a tie, and are none once a paired test separates them; who has no result has none."""
+    shares = {METHOD: 0.42, RIVAL: 0.40, THIRD: None}
+    documents = [record_document(f"{key}_R18_CIFAR10_US_90", robust=share) for key, share in shares.items() if share]
+    for document in documents:
+        document["results"]["n_samples"] = SIZE
+    catalogue = load_catalogue(write_data(tmp_path, *map(entry_document, shares), *documents))
+    columns = [catalogue.entries[key] for key in shares]
+
+    def row(samples: dict[str, Samples]) -> compare.ResultRow:
+        (group,) = (one for one in compare.groups(catalogue, columns, all_fields(catalogue, samples)) if one.results)
+        (found,) = group.results
+        return found
+
+    assert row({}).title == "ResNet18, 90 %"
+    assert [record and record.method for record in row({}).records] == [METHOD, RIVAL, None]
+    assert row({}).tied == ((RIVAL,), (METHOD,), ())
+    paired = {f"{key}_R18_CIFAR10_US_90": verdicts(round(share * SIZE)) for key, share in shares.items() if share}
+    assert row(paired).tied == ((), (), ())
