@@ -24,8 +24,9 @@ CHECK = """(rules) => axe.run(document, { runOnly: rules, resultTypes: ["violati
     found.violations.map((one) => `${one.id}: ${one.nodes.length} x ${one.nodes[0].html.slice(0, 120)}`))"""
 SCHEME = """(scheme) => { document.body.dataset.mdColorScheme = scheme;
     for (const element of document.querySelectorAll("*")) element.style.transition = "none";
+    for (const block of document.querySelectorAll(".ap-block")) block.style.contentVisibility = "visible";
     for (const frame of document.querySelectorAll(".ap-scroll")) frame.style.background = "none"; }"""
-"""Without the shadows at the edges of tables, as axe-core judges no contrast on a gradient."""
+"""Everything laid out, and without the shadows at the edges of tables: axe-core judges no contrast on a gradient."""
 
 
 def violations(visit, addresses, views) -> dict[tuple[str, str, int], list[str]]:
