@@ -23,19 +23,39 @@ def arithmetic(precision: Precision) -> Iterator[None]:
     torch itself allows TF32 in convolutions. Gradients are computed by threads of their own, so it is not enough to set
     this around a forward pass.
     """
-    cudnn: Any = torch.backends.cudnn
-    operators = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
-    before = [operator.fp32_precision for operator in operators]
+    cudnn = torch.backends.cudnn
     deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
-    for operator in operators:
-        operator.fp32_precision = "tf32" if precision is Precision.TF32 else "ieee"
-    cudnn.deterministic, cudnn.benchmark = True, False
+    with _tf32(allowed=precision is Precision.TF32):
+        cudnn.deterministic, cudnn.benchmark = True, False
+        try:
+            yield
+        finally:
+            cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+
+
+@contextlib.contextmanager
+def _tf32(*, allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 by the older switches of torch, which a network may read, or by the newer ones.
+
+    torch refuses to read the older ones where a program has set the newer ones to what they cannot express.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    switches: list[tuple[Any, str, Any]]
     try:
+        _ = matmul.allow_tf32, cudnn.allow_tf32
+        switches = [(matmul, "allow_tf32", allowed), (cudnn, "allow_tf32", allowed)]
+    except RuntimeError:
+        operators: Any = cudnn
+        word = "tf32" if allowed else "ieee"
+        switches = [(one, "fp32_precision", word) for one in (matmul, operators.conv, operators.rnn)]
+    before = [getattr(place, name) for place, name, _ in switches]
+    try:
+        for place, name, value in switches:
+            setattr(place, name, value)
         yield
     finally:
-        for operator, value in zip(operators, before, strict=True):
-            operator.fp32_precision = value
-        cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+        for (place, name, _), value in zip(switches, before, strict=True):
+            setattr(place, name, value)
 
 
 class InBfloat16(nn.Module):

@@ -272,7 +272,7 @@ class _Training:
             reporter.say(f"resuming after step {self.done} of {self.recipe.epochs * self.batches}")
         started = saved = time.monotonic()
         started -= self.seconds
-        with _deterministic(self.device), arithmetic(Precision.FLOAT32):  # what is not bfloat16 is float32, never TF32
+        with arithmetic(Precision.FLOAT32):  # what is not bfloat16 is float32, never TF32
             while self.done < self.recipe.epochs * self.batches:
                 self.step()
                 epoch, batch = divmod(self.done, self.batches)
@@ -379,21 +379,6 @@ def learning_rates(recipe: Recipe, batches: int) -> list[float]:
         optimiser.step()
         schedule.step()
     return rates
-
-
-class _deterministic:  # noqa: N801  (reads as what it does)
-    """Kernels of a CUDA device that give the same result each time, while the context lasts."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.active = device.type == "cuda"
-
-    def __enter__(self) -> None:
-        self.before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-        if self.active:
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-
-    def __exit__(self, *_: object) -> None:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = self.before
 
 
 def _logits(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tensor:

@@ -61,6 +61,8 @@ def site(repository: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: 
 
 def build(repository: Path, shared: Path) -> None:
     """Write the data folder ``root`` and build it into ``build``."""
+    from apsite.cli import cli
+    from apsite.cli.reference import reference
     from apsite.site import build_site
     from tests.site.synthetic import write_curves
 
@@ -75,7 +77,7 @@ def build(repository: Path, shared: Path) -> None:
     write_data(root, unchecked)
     for name in hostile.TEXTS:
         write_data(root, *hostile.documents(name, shared / "validated" / name)[0])
-    build_site(root, shared / "build", site_url="http://127.0.0.1/")
+    build_site(root, shared / "build", site_url="http://127.0.0.1/", commands=reference(cli, "apsite"))
 
 
 @pytest.fixture(scope="session")
