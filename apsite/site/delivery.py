@@ -15,7 +15,7 @@ from apsite.errors import ApsiteError
 
 STYLES = ("apsite", "tables", "parts", "panels")
 """Style sheets of every page, in their order; `form` is that of one page, and stays apart."""
-SCRIPTS = ("page", "scheme", "tables", "charts", "records", "compare", "copy")
+SCRIPTS = ("page", "scheme", "tables", "charts", "records", "compare", "copy", "reach")
 """Scripts of every page, in their order; `curves` and `form` are those of one page each, `search` is a worker."""
 _STYLE = re.compile(
     r'[ \t]*<link rel="stylesheet" href="((?:\.\./)*|/(?:[^"]*/)?)assets/stylesheets/([\w.-]+\.css)">\n?'

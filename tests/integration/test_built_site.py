@@ -185,6 +185,18 @@ def test_commands_are_copied_without_their_prompt(visit):
         assert page.evaluate("navigator.clipboard.readText()").startswith("git clone https://")
 
 
+def test_the_keyboard_reaches_tables_that_scroll(visit):
+    """Tables of written pages, too: where they are wider than the screen, and only there."""
+    with visit(viewport={"width": 360, "height": 740}) as opened:
+        page = opened.open("benchmarks.html")
+        wrapper = page.locator(".md-typeset__scrollwrap[tabindex='0'][role=region]").first
+        wrapper.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("element => element.scrollLeft > 0", arg=wrapper.element_handle())
+        page.set_viewport_size({"width": 1920, "height": 900})
+        page.wait_for_function("!document.querySelector('.md-typeset__scrollwrap[tabindex]')")
+
+
 def test_tables_need_no_script(visit):
     """With scripts off every table is there, and no dead control."""
     with visit(java_script_enabled=False) as opened:
