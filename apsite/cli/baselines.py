@@ -232,7 +232,8 @@ def baselines(
     from apsite.cli.evaluate import print_outcomes, resolver
     from apsite.evaluation.downloads import data_dir as default_data_dir
     from apsite.evaluation.manifest import Status
-    from apsite.evaluation.series import Places, read_series, run_series
+    from apsite.evaluation.series import Places, run_series
+    from apsite.evaluation.series_file import read_series
 
     if len(series) > 1 and (dense or checkpoints):
         raise click.UsageError("--dense and --checkpoints are for a single SERIES")

@@ -1,27 +1,4 @@
-"""The series of baselines: one dense network, pruned by naive criteria, fine-tuned and evaluated, from one file.
-
-.. code-block:: toml
-
-    dataset = "cifar10"
-    arch = "resnet18"
-    layout = "base_resnet18"
-    dense = "LWM_Han2015Learning"   # method under which the dense network's record stands
-
-    [training]                      # of the dense network, where it is not there yet
-    epochs = 30
-    learning_rate = 0.2
-
-    [finetuning]                    # the same for all pruned networks, so that only the criterion differs
-    epochs = 20
-
-    [evaluation]
-    n_examples = 256                # none of these: protocol apb-1 on the whole test set
-
-    [[criterion]]
-    method = "LAMP_Lee2021Layer"
-    criterion = "lamp"
-    locality = "global"
-    sparsities = [0.90, 0.95, 0.99]
+"""The series of baselines: one dense network, pruned by naive criteria, fine-tuned and evaluated, step by step.
 
 Every step leaves a file and is not done again while that file is of these very settings, so a series that was
 interrupted goes on where it stopped. Beside the checkpoints stands ``series.json``, which says what each model cost and
@@ -31,8 +8,7 @@ how it fared before fine-tuning. What can be known to fail is found out before a
 from __future__ import annotations
 
 import contextlib
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,92 +26,16 @@ from apsite.evaluation.finetuning import Format, Source, Written, finetune, load
 from apsite.evaluation.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.packed import read_about, write_checkpoint
 from apsite.evaluation.progress import Reporter
-from apsite.evaluation.pruning import NaiveCriterion, check_locality, masks_for
-from apsite.evaluation.settings import Preset, Settings
-from apsite.evaluation.training import PRECISIONS, Recipe, recipe_of
+from apsite.evaluation.pruning import masks_for
+from apsite.evaluation.series_file import Pruning, Series
 from apsite.json_files import read_json, to_json, write_json
 from apsite.keys import ModelKey
 from apsite.records import EvaluationRecord, read_record
-from apsite.vocabulary import Architecture, Dataset, Granularity, Locality, ProvenanceKind
+from apsite.vocabulary import Granularity, ProvenanceKind
 
 REPORT = "series.json"
-AUTHOR = "the authors"
-"""Who makes a series whose file does not say it."""
 BEFORE = 32
 """Images on which AutoAttack looks at a network before fine-tuning, at most: a network near chance needs no more."""
-_RECIPE = {
-    "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": float, "step_size": float,
-    "batch_size": int, "momentum": float, "weight_decay": float, "trades_beta": float, "n_train": int, "seed": int,
-}  # fmt: skip
-_EVALUATION = {"n_examples": int, "engine": str, "attacks": str, "batch_size": int, "seed": int, "trials": int}
-_CRITERION = {"method": str, "criterion": str, "locality": str, "sparsities": list}
-_TOP = {
-    "dataset": str, "arch": str, "layout": str, "dense": str, "threads": int, "precision": str,
-    "checkpoint_url": str, "source": str, "notes": list,
-    "training": dict, "finetuning": dict, "evaluation": dict, "criterion": list,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """One pruned network of a series."""
-
-    key: ModelKey
-    criterion: NaiveCriterion
-    locality: Locality
-
-    @property
-    def granularity(self) -> Granularity:
-        """Unit that is removed."""
-        return Granularity.FILTER if self.criterion is NaiveCriterion.FILTER_L1 else Granularity.WEIGHT
-
-
-@dataclass(frozen=True)
-class Series:
-    """What a series file says.
-
-    Attributes:
-        path: The file.
-        folder: Where checkpoints and report stand: the folder of the file's name beside it, unless it is replaced.
-        source: Network and layout, without a checkpoint.
-        dense: Key of the dense network.
-        training: How the dense network is trained, where it is not there yet.
-        finetuning: How every pruned network is fine-tuned.
-        settings: How all are evaluated.
-        prunings: The pruned networks, in the order of the file.
-        threads: Threads of the CPU, which decide about the rounding of its arithmetic; ``None`` for the usual number.
-        precision: That of training, as in :func:`apsite.evaluation.training.train`.
-        checkpoint_url: Folder where the checkpoints can be had, for the records.
-        author: Who makes the series, for the records.
-        notes: Remarks for the records.
-        given: Checkpoint of a dense network to start from, which is never trained; ``None`` for the series' own.
-    """
-
-    path: Path
-    folder: Path
-    source: Source
-    dense: ModelKey
-    training: Recipe
-    finetuning: Recipe
-    settings: Settings
-    prunings: tuple[Pruning, ...]
-    threads: int | None = None
-    precision: str = "auto"
-    checkpoint_url: str | None = None
-    author: str = AUTHOR
-    notes: tuple[str, ...] = ()
-    given: Path | None = None
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Keys of all networks, the dense one first."""
-        return str(self.dense), *(str(one.key) for one in self.prunings)
-
-    def checkpoint(self, key: ModelKey) -> Path:
-        """File of a finished network."""
-        if key == self.dense and self.given is not None:
-            return self.given
-        return self.folder / f"{key}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -155,78 +55,6 @@ class Places:
     records: Path = Path("evaluations")
     work: Path = Path(".apsite")
     device: str | None = None
-
-
-def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
-    """Series of a file.
-
-    Args:
-        path: The TOML file.
-        resolve: Gives the method key of a key or alias.
-
-    Raises:
-        EvaluationError: If it cannot be read, or a name or value is not one of those allowed.
-    """
-    try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise EvaluationError(f"{path}: is not TOML: {error}") from None
-    _check(path, "the top", document, _TOP, required=("dataset", "arch", "dense", "criterion"))
-    for name in ("training", "finetuning"):
-        _check(path, name, document.get(name, {}), _RECIPE)
-    _check(path, "evaluation", document.get("evaluation", {}), _EVALUATION)
-    try:
-        dataset, architecture = Dataset(document["dataset"]), Architecture(document["arch"])
-        evaluation = dict(document.get("evaluation", {}))
-        if evaluation.get("n_examples", 1) < 1:
-            raise ValueError(f"n_examples must be at least 1, not {evaluation['n_examples']}")
-        if "attacks" in evaluation:
-            evaluation["attacks"] = tuple(part.strip() for part in evaluation["attacks"].split(","))
-        prunings = []
-        for number, table in enumerate(document["criterion"], 1):
-            _check(path, f"criterion {number}", table, _CRITERION, required=tuple(_CRITERION))
-            if not all(isinstance(sparsity, float) and 0 < sparsity < 1 for sparsity in table["sparsities"]):
-                raise ValueError(f"criterion {number}: sparsities must be fractions such as [0.90, 0.95, 0.99]")
-            criterion = NaiveCriterion(table["criterion"])
-            prunings += [
-                Pruning(
-                    ModelKey.of(resolve(table["method"]), architecture, dataset, criterion.structure, sparsity),
-                    criterion,
-                    Locality(table["locality"]),
-                )
-                for sparsity in table["sparsities"]
-            ]
-            check_locality(criterion, Locality(table["locality"]))
-        keys = [str(one.key) for one in prunings]
-        if len(set(keys)) != len(keys):
-            raise ValueError("two criteria have the same method, structure and sparsity")
-        if document.get("threads", 1) < 1:
-            raise ValueError(f"threads must be at least 1, not {document['threads']}")
-        if document.get("precision", "auto") not in PRECISIONS:
-            raise ValueError(f"precision {document['precision']!r} is not one of {', '.join(PRECISIONS)}")
-        if not document.get("checkpoint_url", "https://").startswith("https://"):
-            raise ValueError(f"checkpoint_url must start with https://, unlike {document['checkpoint_url']!r}")
-        if not all(isinstance(note, str) for note in document.get("notes", ())):
-            raise ValueError("notes must be texts")
-        return Series(
-            path=path,
-            folder=path.with_suffix(""),
-            source=Source(architecture, dataset, layout=document.get("layout")),
-            dense=ModelKey.of(resolve(document["dense"]), architecture, dataset, None, 0.0),
-            training=recipe_of(document.get("training", {})),
-            finetuning=recipe_of(document.get("finetuning", {})),
-            settings=Settings.of(Preset.APB_1, **evaluation),
-            prunings=tuple(prunings),
-            threads=document.get("threads"),
-            precision=document.get("precision", "auto"),
-            checkpoint_url=document.get("checkpoint_url"),
-            author=document.get("source", AUTHOR),
-            notes=tuple(document.get("notes", ())),
-        )
-    except (ValueError, TypeError, ApsiteError) as error:
-        raise EvaluationError(f"{path}: {error}") from None
 
 
 def run_series(
@@ -492,19 +320,3 @@ def _plain(value: object) -> object:
     import json
 
     return json.loads(to_json(value))
-
-
-def _check(path: Path, where: str, table: object, names: Mapping[str, type], required: Sequence[str] = ()) -> None:
-    """Refuse names that are not known, values of another kind, and tables that lack something."""
-    if not isinstance(table, dict):
-        raise EvaluationError(f"{path}: {where} must be a table")
-    for name, value in table.items():
-        if name not in names:
-            raise EvaluationError(f"{path}: {where} has unknown {name!r}; known are {', '.join(names)}")
-        kind = names[name]
-        fits = isinstance(value, int | float if kind is float else kind) and not isinstance(value, bool)
-        if not fits:
-            raise EvaluationError(f"{path}: {where}: {name} must be of type {kind.__name__}, not {value!r}")
-    missing = [name for name in required if name not in table]
-    if missing:
-        raise EvaluationError(f"{path}: {where} lacks {', '.join(missing)}")

@@ -11,7 +11,8 @@ from apsite.evaluation.finetuning import prune
 from apsite.evaluation.loading import load_network
 from apsite.evaluation.networks.registry import layouts
 from apsite.evaluation.pruning import kept_count, prunable_weights, zero_masks
-from apsite.evaluation.series import REPORT, read_series
+from apsite.evaluation.series import REPORT
+from apsite.evaluation.series_file import read_series
 from apsite.json_files import read_json
 from apsite.samples import read_samples
 from apsite.vocabulary import Structure

@@ -10,8 +10,8 @@ from apsite.evaluation.execution import CountedNetwork, as_inputs
 from apsite.evaluation.fast import apgd, fab, square
 from apsite.evaluation.fast.engine import FastEngine
 from apsite.evaluation.fast.fab import project_linf
-from apsite.evaluation.fast.looks import note_fooled
 from apsite.evaluation.fast.noise import BatchNoise, SampleNoise
+from apsite.evaluation.fast.rows import note_fooled
 from apsite.evaluation.fast.square import QUERIES, square_side
 from apsite.evaluation.simplification import simplified
 from apsite.vocabulary import Attack

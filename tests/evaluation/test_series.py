@@ -16,7 +16,8 @@ from apsite.evaluation.networks.registry import layouts
 from apsite.evaluation.packed import read_about, write_checkpoint
 from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.pruning import NaiveCriterion
-from apsite.evaluation.series import REPORT, Places, read_series, run_series
+from apsite.evaluation.series import REPORT, Places, run_series
+from apsite.evaluation.series_file import read_series
 from apsite.evaluation.training import recipe_of
 from apsite.vocabulary import Dataset, Locality, Objective
 from tests.builders import record_document

@@ -6,13 +6,13 @@ Source: Croce and Hein, ICML 2020, sections 3 and 4; the schedule of checkpoints
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apsite.evaluation.fast.looks import DROP_SHARE, look_every, note_fooled
+from apsite.evaluation.fast.rows import DROP_SHARE, PerRow, look_every, note_fooled
 
 STEPS = 100
 _FIRST_CHECK, _SMALLEST_PERIOD, _PERIOD_CUT = 22, 6, 3
@@ -35,7 +35,7 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 
 @dataclass
-class _Rows:
+class _Rows(PerRow):
     """State of every row that is still attacked; all tensors have one entry a row."""
 
     owner: Tensor
@@ -54,11 +54,6 @@ class _Rows:
     history: Tensor
     fooled: Tensor
     fooling: Tensor
-
-    def keep(self, chosen: Tensor) -> None:
-        """Go on with the rows numbered `chosen` only."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name)[chosen])
 
 
 def start_points(images: Tensor, uniform: Tensor, epsilon: float) -> Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.fast.looks import look_every
+from apsite.evaluation.fast.rows import PerRow, look_every
 
 QUERIES = 5000
 _FIRST_SHARE = 0.8
@@ -87,7 +87,7 @@ def square_attack(
 
 
 @dataclass
-class _Samples:
+class _Samples(PerRow):
     """State of every sample that is still attacked; all tensors have one entry a sample."""
 
     owner: Tensor
@@ -97,11 +97,6 @@ class _Samples:
     best: Tensor
     margin: Tensor
     query: Tensor
-
-    def keep(self, chosen: Tensor) -> None:
-        """Go on with the samples numbered `chosen` only."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name)[chosen])
 
 
 @dataclass(frozen=True)

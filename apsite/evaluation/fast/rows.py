@@ -1,6 +1,8 @@
-"""When an attack looks at how far it is, and how it notes the samples that it has fooled."""
+"""What attacks share: their state by row, when they look at how far it is, and how they note fooled samples."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -9,6 +11,16 @@ DROP_SHARE = 0.1
 """Share of finished rows from which a batch is made smaller."""
 
 _EVERY_ON_GPU = 10
+
+
+@dataclass
+class PerRow:
+    """State of what is still attacked: tensors that all have one entry a row."""
+
+    def keep(self, chosen: Tensor) -> None:
+        """Go on with the rows numbered `chosen` only."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name)[chosen])
 
 
 def look_every(device: torch.device) -> int:
