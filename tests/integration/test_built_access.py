@@ -25,8 +25,10 @@ CHECK = """(rules) => axe.run(document, { runOnly: rules, resultTypes: ["violati
 SCHEME = """(scheme) => { document.body.dataset.mdColorScheme = scheme;
     for (const element of document.querySelectorAll("*")) element.style.transition = "none";
     for (const block of document.querySelectorAll(".ap-block")) block.style.contentVisibility = "visible";
-    for (const frame of document.querySelectorAll(".ap-scroll")) frame.style.background = "none"; }"""
-"""Everything laid out, and without the shadows at the edges of tables: axe-core judges no contrast on a gradient."""
+    for (const frame of document.querySelectorAll(".ap-scroll")) frame.style.background = "none";
+    return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))); }"""
+"""Everything laid out, what watches sizes told, and no shadows at the edges of tables: axe-core judges no contrast on a
+gradient."""
 
 
 def violations(visit, addresses, views) -> dict[tuple[str, str, int], list[str]]:

@@ -1,22 +1,29 @@
-/* Tables of written pages scroll sideways on small screens, in a wrapper that the theme makes; let the keyboard reach it. */
+/* Tables and commands of written pages scroll sideways on small screens; let the keyboard reach those that do. */
 (function () {
   "use strict";
 
   const article = document.querySelector(".md-content article");
-  if (!article || !article.querySelector("table:not([class])")) return;
+  if (!article) return;
+  const KINDS = { Table: ".md-typeset__scrollwrap", Code: "pre > code" };
 
-  function reach() {
-    for (const wrapper of article.querySelectorAll(".md-typeset__scrollwrap")) {
-      const scrolls = wrapper.scrollWidth > wrapper.clientWidth;
-      if (scrolls === wrapper.hasAttribute("tabindex")) continue;
-      if (scrolls) {
-        wrapper.setAttribute("tabindex", "0");
-        wrapper.setAttribute("role", "region");
-        wrapper.setAttribute("aria-label", "Table");
-      } else for (const name of ["tabindex", "role", "aria-label"]) wrapper.removeAttribute(name);
-    }
+  /** Make a place of its own of what scrolls, and of nothing else. */
+  function reach(element, label) {
+    const scrolls = element.scrollWidth > element.clientWidth;
+    if (scrolls === element.hasAttribute("role")) return;
+    if (scrolls) {
+      element.setAttribute("tabindex", "0");
+      element.setAttribute("role", "region");
+      element.setAttribute("aria-label", label);
+    } else for (const name of ["tabindex", "role", "aria-label"]) element.removeAttribute(name);
   }
 
-  new MutationObserver(reach).observe(article, { childList: true, subtree: true });
-  new ResizeObserver(reach).observe(article);
+  function all() {
+    for (const [label, selector] of Object.entries(KINDS))
+      for (const element of article.querySelectorAll(selector)) reach(element, label);
+  }
+
+  if (!article.querySelector("table:not([class]), pre > code")) return;
+  new MutationObserver(all).observe(article, { childList: true, subtree: true });
+  new ResizeObserver(all).observe(article);
+  all();
 })();
