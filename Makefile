@@ -44,7 +44,7 @@ unit: $(VENV)/installed  ## Tests alone
 
 ROWS ?= demo,hofmn,filters,resnet18,ray,catalogue
 bench: $(VENV)/installed  ## Time ours and others in turn; ROWS=..., see `python -m benchmarks --help`
-	$(BIN)/python -m benchmarks --rows $(ROWS) $(BENCH)
+	for rows in $$(echo $(ROWS) | tr , ' '); do $(BIN)/python -m benchmarks --rows $$rows $(BENCH) || exit 1; done
 
 format: $(VENV)/installed  ## Mend style where that can be done by itself
 	$(BIN)/ruff check --fix .

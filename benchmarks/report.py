@@ -21,7 +21,8 @@ PAGE_HEAD = """# Benchmarks
 How long apsite takes, as a multiple of what others take on the same machine.
 Both sides run in turn in one process, on the same network and the same images.
 The ratio is that of the medians; the single ratios show its spread.
-The seconds of each repetition are in `benchmarks/results`; `make bench` measures again.
+The seconds of each repetition are in `benchmarks/results`.
+`make bench` measures again, each part in a process of its own, so that none runs in memory that another has left.
 
 `pyautoattack` runs as its documentation says, on a network whose parameters are not frozen.
 The plain FMN loop is `benchmarks/plain_fmn.py`.

@@ -68,7 +68,7 @@ class CountedNetwork(nn.Module):
         return passes
 
 
-FEWEST_ROWS = 8
+FEWEST_ROWS = 4
 """Kernels of CPUs for fewer rows than this round differently."""
 
 

@@ -19,8 +19,13 @@ QUERIES = 5000
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _AHEAD_ON_CPU, _AHEAD_ON_GPU = 4, 16
-"""Most queries of one sample in one pass. About one in twenty is accepted, and those after it are asked again, which is
-work for nothing on a CPU; a GPU that is not full has it for free."""
+"""Most queries of one sample in one pass. Those after an accepted one are asked again, which is work for nothing on a
+CPU; a GPU that is not full has it for free."""
+
+_WASTE = 0.25
+"""About this share of the queries may be asked for nothing; mostly one in twenty is accepted, at first many more."""
+
+_MEMORY = 0.95
 
 
 def square_side(query: int, side: int) -> int:
@@ -73,6 +78,8 @@ def square_attack(
             margin=_margin(network(best), labels),
             query=torch.zeros(len(images), dtype=torch.long, device=images.device),
         )
+        accepted = torch.full((), _WASTE, device=images.device)
+        ahead = 1
         for passes in itertools.count():
             if passes % every == 0:
                 fooled = state.margin <= 0
@@ -83,7 +90,9 @@ def square_attack(
                     state.keep((~leaving).nonzero().squeeze(1))
                 if not len(state.owner):
                     return
-            _ask(network, state, squares, min(most, max(1, rows // len(state.owner))))
+                ahead = max(1, min(most, rows // len(state.owner), int(_WASTE / max(float(accepted), 1e-3))))
+            hits = _ask(network, state, squares, ahead)
+            accepted = _MEMORY * accepted + (1 - _MEMORY) * hits
 
 
 @dataclass
@@ -138,8 +147,12 @@ class _Squares:
         return inside[..., None, :, :] * self.colour[owner, query][..., None, None]
 
 
-def _ask(network: nn.Module, state: _Samples, squares: _Squares, ahead: int) -> None:
-    """Make up to `ahead` queries of every sample from its best point, and go to the first one that is better."""
+def _ask(network: nn.Module, state: _Samples, squares: _Squares, ahead: int) -> Tensor:
+    """Make up to `ahead` queries of every sample from its best point, and go to the first one that is better.
+
+    Returns:
+        Share of the samples whose first query was better, a scalar.
+    """
     steps = torch.arange(ahead, device=state.query.device)
     query = state.query[:, None] + steps
     there = query < QUERIES
@@ -154,6 +167,7 @@ def _ask(network: nn.Module, state: _Samples, squares: _Squares, ahead: int) -> 
     state.best = torch.where(accepted.view(-1, 1, 1, 1), candidates[samples, first], state.best)
     state.margin = torch.where(accepted, margins[samples, first], state.margin)
     state.query = torch.where(accepted, state.query + first + 1, state.query + ahead)
+    return better[:, 0].float().mean()
 
 
 def _signs(uniform: Tensor) -> Tensor:
