@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
-from apsite.intervals import Field, Lead
+from apsite.intervals import Field, Lead, field_of
 from apsite.leaderboard import Setting, rankable, setting_of
 from apsite.records import EvaluationRecord
+from apsite.samples import Samples
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 FIRST = 3
@@ -50,12 +51,21 @@ class Group:
     results: tuple[ResultRow, ...] = ()
 
 
-def groups(catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field]) -> list[Group]:
-    """Rows of the page: facts first, then the settings of each dataset and structure in which a model ranks."""
+def groups(
+    catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field], verdicts: Mapping[str, Samples]
+) -> list[Group]:
+    """Rows of the page: facts first, then the settings of each dataset and structure in which a model ranks.
+
+    Args:
+        catalogue: Entries and records.
+        columns: Methods and baselines to show.
+        fields: What separates the methods of each setting.
+        verdicts: Per-sample results by model key, for pairs with a baseline, which no field has.
+    """
     return [
         Group("Method", _facts(columns)),
         Group("Evaluation in its paper", _audits(columns)),
-        *_results(catalogue, columns, fields),
+        *_results(catalogue, columns, fields, verdicts),
     ]
 
 
@@ -96,7 +106,9 @@ def _audits(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
     )
 
 
-def _results(catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field]) -> list[Group]:
+def _results(
+    catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field], verdicts: Mapping[str, Samples]
+) -> list[Group]:
     found: dict[Setting, dict[str, EvaluationRecord]] = {}
     for record in catalogue.records.values():
         setting = setting_of(record)
@@ -104,7 +116,7 @@ def _results(catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Set
             found.setdefault(setting, {})[record.method] = record
 
     def row(setting: Setting) -> ResultRow:
-        ties = _ties(fields.get(setting))
+        ties = _ties(tuple(found[setting].values()), fields.get(setting), verdicts)
         records = tuple(found[setting].get(entry.key) for entry in columns)
         return ResultRow(
             f"{setting.architecture.label}, {setting.percent} %",
@@ -124,15 +136,19 @@ def _results(catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Set
     return parts
 
 
-def _ties(field: Field | None) -> dict[str, tuple[str, ...]]:
-    """For each method of a setting those that nothing separates from it, as the leaderboard has it."""
+def _ties(
+    records: Sequence[EvaluationRecord], field: Field | None, verdicts: Mapping[str, Samples]
+) -> dict[str, tuple[str, ...]]:
+    """For each method of a setting those that nothing separates from it: among methods as the leaderboard has it."""
+    methods = {record.model_key: record.method for record in records}
+    separations = dict(field.separations) if field is not None else {}
+    if field is None or len(field.ranked) < len(records):  # baselines have no rank, and are compared here
+        separations = {**field_of(records, verdicts).separations, **separations}
     ties: dict[str, list[str]] = {}
-    if field is not None:
-        methods = {record.model_key: record.method for record in field.ranked}
-        for (above, below), separation in field.separations.items():
-            if not separation.separated:
-                ties.setdefault(methods[above], []).append(methods[below])
-                ties.setdefault(methods[below], []).append(methods[above])
+    for (above, below), separation in separations.items():
+        if not separation.separated:
+            ties.setdefault(methods[above], []).append(methods[below])
+            ties.setdefault(methods[below], []).append(methods[above])
     return {method: tuple(others) for method, others in ties.items()}
 
 

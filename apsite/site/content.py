@@ -170,7 +170,7 @@ def compare_page(writer: PageWriter, facts: SiteFacts) -> Page:
         "Adversarial pruning methods side by side: what they are and how they fare in the same settings.",
         hide=("navigation", "toc"),
         columns=columns,
-        groups=compare.groups(facts.catalogue, columns, facts.fields),
+        groups=compare.groups(facts.catalogue, columns, facts.fields, facts.verdicts),
         first=compare.first_choice(facts.leads, columns),
     )
 

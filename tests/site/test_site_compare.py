@@ -37,7 +37,9 @@ def test_ties_are_those_of_the_leaderboard(tmp_path: Path) -> None:
     columns = [catalogue.entries[key] for key in shares]
 
     def row(samples: dict[str, Samples]) -> compare.ResultRow:
-        (group,) = (one for one in compare.groups(catalogue, columns, all_fields(catalogue, samples)) if one.results)
+        (group,) = (
+            one for one in compare.groups(catalogue, columns, all_fields(catalogue, samples), samples) if one.results
+        )
         (found,) = group.results
         return found
 
@@ -46,3 +48,13 @@ def test_ties_are_those_of_the_leaderboard(tmp_path: Path) -> None:
     assert row({}).tied == ((RIVAL,), (METHOD,), ())
     paired = {f"{key}_R18_CIFAR10_US_90": verdicts(round(share * SIZE)) for key, share in shares.items() if share}
     assert row(paired).tied == ((), (), ())
+
+
+def test_a_baseline_is_compared_though_it_has_no_rank(tmp_path: Path) -> None:
+    """By its interval with the method beside it."""
+    documents = [record_document(f"{key}_R18_CIFAR10_US_90", robust=0.42) for key in (METHOD, RIVAL)]
+    root = write_data(tmp_path, entry_document(METHOD), entry_document(RIVAL, baseline=True), *documents)
+    catalogue = load_catalogue(root)
+    columns = [catalogue.entries[key] for key in (METHOD, RIVAL)]
+    (group,) = (one for one in compare.groups(catalogue, columns, all_fields(catalogue), {}) if one.results)
+    assert group.results[0].tied == ((RIVAL,), (METHOD,))
