@@ -6,12 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from apsite.entries import is_whole_bibtex
 from apsite.errors import ApsiteError
 
 _MAX_BYTES = 200_000
-ENTRY_START = r"^@[A-Za-z]+\s*\{\s*[^\s,{}]+"
-"""How an entry begins; the form's script uses the same expression."""
-
 _VENUES = ("booktitle", "journal", "journaltitle", "howpublished", "school", "publisher")
 
 
@@ -49,19 +47,9 @@ def answers_from_bibtex(path: Path, key: str | None = None) -> dict[str, Any]:
         "paper.year": year[0] if year else "",
         "paper.url": _address(entry.fields),
         # A file may hold remarks of the program that wrote it, which are no part of the entry.
-        "paper.bibtex": text if len(names) == 1 and is_whole_entry(text.strip()) else entry.to_string("bibtex"),
+        "paper.bibtex": text if len(names) == 1 and is_whole_bibtex(text.strip()) else entry.to_string("bibtex"),
     }
     return {name: answer for name, answer in answers.items() if answer}
-
-
-def is_whole_entry(text: str) -> bool:
-    """Whether a text begins and ends as a BibTeX entry whose braces match."""
-    return bool(re.match(ENTRY_START, text)) and text.endswith("}") and text.count("{") == text.count("}")
-
-
-def holds_several_entries(text: str) -> bool:
-    """Whether more than one line of a text begins an entry."""
-    return len(re.findall(r"^\s*@", text, re.MULTILINE)) > 1
 
 
 def _read(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apsite.entries import Entry, entry_from_json, entry_problems
 from apsite.errors import ApsiteError, DocumentError
@@ -16,6 +16,12 @@ from apsite.vocabulary import ProvenanceKind, Stage
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMNS = (
+    "model_key", "method", "name", "pipeline", "dataset", "architecture", "structure", "sparsity", "clean_accuracy",
+    "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy", "n_samples", "provenance", "source",
+)  # fmt: skip
+FRACTIONS = tuple(name for name in COLUMNS if name == "sparsity" or name.endswith("_accuracy"))
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,6 @@ class Catalogue:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per record with the columns of ``apsite export`` (fractions, ``NaN`` where unknown)."""
-        from apsite.export import to_frame
-
         return to_frame(self)
 
 
@@ -253,3 +257,38 @@ def _history_problems(catalogue: Catalogue, current_files: Iterable[str]) -> lis
             if version >= record.version
         ]
     return problems
+
+
+def rows(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """One mapping per record with the names of :data:`COLUMNS`; ``None`` where a value is unknown."""
+    return [_row(catalogue, record) for record in catalogue.records.values()]
+
+
+def _row(catalogue: Catalogue, record: EvaluationRecord) -> dict[str, Any]:
+    entry, results = catalogue.entries[record.method], record.results
+    values = (
+        record.model_key,
+        record.method,
+        entry.name,
+        entry.pipeline.stage.value,
+        record.dataset.value,
+        record.architecture.value,
+        record.structure.value if record.structure else None,
+        record.sparsity.declared,
+        results.clean_accuracy,
+        results.autoattack.robust_accuracy if results.autoattack else None,
+        results.hofmn.robust_accuracy if results.hofmn else None,
+        results.joint.robust_accuracy if results.joint else None,
+        results.n_samples,
+        record.provenance.kind.value,
+        record.provenance.source,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def to_frame(catalogue: Catalogue) -> pd.DataFrame:
+    """The table as a data frame: fractions are floats, ``NaN`` where unknown; ``n_samples`` is a nullable integer."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows(catalogue), columns=list(COLUMNS))
+    return frame.astype({"n_samples": "Int64", **dict.fromkeys(FRACTIONS, "float64")})

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from apsite.numbers import MISSING, percent
 from apsite.vocabulary import Architecture, Dataset
 
 Document = Mapping[str, Any]
 _ARROW = " → "
-_MISSING = "–"
 _NOTHING = "No result, rank or method changes."
 
 
@@ -55,7 +55,7 @@ def to_markdown(document: Document, heading: str = "###") -> str:
             "|---|--:|--:|",
             *(
                 f"| {code(model['model_key'])} | {_pair(model['rank_before'], model['rank_after'])} | "
-                f"{_pair(_percent(model['robust_before']), _percent(model['robust_after']))} |"
+                f"{_pair(percent(model['robust_before']), percent(model['robust_after']))} |"
                 for model in one["models"]
             ),
             "",
@@ -75,7 +75,7 @@ def to_text(document: Document) -> str:
         lines.append(f"{_setting(one)}: {_lead_line(one, str)}")
         lines += [
             f"  rank {_pair(model['rank_before'], model['rank_after'])}  {model['name']}  "
-            f"AutoAttack {_pair(_percent(model['robust_before']), _percent(model['robust_after']))}"
+            f"AutoAttack {_pair(percent(model['robust_before']), percent(model['robust_after']))}"
             for model in one["models"]
         ]
     return "\n".join(lines or [_NOTHING]) + "\n"
@@ -120,21 +120,17 @@ def _figure(one: Document, name: str) -> str:
     """A share before and after; one number where it is the same or only one side has it."""
     before, after = one["before"], one["after"]
     if before is None or after is None:
-        return _percent((before or after or {}).get(name))
-    return _pair(_percent(before[name]), _percent(after[name]))
+        return percent((before or after or {}).get(name))
+    return _pair(percent(before[name]), percent(after[name]))
 
 
 def _word(one: Document, name: str) -> str:
     before, after = one["before"], one["after"]
     if before is None or after is None:
-        return str((before or after or {}).get(name, _MISSING))
+        return str((before or after or {}).get(name, MISSING))
     return _pair(before[name], after[name])
 
 
 def _pair(before: object, after: object) -> str:
-    shown = [_MISSING if value is None else str(value) for value in (before, after)]
+    shown = [MISSING if value is None else str(value) for value in (before, after)]
     return shown[0] if shown[0] == shown[1] else _ARROW.join(shown)
-
-
-def _percent(share: float | None) -> str:
-    return _MISSING if share is None else f"{100 * share:.2f}"

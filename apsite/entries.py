@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,9 @@ from apsite.vocabulary import (
     Stage,
     Structure,
 )
+
+BIBTEX_START = r"^@[A-Za-z]+\s*\{\s*[^\s,{}]+"
+"""How an entry begins; the form's script uses the same expression."""
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -221,3 +225,13 @@ def _pipeline(document: dict[str, Any]) -> Pipeline:
 
 def _words(kind: type[_Word], values: list[str] | None) -> tuple[_Word, ...] | None:
     return None if values is None else tuple(kind(value) for value in values)
+
+
+def is_whole_bibtex(text: str) -> bool:
+    """Whether a text begins and ends as a BibTeX entry whose braces match."""
+    return bool(re.match(BIBTEX_START, text)) and text.endswith("}") and text.count("{") == text.count("}")
+
+
+def holds_several_bibtex(text: str) -> bool:
+    """Whether more than one line of a text begins an entry."""
+    return len(re.findall(r"^\s*@", text, re.MULTILINE)) > 1

@@ -15,8 +15,8 @@ from apsite.comparison_text import code, to_markdown, to_text
 from apsite.entries import Entry
 from apsite.errors import ApsiteError
 from apsite.leaderboard import rankable
+from apsite.numbers import percent
 from apsite.records import EvaluationRecord
-from apsite.terminal import percent
 from apsite.validation import validate
 from apsite.validation.reports import number
 from apsite.vocabulary import Protocol, ProvenanceKind, Structure

@@ -11,14 +11,10 @@ from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.leaderboard import by_setting, leader_count, leaders
 from apsite.metrics import wilson_interval
+from apsite.numbers import percent
 from apsite.pairing import Beside
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Attack, Dataset, Structure
-
-
-def percent(value: float | None) -> str:
-    """Fraction in percent with two decimals; a dash where it is unknown."""
-    return "–" if value is None else f"{value * 100:.2f}"
 
 
 def leaderboard_tables(

@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from apsite.catalogue import Catalogue, load_catalogue
-from apsite.export import COLUMNS, robustbench, to_csv, to_frame, to_json_rows, to_robustbench
+from apsite.catalogue import COLUMNS, Catalogue, load_catalogue, to_frame
+from apsite.export import robustbench, to_csv, to_json_rows, to_robustbench
 from tests.builders import METHOD, MODEL, RIVAL, entry_document, own_document
 
 DESIGN = (

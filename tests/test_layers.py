@@ -21,6 +21,7 @@ LAYERS = (
         "schema",
         "references",
         "metrics",
+        "numbers",
         "changes",
         "entries",
         "records",

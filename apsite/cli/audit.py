@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apsite.cli.main import cli
+from apsite.cli.group import cli
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apsite.cli.main import cli
+from apsite.cli.group import cli
 from apsite.cli.options import progress, root_option
 from apsite.errors import ApsiteError
 from apsite.vocabulary import Architecture, Dataset, Locality

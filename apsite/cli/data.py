@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from apsite.cli.main import cli
+from apsite.cli.group import cli
 from apsite.cli.options import emit, output_file_option, root_option
 from apsite.vocabulary import Architecture, Dataset, Structure
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apsite.cli.main import cli
+from apsite.cli.group import cli
 from apsite.cli.options import progress
 from apsite.vocabulary import Dataset
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from apsite.cli.main import cli
+from apsite.cli.group import cli
 from apsite.cli.options import progress, root_option
 from apsite.cli.reference import reference
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
@@ -177,7 +177,7 @@ def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
     from rich.text import Text
 
     from apsite.evaluation.manifest import Status
-    from apsite.terminal import percent
+    from apsite.numbers import percent
 
     counts = Counter(outcome.status for outcome in outcomes)
     title = ", ".join(f"{counts[status]} {status.value}" for status in Status)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from apsite.cli.main import cli
+from apsite.cli.group import cli
 from apsite.cli.options import root_option
 from apsite.errors import ApsiteError
 from apsite.keys import ModelKey

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import click
 
-from apsite.cli.parts import SentenceGroup
+from apsite.cli.group import SentenceGroup
 
 
 def reference(group: click.Command, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apsite.cli.main import cli
+from apsite.cli.group import cli
 from apsite.cli.options import progress
 
 if TYPE_CHECKING:

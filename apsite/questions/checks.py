@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from apsite.bibtex import holds_several_entries, is_whole_entry
+from apsite.entries import holds_several_bibtex, is_whole_bibtex
 from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.questions.answers import FRACTION, WHOLE, asked, clean, is_empty, lines
 from apsite.questions.question import NOTHING, Answers, Kind, Question
@@ -77,7 +77,7 @@ def _conflict(question: Question, answer: Any, answers: Answers) -> str:
                 return MESSAGES["years_apart"].format(found=found[0], allowed=year)
         case "paper.bibtex":
             text = clean(str(answer))
-            return "" if is_whole_entry(text) and not holds_several_entries(text) else MESSAGES["bibtex"]
+            return "" if is_whole_bibtex(text) and not holds_several_bibtex(text) else MESSAGES["bibtex"]
         case "checkpoints":
             return _files_problem(question, answer)
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from apsite.bibtex import ENTRY_START
+from apsite.entries import BIBTEX_START
 from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.questions.answers import FRACTION, NULL_GROUPS, OPTIONAL, WHOLE
 from apsite.questions.from_schema import pipelines, questions, required_fields, skeleton
@@ -28,5 +28,5 @@ def export() -> dict[str, Any]:
         "fraction": FRACTION,
         "key_year": KEY_YEAR,
         "years_apart": YEARS_APART,
-        "bibtex_start": ENTRY_START,
+        "bibtex_start": BIBTEX_START,
     }

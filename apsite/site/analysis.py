@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
-from apsite.site import figures, methods, results, studies, survey
+from apsite.site import methods, results, studies, survey
 from apsite.site.charts import Spec
 from apsite.site.pages import Page, PageWriter
 from apsite.site.palette import COLOURS, NEUTRAL, SeriesStyle, styles
@@ -158,7 +159,7 @@ def gap_rows(compared: Sequence[tuple[Entry, methods.Comparison]]) -> list[dict[
     return [
         {
             "strip": f"{entry.name} {item.reported.architecture.code} {item.reported.structure.code} "
-            f"{figures.sparsity(item.reported.sparsity)}",
+            f"{numbers.sparsity(item.reported.sparsity)}",
             "order": order,
             "kind": kind,
             "name": entry.name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.errors import DocumentError
@@ -17,7 +18,6 @@ from apsite.metrics import robust_accuracy, robustness_curve
 from apsite.pairing import Pair, pair_of, samples_of
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
-from apsite.site import figures
 from apsite.site.pages import Page, PageWriter
 from apsite.vocabulary import Architecture, Dataset, Structure
 
@@ -401,7 +401,7 @@ def _leads(lines: Sequence[Line], x: Any) -> Iterator[Lead]:
 def duration(seconds: float | None) -> str:
     """Time span as people say it; a dash where it is not known."""
     if seconds is None:
-        return figures.MISSING
+        return numbers.MISSING
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

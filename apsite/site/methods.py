@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.changes import open_dispute
 from apsite.entries import Entry, ReportedResult
@@ -16,7 +17,7 @@ from apsite.leaderboard import Setting, setting_of
 from apsite.pairing import baseline_records, naive_baselines
 from apsite.records import EvaluationRecord
 from apsite.references import Reference
-from apsite.site import figures, panels, taxonomy
+from apsite.site import panels, taxonomy
 from apsite.site.curves import Curve
 from apsite.site.pages import Page, PageWriter, plain_title
 from apsite.vocabulary import Attack
@@ -130,8 +131,8 @@ def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
                 record.verification.date,
                 key,
                 "Verified",
-                f"{figures.count(record.verification.samples)} samples run again, "
-                f"{figures.percent(record.verification.agreement)} % with the same verdict.",
+                f"{numbers.count(record.verification.samples)} samples run again, "
+                f"{numbers.percent(record.verification.agreement)} % with the same verdict.",
                 None,
                 older.get(record.version),
             )
@@ -172,7 +173,7 @@ def audit_sentence(entry: Entry) -> str:
         *(["PGD"] if audit.pgd else []),
         *audit.others,
     ]
-    tested = f"Its paper tested it with {figures.words(attacks)}" if attacks else "Its paper names no attack"
+    tested = f"Its paper tested it with {numbers.words(attacks)}" if attacks else "Its paper names no attack"
     length = {
         True: ", with more than ten iterations of PGD",
         False: ", with at most ten iterations of PGD",

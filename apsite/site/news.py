@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ET  # only writes here
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.records import EvaluationRecord
-from apsite.site import figures
 from apsite.vocabulary import ProvenanceKind
 
 _ATOM = "http://www.w3.org/2005/Atom"
@@ -77,7 +77,7 @@ def _results(catalogue: Catalogue) -> list[News]:
     found = []
     for (date, verb, method, source), records in groups.items():
         places = sorted({r.provenance.location for r in records if r.provenance.location}, key=_natural)
-        results = "1 result" if len(records) == 1 else f"{figures.count(len(records))} results"
+        results = "1 result" if len(records) == 1 else f"{numbers.count(len(records))} results"
         found.append(
             News(
                 date,
@@ -103,8 +103,8 @@ def _verifications(catalogue: Catalogue) -> list[News]:
             "verified",
             record.method,
             f"{catalogue.entries[record.method].name}: result verified",
-            f"{figures.count(record.verification.samples)} samples run again, "
-            f"{figures.percent(record.verification.agreement)} % with the same verdict.",
+            f"{numbers.count(record.verification.samples)} samples run again, "
+            f"{numbers.percent(record.verification.agreement)} % with the same verdict.",
             (record.model_key,),
         )
         for _, record in catalogue.every_record()

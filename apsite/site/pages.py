@@ -17,7 +17,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from apsite.site import figures, links, palette
+from apsite import numbers
+from apsite.site import links, palette
 from apsite.site.drawings import Spec, no_drawing
 from apsite.vocabulary import ProvenanceKind
 
@@ -50,14 +51,14 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "percent": figures.percent,
-        "points": figures.signed_points,
-        "sparsity": figures.sparsity,
-        "interval": figures.interval,
-        "count": figures.count,
-        "large": figures.large,
-        "distance": figures.distance,
-        "budget": figures.budget,
+        "percent": numbers.percent,
+        "points": numbers.signed_points,
+        "sparsity": numbers.sparsity,
+        "interval": numbers.interval,
+        "count": numbers.count,
+        "large": numbers.large,
+        "distance": numbers.distance,
+        "budget": numbers.budget,
         "raw": lambda value: "" if value is None else value,
         "json_block": json_block,
     }

@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.intervals import robust_bounds
 from apsite.leaderboard import Setting, by_setting
 from apsite.records import EvaluationRecord
-from apsite.site import figures
 from apsite.site.charts import spread
 from apsite.site.curves import SPAN, Curve
 from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
@@ -169,8 +169,8 @@ def _panel(
                 above = sum((other.robust_accuracy or 0.0) > robust for other in fields[percent])
                 # A label that would meet the lines of better models goes below the dot.
                 label = y(robust) + 15 if above else y(high) - 6
-                dots.append(Dot(x(percent), y(robust), y(low), y(high), figures.percent(robust, 1), _round(label)))
-                said.append(f"{figures.percent(robust, 1)} % at {percent} %")
+                dots.append(Dot(x(percent), y(robust), y(low), y(high), numbers.percent(robust, 1), _round(label)))
+                said.append(f"{numbers.percent(robust, 1)} % at {percent} %")
     dataset, network, structure = key
     paths = {
         name: "".join(

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.keys import ModelKey
 from apsite.leaderboard import Setting, ranking, setting_of
 from apsite.records import EvaluationRecord
-from apsite.site import figures
 from apsite.vocabulary import Architecture, Criterion, Locality, Objective, Stage, Structure
 
 CITATION = "Piras2024Adversarial"
@@ -173,7 +173,7 @@ def _taxonomy_claims(entries: list[Entry]) -> list[Claim]:
             "section 3.2.1",
             "Every A-method uses adversarial training for pretraining and for finetuning, except SR-GKP and PwoA.",
             f"Table 1: so do all except {untrained}.",
-            untrained == figures.words(["PwoA", "SR-GKP"]),
+            untrained == numbers.words(["PwoA", "SR-GKP"]),
         ),
     ]
 
@@ -203,7 +203,7 @@ def _audit_claims(entries: list[Entry], evaluated: set[str]) -> list[Claim]:
             "section 4.4",
             "Of the available implementations, only RADMM and Li20 never test with AutoAttack.",
             f"Table 2 has a cross for {never}.",
-            never == figures.words(["RADMM", "Li20"]),
+            never == numbers.words(["RADMM", "Li20"]),
         ),
     ]
 
@@ -296,7 +296,7 @@ def _structure_exceptions(catalogue: Catalogue, tables: list[EvaluationRecord]) 
             found[f"{name} on {dataset.label}"] = None
         elif not clean:
             found[f"{name} on {dataset.label} with {network.label} (clean accuracy)"] = None
-    return figures.words(list(found))
+    return numbers.words(list(found))
 
 
 def _adversarial_twice(entry: Entry) -> bool:
@@ -306,7 +306,7 @@ def _adversarial_twice(entry: Entry) -> bool:
 
 
 def _names(entries: Iterable[Entry]) -> str:
-    return figures.words([entry.name for entry in entries])
+    return numbers.words([entry.name for entry in entries])
 
 
 def _ordinal(number: int) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry, Step
 from apsite.references import Reference
-from apsite.site import figures
 from apsite.site.pages import Page, PageWriter
 from apsite.site.results import stage_order
 from apsite.site.survey import CITATION
@@ -224,7 +224,7 @@ def traits(entry: Entry) -> dict[str, str]:
 def sentence(entry: Entry) -> str:
     """The taxonomy entry in words."""
     specifics = entry.specifics
-    kinds = figures.words([word.value for word in specifics.structure])
+    kinds = numbers.words([word.value for word in specifics.structure])
     units = [f"{word.value}s" for word in specifics.granularity or () if word is not Granularity.WEIGHT]
     where = {
         (): "with a sparsity per layer that its paper does not specify",
@@ -242,7 +242,7 @@ def sentence(entry: Entry) -> str:
         Stage.BEFORE: "searches for a sparse network first and trains that",
         Stage.DURING: "prunes while it trains",
     }[entry.pipeline.stage]
-    what = f"{kinds} pruning" + (f" of {figures.words(units)}" if units else "")
+    what = f"{kinds} pruning" + (f" of {numbers.words(units)}" if units else "")
     criterion = f"{specifics.criterion.label.lower()} ({specifics.criterion.value})"
     return f"{entry.name} {when}{schedule}. It does {what}, {where}, and selects what to remove by {criterion}."
 

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from apsite.bibtex import holds_several_entries, is_whole_entry
-from apsite.entries import Entry
+from apsite.entries import Entry, holds_several_bibtex, is_whole_bibtex
 from apsite.errors import DocumentError
 from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.validation.dates import date_problems
@@ -42,11 +41,11 @@ def _paper(path: Path, entry: Entry) -> Iterator[DocumentError]:
             path, "paper.year", f"{entry.paper.year} is far from {year.group()} in the key; mend the one that is wrong"
         )
     bibtex = entry.paper.bibtex.strip()
-    if not is_whole_entry(bibtex):
+    if not is_whole_bibtex(bibtex):
         yield DocumentError(
             path, "paper.bibtex", "is not one BibTeX entry such as '@inproceedings{key, title = {…}}'; check its braces"
         )
-    elif holds_several_entries(bibtex):
+    elif holds_several_bibtex(bibtex):
         yield DocumentError(path, "paper.bibtex", "holds more than one BibTeX entry; keep that of the paper")
 
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from apsite.cli import cli
-from apsite.cli.parts import PARTS
+from apsite.cli.group import PARTS
 from apsite.cli.reference import names
 
 ELIDED = ("...", "…")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from apsite.cli.extras import MODULES, advice
+from apsite.cli.group import MODULES, advice
 from tests.test_layers import imports
 
 Run = Callable[..., Result]

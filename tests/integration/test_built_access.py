@@ -9,7 +9,7 @@ from importlib import resources
 
 import pytest
 
-from apsite.site.figures import percent
+from apsite.numbers import percent
 from tests.integration.conftest import all_addresses, export_rows
 
 pytestmark = pytest.mark.browser

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from apsite.catalogue import load_catalogue
+from apsite.numbers import MINUS, percent, signed_points
 from apsite.references import load_references
 from apsite.site import analysis, methods, studies, survey
-from apsite.site.figures import MINUS, percent, signed_points
 from tests.builders import METHOD, RIVAL, entry_document, record_document
 
 

@@ -1,7 +1,7 @@
 """Every table with figures, read back from its page, against ``apsite export`` and the per-sample files.
 
 The expected figures are made here from exported rows, entry files and ``.npz`` files, not by the site's own code; only
-their spelling is the site's (`apsite.site.figures`).
+their spelling is the site's (`apsite.numbers`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from apsite.export import rows as exported_rows
-from apsite.site.figures import interval, percent, signed_points
+from apsite.catalogue import rows as exported_rows
+from apsite.numbers import interval, percent, signed_points
 from apsite.vocabulary import Architecture, Dataset
 from tests.site.html_tables import PageContent
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsite import intervals
+from apsite import intervals, numbers
 from apsite.catalogue import load_catalogue
 from apsite.intervals import field_of, interval_of, robust_bounds
-from apsite.site import figures, links
+from apsite.site import links
 from apsite.site.charts import spread
 from apsite.site.content import all_pages
 from apsite.site.palette import NEUTRAL, styles
@@ -23,34 +23,34 @@ from tests.builders import METHOD, RIVAL, entry_document, record_document
 )
 def test_percent_has_two_digits_and_a_dash_for_nothing(fraction, text):
     """A missing figure is a dash, never a zero."""
-    assert figures.percent(fraction) == text
+    assert numbers.percent(fraction) == text
 
 
 def test_differences_carry_their_sign():
     """A negative difference has a real minus sign."""
-    assert figures.signed_points(0.0332) == "+3.32"
-    assert figures.signed_points(-0.0137) == f"{figures.MINUS}1.37"
+    assert numbers.signed_points(0.0332) == "+3.32"
+    assert numbers.signed_points(-0.0137) == f"{numbers.MINUS}1.37"
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.9, "90 %"), (0.9375, "93.75 %"), (None, "–")])
 def test_sparsity_has_no_needless_digits(value, text):
     """A declared sparsity reads as the paper prints it."""
-    assert figures.sparsity(value) == text
+    assert numbers.sparsity(value) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(11_173_962, "11.2 M"), (999, "999"), (1500, "1.5 k"), (None, "–")])
 def test_large_counts_have_three_digits(number, text):
     """Parameters and multiply-accumulates read at a glance."""
-    assert figures.large(number) == text
+    assert numbers.large(number) == text
 
 
 def test_distances_and_budgets_are_multiples_of_a_255th():
     """A distance reads in the unit of the budget."""
-    assert figures.distance(8 / 255) == "8.00/255"
-    assert figures.budget("8/255") == "8/255"
-    assert figures.budget(None) == figures.distance(None) == "–"
+    assert numbers.distance(8 / 255) == "8.00/255"
+    assert numbers.budget("8/255") == "8/255"
+    assert numbers.budget(None) == numbers.distance(None) == "–"
     with pytest.raises(ValueError, match="fraction"):
-        figures.budget("0.03")
+        numbers.budget("0.03")
 
 
 def test_interval_of_a_known_share():

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from apsite.export import rows as export_rows
+from apsite.catalogue import rows as export_rows
 from apsite.intervals import all_fields
 from apsite.leaderboard import leader_count, leaders
+from apsite.numbers import percent
 from apsite.site import methods, results, taxonomy
 from apsite.site.content import facet_choices
-from apsite.site.figures import percent
 from apsite.vocabulary import Dataset, Stage, Structure
 
 TABLE_OF = {

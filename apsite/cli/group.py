@@ -1,0 +1,115 @@
+"""The group to which every command belongs: its help, its errors, and how an interruption ends it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import click
+
+from apsite.errors import ApsiteError
+
+PARTS = {
+    "See results": ("show", "export", "build", "serve"),
+    "Evaluate a network": ("demo", "data", "models", "audit", "eval", "import-distances"),
+    "Add a method or a result": ("new", "submit-check", "validate", "diff"),
+    "Make baselines": ("prune", "finetune", "baselines"),
+    "Maintain the benchmark": ("verify", "supersede", "amend", "snapshot", "links"),
+    "For workflows": ("preview-summary", "preview-comment"),
+}
+"""Commands by what they are for, in the order in which the help lists them."""
+
+MODULES = {
+    "eval": (
+        "filelock", "greenlet", "optuna", "PIL", "platformdirs", "pooch", "pyautoattack", "requests", "safetensors",
+        "scipy", "torch", "urllib3",
+    ),
+    "fetch": ("gdown", "huggingface_hub"),
+    "ray": ("ray",),
+    "site": ("altair", "griffe", "jinja2", "markupsafe", "mkdocs", "vl_convert", "yaml"),
+}  # fmt: skip
+"""Top-level modules by the extra of ``pyproject.toml`` that brings them."""
+
+
+def advice(module: str | None) -> str | None:
+    """What to install for a module that is missing; ``None`` if no extra brings it, and its absence is a bug."""
+    top = (module or "").partition(".")[0]
+    extra = next((extra for extra, modules in MODULES.items() if top in modules), None)
+    return extra and f"this needs {top}, which is not installed; install it with: pip install 'apsite[{extra}]'"
+
+
+class SentenceGroup(click.Group):
+    """Group whose help gives the first sentence of each command in full."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands of each part with a heading."""
+        for heading, names in self.parts(ctx).items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=1000)) for name in names])
+
+    def parts(self, ctx: click.Context) -> dict[str, tuple[str, ...]]:
+        """Names of the commands by heading."""
+        return {"Commands": tuple(self.list_commands(ctx))}
+
+
+class ApsiteGroup(SentenceGroup):
+    """Group that ends every command the same way: 0 good, 1 a mendable problem, 2 usage, 130 interrupted."""
+
+    group_class = SentenceGroup
+
+    def parts(self, ctx: click.Context) -> dict[str, tuple[str, ...]]:
+        """The parts of the command line."""
+        return PARTS
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line; in standalone mode exits with the code of the outcome."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            outcome = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            code = outcome if isinstance(outcome, int) else 0
+        except ApsiteError as error:
+            click.echo(f"Error: {error}", err=True)
+            code = 1
+        except ModuleNotFoundError as error:
+            advised = advice(error.name)
+            if advised is None:
+                raise
+            click.echo(f"Error: {advised}", err=True)
+            code = 1
+        except click.exceptions.Abort:
+            click.echo("Interrupted.", err=True)
+            code = 130
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output went away; that is no error of ours
+            code = 0
+        return sys.exit(code)
+
+
+@click.group(cls=ApsiteGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(metadata.version("apsite"), prog_name="apsite")
+def cli() -> None:
+    """The open benchmark of adversarial pruning: evaluate pruned networks, check and show results.
+
+    \b
+    First steps:
+      apsite show                 the leaderboards, in the terminal
+      apsite demo                 evaluate the small network inside apsite, build the site
+      apsite COMMAND --help       what a command does, with an example
+
+    Commands that read entries and records look for them in the current folder: run them in a clone of the benchmark's
+    repository, or name one with --root. Results go to stdout, progress to stderr. Exit codes: 0 good, 1 a problem you
+    can mend, 2 wrong usage, 130 interrupted (the state is kept).
+    """
