@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from apsite.evaluation import pruning, training
 from apsite.evaluation.image_files import read_cifar10_training
 from apsite.evaluation.networks.registry import layouts
-from apsite.evaluation.progress import PlainReporter
+from apsite.progress import PlainReporter
 from apsite.vocabulary import Dataset
 
 SPARSITY = 0.90

@@ -20,7 +20,7 @@ from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 if TYPE_CHECKING:
     from apsite.evaluation.evaluate import Request
     from apsite.evaluation.manifest import ModelOutcome
-    from apsite.evaluation.progress import Reporter
+    from apsite.progress import Reporter
     from apsite.records import EvaluationRecord
 
 _FILE = click.Path(path_type=Path)
@@ -245,7 +245,7 @@ def resolver(root: Path) -> Callable[[str], str]:
 @contextlib.contextmanager
 def _reporting(*, quiet: bool, log_file: Path | None) -> Iterator[Reporter]:
     """Progress on stderr and in the log file; an interruption says how to go on."""
-    from apsite.evaluation.progress import LogFileReporter
+    from apsite.progress import LogFileReporter
 
     with contextlib.ExitStack() as stack:
         reporter = stack.enter_context(progress(quiet=quiet))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from apsite.evaluation.progress import Reporter
+    from apsite.progress import Reporter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -51,7 +51,7 @@ def emit(text: str, output: Path | None) -> None:
 @contextlib.contextmanager
 def progress(*, quiet: bool) -> Iterator[Reporter]:
     """Reporter that suits stderr, its bars drawn while the context lasts."""
-    from apsite.evaluation.progress import TerminalReporter, default_reporter
+    from apsite.progress import TerminalReporter, default_reporter
 
     reporter = default_reporter(quiet=quiet)
     with reporter if isinstance(reporter, TerminalReporter) else contextlib.nullcontext():

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from apsite.errors import ApsiteError
-from apsite.evaluation.progress import Reporter
 from apsite.json_files import read_json, write_json
+from apsite.progress import Reporter
 from apsite.vocabulary import Dataset
 
 _CHUNK = 1 << 18

@@ -23,13 +23,13 @@ from apsite.evaluation.environment import choose_device, describe
 from apsite.evaluation.execution import as_inputs
 from apsite.evaluation.findings import results_of, warnings_of
 from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
-from apsite.evaluation.progress import Reporter, SilentReporter
 from apsite.evaluation.ray_workers import RayWorkers
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
 from apsite.evaluation.search import Trial
 from apsite.evaluation.settings import LOCAL, RAY, Settings, parse_workers
 from apsite.keys import ModelKey
+from apsite.progress import Reporter, SilentReporter
 from apsite.records import (
     Checkpoint,
     CheckpointAudit,

@@ -20,10 +20,10 @@ from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.networks.layers import Normalise, Parametrisation
 from apsite.evaluation.networks.registry import Layout, layouts, layouts_of
 from apsite.evaluation.packed import write_checkpoint
-from apsite.evaluation.progress import Reporter, SilentReporter
 from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.training import Recipe, resolve_precision, train
+from apsite.progress import Reporter, SilentReporter
 from apsite.records import CheckpointAudit
 from apsite.vocabulary import Architecture, Dataset, Locality, Structure
 

@@ -12,9 +12,9 @@ from apsite.catalogue import Catalogue
 from apsite.entries import PublishedCheckpoint
 from apsite.errors import ApsiteError
 from apsite.evaluation.downloads import DownloadError, cache_dir, fetch, has_hash, pinned
-from apsite.evaluation.progress import Reporter
 from apsite.json_files import read_json
 from apsite.keys import ModelKey
+from apsite.progress import Reporter
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from apsite.evaluation.evaluate import (
     load_model,
 )
 from apsite.evaluation.loading import FittedNetwork
-from apsite.evaluation.progress import Reporter
 from apsite.evaluation.settings import Settings
 from apsite.keys import ModelKey
+from apsite.progress import Reporter
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
@@ -130,7 +130,7 @@ def evaluate_samples(
         overwrite: Replace an existing record in `output`.
         device: ``cpu``, ``cuda`` or ``cuda:<number>``; ``None`` for CUDA where there is one.
         settings: How to evaluate; ``None`` for protocol ``apb-1``. See :class:`apsite.Settings`.
-        reporter: Receives the progress; ``None`` for silence. See :mod:`apsite.evaluation.progress`.
+        reporter: Receives the progress; ``None`` for silence. See :mod:`apsite.progress`.
         run_dir: Where finished work is kept until the end, so that an interrupted call goes on when it is made again;
             ``None`` keeps nothing.
         fresh: Forget what an interrupted call has finished.

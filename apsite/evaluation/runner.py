@@ -16,13 +16,13 @@ from apsite.evaluation.datasets import ImageSet
 from apsite.evaluation.execution import CountedNetwork, predict
 from apsite.evaluation.fmn import FmnParameters
 from apsite.evaluation.precision import arithmetic
-from apsite.evaluation.progress import Reporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.search import Trial, best_of, run_search
 from apsite.evaluation.settings import Precision, Settings
 from apsite.evaluation.simplification import Simplified
 from apsite.evaluation.worker import LANES, Call, Chosen, Result, Worker
 from apsite.evaluation.workers import LocalWorkers, Workers
+from apsite.progress import Reporter
 from apsite.records import Passes
 from apsite.samples import Samples
 from apsite.vocabulary import Attack

@@ -25,11 +25,11 @@ from apsite.evaluation.execution import CountedNetwork, predict
 from apsite.evaluation.finetuning import Format, Source, Written, finetune, load, load_dense, prune
 from apsite.evaluation.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.packed import read_about, write_checkpoint
-from apsite.evaluation.progress import Reporter
 from apsite.evaluation.pruning import masks_for
 from apsite.evaluation.series_file import Pruning, Series
 from apsite.json_files import read_json, to_json, write_json
 from apsite.keys import ModelKey
+from apsite.progress import Reporter
 from apsite.records import EvaluationRecord, read_record
 from apsite.vocabulary import Granularity, ProvenanceKind
 

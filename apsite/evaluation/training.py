@@ -22,10 +22,10 @@ from torch.nn import functional
 
 from apsite.errors import EvaluationError
 from apsite.evaluation.precision import arithmetic
-from apsite.evaluation.progress import Reporter, SilentReporter
 from apsite.evaluation.pruning import apply_masks
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.settings import Precision
+from apsite.progress import Reporter, SilentReporter
 from apsite.vocabulary import Objective
 
 OBJECTIVES = (Objective.AT_PGD, Objective.TRADES, Objective.AT_FAST)

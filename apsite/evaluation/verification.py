@@ -27,7 +27,6 @@ from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import RUNS, audit_model
 from apsite.evaluation.fmn import FmnParameters
 from apsite.evaluation.loading import FittedNetwork, fit_factory, fit_layout, load_factory
-from apsite.evaluation.progress import Reporter, SilentReporter
 from apsite.evaluation.python_interface import IN_MEMORY
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
@@ -35,6 +34,7 @@ from apsite.evaluation.search import SPACE
 from apsite.evaluation.settings import FIXED, Settings
 from apsite.json_files import write_json
 from apsite.metrics import mcnemar_p_value, robust_flags
+from apsite.progress import Reporter, SilentReporter
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
 from apsite.samples import Samples, read_samples
 from apsite.validation import plausibility_problems, samples_problems

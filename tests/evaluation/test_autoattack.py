@@ -7,10 +7,10 @@ import torch
 from apsite.errors import NetworkError
 from apsite.evaluation.autoattack import ReferenceEngine, broken
 from apsite.evaluation.execution import CountedNetwork
-from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
 from apsite.evaluation.settings import Settings
+from apsite.progress import SilentReporter
 from apsite.vocabulary import Attack
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ import pytest
 from apsite.evaluation import downloads
 from apsite.evaluation.datasets import load_test_set
 from apsite.evaluation.downloads import DownloadError, OfficialFile, fetch, fetch_dataset, pinned
-from apsite.evaluation.progress import PlainReporter, SilentReporter
 from apsite.json_files import read_json
+from apsite.progress import PlainReporter, SilentReporter
 from apsite.vocabulary import Dataset
 from tests.loopback import loopback_server
 

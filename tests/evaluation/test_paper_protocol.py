@@ -13,10 +13,10 @@ from apsite.evaluation import runner
 from apsite.evaluation.demonstration import request
 from apsite.evaluation.evaluate import evaluate_checkpoint
 from apsite.evaluation.findings import results_of, warnings_of
-from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.settings import FIXED, Preset, Settings
 from apsite.metrics import robust_flags
+from apsite.progress import SilentReporter
 from apsite.records import ROTATING, SEARCH_BATCH, AutoAttackResult, HofmnResult, JointResult, Results, read_record
 from apsite.samples import Samples, read_samples
 from apsite.terminal import result_table

@@ -10,11 +10,11 @@ from apsite.errors import ApsiteError, EvaluationError, NetworkError
 from apsite.evaluation import worker
 from apsite.evaluation.autoattack import broken
 from apsite.evaluation.findings import results_of, warnings_of
-from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
 from apsite.evaluation.settings import Precision, Settings
 from apsite.evaluation.worker import LANES
+from apsite.progress import SilentReporter
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack, Protocol
 

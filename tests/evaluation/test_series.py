@@ -14,11 +14,11 @@ from apsite.evaluation.finetuning import Source, prune
 from apsite.evaluation.manifest import Status
 from apsite.evaluation.networks.registry import layouts
 from apsite.evaluation.packed import read_about, write_checkpoint
-from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.pruning import NaiveCriterion
 from apsite.evaluation.series import REPORT, Places, run_series
 from apsite.evaluation.series_file import read_series
 from apsite.evaluation.training import recipe_of
+from apsite.progress import SilentReporter
 from apsite.vocabulary import Dataset, Locality, Objective
 from tests.builders import record_document
 

@@ -9,7 +9,6 @@ import torch
 
 from apsite.errors import EvaluationError
 from apsite.evaluation.networks.registry import layouts
-from apsite.evaluation.progress import SilentReporter
 from apsite.evaluation.pruning import global_masks, lamp_scores, prunable_weights
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.training import (
@@ -21,6 +20,7 @@ from apsite.evaluation.training import (
     resolve_precision,
     train,
 )
+from apsite.progress import SilentReporter
 from apsite.vocabulary import Dataset, Objective
 
 SHORT = Recipe(epochs=2, peak_learning_rate=0.05, steps=2, step_size=6 / 255, batch_size=16, seed=3)
