@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apsite.documents.json_files import read_json
+from apsite.documents.references import load_references
 from apsite.entries import Entry, entry_from_json, entry_problems
 from apsite.errors import ApsiteError, DocumentError
-from apsite.json_files import read_json
 from apsite.records import HISTORY, EvaluationRecord, record_from_json, record_problems
-from apsite.references import load_references
 from apsite.vocabulary import ProvenanceKind, Stage
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from apsite.changes import Change, change_problems, changes_from_json
+from apsite.documents.changes import Change, change_problems, changes_from_json
+from apsite.documents.json_files import read_json
+from apsite.documents.schema import schema_problems
 from apsite.errors import DocumentError
-from apsite.json_files import read_json
-from apsite.schema import schema_problems
 from apsite.vocabulary import (
     Architecture,
     Criterion,

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from apsite.changes import Change, changes_to_json
+from apsite.documents.changes import Change, changes_to_json
+from apsite.documents.json_files import atomic_file, read_json, write_json
 from apsite.entries import entry_problems
 from apsite.errors import ApsiteError, DocumentError
-from apsite.json_files import atomic_file, read_json, write_json
 from apsite.records import EvaluationRecord, read_record, record_problems, record_to_json, write_record
 from apsite.validation.dates import date_problems
 from apsite.vocabulary import ChangeKind

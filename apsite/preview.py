@@ -21,9 +21,9 @@ from typing import Any
 
 from apsite.comparison import Comparison, comparison_to_json, shortened
 from apsite.comparison_text import code, to_markdown
+from apsite.documents.json_files import parse_json, read_json
+from apsite.documents.schema import schema_problems
 from apsite.errors import ApsiteError, DocumentError
-from apsite.json_files import parse_json, read_json
-from apsite.schema import schema_problems
 from apsite.validation.reports import counted
 
 FILE_NAME = "summary.json"

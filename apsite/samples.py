@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apsite.documents.json_files import IS_A_LINK, atomic_file
 from apsite.errors import DocumentError
-from apsite.json_files import IS_A_LINK, atomic_file
 from apsite.vocabulary import Attack
 
 MAX_FILE_BYTES = 10_000_000

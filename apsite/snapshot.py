@@ -51,7 +51,7 @@ def addresses(catalogue: Catalogue) -> list[str]:
 
 def write_snapshot(catalogue: Catalogue, output: Path) -> str:
     """Write the archive and return its SHA-256."""
-    from apsite.json_files import atomic_file
+    from apsite.documents.json_files import atomic_file
 
     content = snapshot_bytes(catalogue)
     with atomic_file(output) as temporary:

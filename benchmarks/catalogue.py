@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from apsite.documents.json_files import write_json
 from apsite.entries import entry_from_json
-from apsite.json_files import write_json
 from apsite.keys import ModelKey
 from apsite.records import (
     AttackCount,

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from apsite.schema import load_schema
+from apsite.documents.schema import load_schema
 from apsite.validation.gate import validate
 from tests.builders import Document, entry_document, own_document, write_data, write_document
 

@@ -12,7 +12,7 @@ import pytest
 from apsite.catalogue import Catalogue, load_catalogue
 from apsite.comparison import KINDS, Comparison, compare, comparison_to_json, shortened
 from apsite.comparison_text import code, to_markdown, to_text
-from apsite.schema import load_schema
+from apsite.documents.schema import load_schema
 from tests.builders import (
     METHOD,
     MODEL,

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from apsite.documents.schema import _decider, _validator, json_path, load_schema
 from apsite.entries import entry_problems
 from apsite.errors import DocumentError
 from apsite.records import record_problems
 from apsite.samples import read_samples
-from apsite.schema import _decider, _validator, json_path, load_schema
 from apsite.validation import validate
 from tests.builders import METHOD, MODEL, Document, changed, entry_document, own_document, write_data
 from tests.submissions import full_run

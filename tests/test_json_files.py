@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsite.documents.json_files import MAX_BYTES, MAX_DEPTH, MAX_INTEGER, atomic_file, read_json, to_json, write_json
 from apsite.errors import ApsiteError, DocumentError
-from apsite.json_files import MAX_BYTES, MAX_DEPTH, MAX_INTEGER, atomic_file, read_json, to_json, write_json
 
 plain = st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(codec="utf-8"))  # noqa: E501  # fmt: skip
 documents = st.dictionaries(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsite.documents.schema import load_schema
 from apsite.keys import METHOD_KEY, ModelKey
-from apsite.schema import load_schema
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 METHOD = "HARP_Zhao2023Holistic"

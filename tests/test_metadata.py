@@ -42,7 +42,7 @@ def test_package_citation_and_site_name_the_same_addresses(
 
 def test_the_citation_names_the_survey(citation: dict[str, Any]) -> None:
     """By the title and the authors of the reference list."""
-    from apsite.references import load_references
+    from apsite.documents.references import load_references
 
     survey = load_references()["Piras2024Adversarial"]
     (reference,) = citation["references"]

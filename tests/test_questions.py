@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from apsite.documents.json_files import to_json
+from apsite.documents.schema import load_schema
 from apsite.entries import entry_from_json, entry_problems
 from apsite.errors import DocumentError
-from apsite.json_files import to_json
 from apsite.questions import (
     FIXED,
     MESSAGES,
@@ -23,7 +24,6 @@ from apsite.questions import (
     questions,
     suggested_key,
 )
-from apsite.schema import load_schema
 from apsite.validation.entries import entry_problems as contradictions
 from apsite.vocabulary import Criterion, Objective, Stage
 from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers

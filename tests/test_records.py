@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from apsite.documents.json_files import to_json
 from apsite.errors import DocumentError
-from apsite.json_files import to_json
 from apsite.records import (
     Verification,
     read_record,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from apsite.schema import json_path, load_schema, schema_problems
+from apsite.documents.schema import json_path, load_schema, schema_problems
 from tests.builders import changed, entry_document, own_document, record_document
 
 PATH = Path("entries/x.json")

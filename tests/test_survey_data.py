@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from apsite.catalogue import Catalogue
+from apsite.documents.references import load_references
 from apsite.entries import Entry
-from apsite.references import load_references
 from apsite.vocabulary import Architecture, Criterion, Dataset, Locality, Objective, Protocol, Stage, Structure
 
 # Table 1. Objectives are the numbers of the survey's bibliography; 0 is natural training, "n.s." not specified.

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsite import vocabulary
+from apsite.documents.references import load_references
+from apsite.documents.schema import load_schema
 from apsite.keys import METHOD_KEY
-from apsite.references import load_references
-from apsite.schema import load_schema
 from apsite.vocabulary import (
     Architecture,
     Attack,

@@ -41,8 +41,8 @@ def audit(
 
     Takes seconds and needs no test set. Exits with 1 if `apsite eval` would refuse the checkpoint, and says why.
     """
+    from apsite.documents.json_files import to_json
     from apsite.evaluation.auditing import audit_checkpoint
-    from apsite.json_files import to_json
 
     if (structure is None) != (not sparsity):
         raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")

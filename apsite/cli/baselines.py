@@ -176,7 +176,7 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
-        from apsite.json_files import to_json
+        from apsite.documents.json_files import to_json
 
         document = {**asdict(written), "path": str(written.path), "about": dict(written.about)}
         click.echo(to_json(document), nl=False)

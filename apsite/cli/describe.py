@@ -71,8 +71,8 @@ def new(
     question in advance. An empty answer means that the paper does not say.
     """
     from apsite.bibtex import answers_from_bibtex
+    from apsite.documents.json_files import to_json, write_json
     from apsite.entries import entry_problems
-    from apsite.json_files import to_json, write_json
     from apsite.questions import document, problems, questions, suggested_key
     from apsite.submission import next_commands, taken_keys
 
@@ -274,7 +274,7 @@ def submit_check(root: Path, key: str, body: bool, as_json: bool) -> None:
 
     Exits with 1 while something is missing.
     """
-    from apsite.json_files import to_json
+    from apsite.documents.json_files import to_json
     from apsite.submission import check_submission, checklist_text, submission_to_json
 
     submission = check_submission(root, key)

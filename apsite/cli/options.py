@@ -38,7 +38,7 @@ def output_file_option(command: Command) -> Command:
 
 def emit(text: str, output: Path | None) -> None:
     """Write a result to stdout or, atomically, to a file."""
-    from apsite.json_files import atomic_file
+    from apsite.documents.json_files import atomic_file
 
     if output is None:
         click.echo(text, nl=False)

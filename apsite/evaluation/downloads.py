@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError
-from apsite.json_files import read_json, write_json
 from apsite.progress import Reporter
 from apsite.vocabulary import Dataset
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from apsite.documents.schema import load_schema
 from apsite.errors import EvaluationError
 from apsite.evaluation.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
 from apsite.evaluation.checkpoints import Checkpoint as LoadedFile
@@ -44,7 +45,6 @@ from apsite.records import (
     write_record,
 )
 from apsite.samples import Samples, write_samples
-from apsite.schema import load_schema
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
 
 RUNS = Path(".apsite") / "runs"

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from apsite.documents.json_files import atomic_file
 from apsite.errors import CheckpointError
-from apsite.json_files import atomic_file
 
 _MARK = "::"
 _PARTS = ("shape", "bits", "values")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apsite.catalogue import Catalogue
+from apsite.documents.json_files import read_json
 from apsite.entries import PublishedCheckpoint
 from apsite.errors import ApsiteError
 from apsite.evaluation.downloads import DownloadError, cache_dir, fetch, has_hash, pinned
-from apsite.json_files import read_json
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 

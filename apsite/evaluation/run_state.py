@@ -18,8 +18,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from apsite.documents.json_files import atomic_file
 from apsite.errors import EvaluationError
-from apsite.json_files import atomic_file
 
 
 class RunState:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
 from apsite.evaluation.datasets import ImageSet, load_test_set
@@ -32,7 +33,6 @@ from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
 from apsite.evaluation.search import SPACE
 from apsite.evaluation.settings import FIXED, Settings
-from apsite.json_files import write_json
 from apsite.metrics import mcnemar_p_value, robust_flags
 from apsite.progress import Reporter, SilentReporter
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification

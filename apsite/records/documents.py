@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from apsite.changes import changes_from_json, changes_to_json
-from apsite.json_files import read_json, write_json
+from apsite.documents.changes import changes_from_json, changes_to_json
+from apsite.documents.json_files import read_json, write_json
 from apsite.keys import ModelKey
 from apsite.records.parts import (
     AttackCount,
@@ -56,7 +56,7 @@ def write_record(folder: Path, record: EvaluationRecord) -> Path:
 
 
 def record_to_json(record: EvaluationRecord) -> dict[str, Any]:
-    """Document of a record, ready for :func:`apsite.json_files.write_json`."""
+    """Document of a record, ready for :func:`apsite.documents.json_files.write_json`."""
     results = record.results
     document: dict[str, Any] = {
         "schema_version": 1,

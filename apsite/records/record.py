@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from apsite.changes import Change, open_dispute, retraction
+from apsite.documents.changes import Change, open_dispute, retraction
 from apsite.keys import ModelKey
 from apsite.records.parts import (
     Checkpoint,

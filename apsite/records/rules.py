@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from apsite.changes import change_problems
+from apsite.documents.changes import change_problems
+from apsite.documents.schema import schema_problems
 from apsite.errors import DocumentError
 from apsite.keys import ModelKey
 from apsite.records.record import HISTORY
-from apsite.schema import schema_problems
 from apsite.vocabulary import epsilon_value
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
+from apsite.documents.json_files import read_json
 from apsite.entries import Entry
 from apsite.errors import DocumentError
 from apsite.intervals import robust_bounds
-from apsite.json_files import read_json
 from apsite.metrics import robust_accuracy, robustness_curve
 from apsite.pairing import Pair, pair_of, samples_of
 from apsite.records import EvaluationRecord

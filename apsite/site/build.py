@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue, load_catalogue
+from apsite.documents.references import load_references
 from apsite.errors import ApsiteError
-from apsite.references import load_references
 from apsite.site.bundle import write_bundle
 from apsite.site.content import SiteFacts, all_pages
 from apsite.site.curves import load_curves, load_samples, write_curves

@@ -10,11 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
+from apsite.documents.references import Reference
 from apsite.entries import Entry
 from apsite.intervals import Basis, Field, Lead, all_fields, robust_bounds
 from apsite.leaderboard import Setting, by_setting
 from apsite.records import EvaluationRecord
-from apsite.references import Reference
 from apsite.samples import Samples
 from apsite.site import analysis, baselines, compare, forms, methods, results, robustness, taxonomy
 from apsite.site.charts import robustness_chart, sparsity_chart, spread

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from apsite.catalogue import Catalogue
-from apsite.references import Reference
+from apsite.documents.references import Reference
 from apsite.site.downloads import Download, Snapshot, snapshot
 from apsite.site.news import news
 from apsite.site.pages import Page, PageWriter

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue
+from apsite.documents.references import load_references
 from apsite.export import to_csv, to_json_rows
-from apsite.references import load_references
 from apsite.site.news import newest
 from apsite.snapshot import write_snapshot
 
@@ -68,7 +68,9 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
             relative = path.with_suffix(".npz").relative_to(catalogue.root)
             shutil.copyfile(catalogue.root / relative, folder / "data" / relative)
     schemas = {
-        f"schemas/{kind}.schema.json": resources.files("apsite").joinpath(f"schemas/{kind}.schema.json").read_bytes()
+        f"schemas/{kind}.schema.json": resources.files("apsite.documents")
+        .joinpath(f"schemas/{kind}.schema.json")
+        .read_bytes()
         for kind in _SCHEMAS
     }
     state = snapshot(catalogue)

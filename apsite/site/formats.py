@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apsite.schema import load_schema
+from apsite.documents.schema import load_schema
 
 Schema = Mapping[str, Any]
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
-from apsite.changes import open_dispute
+from apsite.documents.changes import open_dispute
+from apsite.documents.references import Reference
 from apsite.entries import Entry, ReportedResult
 from apsite.intervals import Field
 from apsite.keys import ModelKey
 from apsite.leaderboard import Setting, setting_of
 from apsite.pairing import baseline_records, naive_baselines
 from apsite.records import EvaluationRecord
-from apsite.references import Reference
 from apsite.site import panels, taxonomy
 from apsite.site.curves import Curve
 from apsite.site.pages import Page, PageWriter, plain_title

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
+from apsite.documents.references import Reference
 from apsite.entries import Entry, Step
-from apsite.references import Reference
 from apsite.site.pages import Page, PageWriter
 from apsite.site.results import stage_order
 from apsite.site.survey import CITATION

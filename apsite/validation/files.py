@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from apsite.documents.json_files import IS_A_LINK
 from apsite.errors import DocumentError
-from apsite.json_files import IS_A_LINK
 from apsite.records import HISTORY
 
 _SHAPES = {

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from apsite.schema import json_path
+from apsite.documents.schema import json_path
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _MAX_BYTES = 1_000_000

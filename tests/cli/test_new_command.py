@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from apsite.cli import cli
-from apsite.json_files import to_json
+from apsite.documents.json_files import to_json
 from apsite.questions import Kind, document, questions
 from tests.answers import FULL
 from tests.test_bibtex import PAPER, write

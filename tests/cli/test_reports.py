@@ -14,8 +14,8 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsite.documents.schema import json_path
 from apsite.errors import DocumentError
-from apsite.schema import json_path
 from apsite.validation import Report
 from apsite.validation.positions import line_of
 from apsite.validation.reports import to_github, to_json, to_text

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from apsite.documents.json_files import read_json
 from apsite.evaluation.audit import audit_network
 from apsite.evaluation.finetuning import prune
 from apsite.evaluation.loading import load_network
@@ -13,7 +14,6 @@ from apsite.evaluation.networks.registry import layouts
 from apsite.evaluation.pruning import kept_count, prunable_weights, zero_masks
 from apsite.evaluation.series import REPORT
 from apsite.evaluation.series_file import read_series
-from apsite.json_files import read_json
 from apsite.samples import read_samples
 from apsite.vocabulary import Structure
 

@@ -9,10 +9,10 @@ import types
 import numpy as np
 import pytest
 
+from apsite.documents.json_files import read_json
 from apsite.evaluation import downloads
 from apsite.evaluation.datasets import load_test_set
 from apsite.evaluation.downloads import DownloadError, OfficialFile, fetch, fetch_dataset, pinned
-from apsite.json_files import read_json
 from apsite.progress import PlainReporter, SilentReporter
 from apsite.vocabulary import Dataset
 from tests.loopback import loopback_server

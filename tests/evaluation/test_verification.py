@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError, DatasetError, EvaluationError
 from apsite.evaluation.demonstration import network_path, request
 from apsite.evaluation.evaluate import evaluate_checkpoint
 from apsite.evaluation.settings import Preset, Settings
 from apsite.evaluation.verification import ALPHA, TOLERANCE, compare, verify_record, write_verification
-from apsite.json_files import read_json, write_json
 from apsite.records import read_record
 from apsite.samples import read_samples, write_samples
 from apsite.validation import plausibility_problems, samples_problems

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("altair", reason="the site needs the extra 'site'")
 
 from apsite.catalogue import Catalogue, load_catalogue
-from apsite.references import load_references
+from apsite.documents.references import load_references
 from apsite.site.content import SiteFacts, all_pages
 from apsite.site.curves import load_curves
 from tests.site.html_tables import PageContent, read_page

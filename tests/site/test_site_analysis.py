@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from apsite.catalogue import load_catalogue
+from apsite.documents.references import load_references
 from apsite.numbers import MINUS, percent, signed_points
-from apsite.references import load_references
 from apsite.site import analysis, methods, studies, survey
 from tests.builders import METHOD, RIVAL, entry_document, record_document
 

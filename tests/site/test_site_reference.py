@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from apsite import samples
-from apsite.schema import load_schema
+from apsite.documents.schema import load_schema
 from apsite.site import formats, interface
 from apsite.vocabulary import Criterion, Protocol
 

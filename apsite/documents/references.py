@@ -34,7 +34,7 @@ class Reference:
 @functools.cache
 def load_references() -> dict[str, Reference]:
     """All references by key, in the order of the survey's bibliography."""
-    text = resources.files("apsite").joinpath("data/references.json").read_text(encoding="utf-8")
+    text = resources.files("apsite.documents").joinpath("references.json").read_text(encoding="utf-8")
     return {
         key: Reference(
             key, item["number"], tuple(item["authors"]), item["title"], item["venue"], item["year"], item["url"]

@@ -22,7 +22,7 @@ _SHOWN = 80
 @functools.cache
 def load_schema(name: str) -> dict[str, Any]:
     """Schema of ``"entry"``, ``"record"`` or ``"preview"`` documents (JSON Schema 2020-12)."""
-    text = resources.files("apsite").joinpath(f"schemas/{name}.schema.json").read_text(encoding="utf-8")
+    text = resources.files("apsite.documents").joinpath(f"schemas/{name}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 

@@ -1,0 +1,1 @@
+"""Documents on disk: strict JSON, schemas, references, and what changed when."""
