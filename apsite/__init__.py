@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from apsite.catalogue import Catalogue, load_catalogue
-    from apsite.evaluation.datasets import load_test_set
     from apsite.evaluation.loading import load_network
     from apsite.evaluation.python_interface import audit, evaluate, evaluate_samples
     from apsite.evaluation.settings import Settings
+    from apsite.evaluation.testsets.datasets import load_test_set
 
 __all__ = [
     "Catalogue",
@@ -34,7 +34,7 @@ _HOMES = {
     "evaluate_samples": "apsite.evaluation.python_interface",
     "load_catalogue": "apsite.catalogue",
     "load_network": "apsite.evaluation.loading",
-    "load_test_set": "apsite.evaluation.datasets",
+    "load_test_set": "apsite.evaluation.testsets.datasets",
 }
 
 

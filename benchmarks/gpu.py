@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from apsite.evaluation.datasets import ImageSet, load_test_set
-from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.loading import load_network
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
 from apsite.evaluation.settings import Precision, Settings
+from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
+from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.progress import SilentReporter
 from apsite.vocabulary import Attack, Dataset
 from benchmarks.attacks import EPSILON, GENTLE, official, official_stage, short_attacks

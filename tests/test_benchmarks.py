@@ -7,10 +7,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from apsite.evaluation.datasets import embedded_images
 from apsite.evaluation.demonstration import network_path
 from apsite.evaluation.loading import load_network
 from apsite.evaluation.settings import Settings
+from apsite.evaluation.testsets.datasets import embedded_images
 from benchmarks.__main__ import main
 from benchmarks.gpu import whole_protocol_rows
 from benchmarks.report import write_page, write_results

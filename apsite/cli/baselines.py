@@ -144,9 +144,9 @@ def finetune(
     An interrupted run goes on where it stopped when the same command is given again, with the result of a run that was
     never interrupted. The last weights are written; nothing is chosen on test images.
     """
-    from apsite.evaluation.downloads import data_dir as default_data_dir
     from apsite.evaluation.finetuning import Format, Source
     from apsite.evaluation.finetuning import finetune as finetune_network
+    from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
     from apsite.evaluation.training import recipe_of
 
     with progress(quiet=quiet) as reporter:
@@ -230,10 +230,10 @@ def baselines(
     whose result is there are skipped, so the same command goes on with an interrupted series.
     """
     from apsite.cli.evaluate import print_outcomes, resolver
-    from apsite.evaluation.downloads import data_dir as default_data_dir
     from apsite.evaluation.manifest import Status
     from apsite.evaluation.series import Places, run_series
     from apsite.evaluation.series_file import read_series
+    from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 
     if len(series) > 1 and (dense or checkpoints):
         raise click.UsageError("--dense and --checkpoints are for a single SERIES")

@@ -48,8 +48,8 @@ def list_(data_dir: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from apsite.evaluation.downloads import OFFICIAL
-    from apsite.evaluation.downloads import data_dir as default
+    from apsite.evaluation.testsets.downloads import OFFICIAL
+    from apsite.evaluation.testsets.downloads import data_dir as default
 
     folder = data_dir or default()
     table = Table(caption=f"Folder: {folder}", caption_justify="left")
@@ -77,8 +77,8 @@ def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
     validation images from https://image-net.org, sort them into 1,000 class folders (val/n01440764/...), and name the
     folder that holds val/ with --data-dir.
     """
-    from apsite.evaluation.downloads import data_dir as default
-    from apsite.evaluation.downloads import fetch_dataset
+    from apsite.evaluation.testsets.downloads import data_dir as default
+    from apsite.evaluation.testsets.downloads import fetch_dataset
 
     with progress(quiet=quiet) as reporter:
         folder = fetch_dataset(Dataset(dataset), data_dir or default(), reporter)
@@ -97,8 +97,8 @@ def check(dataset: str, data_dir: Path | None) -> None:
 
     Exits with 1 if it is not. ImageNet takes minutes: its 50,000 images are decoded for the hash.
     """
-    from apsite.evaluation.datasets import has_known_hash, load_test_set
-    from apsite.evaluation.downloads import data_dir as default
+    from apsite.evaluation.testsets.datasets import has_known_hash, load_test_set
+    from apsite.evaluation.testsets.downloads import data_dir as default
 
     word = Dataset(dataset)
     images = load_test_set(word, data_dir or default())
@@ -115,7 +115,7 @@ def check(dataset: str, data_dir: Path | None) -> None:
 def _presence(dataset: Dataset, folder: Path) -> str:
     """Whether the files of a dataset are in a folder and the official ones."""
     from apsite.errors import DatasetError
-    from apsite.evaluation.datasets import find_test_set, has_known_hash, load_test_set
+    from apsite.evaluation.testsets.datasets import find_test_set, has_known_hash, load_test_set
 
     if find_test_set(dataset, folder) is None:
         return "no"

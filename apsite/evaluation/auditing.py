@@ -18,7 +18,6 @@ from apsite.evaluation.audit import (
     multiply_accumulates,
 )
 from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
-from apsite.evaluation.datasets import embedded_images
 from apsite.evaluation.execution import as_inputs
 from apsite.evaluation.loading import (
     FittedNetwork,
@@ -28,6 +27,7 @@ from apsite.evaluation.loading import (
     load_factory,
 )
 from apsite.evaluation.networks.registry import Layout
+from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.vocabulary import Architecture, Dataset, Structure
 

@@ -19,7 +19,6 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
 from apsite.evaluation.checkpoints import Checkpoint as LoadedFile
 from apsite.evaluation.checkpoints import read_checkpoint
-from apsite.evaluation.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.evaluation.environment import choose_device, describe
 from apsite.evaluation.execution import as_inputs
 from apsite.evaluation.findings import results_of, warnings_of
@@ -29,6 +28,7 @@ from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
 from apsite.evaluation.search import Trial
 from apsite.evaluation.settings import LOCAL, RAY, Settings, parse_workers
+from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter, SilentReporter
 from apsite.records import (

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from apsite.evaluation.image_files import Images
+from apsite.evaluation.testsets.image_files import Images
 from apsite.records import Passes
 
 PassListener = Callable[[int], None]

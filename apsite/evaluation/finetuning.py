@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
 from apsite.evaluation.audit import audit_network, check_sparsity
 from apsite.evaluation.checkpoints import read_checkpoint
-from apsite.evaluation.datasets import array_hash, load_training_set
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import RUNS, check_target
 from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
@@ -22,6 +21,7 @@ from apsite.evaluation.networks.registry import Layout, layouts, layouts_of
 from apsite.evaluation.packed import write_checkpoint
 from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.evaluation.run_state import RunState
+from apsite.evaluation.testsets.datasets import array_hash, load_training_set
 from apsite.evaluation.training import Recipe, resolve_precision, train
 from apsite.progress import Reporter, SilentReporter
 from apsite.records import CheckpointAudit

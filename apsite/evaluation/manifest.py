@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from apsite.errors import ApsiteError, EvaluationError
-from apsite.evaluation.datasets import EMBEDDED
-from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.evaluate import RUNS, Request, parse_architecture
 from apsite.evaluation.ray_workers import cluster
 from apsite.evaluation.settings import EARLIER, ENGINES, LOCAL, RAY, Precision, Preset, Settings, parse_workers
+from apsite.evaluation.testsets.datasets import EMBEDDED
+from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.records import EvaluationRecord, read_record

@@ -12,7 +12,7 @@ from apsite.catalogue import Catalogue
 from apsite.documents.json_files import read_json
 from apsite.entries import PublishedCheckpoint
 from apsite.errors import ApsiteError
-from apsite.evaluation.downloads import DownloadError, cache_dir, fetch, has_hash, pinned
+from apsite.evaluation.testsets.downloads import DownloadError, cache_dir, fetch, has_hash, pinned
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 

@@ -19,8 +19,6 @@ from torch import nn
 from apsite.errors import NetworkError
 from apsite.evaluation.auditing import CheckpointReport, audit_checkpoint, measured
 from apsite.evaluation.checkpoints import Checkpoint
-from apsite.evaluation.datasets import ImageSet, load_test_set
-from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import (
     Evaluation,
@@ -32,6 +30,8 @@ from apsite.evaluation.evaluate import (
 )
 from apsite.evaluation.loading import FittedNetwork
 from apsite.evaluation.settings import Settings
+from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
+from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.records import EvaluationRecord

@@ -19,7 +19,6 @@ import torch
 from apsite.documents.json_files import read_json, to_json, write_json
 from apsite.errors import ApsiteError, DatasetError, EvaluationError
 from apsite.evaluation.checkpoints import read_checkpoint
-from apsite.evaluation.datasets import ImageSet, load_test_set
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import Request, evaluate_checkpoint, evaluate_model, load_model
 from apsite.evaluation.execution import CountedNetwork, predict
@@ -28,6 +27,7 @@ from apsite.evaluation.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.packed import read_about, write_checkpoint
 from apsite.evaluation.pruning import masks_for
 from apsite.evaluation.series_file import Pruning, Series
+from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.records import EvaluationRecord, read_record

@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
-from apsite.evaluation.datasets import ImageSet, load_test_set
-from apsite.evaluation.downloads import data_dir as default_data_dir
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import RUNS, audit_model
 from apsite.evaluation.fmn import FmnParameters
@@ -33,6 +31,8 @@ from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
 from apsite.evaluation.search import SPACE
 from apsite.evaluation.settings import FIXED, Settings
+from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
+from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.metrics import mcnemar_p_value, robust_flags
 from apsite.progress import Reporter, SilentReporter
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification

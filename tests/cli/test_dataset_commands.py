@@ -7,9 +7,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from apsite.evaluation import datasets, downloads
-from apsite.evaluation.datasets import array_hash
-from apsite.evaluation.downloads import OfficialFile
+from apsite.evaluation.testsets import datasets, downloads
+from apsite.evaluation.testsets.datasets import array_hash
+from apsite.evaluation.testsets.downloads import OfficialFile
 from apsite.vocabulary import Dataset
 from tests.loopback import loopback_server
 

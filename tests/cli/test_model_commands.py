@@ -226,7 +226,7 @@ def test_the_surveys_doubled_key_is_ambiguous_and_its_missing_one_is_missing(ben
 
 def test_an_https_checkpoint_goes_through_the_same_path(run, hub, monkeypatch):
     """Schemas ask for https in entries; the transfer itself is tried on a server of this machine."""
-    from apsite.evaluation import downloads
+    from apsite.evaluation.testsets import downloads
 
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")

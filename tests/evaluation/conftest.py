@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from apsite.evaluation.datasets import ImageSet, embedded_images
 from apsite.evaluation.demonstration import network_path
 from apsite.evaluation.loading import load_network
+from apsite.evaluation.testsets.datasets import ImageSet, embedded_images
 
 
 @pytest.fixture(scope="session", autouse=True)

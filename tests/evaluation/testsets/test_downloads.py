@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from apsite.documents.json_files import read_json
-from apsite.evaluation import downloads
-from apsite.evaluation.datasets import load_test_set
-from apsite.evaluation.downloads import DownloadError, OfficialFile, fetch, fetch_dataset, pinned
+from apsite.evaluation.testsets import downloads
+from apsite.evaluation.testsets.datasets import load_test_set
+from apsite.evaluation.testsets.downloads import DownloadError, OfficialFile, fetch, fetch_dataset, pinned
 from apsite.progress import PlainReporter, SilentReporter
 from apsite.vocabulary import Dataset
 from tests.loopback import loopback_server

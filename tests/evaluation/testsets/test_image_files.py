@@ -9,10 +9,10 @@ import scipy.io
 from PIL import Image
 
 from apsite.errors import DatasetError
-from apsite.evaluation import datasets
-from apsite.evaluation.datasets import find_test_set, has_known_hash, load_test_set
-from apsite.evaluation.downloads import OfficialFile
-from apsite.evaluation.image_files import read_imagenet, read_svhn
+from apsite.evaluation.testsets import datasets
+from apsite.evaluation.testsets.datasets import find_test_set, has_known_hash, load_test_set
+from apsite.evaluation.testsets.downloads import OfficialFile
+from apsite.evaluation.testsets.image_files import read_imagenet, read_svhn
 from apsite.vocabulary import Dataset
 
 
@@ -172,7 +172,7 @@ def triangle_resized(pixels: np.ndarray, size: int) -> np.ndarray:
 )
 def test_an_image_is_resized_and_cropped_as_published(imagenet, tmp_path, width, height, resized):
     """The shorter side becomes 256, the longer is rounded down, and the centre is cut out, as torchvision does."""
-    from apsite.evaluation.image_files import ImageFiles
+    from apsite.evaluation.testsets.image_files import ImageFiles
 
     path = tmp_path / "image.png"
     original = picture(1, width, height)
@@ -189,7 +189,7 @@ def test_an_image_is_resized_and_cropped_as_published(imagenet, tmp_path, width,
 
 def test_grey_images_have_three_channels_and_damaged_ones_are_named(tmp_path):
     """ImageNet holds both grey pictures and, after a bad copy, broken ones."""
-    from apsite.evaluation.image_files import ImageFiles
+    from apsite.evaluation.testsets.image_files import ImageFiles
 
     picture(2, 64, 64).convert("L").save(tmp_path / "grey.JPEG")
     grey = ImageFiles([tmp_path / "grey.JPEG"])[:][0]

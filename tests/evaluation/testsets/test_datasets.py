@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from apsite.errors import DatasetError
-from apsite.evaluation import datasets
-from apsite.evaluation.datasets import embedded_images, load_test_set
+from apsite.evaluation.testsets import datasets
+from apsite.evaluation.testsets.datasets import embedded_images, load_test_set
 from apsite.vocabulary import Dataset
 
 

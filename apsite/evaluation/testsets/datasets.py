@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.errors import DatasetError
-from apsite.evaluation.downloads import OFFICIAL, has_hash
-from apsite.evaluation.image_files import (
+from apsite.evaluation.testsets.downloads import OFFICIAL, has_hash
+from apsite.evaluation.testsets.image_files import (
     ImageFiles,
     Images,
     find_cifar10,

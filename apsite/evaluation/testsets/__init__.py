@@ -1,0 +1,1 @@
+"""Test sets from their official files."""
