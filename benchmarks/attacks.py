@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.autoattack import broken
-from apsite.evaluation.fast import apgd, fab, square
-from apsite.evaluation.fast.engine import FastEngine
-from apsite.evaluation.fmn import FmnParameters
+from apsite.evaluation.attacks.autoattack import broken
+from apsite.evaluation.attacks.fast import apgd, fab, square
+from apsite.evaluation.attacks.fast.engine import FastEngine
+from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.settings import Settings
 from apsite.evaluation.worker import Call, Chosen, Worker
 from apsite.vocabulary import Attack
@@ -228,7 +228,7 @@ def hofmn_row(case: Case, device: torch.device, steps: int, repetitions: int) ->
 
 def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
     """Bare passes of the same number against an attack: their ratio is the pass efficiency (at most about 1)."""
-    from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, lane_count
+    from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, lane_count
 
     settings = Settings().on(device.type)
     worker = Worker(copy.deepcopy(case.network).to(device), case.images[:8], settings, case.epsilon, device)

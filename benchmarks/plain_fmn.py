@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.fmn import FmnParameters
+from apsite.evaluation.attacks.fmn import FmnParameters
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:

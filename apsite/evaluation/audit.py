@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.fmn import dlr_margin
+from apsite.evaluation.attacks.fmn import dlr_margin
 from apsite.records import CheckpointAudit, EvaluationWarning, LayerAudit
 from apsite.vocabulary import Structure
 

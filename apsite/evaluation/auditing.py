@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from apsite.errors import ApsiteError, CheckpointError, NetworkError
+from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.audit import (
     SparsityFinding,
     audit_network,
@@ -18,7 +19,6 @@ from apsite.evaluation.audit import (
     multiply_accumulates,
 )
 from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
-from apsite.evaluation.execution import as_inputs
 from apsite.evaluation.loading import (
     FittedNetwork,
     explain_layouts,

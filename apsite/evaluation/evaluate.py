@@ -16,17 +16,17 @@ from torch import nn
 
 from apsite.documents.schema import load_schema
 from apsite.errors import EvaluationError
+from apsite.evaluation.attacks.execution import as_inputs
+from apsite.evaluation.attacks.search import Trial
 from apsite.evaluation.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
 from apsite.evaluation.checkpoints import Checkpoint as LoadedFile
 from apsite.evaluation.checkpoints import read_checkpoint
 from apsite.evaluation.environment import choose_device, describe
-from apsite.evaluation.execution import as_inputs
 from apsite.evaluation.findings import results_of, warnings_of
 from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.ray_workers import RayWorkers
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
-from apsite.evaluation.search import Trial
 from apsite.evaluation.settings import LOCAL, RAY, Settings, parse_workers
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from apsite.errors import ApsiteError, EvaluationError
-from apsite.evaluation.precision import arithmetic
+from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.settings import Precision, Settings
 from apsite.evaluation.worker import Call, Result, Worker
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from apsite.errors import EvaluationError, NetworkError
-from apsite.evaluation.execution import CountedNetwork, predict
-from apsite.evaluation.fmn import FmnParameters
-from apsite.evaluation.precision import arithmetic
+from apsite.evaluation.attacks.execution import CountedNetwork, predict
+from apsite.evaluation.attacks.fmn import FmnParameters
+from apsite.evaluation.attacks.precision import arithmetic
+from apsite.evaluation.attacks.search import Trial, best_of, run_search
+from apsite.evaluation.attacks.simplification import Simplified
 from apsite.evaluation.run_state import RunState
-from apsite.evaluation.search import Trial, best_of, run_search
 from apsite.evaluation.settings import Precision, Settings
-from apsite.evaluation.simplification import Simplified
 from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.evaluation.worker import LANES, Call, Chosen, Result, Worker
 from apsite.evaluation.workers import LocalWorkers, Workers

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.precision import arithmetic
+from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.pruning import apply_masks
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.settings import Precision

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
+from apsite.evaluation.attacks.fmn import FmnParameters
+from apsite.evaluation.attacks.search import SPACE
 from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import RUNS, audit_model
-from apsite.evaluation.fmn import FmnParameters
 from apsite.evaluation.loading import FittedNetwork, fit_factory, fit_layout, load_factory
 from apsite.evaluation.python_interface import IN_MEMORY
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
-from apsite.evaluation.search import SPACE
 from apsite.evaluation.settings import FIXED, Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir

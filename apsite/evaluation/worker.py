@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.autoattack import Engine, ReferenceEngine, broken
-from apsite.evaluation.execution import CountedNetwork, FilledUp, as_inputs
-from apsite.evaluation.fast.engine import FastEngine
-from apsite.evaluation.fmn import FmnParameters, distances, fmn_attack, worst_norms
-from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, lane_count, shares
-from apsite.evaluation.precision import InBfloat16
+from apsite.evaluation.attacks.autoattack import Engine, ReferenceEngine, broken
+from apsite.evaluation.attacks.execution import CountedNetwork, FilledUp, as_inputs
+from apsite.evaluation.attacks.fast.engine import FastEngine
+from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
+from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, lane_count, shares
+from apsite.evaluation.attacks.precision import InBfloat16
+from apsite.evaluation.attacks.simplification import Simplified, simplified
 from apsite.evaluation.settings import Precision, Settings
-from apsite.evaluation.simplification import Simplified, simplified
 from apsite.records import Passes
 from apsite.vocabulary import Attack
 

@@ -8,7 +8,7 @@ import torch
 
 from apsite.errors import ApsiteError, EvaluationError, NetworkError
 from apsite.evaluation import worker
-from apsite.evaluation.autoattack import broken
+from apsite.evaluation.attacks.autoattack import broken
 from apsite.evaluation.findings import results_of, warnings_of
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run

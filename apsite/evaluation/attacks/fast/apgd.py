@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apsite.evaluation.fast.rows import DROP_SHARE, PerRow, look_every, note_fooled
+from apsite.evaluation.attacks.fast.rows import DROP_SHARE, PerRow, look_every, note_fooled
 
 STEPS = 100
 _FIRST_CHECK, _SMALLEST_PERIOD, _PERIOD_CUT = 22, 6, 3

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsite.evaluation.execution import CountedNetwork, StoppedError, as_inputs, predict
-from apsite.evaluation.lanes import Lanes, shares
+from apsite.evaluation.attacks.execution import CountedNetwork, StoppedError, as_inputs, predict
+from apsite.evaluation.attacks.lanes import Lanes, shares
 
 
 def test_passes_are_counted_by_kind(many_boundaries, grey_images):

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from apsite.evaluation.fmn import FmnParameters
-from apsite.evaluation.search import INDEPENDENT, SPACE, Trial, at_bounds, best_of, run_search, suggest
+from apsite.evaluation.attacks.fmn import FmnParameters
+from apsite.evaluation.attacks.search import INDEPENDENT, SPACE, Trial, at_bounds, best_of, run_search, suggest
 
 
 def bowl(first: int, together: Sequence[FmnParameters]) -> list[float]:

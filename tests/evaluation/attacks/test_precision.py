@@ -22,7 +22,7 @@ def test_arithmetic_is_set_and_put_back(change: str) -> None:
     """In a process of its own, since torch keeps these settings for all of one; nested as a search in a run is."""
     program = f"""
 import torch
-from apsite.evaluation.precision import Precision, arithmetic
+from apsite.evaluation.attacks.precision import Precision, arithmetic
 matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
 {CHANGES[change]}
 before = {STATE}

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from apsite.evaluation.execution import as_inputs
+from apsite.evaluation.attacks.execution import as_inputs
+from apsite.evaluation.attacks.simplification import TOLERANCE, simplified
 from apsite.evaluation.networks.layers import multiply_out
 from apsite.evaluation.networks.registry import layouts
-from apsite.evaluation.simplification import TOLERANCE, simplified
 from apsite.vocabulary import Dataset
 
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from apsite.errors import NetworkError
-from apsite.evaluation.autoattack import ReferenceEngine, broken
-from apsite.evaluation.execution import CountedNetwork
+from apsite.evaluation.attacks.autoattack import ReferenceEngine, broken
+from apsite.evaluation.attacks.execution import CountedNetwork
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run
 from apsite.evaluation.settings import Settings

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.fast.rows import PerRow, look_every
+from apsite.evaluation.attacks.fast.rows import PerRow, look_every
 
 QUERIES = 5000
 _FIRST_SHARE = 0.8

@@ -5,15 +5,15 @@ import pytest
 import torch
 from pyautoattack.fab_projections import projection_linf
 
-from apsite.evaluation.autoattack import ReferenceEngine, broken
-from apsite.evaluation.execution import CountedNetwork, as_inputs
-from apsite.evaluation.fast import apgd, fab, square
-from apsite.evaluation.fast.engine import FastEngine
-from apsite.evaluation.fast.fab import project_linf
-from apsite.evaluation.fast.noise import BatchNoise, SampleNoise
-from apsite.evaluation.fast.rows import note_fooled
-from apsite.evaluation.fast.square import QUERIES, square_side
-from apsite.evaluation.simplification import simplified
+from apsite.evaluation.attacks.autoattack import ReferenceEngine, broken
+from apsite.evaluation.attacks.execution import CountedNetwork, as_inputs
+from apsite.evaluation.attacks.fast import apgd, fab, square
+from apsite.evaluation.attacks.fast.engine import FastEngine
+from apsite.evaluation.attacks.fast.fab import project_linf
+from apsite.evaluation.attacks.fast.noise import BatchNoise, SampleNoise
+from apsite.evaluation.attacks.fast.rows import note_fooled
+from apsite.evaluation.attacks.fast.square import QUERIES, square_side
+from apsite.evaluation.attacks.simplification import simplified
 from apsite.vocabulary import Attack
 
 CPU = torch.device("cpu")

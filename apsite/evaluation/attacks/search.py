@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from apsite.evaluation.fmn import FmnParameters
+from apsite.evaluation.attacks.fmn import FmnParameters
 
 SPACE: dict[str, tuple[float, float]] = {
     "learning_rate": (8 / 255, 10.0),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from apsite.errors import NetworkError
-from apsite.evaluation.fmn import FmnParameters, distances, dlr_margin, fmn_attack, worst_norms
+from apsite.evaluation.attacks.fmn import FmnParameters, distances, dlr_margin, fmn_attack, worst_norms
 
 GENTLE = FmnParameters(learning_rate=8 / 255, momentum=0.5, weight_decay=0.01, dampening=0.0)
 

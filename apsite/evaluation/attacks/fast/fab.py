@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.fast.rows import DROP_SHARE, look_every, note_fooled
+from apsite.evaluation.attacks.fast.rows import DROP_SHARE, look_every, note_fooled
 
 STEPS = 100
 _ALPHA_MAX, _OVERSHOOT, _BACK = 0.1, 1.05, 0.9

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from apsite.errors import NetworkError
-from apsite.evaluation.execution import CountedNetwork
+from apsite.evaluation.attacks.execution import CountedNetwork
 from apsite.vocabulary import Attack
 
 TOLERANCE = 1e-6

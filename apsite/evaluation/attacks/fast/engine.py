@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from apsite.evaluation.execution import CountedNetwork
-from apsite.evaluation.fast import apgd, fab, square
-from apsite.evaluation.fast.noise import BatchNoise, Noise, SampleNoise
-from apsite.evaluation.lanes import ROWS_ON_CPU, Lanes, shares
-from apsite.evaluation.precision import arithmetic
+from apsite.evaluation.attacks.execution import CountedNetwork
+from apsite.evaluation.attacks.fast import apgd, fab, square
+from apsite.evaluation.attacks.fast.noise import BatchNoise, Noise, SampleNoise
+from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, shares
+from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.settings import Precision
 from apsite.vocabulary import Attack
 
@@ -72,7 +72,7 @@ class FastEngine:
         epsilon: Budget in input units.
         seed: Seed of all draws.
         rows: Rows evaluated at a time on a GPU; a row is a sample, or a sample with one target. A CPU takes
-            :data:`apsite.evaluation.lanes.ROWS_ON_CPU` at most.
+            :data:`apsite.evaluation.attacks.lanes.ROWS_ON_CPU` at most.
         searched: Equal network to search on; ``None`` for `network`.
         precision: Arithmetic of the search on a GPU; a success is confirmed in float32.
         lanes: Batches that are attacked side by side.

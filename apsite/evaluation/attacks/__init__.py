@@ -1,0 +1,1 @@
+"""AutoAttack, HO-FMN, and how networks are run under them."""
