@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from apsite.catalogue import Catalogue, load_catalogue
-    from apsite.evaluation.loading import load_network
+    from apsite.evaluation.checkpoints.loading import load_network
     from apsite.evaluation.python_interface import audit, evaluate, evaluate_samples
     from apsite.evaluation.settings import Settings
     from apsite.evaluation.testsets.datasets import load_test_set
@@ -33,7 +33,7 @@ _HOMES = {
     "evaluate": "apsite.evaluation.python_interface",
     "evaluate_samples": "apsite.evaluation.python_interface",
     "load_catalogue": "apsite.catalogue",
-    "load_network": "apsite.evaluation.loading",
+    "load_network": "apsite.evaluation.checkpoints.loading",
     "load_test_set": "apsite.evaluation.testsets.datasets",
 }
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from apsite.evaluation.loading import load_network
+from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
 from apsite.evaluation.settings import Precision, Settings

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from apsite.evaluation import pruning, training
-from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.testsets.image_files import read_cifar10_training
 from apsite.progress import PlainReporter
 from apsite.vocabulary import Dataset

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from apsite.evaluation.checkpoints import Checkpoint
-from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.checkpoints.reading import Checkpoint
 from apsite.vocabulary import Dataset
 
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.demonstration import network_path
-from apsite.evaluation.loading import load_network
 from apsite.evaluation.settings import Settings
 from apsite.evaluation.testsets.datasets import embedded_images
 from benchmarks.__main__ import main

@@ -40,7 +40,7 @@ def test_the_wheel_holds_every_file_of_the_package(repository: Path, wheel: Path
     assert packed == {f"apsite/{name}" for name in files(repository / "apsite")}
     for name in (
         "py.typed",
-        "schemas/entry.schema.json",
+        "documents/schemas/entry.schema.json",
         "site/templates/home.md.j2",
         "demo/resnet8_lamp_90.safetensors",
     ):

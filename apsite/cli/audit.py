@@ -13,7 +13,7 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from apsite.evaluation.auditing import CheckpointReport
+    from apsite.evaluation.checkpoints.auditing import CheckpointReport
 
 
 @cli.command()
@@ -42,7 +42,7 @@ def audit(
     Takes seconds and needs no test set. Exits with 1 if `apsite eval` would refuse the checkpoint, and says why.
     """
     from apsite.documents.json_files import to_json
-    from apsite.evaluation.auditing import audit_checkpoint
+    from apsite.evaluation.checkpoints.auditing import audit_checkpoint
 
     if (structure is None) != (not sparsity):
         raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")

@@ -32,8 +32,8 @@ def list_(arch: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from apsite.evaluation.auditing import layout_macs
-    from apsite.evaluation.networks.registry import layouts
+    from apsite.evaluation.checkpoints.auditing import layout_macs
+    from apsite.evaluation.checkpoints.networks.registry import layouts
 
     table = Table(caption="MACs: multiply-accumulates for one image", caption_justify="left")
     table.add_column("Layout", no_wrap=True)
@@ -65,8 +65,8 @@ def info(layout: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from apsite.evaluation.auditing import layout_macs
-    from apsite.evaluation.networks.registry import layouts
+    from apsite.evaluation.checkpoints.auditing import layout_macs
+    from apsite.evaluation.checkpoints.networks.registry import layouts
 
     if layout not in layouts():
         raise ApsiteError(f"layout {layout!r} is not registered; `apsite models list` shows {', '.join(layouts())}")
@@ -114,7 +114,7 @@ def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, q
     Addresses on Google Drive and the Hugging Face hub need `pip install apsite[fetch]`.
     """
     from apsite.catalogue import load_catalogue
-    from apsite.evaluation.published import fetch_checkpoint
+    from apsite.evaluation.checkpoints.published import fetch_checkpoint
 
     catalogue = load_catalogue(root)
     with progress(quiet=quiet) as reporter:

@@ -18,12 +18,12 @@ from apsite.documents.schema import load_schema
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.search import Trial
-from apsite.evaluation.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
-from apsite.evaluation.checkpoints import Checkpoint as LoadedFile
-from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
+from apsite.evaluation.checkpoints.loading import fit_factory, fit_layout, load_factory
+from apsite.evaluation.checkpoints.reading import Checkpoint as LoadedFile
+from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.environment import choose_device, describe
 from apsite.evaluation.findings import results_of, warnings_of
-from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.ray_workers import RayWorkers
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import Outcome, run
@@ -150,7 +150,7 @@ class Evaluation:
 
 
 def load_model(request: Request) -> LoadedModel:
-    """Read the checkpoint of a request and fit it to its network; see :mod:`apsite.evaluation.loading` for errors."""
+    """Read the checkpoint of a request and fit it to its network; see :mod:`apsite.evaluation.checkpoints.loading` for errors."""
     file = read_checkpoint(request.checkpoint, unsafe=request.unsafe_load)
     if request.factory is not None:
         fitted = fit_factory(file, load_factory(request.factory))
@@ -249,7 +249,7 @@ def evaluate_model(
 def audit_model(
     network: nn.Module, structure: Structure | None, declared: float, images: ImageSet, device: torch.device
 ) -> tuple[CheckpointAudit, SparsityFinding, list[EvaluationWarning]]:
-    """Counts, sparsity and behaviour of a network; see :mod:`apsite.evaluation.audit` for errors."""
+    """Counts, sparsity and behaviour of a network; see :mod:`apsite.evaluation.checkpoints.audit` for errors."""
     some = images.first(min(64, len(images)))
     x = as_inputs(some.images[:], device)
     behaviour = check_behaviour(network, x, torch.from_numpy(some.labels).to(device), _CLASSES[images.dataset])

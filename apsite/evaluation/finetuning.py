@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
-from apsite.evaluation.audit import audit_network, check_sparsity
-from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.checkpoints.audit import audit_network, check_sparsity
+from apsite.evaluation.checkpoints.loading import fit_factory, fit_layout, load_factory
+from apsite.evaluation.checkpoints.networks.layers import Normalise, Parametrisation
+from apsite.evaluation.checkpoints.networks.registry import Layout, layouts, layouts_of
+from apsite.evaluation.checkpoints.packed import write_checkpoint
+from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import RUNS, check_target
-from apsite.evaluation.loading import fit_factory, fit_layout, load_factory
-from apsite.evaluation.networks.layers import Normalise, Parametrisation
-from apsite.evaluation.networks.registry import Layout, layouts, layouts_of
-from apsite.evaluation.packed import write_checkpoint
 from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
@@ -52,7 +52,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Format:
-    """How a checkpoint is written: see :func:`apsite.evaluation.packed.write_checkpoint`."""
+    """How a checkpoint is written: see :func:`apsite.evaluation.checkpoints.packed.write_checkpoint`."""
 
     half: bool = False
     packed: bool = False

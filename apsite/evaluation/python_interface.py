@@ -17,8 +17,9 @@ import safetensors.torch
 from torch import nn
 
 from apsite.errors import NetworkError
-from apsite.evaluation.auditing import CheckpointReport, audit_checkpoint, measured
-from apsite.evaluation.checkpoints import Checkpoint
+from apsite.evaluation.checkpoints.auditing import CheckpointReport, audit_checkpoint, measured
+from apsite.evaluation.checkpoints.loading import FittedNetwork
+from apsite.evaluation.checkpoints.reading import Checkpoint
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import (
     Evaluation,
@@ -28,7 +29,6 @@ from apsite.evaluation.evaluate import (
     evaluate_model,
     load_model,
 )
-from apsite.evaluation.loading import FittedNetwork
 from apsite.evaluation.settings import Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir

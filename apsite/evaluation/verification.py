@@ -23,10 +23,10 @@ from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.search import SPACE
-from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
+from apsite.evaluation.checkpoints.loading import FittedNetwork, fit_factory, fit_layout, load_factory
+from apsite.evaluation.checkpoints.reading import Checkpoint, read_checkpoint
 from apsite.evaluation.environment import choose_device
 from apsite.evaluation.evaluate import RUNS, audit_model
-from apsite.evaluation.loading import FittedNetwork, fit_factory, fit_layout, load_factory
 from apsite.evaluation.python_interface import IN_MEMORY
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.runner import run

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from apsite.cli.baselines import baselines, finetune, prune
 from apsite.errors import EvaluationError
-from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.finetuning import Source, load
 from apsite.evaluation.manifest import ModelOutcome, Status
-from apsite.evaluation.networks.registry import layouts
 from apsite.evaluation.pruning import NaiveCriterion, prunable_weights
 from apsite.evaluation.training import OBJECTIVES, PRECISIONS
 from apsite.vocabulary import Dataset

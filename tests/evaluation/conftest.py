@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.demonstration import network_path
-from apsite.evaluation.loading import load_network
 from apsite.evaluation.testsets.datasets import ImageSet, embedded_images
 
 

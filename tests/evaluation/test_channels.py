@@ -6,8 +6,8 @@ from torch import nn
 
 from apsite.errors import NetworkError
 from apsite.evaluation.channels import channel_groups
-from apsite.evaluation.networks.layers import Parametrisation
-from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.layers import Parametrisation
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.vocabulary import Dataset
 
 PLAIN = [one for one in layouts().values() if one.parametrisation is Parametrisation.PLAIN]

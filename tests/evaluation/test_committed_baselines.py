@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from apsite.documents.json_files import read_json
-from apsite.evaluation.audit import audit_network
+from apsite.evaluation.checkpoints.audit import audit_network
+from apsite.evaluation.checkpoints.loading import load_network
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.finetuning import prune
-from apsite.evaluation.loading import load_network
-from apsite.evaluation.networks.registry import layouts
 from apsite.evaluation.pruning import kept_count, prunable_weights, zero_masks
 from apsite.evaluation.series import REPORT
 from apsite.evaluation.series_file import read_series

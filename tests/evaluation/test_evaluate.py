@@ -138,7 +138,7 @@ def test_a_network_of_the_author_is_evaluated_through_its_factory(tmp_path):
     """``file.py:factory`` builds the network that the checkpoint is loaded into."""
     source = tmp_path / "mine.py"
     source.write_text(
-        "from apsite.evaluation.networks.registry import layouts\n"
+        "from apsite.evaluation.checkpoints.networks.registry import layouts\n"
         "from apsite.vocabulary import Dataset\n"
         "def make():\n"
         "    return layouts()['resnet8'].build(Dataset.CIFAR10, None)\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from apsite.evaluation import audit
 from apsite.evaluation.attacks.search import SPACE
+from apsite.evaluation.checkpoints import audit
 from apsite.evaluation.settings import Preset, Settings
 from apsite.intervals import LEVEL
 from apsite.vocabulary import Attack, Dataset, Structure

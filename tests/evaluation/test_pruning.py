@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.pruning import (
     NaiveCriterion,
     apply_masks,

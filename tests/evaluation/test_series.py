@@ -9,11 +9,11 @@ import torch
 
 from apsite.errors import EvaluationError
 from apsite.evaluation import series as series_module
-from apsite.evaluation.checkpoints import read_checkpoint
+from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
+from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.finetuning import Source, prune
 from apsite.evaluation.manifest import Status
-from apsite.evaluation.networks.registry import layouts
-from apsite.evaluation.packed import read_about, write_checkpoint
 from apsite.evaluation.pruning import NaiveCriterion
 from apsite.evaluation.series import REPORT, Places, run_series
 from apsite.evaluation.series_file import read_series

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.pruning import global_masks, lamp_scores, prunable_weights
 from apsite.evaluation.run_state import RunState
 from apsite.evaluation.training import (

@@ -248,7 +248,7 @@ def test_what_a_record_names_is_never_executed(path, tmp_path):
     source = tmp_path / "mine.py"
     source.write_text(
         f"open({str(sentinel)!r}, 'w').close()\n"
-        "from apsite.evaluation.networks.registry import layouts\n"
+        "from apsite.evaluation.checkpoints.networks.registry import layouts\n"
         "from apsite.vocabulary import Dataset\n"
         "def make():\n"
         "    return layouts()['resnet8'].build(Dataset.CIFAR10, None)\n"

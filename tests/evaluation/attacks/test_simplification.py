@@ -6,8 +6,8 @@ from torch import nn
 
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.simplification import TOLERANCE, simplified
-from apsite.evaluation.networks.layers import multiply_out
-from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.layers import multiply_out
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.vocabulary import Dataset
 
 CPU = torch.device("cpu")

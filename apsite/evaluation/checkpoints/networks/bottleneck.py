@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apsite.evaluation.networks.layers import LayerMaker, Normalisation, normaliser
+from apsite.evaluation.checkpoints.networks.layers import LayerMaker, Normalisation, normaliser
 
 EXPANSION = 4
 """Output channels of a bottleneck over its width."""

@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from apsite.errors import CheckpointError
-from apsite.evaluation.checkpoints import MAX_BYTES, UnsafeLoadWarning, read_checkpoint
-from apsite.evaluation.state_dicts import CONTAINERS
+from apsite.evaluation.checkpoints.reading import MAX_BYTES, UnsafeLoadWarning, read_checkpoint
+from apsite.evaluation.checkpoints.state_dicts import CONTAINERS
 
 STATE = {"conv.weight": torch.linspace(-1, 1, 108).view(4, 3, 3, 3), "bn.num_batches_tracked": torch.tensor(7)}
 

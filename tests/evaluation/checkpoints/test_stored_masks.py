@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from apsite.errors import CheckpointError
-from apsite.evaluation.loading import fit_layout
-from apsite.evaluation.networks.layers import NEUTRAL_MASK
+from apsite.evaluation.checkpoints.loading import fit_layout
+from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK
 from apsite.evaluation.pruning import prunable_weights
 from apsite.vocabulary import Architecture
 from tests.fitting import X, checkpoint_of, equal_outputs, logits, network_of, random_mask

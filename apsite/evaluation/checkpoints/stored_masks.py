@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from apsite.evaluation.networks.layers import top_scores
+from apsite.evaluation.checkpoints.networks.layers import top_scores
 
 _COUNTERS = ("total_ops", "total_params")
 """Tensors that a common tool for counting operations leaves in networks."""

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 import apsite
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.loading import explain_layouts, fit_layout, load_network
-from apsite.evaluation.networks.registry import layouts
+from apsite.evaluation.checkpoints.loading import explain_layouts, fit_layout, load_network
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.vocabulary import Architecture, Dataset
 from tests.fitting import X, checkpoint_of, equal_outputs, logits, network_of
 

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.networks.bottleneck import BottleneckLayout, BottleneckResNet
-from apsite.evaluation.networks.layers import Normalisation, Parametrisation
-from apsite.evaluation.networks.resnet import ResNet, ResNetLayout
-from apsite.evaluation.networks.vgg import VGG, VGGLayout
+from apsite.evaluation.checkpoints.networks.bottleneck import BottleneckLayout, BottleneckResNet
+from apsite.evaluation.checkpoints.networks.layers import Normalisation, Parametrisation
+from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
+from apsite.evaluation.checkpoints.networks.vgg import VGG, VGGLayout
 from apsite.vocabulary import Architecture, Dataset
 
 

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
-from apsite.evaluation.matching import Match, best_match
-from apsite.evaluation.networks.layers import NEUTRAL_MASK, Normalisation, Normalise, multiply_out
-from apsite.evaluation.networks.registry import (
+from apsite.evaluation.checkpoints.matching import Match, best_match
+from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK, Normalisation, Normalise, multiply_out
+from apsite.evaluation.checkpoints.networks.registry import (
     Layout,
     TensorSpec,
     layouts,
@@ -31,7 +30,8 @@ from apsite.evaluation.networks.registry import (
     method_layouts,
     published_method,
 )
-from apsite.evaluation.stored_masks import Resolved, multiply_masks
+from apsite.evaluation.checkpoints.reading import Checkpoint, read_checkpoint
+from apsite.evaluation.checkpoints.stored_masks import Resolved, multiply_masks
 from apsite.vocabulary import Architecture, Dataset
 
 
@@ -90,7 +90,7 @@ def load_network(
         dataset: Decides the constants of layouts that normalise inside the network.
         sparsity: Declared sparsity, a fraction. Needed only where a checkpoint holds scores instead of zeros.
         layout: Name of a registered layout, to choose it explicitly.
-        unsafe: Allow the file to execute code; see :func:`apsite.evaluation.checkpoints.read_checkpoint`.
+        unsafe: Allow the file to execute code; see :func:`apsite.evaluation.checkpoints.reading.read_checkpoint`.
 
     Returns:
         A network from images ``(n, 3, height, width)`` in [0, 1] to logits ``(n, classes)``.
@@ -132,7 +132,7 @@ def fit_layout(
     outputs, the file alone cannot tell, and that is an error.
 
     Args:
-        checkpoint: What :func:`apsite.evaluation.checkpoints.read_checkpoint` gave.
+        checkpoint: What :func:`apsite.evaluation.checkpoints.reading.read_checkpoint` gave.
         architecture: Network family.
         method: Method key or name.
         dataset: Decides the constants of layouts that normalise inside the network.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.loading import fit_factory, load_factory, load_network
+from apsite.evaluation.checkpoints.loading import fit_factory, load_factory, load_network
 from tests.fitting import checkpoint_of, logits, random_mask
 
 FACTORY = """

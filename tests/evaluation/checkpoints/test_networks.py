@@ -14,9 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from apsite.evaluation.checkpoints import read_checkpoint
-from apsite.evaluation.loading import fit_layout
-from apsite.evaluation.networks.layers import (
+from apsite.evaluation.checkpoints.loading import fit_layout
+from apsite.evaluation.checkpoints.networks.layers import (
     NEUTRAL_MASK,
     LayerMaker,
     Normalisation,
@@ -27,12 +26,19 @@ from apsite.evaluation.networks.layers import (
     multiply_out,
     top_scores,
 )
-from apsite.evaluation.networks.registry import layouts, layouts_of, method_layout, method_layouts, published_method
-from apsite.evaluation.networks.resnet import ResNet, ResNetLayout
+from apsite.evaluation.checkpoints.networks.registry import (
+    layouts,
+    layouts_of,
+    method_layout,
+    method_layouts,
+    published_method,
+)
+from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
+from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.pruning import prunable_weights
 from apsite.vocabulary import Architecture, Dataset
 
-REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "layouts.json").read_text(encoding="utf-8"))["layouts"]
+REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "layouts.json").read_text(encoding="utf-8"))["layouts"]
 OURS = {
     "rst_resnet18",
     "rst_vgg16",

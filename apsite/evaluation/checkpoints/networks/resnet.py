@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apsite.evaluation.networks.layers import LayerMaker, Normalisation, Parametrisation, normaliser
+from apsite.evaluation.checkpoints.networks.layers import LayerMaker, Normalisation, Parametrisation, normaliser
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The file is recognised by its bytes, never by its name. Tensors come from safetensors, or from ``torch.load`` with
 ``weights_only=True``, which builds tensors and plain containers and refuses everything else. Sizes are checked before
-memory is taken. Which network the tensors belong to is decided elsewhere, see :mod:`apsite.evaluation.loading`.
+memory is taken. Which network the tensors belong to is decided elsewhere, see :mod:`apsite.evaluation.checkpoints.loading`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from apsite.errors import CheckpointError
-from apsite.evaluation import packed
-from apsite.evaluation.state_dicts import find_state, usable_tensors
+from apsite.evaluation.checkpoints import packed
+from apsite.evaluation.checkpoints.state_dicts import find_state, usable_tensors
 
 MAX_BYTES = 4 * 2**30
 """No file may be larger, packed or unpacked: the largest network of the benchmark has 0.1 GiB of weights."""
@@ -51,7 +51,7 @@ class Checkpoint:
         path: The file.
         state: Tensors by name as the file spells them, on the CPU, contiguous and finite; float32, or int64 for
             counters.
-        format: How the file is written: ``safetensors``, ``safetensors, packed`` (:mod:`apsite.evaluation.packed`),
+        format: How the file is written: ``safetensors``, ``safetensors, packed`` (:mod:`apsite.evaluation.checkpoints.packed`),
             ``torch zip`` or ``torch legacy``.
         container: Key of the file under which the tensors were, such as ``state_dict``; ``bare`` if there was none.
         sha256: Hash of the whole file, in hexadecimal.

@@ -11,22 +11,22 @@ from torch import Tensor
 
 from apsite.errors import ApsiteError, CheckpointError, NetworkError
 from apsite.evaluation.attacks.execution import as_inputs
-from apsite.evaluation.audit import (
+from apsite.evaluation.checkpoints.audit import (
     SparsityFinding,
     audit_network,
     check_behaviour,
     check_sparsity,
     multiply_accumulates,
 )
-from apsite.evaluation.checkpoints import Checkpoint, read_checkpoint
-from apsite.evaluation.loading import (
+from apsite.evaluation.checkpoints.loading import (
     FittedNetwork,
     explain_layouts,
     fit_factory,
     fit_layout,
     load_factory,
 )
-from apsite.evaluation.networks.registry import Layout
+from apsite.evaluation.checkpoints.networks.registry import Layout
+from apsite.evaluation.checkpoints.reading import Checkpoint, read_checkpoint
 from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.vocabulary import Architecture, Dataset, Structure
@@ -125,7 +125,7 @@ def audit_checkpoint(
         structure: Declared structure; give it together with `sparsity`.
         sparsity: Declared sparsity, a fraction. Needed where a checkpoint holds scores instead of zeros.
         layout: Name of a registered layout, to choose it explicitly.
-        unsafe: Allow the file to execute code; see :func:`apsite.evaluation.checkpoints.read_checkpoint`.
+        unsafe: Allow the file to execute code; see :func:`apsite.evaluation.checkpoints.reading.read_checkpoint`.
 
     Raises:
         CheckpointError: If the file cannot be read at all.

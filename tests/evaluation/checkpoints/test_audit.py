@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.audit import audit_network, check_behaviour, check_sparsity, dead_gradients
+from apsite.evaluation.checkpoints.audit import audit_network, check_behaviour, check_sparsity, dead_gradients
 from apsite.vocabulary import Structure
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apsite.evaluation.networks.layers import LayerMaker, Normalisation, Parametrisation, normaliser
+from apsite.evaluation.checkpoints.networks.layers import LayerMaker, Normalisation, Parametrisation, normaliser
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from apsite.evaluation.networks.layers import Normalisation
-from apsite.evaluation.networks.registry import TensorSpec
-from apsite.evaluation.stored_masks import Resolved
+from apsite.evaluation.checkpoints.networks.layers import Normalisation
+from apsite.evaluation.checkpoints.networks.registry import TensorSpec
+from apsite.evaluation.checkpoints.stored_masks import Resolved
 
 PREFIXES = ("module.", "model.", "basic_model.", "net.", "network.", "backbone.", "_orig_mod.", "1.")
 """What wrappers put before the names of tensors; ``1.`` is the network behind a normalisation in a sequence."""
