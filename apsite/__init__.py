@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from apsite.catalogue import Catalogue, load_catalogue
     from apsite.evaluation.checkpoints.loading import load_network
-    from apsite.evaluation.python_interface import audit, evaluate, evaluate_samples
-    from apsite.evaluation.settings import Settings
+    from apsite.evaluation.runs.python_interface import audit, evaluate, evaluate_samples
+    from apsite.evaluation.runs.settings import Settings
     from apsite.evaluation.testsets.datasets import load_test_set
 
 __all__ = [
@@ -28,10 +28,10 @@ __all__ = [
 
 _HOMES = {
     "Catalogue": "apsite.catalogue",
-    "Settings": "apsite.evaluation.settings",
-    "audit": "apsite.evaluation.python_interface",
-    "evaluate": "apsite.evaluation.python_interface",
-    "evaluate_samples": "apsite.evaluation.python_interface",
+    "Settings": "apsite.evaluation.runs.settings",
+    "audit": "apsite.evaluation.runs.python_interface",
+    "evaluate": "apsite.evaluation.runs.python_interface",
+    "evaluate_samples": "apsite.evaluation.runs.python_interface",
     "load_catalogue": "apsite.catalogue",
     "load_network": "apsite.evaluation.checkpoints.loading",
     "load_test_set": "apsite.evaluation.testsets.datasets",

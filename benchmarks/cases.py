@@ -11,7 +11,7 @@ from torch import nn
 
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.vocabulary import Dataset
 from benchmarks.attacks import Case

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from apsite.evaluation.ray_workers import RayWorkers, import_ray, start_cluster
-from apsite.evaluation.settings import Settings
-from apsite.evaluation.worker import Call, Chosen
+from apsite.evaluation.runs.ray_workers import RayWorkers, import_ray, start_cluster
+from apsite.evaluation.runs.settings import Settings
+from apsite.evaluation.runs.worker import Call, Chosen
 from apsite.vocabulary import Attack
 from benchmarks.attacks import EPSILON, GENTLE, Case, correct_part
 from benchmarks.timing import Row, in_turn

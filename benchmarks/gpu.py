@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from apsite.evaluation.checkpoints.loading import load_network
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.runner import Outcome, run
-from apsite.evaluation.settings import Precision, Settings
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.runner import Outcome, run
+from apsite.evaluation.runs.settings import Precision, Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.progress import SilentReporter

@@ -8,8 +8,8 @@ import torch
 from click.testing import CliRunner
 
 from apsite.evaluation.checkpoints.loading import load_network
-from apsite.evaluation.demonstration import network_path
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.runs.demonstration import network_path
+from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.testsets.datasets import embedded_images
 from benchmarks.__main__ import main
 from benchmarks.gpu import whole_protocol_rows

@@ -96,7 +96,7 @@ def test_the_wheel_works_by_itself(wheel: Path, tmp_path: Path) -> None:
     run("-m", "apsite", "build")
     assert (work / "build/site/methods/Walk_Doe2026Small.html").is_file()
     pytest.importorskip("torch", reason="looking into the embedded network needs the extra 'eval'")
-    network = run("-c", "from apsite.evaluation.demonstration import network_path; print(network_path())").strip()
+    network = run("-c", "from apsite.evaluation.runs.demonstration import network_path; print(network_path())").strip()
     assert network.startswith(str(installed))
     audit = json.loads(run("-m", "apsite", "audit", network, "--arch", "resnet8", "--json"))
     assert audit["architecture"] == "resnet8"

@@ -56,7 +56,7 @@ def test_python_calls_what_there_is() -> None:
 
 def test_lists_of_models_are_read(tmp_path: Path) -> None:
     """Every TOML block that lists models is a manifest whose models differ."""
-    from apsite.evaluation.manifest import read_manifest
+    from apsite.evaluation.runs.manifest import read_manifest
 
     listed = [(name, block) for name, block in blocks("toml") if "[[model]]" in block]
     assert listed

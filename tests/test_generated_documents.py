@@ -174,10 +174,10 @@ def test_a_damaged_per_sample_file_is_noticed(tmp_path: Path, data: st.DataObjec
 def test_a_full_run_is_as_the_evaluator_would_write_it() -> None:
     """The corpus starts from a record whose settings are those of the evaluator's protocol."""
     pytest.importorskip("torch", reason="the evaluator's settings need the extra 'eval'")
-    from apsite.evaluation import verification
     from apsite.evaluation.attacks.search import SPACE
     from apsite.evaluation.checkpoints import audit
-    from apsite.evaluation.settings import Settings
+    from apsite.evaluation.runs import verification
+    from apsite.evaluation.runs.settings import Settings
     from apsite.validation.figures import (
         APB_1_SETTINGS,
         LEAST_AGREEMENT,

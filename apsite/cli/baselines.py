@@ -15,7 +15,7 @@ from apsite.vocabulary import Architecture, Dataset, Locality
 
 if TYPE_CHECKING:
     from apsite.evaluation.finetuning import Written
-    from apsite.evaluation.manifest import ModelOutcome
+    from apsite.evaluation.runs.manifest import ModelOutcome
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -230,7 +230,7 @@ def baselines(
     whose result is there are skipped, so the same command goes on with an interrupted series.
     """
     from apsite.cli.evaluate import print_outcomes, resolver
-    from apsite.evaluation.manifest import Status
+    from apsite.evaluation.runs.manifest import Status
     from apsite.evaluation.series import Places, run_series
     from apsite.evaluation.series_file import read_series
     from apsite.evaluation.testsets.downloads import data_dir as default_data_dir

@@ -18,8 +18,8 @@ from apsite.cli.reference import reference
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 if TYPE_CHECKING:
-    from apsite.evaluation.evaluate import Request
-    from apsite.evaluation.manifest import ModelOutcome
+    from apsite.evaluation.runs.evaluate import Request
+    from apsite.evaluation.runs.manifest import ModelOutcome
     from apsite.progress import Reporter
     from apsite.records import EvaluationRecord
 
@@ -122,7 +122,7 @@ def eval_(
     for name in ("method", "dataset", "arch"):
         if options[name] is None:
             raise click.UsageError(f"Missing option '--{name}'; only --manifest goes without.")
-    from apsite.evaluation.manifest import OptionsError, request_of
+    from apsite.evaluation.runs.manifest import OptionsError, request_of
 
     try:
         request = request_of({**options, "checkpoint": checkpoint}, resolver(root))
@@ -138,8 +138,8 @@ def _eval_manifest(
     context: click.Context, manifest: Path, *, log_file: Path | None, quiet: bool, as_json: bool, root: Path
 ) -> None:
     """Evaluate the models of a manifest; ends with a table, and with 1 if any failed."""
-    from apsite.evaluation.evaluate import evaluate_checkpoint
-    from apsite.evaluation.manifest import IDENTITY, NAMES, Status, read_manifest, run_manifest
+    from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+    from apsite.evaluation.runs.manifest import IDENTITY, NAMES, Status, read_manifest, run_manifest
 
     given = {
         name: value
@@ -176,7 +176,7 @@ def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from apsite.evaluation.manifest import Status
+    from apsite.evaluation.runs.manifest import Status
     from apsite.numbers import percent
 
     counts = Counter(outcome.status for outcome in outcomes)
@@ -218,7 +218,7 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
     """
     if with_site:
         from apsite.site.build import build_site  # before the attacks: a missing extra is said at once
-    from apsite.evaluation import demonstration
+    from apsite.evaluation.runs import demonstration
 
     request = demonstration.request(output, n_examples)
     if with_site:
@@ -260,7 +260,7 @@ def _reporting(*, quiet: bool, log_file: Path | None) -> Iterator[Reporter]:
 
 def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[EvaluationRecord, Path]:
     """Evaluate one model with progress."""
-    from apsite.evaluation.evaluate import evaluate_checkpoint
+    from apsite.evaluation.runs.evaluate import evaluate_checkpoint
 
     with _reporting(quiet=quiet, log_file=log_file) as reporter:
         return evaluate_checkpoint(request, reporter)

@@ -29,7 +29,7 @@ def import_distances(root: Path, file: Path, model_key: str, output: Path, overw
     Nothing in the file is executed. The record never ranks: the file does not say which samples it is about, nor
     whether a distance of 0 means a wrong sample or a failed attack, and the record states so.
     """
-    from apsite.evaluation import distance_files
+    from apsite.evaluation.runs import distance_files
 
     written = distance_files.import_distances(file, _key(model_key, root), output, overwrite=overwrite)
     click.echo(f"Record: {written}")

@@ -13,7 +13,7 @@ from apsite.cli.group import cli
 from apsite.cli.options import progress
 
 if TYPE_CHECKING:
-    from apsite.evaluation.verification import Finding
+    from apsite.evaluation.runs.verification import Finding
 
 _FILE = click.Path(path_type=Path)
 
@@ -53,7 +53,7 @@ def verify(
     and the differences do not go one way (exact McNemar test, p at least 0.01). Then RECORD is marked as verified.
     Exits with 1 if it does not agree.
     """
-    from apsite.evaluation.verification import verify_record, write_verification
+    from apsite.evaluation.runs.verification import verify_record, write_verification
 
     if arch is not None and ":" not in arch:
         raise click.UsageError(f"--arch {arch}: only a factory is named here; a registered network is in the record")

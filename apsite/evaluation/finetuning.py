@@ -17,10 +17,10 @@ from apsite.evaluation.checkpoints.networks.layers import Normalise, Parametrisa
 from apsite.evaluation.checkpoints.networks.registry import Layout, layouts, layouts_of
 from apsite.evaluation.checkpoints.packed import write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.environment import choose_device
-from apsite.evaluation.evaluate import RUNS, check_target
 from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
-from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runs.environment import choose_device
+from apsite.evaluation.runs.evaluate import RUNS, check_target
+from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
 from apsite.evaluation.training import Recipe, resolve_precision, train
 from apsite.progress import Reporter, SilentReporter

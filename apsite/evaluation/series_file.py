@@ -34,7 +34,7 @@ from pathlib import Path
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.finetuning import Source
 from apsite.evaluation.pruning import NaiveCriterion, check_locality
-from apsite.evaluation.settings import Preset, Settings
+from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.evaluation.training import PRECISIONS, Recipe, recipe_of
 from apsite.keys import ModelKey
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality

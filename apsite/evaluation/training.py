@@ -23,8 +23,8 @@ from torch.nn import functional
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.pruning import apply_masks
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.settings import Precision
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.settings import Precision
 from apsite.progress import Reporter, SilentReporter
 from apsite.vocabulary import Objective
 

@@ -8,7 +8,7 @@ import torch
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.checkpoints.auditing import audit_checkpoint, layout_macs
 from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.runs.demonstration import network_path
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 DEMO = [network_path(), "--arch", "resnet8"]

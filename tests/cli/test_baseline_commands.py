@@ -13,8 +13,8 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.finetuning import Source, load
-from apsite.evaluation.manifest import ModelOutcome, Status
 from apsite.evaluation.pruning import NaiveCriterion, prunable_weights
+from apsite.evaluation.runs.manifest import ModelOutcome, Status
 from apsite.evaluation.training import OBJECTIVES, PRECISIONS
 from apsite.vocabulary import Dataset
 

@@ -107,7 +107,7 @@ def test_imagenet_and_unknown_sets_cannot_be_fetched(run, cache):
 
 def test_eval_reads_the_folder_that_fetch_fills(run, cache, tmp_path, monkeypatch):
     """Without --data-dir the evaluation looks into the cache folder."""
-    from apsite.evaluation.demonstration import network_path
+    from apsite.evaluation.runs.demonstration import network_path
 
     monkeypatch.chdir(tmp_path)
     result = run(

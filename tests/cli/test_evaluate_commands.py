@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from apsite.cli import cli
-from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.runs.demonstration import network_path
 
 QUICK = [
     "--method", "LAMP_Lee2021Layer", "--dataset", "cifar10", "--arch", "resnet8", "--structure", "unstructured",

@@ -8,8 +8,8 @@ import json
 import pytest
 import torch
 
-from apsite.evaluation.demonstration import network_path
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.runs.demonstration import network_path
+from apsite.evaluation.runs.settings import Settings
 
 MODEL = """
 [[model]]

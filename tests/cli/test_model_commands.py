@@ -11,7 +11,7 @@ from apsite.catalogue import load_catalogue
 from apsite.errors import ApsiteError
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.published import pins_path, published_checkpoints
-from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.runs.demonstration import network_path
 from tests.builders import METHOD, entry_document, record_document
 from tests.loopback import loopback_server
 

@@ -8,9 +8,9 @@ import json
 import pytest
 import torch
 
-from apsite.evaluation.demonstration import network_path, request
-from apsite.evaluation.evaluate import evaluate_checkpoint
-from apsite.evaluation.settings import Preset, Settings
+from apsite.evaluation.runs.demonstration import network_path, request
+from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.settings import Preset, Settings
 
 SHORT = Settings.of(Preset.QUICK, n_examples=6, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
 OPTIONS = ("--checkpoint", network_path(), "--data-dir", "embedded", "--samples", "4", "--quiet")

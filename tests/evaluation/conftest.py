@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from apsite.evaluation.checkpoints.loading import load_network
-from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.testsets.datasets import ImageSet, embedded_images
 
 

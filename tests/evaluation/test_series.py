@@ -13,8 +13,8 @@ from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.finetuning import Source, prune
-from apsite.evaluation.manifest import Status
 from apsite.evaluation.pruning import NaiveCriterion
+from apsite.evaluation.runs.manifest import Status
 from apsite.evaluation.series import REPORT, Places, run_series
 from apsite.evaluation.series_file import read_series
 from apsite.evaluation.training import recipe_of

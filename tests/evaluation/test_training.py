@@ -10,7 +10,7 @@ import torch
 from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.pruning import global_masks, lamp_scores, prunable_weights
-from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.training import (
     OBJECTIVES,
     Recipe,

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from apsite.evaluation.demonstration import network_path
+from apsite.evaluation.runs.demonstration import network_path
 
 RECORD = "evaluations/LAMP_Lee2021Layer/LAMP_Lee2021Layer_R8_CIFAR10_US_90.json"
 COMMAND = [

@@ -7,9 +7,9 @@ import torch
 from apsite.errors import NetworkError
 from apsite.evaluation.attacks.autoattack import ReferenceEngine, broken
 from apsite.evaluation.attacks.execution import CountedNetwork
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.runner import run
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.runner import run
+from apsite.evaluation.runs.settings import Settings
 from apsite.progress import SilentReporter
 from apsite.vocabulary import Attack
 

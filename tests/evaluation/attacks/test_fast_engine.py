@@ -27,7 +27,7 @@ FEW_STEPS = 8
 def problem(images):
     """The demonstration network and three images that it classifies correctly, not all of them robust."""
     from apsite.evaluation.checkpoints.loading import load_network
-    from apsite.evaluation.demonstration import network_path
+    from apsite.evaluation.runs.demonstration import network_path
 
     network = CountedNetwork(load_network(network_path(), architecture="resnet8"))
     x, y = as_inputs(images.images[:24], CPU), torch.from_numpy(images.labels[:24])

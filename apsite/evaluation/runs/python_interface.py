@@ -20,8 +20,8 @@ from apsite.errors import NetworkError
 from apsite.evaluation.checkpoints.auditing import CheckpointReport, audit_checkpoint, measured
 from apsite.evaluation.checkpoints.loading import FittedNetwork
 from apsite.evaluation.checkpoints.reading import Checkpoint
-from apsite.evaluation.environment import choose_device
-from apsite.evaluation.evaluate import (
+from apsite.evaluation.runs.environment import choose_device
+from apsite.evaluation.runs.evaluate import (
     Evaluation,
     LoadedModel,
     Request,
@@ -29,7 +29,7 @@ from apsite.evaluation.evaluate import (
     evaluate_model,
     load_model,
 )
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey

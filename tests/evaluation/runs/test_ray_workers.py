@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from apsite.errors import EvaluationError, NetworkError
-from apsite.evaluation import ray_workers
-from apsite.evaluation.ray_workers import TRIES, RayWorkers, import_ray, start_cluster
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.runner import run
-from apsite.evaluation.settings import Settings, parse_workers
-from apsite.evaluation.worker import Call, Chosen, Worker
+from apsite.evaluation.runs import ray_workers
+from apsite.evaluation.runs.ray_workers import TRIES, RayWorkers, import_ray, start_cluster
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.runner import run
+from apsite.evaluation.runs.settings import Settings, parse_workers
+from apsite.evaluation.runs.worker import Call, Chosen, Worker
 from apsite.progress import SilentReporter
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack

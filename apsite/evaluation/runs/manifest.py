@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from apsite.errors import ApsiteError, EvaluationError
-from apsite.evaluation.evaluate import RUNS, Request, parse_architecture
-from apsite.evaluation.ray_workers import cluster
-from apsite.evaluation.settings import EARLIER, ENGINES, LOCAL, RAY, Precision, Preset, Settings, parse_workers
+from apsite.evaluation.runs.evaluate import RUNS, Request, parse_architecture
+from apsite.evaluation.runs.ray_workers import cluster
+from apsite.evaluation.runs.settings import EARLIER, ENGINES, LOCAL, RAY, Precision, Preset, Settings, parse_workers
 from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
@@ -211,7 +211,7 @@ def run_manifest(
     Args:
         requests: What :func:`read_manifest` gave.
         evaluate: Evaluates one and gives the record and its path, as
-            :func:`apsite.evaluation.evaluate.evaluate_checkpoint`.
+            :func:`apsite.evaluation.runs.evaluate.evaluate_checkpoint`.
         reporter: Told which model is at work.
 
     Yields:

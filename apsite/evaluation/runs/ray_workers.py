@@ -26,8 +26,8 @@ from torch import nn
 
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.attacks.precision import arithmetic
-from apsite.evaluation.settings import Precision, Settings
-from apsite.evaluation.worker import Call, Result, Worker
+from apsite.evaluation.runs.settings import Precision, Settings
+from apsite.evaluation.runs.worker import Call, Result, Worker
 
 TRIES = 3
 """How often a piece of work is begun before the run ends: work that kills every worker would never end."""
@@ -204,7 +204,7 @@ class RayWorkers:
     def results(
         self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
     ) -> Iterator[tuple[int, Result]]:
-        """Number and result of every piece, as they finish; see :class:`apsite.evaluation.workers.Workers`.
+        """Number and result of every piece, as they finish; see :class:`apsite.evaluation.runs.workers.Workers`.
 
         Raises:
             EvaluationError: If a piece of work loses :data:`TRIES` workers, or workers cannot start.

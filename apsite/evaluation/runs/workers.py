@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from apsite.evaluation.worker import Call, Result, Worker
+from apsite.evaluation.runs.worker import Call, Result, Worker
 
 
 class Workers(Protocol):

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError, DatasetError, EvaluationError
-from apsite.evaluation.demonstration import network_path, request
-from apsite.evaluation.evaluate import evaluate_checkpoint
-from apsite.evaluation.settings import Preset, Settings
-from apsite.evaluation.verification import ALPHA, TOLERANCE, compare, verify_record, write_verification
+from apsite.evaluation.runs.demonstration import network_path, request
+from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.settings import Preset, Settings
+from apsite.evaluation.runs.verification import ALPHA, TOLERANCE, compare, verify_record, write_verification
 from apsite.records import read_record
 from apsite.samples import read_samples, write_samples
 from apsite.validation import plausibility_problems, samples_problems
@@ -82,7 +82,7 @@ def forge(path, how):
     record, samples = read_record(path), read_samples(path.with_suffix(".npz"))
     samples = how(samples)
     digest = write_samples(path.with_suffix(".npz"), samples)
-    from apsite.evaluation.findings import results_of
+    from apsite.evaluation.runs.findings import results_of
 
     results = results_of(samples, (), SHORT, record.dataset)
     results = dataclasses.replace(

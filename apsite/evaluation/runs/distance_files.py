@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.evaluate import check_target
+from apsite.evaluation.runs.evaluate import check_target
 from apsite.keys import ModelKey
 from apsite.metrics import median_distance, robust_flags
 from apsite.records import (

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from apsite.errors import EvaluationError
-from apsite.evaluation import runner
-from apsite.evaluation.demonstration import request
-from apsite.evaluation.evaluate import evaluate_checkpoint
-from apsite.evaluation.findings import results_of, warnings_of
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.settings import FIXED, Preset, Settings
+from apsite.evaluation.runs import runner
+from apsite.evaluation.runs.demonstration import request
+from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.findings import results_of, warnings_of
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.settings import FIXED, Preset, Settings
 from apsite.metrics import robust_flags
 from apsite.progress import SilentReporter
 from apsite.records import ROTATING, SEARCH_BATCH, AutoAttackResult, HofmnResult, JointResult, Results, read_record

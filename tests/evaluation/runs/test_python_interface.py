@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 import apsite
 from apsite.errors import CheckpointError, DatasetError, EvaluationError, NetworkError
-from apsite.evaluation.demonstration import network_path
-from apsite.evaluation.python_interface import network_in_memory
-from apsite.evaluation.settings import Preset, Settings
+from apsite.evaluation.runs.demonstration import network_path
+from apsite.evaluation.runs.python_interface import network_in_memory
+from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.progress import SilentReporter
 from apsite.records import read_record
 from apsite.samples import read_samples

@@ -17,11 +17,11 @@ from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.settings import Precision, Settings
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.settings import Precision, Settings
+from apsite.evaluation.runs.worker import LANES, Call, Chosen, Result, Worker
+from apsite.evaluation.runs.workers import LocalWorkers, Workers
 from apsite.evaluation.testsets.datasets import ImageSet
-from apsite.evaluation.worker import LANES, Call, Chosen, Result, Worker
-from apsite.evaluation.workers import LocalWorkers, Workers
 from apsite.progress import Reporter
 from apsite.records import Passes
 from apsite.samples import Samples

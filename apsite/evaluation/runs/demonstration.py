@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from apsite.errors import ApsiteError
-from apsite.evaluation.evaluate import Request
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.runs.evaluate import Request
+from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.keys import ModelKey
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure

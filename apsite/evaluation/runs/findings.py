@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from apsite.evaluation.attacks.search import Trial, at_bounds, best_of
-from apsite.evaluation.settings import Settings
+from apsite.evaluation.runs.settings import Settings
 from apsite.metrics import median_distance, robust_flags
 from apsite.records import (
     AttackCount,

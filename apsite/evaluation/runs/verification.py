@@ -25,12 +25,12 @@ from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.search import SPACE
 from apsite.evaluation.checkpoints.loading import FittedNetwork, fit_factory, fit_layout, load_factory
 from apsite.evaluation.checkpoints.reading import Checkpoint, read_checkpoint
-from apsite.evaluation.environment import choose_device
-from apsite.evaluation.evaluate import RUNS, audit_model
-from apsite.evaluation.python_interface import IN_MEMORY
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.runner import run
-from apsite.evaluation.settings import FIXED, Settings
+from apsite.evaluation.runs.environment import choose_device
+from apsite.evaluation.runs.evaluate import RUNS, audit_model
+from apsite.evaluation.runs.python_interface import IN_MEMORY
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.runner import run
+from apsite.evaluation.runs.settings import FIXED, Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.metrics import mcnemar_p_value, robust_flags

@@ -22,12 +22,12 @@ from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, 
 from apsite.evaluation.checkpoints.loading import fit_factory, fit_layout, load_factory
 from apsite.evaluation.checkpoints.reading import Checkpoint as LoadedFile
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.environment import choose_device, describe
-from apsite.evaluation.findings import results_of, warnings_of
-from apsite.evaluation.ray_workers import RayWorkers
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.runner import Outcome, run
-from apsite.evaluation.settings import LOCAL, RAY, Settings, parse_workers
+from apsite.evaluation.runs.environment import choose_device, describe
+from apsite.evaluation.runs.findings import results_of, warnings_of
+from apsite.evaluation.runs.ray_workers import RayWorkers
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.runner import Outcome, run
+from apsite.evaluation.runs.settings import LOCAL, RAY, Settings, parse_workers
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter, SilentReporter

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.run_state import RunState
+from apsite.evaluation.runs.run_state import RunState
 
 
 def test_a_finished_unit_is_found_again_by_the_same_identity_only(tmp_path):
@@ -45,7 +45,7 @@ def test_a_damaged_unit_is_done_again(tmp_path):
 def test_a_second_process_on_the_same_run_is_refused(tmp_path):
     """The message names the run and says what to do; after the first has ended the run is free again."""
     program = (
-        "import sys; from pathlib import Path; from apsite.evaluation.run_state import RunState\n"
+        "import sys; from pathlib import Path; from apsite.evaluation.runs.run_state import RunState\n"
         "with RunState(Path(sys.argv[1]), {}): print('entered', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from apsite.errors import ApsiteError, EvaluationError, NetworkError
-from apsite.evaluation import worker
 from apsite.evaluation.attacks.autoattack import broken
-from apsite.evaluation.findings import results_of, warnings_of
-from apsite.evaluation.run_state import RunState
-from apsite.evaluation.runner import run
-from apsite.evaluation.settings import Precision, Settings
-from apsite.evaluation.worker import LANES
+from apsite.evaluation.runs import worker
+from apsite.evaluation.runs.findings import results_of, warnings_of
+from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.runner import run
+from apsite.evaluation.runs.settings import Precision, Settings
+from apsite.evaluation.runs.worker import LANES
 from apsite.progress import SilentReporter
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack, Protocol

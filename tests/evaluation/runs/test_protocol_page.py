@@ -9,7 +9,7 @@ import pytest
 
 from apsite.evaluation.attacks.search import SPACE
 from apsite.evaluation.checkpoints import audit
-from apsite.evaluation.settings import Preset, Settings
+from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.intervals import LEVEL
 from apsite.vocabulary import Attack, Dataset, Structure
 

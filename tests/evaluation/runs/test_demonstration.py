@@ -3,7 +3,7 @@
 import shutil
 
 from apsite import validation
-from apsite.evaluation import demonstration
+from apsite.evaluation.runs import demonstration
 
 
 def test_a_new_record_fits_into_the_copy(repository, tmp_path):

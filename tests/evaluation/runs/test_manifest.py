@@ -11,10 +11,10 @@ import pytest
 
 from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
-from apsite.evaluation.demonstration import network_path
-from apsite.evaluation.evaluate import evaluate_checkpoint
-from apsite.evaluation.manifest import NAMES, OptionsError, Status, read_manifest, request_of, run_manifest
-from apsite.evaluation.settings import Preset, Settings
+from apsite.evaluation.runs.demonstration import network_path
+from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.manifest import NAMES, OptionsError, Status, read_manifest, request_of, run_manifest
+from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.progress import SilentReporter
 from apsite.records import record_to_json, write_record
 from apsite.vocabulary import Architecture, Granularity, ProvenanceKind, Structure

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.distance_files import DistanceFile, import_distances, read_distances, record_of
+from apsite.evaluation.runs.distance_files import DistanceFile, import_distances, read_distances, record_of
 from apsite.keys import ModelKey
 from apsite.leaderboard import rankable
 from apsite.records import read_record
@@ -162,7 +162,7 @@ def test_missing_and_huge_files_are_refused(tmp_path, monkeypatch):
     """Sizes are checked before anything is read."""
     with pytest.raises(EvaluationError, match="cannot be read"):
         read_distances(tmp_path / "absent.pickle")
-    monkeypatch.setattr("apsite.evaluation.distance_files.MAX_BYTES", 3)
+    monkeypatch.setattr("apsite.evaluation.runs.distance_files.MAX_BYTES", 3)
     (tmp_path / "huge.pickle").write_bytes(b"1234")
     with pytest.raises(EvaluationError, match="at most 3 are read"):
         read_distances(tmp_path / "huge.pickle")

@@ -1,0 +1,1 @@
+"""One evaluation, from what was asked to the record."""
