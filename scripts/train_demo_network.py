@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from apsite.evaluation import pruning, training
+from apsite.baselines import pruning, training
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.testsets.image_files import read_cifar10_training
 from apsite.progress import PlainReporter

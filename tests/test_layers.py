@@ -213,7 +213,7 @@ def test_the_data_works_without_any_extra(tmp_path: Path) -> None:
 
 def test_the_guard_of_these_tests_works(tmp_path: Path) -> None:
     """An import of torch would have been noticed."""
-    result = run_without(tmp_path, {"torch"}, "import apsite.evaluation.training")
+    result = run_without(tmp_path, {"torch"}, "import apsite.baselines.training")
     assert result.returncode == 1
     assert "ImportError: torch was imported" in result.stderr
 

@@ -14,7 +14,7 @@ from apsite.errors import ApsiteError
 from apsite.vocabulary import Architecture, Dataset, Locality
 
 if TYPE_CHECKING:
-    from apsite.evaluation.finetuning import Written
+    from apsite.baselines.finetuning import Written
     from apsite.evaluation.runs.manifest import ModelOutcome
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -72,9 +72,9 @@ def prune(
     Of n weights or filters, floor(n (1 - sparsity)) stay. Filters whose outputs are added are removed together. The
     batch-norm parameters of a removed filter and the kernels that read it go with it.
     """
-    from apsite.evaluation.finetuning import Format, Source
-    from apsite.evaluation.finetuning import prune as prune_network
-    from apsite.evaluation.pruning import NaiveCriterion
+    from apsite.baselines.finetuning import Format, Source
+    from apsite.baselines.finetuning import prune as prune_network
+    from apsite.baselines.pruning import NaiveCriterion
 
     source = Source(arch, Dataset(dataset), checkpoint, layout, method)
     written = prune_network(
@@ -144,10 +144,10 @@ def finetune(
     An interrupted run goes on where it stopped when the same command is given again, with the result of a run that was
     never interrupted. The last weights are written; nothing is chosen on test images.
     """
-    from apsite.evaluation.finetuning import Format, Source
-    from apsite.evaluation.finetuning import finetune as finetune_network
+    from apsite.baselines.finetuning import Format, Source
+    from apsite.baselines.finetuning import finetune as finetune_network
+    from apsite.baselines.training import recipe_of
     from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
-    from apsite.evaluation.training import recipe_of
 
     with progress(quiet=quiet) as reporter:
         try:
@@ -229,10 +229,10 @@ def baselines(
     of each model (series.json) are written to the folder of the same name beside the file, records to OUTPUT. Steps
     whose result is there are skipped, so the same command goes on with an interrupted series.
     """
+    from apsite.baselines.series import Places, run_series
+    from apsite.baselines.series_file import read_series
     from apsite.cli.evaluate import print_outcomes, resolver
     from apsite.evaluation.runs.manifest import Status
-    from apsite.evaluation.series import Places, run_series
-    from apsite.evaluation.series_file import read_series
     from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 
     if len(series) > 1 and (dense or checkpoints):

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from apsite.baselines.finetuning import Source, load
+from apsite.baselines.pruning import NaiveCriterion, prunable_weights
+from apsite.baselines.training import OBJECTIVES, PRECISIONS
 from apsite.cli.baselines import baselines, finetune, prune
 from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.finetuning import Source, load
-from apsite.evaluation.pruning import NaiveCriterion, prunable_weights
 from apsite.evaluation.runs.manifest import ModelOutcome, Status
-from apsite.evaluation.training import OBJECTIVES, PRECISIONS
 from apsite.vocabulary import Dataset
 
 TOTAL, FILTERS = 411_040, 768
@@ -293,7 +293,7 @@ def test_each_of_several_series_makes_the_models_that_are_its_own(run, tmp_path,
             raise EvaluationError("the disk is full")
         yield ModelOutcome(series.dense, Status.SKIPPED, None, None, "its record is there")
 
-    monkeypatch.setattr("apsite.evaluation.series.run_series", recorded)
+    monkeypatch.setattr("apsite.baselines.series.run_series", recorded)
     files = [repository / f"baselines/{name}.toml" for name in ("resnet8", "resnet18", "vgg16")]
     first, last = "LAMP_Lee2021Layer_R18_CIFAR10_US_90", "L1_Li2017Pruning_V16_CIFAR10_S_50"
     options = ("--root", repository, "--data-dir", tmp_path, "--work", tmp_path, "--output", tmp_path)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from apsite.baselines.pruning import prunable_weights
 from apsite.evaluation.checkpoints.loading import fit_layout
 from apsite.evaluation.checkpoints.networks.layers import (
     NEUTRAL_MASK,
@@ -35,7 +36,6 @@ from apsite.evaluation.checkpoints.networks.registry import (
 )
 from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.pruning import prunable_weights
 from apsite.vocabulary import Architecture, Dataset
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "layouts.json").read_text(encoding="utf-8"))["layouts"]

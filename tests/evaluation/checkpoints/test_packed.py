@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from apsite.baselines.pruning import apply_masks, global_masks, lwm_scores, prunable_weights
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.packed import read_about, to_half, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.pruning import apply_masks, global_masks, lwm_scores, prunable_weights
 from apsite.vocabulary import Dataset
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from apsite.baselines.pruning import prunable_weights
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints.loading import fit_layout
 from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK
-from apsite.evaluation.pruning import prunable_weights
 from apsite.vocabulary import Architecture
 from tests.fitting import X, checkpoint_of, equal_outputs, logits, network_of, random_mask
 

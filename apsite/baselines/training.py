@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from apsite.baselines.pruning import apply_masks
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.precision import arithmetic
-from apsite.evaluation.pruning import apply_masks
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.settings import Precision
 from apsite.progress import Reporter, SilentReporter

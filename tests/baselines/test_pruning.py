@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from apsite.errors import EvaluationError
-from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.pruning import (
+from apsite.baselines.pruning import (
     NaiveCriterion,
     apply_masks,
     filter_masks,
@@ -21,6 +19,8 @@ from apsite.evaluation.pruning import (
     prunable_weights,
     zero_masks,
 )
+from apsite.errors import EvaluationError
+from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.vocabulary import Dataset, Locality, Structure
 
 LOCAL, GLOBAL = Locality.LOCAL, Locality.GLOBAL

@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from apsite.baselines.finetuning import prune
+from apsite.baselines.pruning import kept_count, prunable_weights, zero_masks
+from apsite.baselines.series import REPORT
+from apsite.baselines.series_file import read_series
 from apsite.documents.json_files import read_json
 from apsite.evaluation.checkpoints.audit import audit_network
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.finetuning import prune
-from apsite.evaluation.pruning import kept_count, prunable_weights, zero_masks
-from apsite.evaluation.series import REPORT
-from apsite.evaluation.series_file import read_series
 from apsite.samples import read_samples
 from apsite.vocabulary import Structure
 

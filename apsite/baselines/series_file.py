@@ -31,11 +31,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from apsite.baselines.finetuning import Source
+from apsite.baselines.pruning import NaiveCriterion, check_locality
+from apsite.baselines.training import PRECISIONS, Recipe, recipe_of
 from apsite.errors import ApsiteError, EvaluationError
-from apsite.evaluation.finetuning import Source
-from apsite.evaluation.pruning import NaiveCriterion, check_locality
 from apsite.evaluation.runs.settings import Preset, Settings
-from apsite.evaluation.training import PRECISIONS, Recipe, recipe_of
 from apsite.keys import ModelKey
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality
 
@@ -82,7 +82,7 @@ class Series:
         settings: How all are evaluated.
         prunings: The pruned networks, in the order of the file.
         threads: Threads of the CPU, which decide about the rounding of its arithmetic; ``None`` for the usual number.
-        precision: That of training, as in :func:`apsite.evaluation.training.train`.
+        precision: That of training, as in :func:`apsite.baselines.training.train`.
         checkpoint_url: Folder where the checkpoints can be had, for the records.
         author: Who makes the series, for the records.
         notes: Remarks for the records.

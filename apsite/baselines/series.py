@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from apsite.baselines.finetuning import Format, Source, Written, finetune, load, load_dense, prune
+from apsite.baselines.pruning import masks_for
+from apsite.baselines.series_file import Pruning, Series
 from apsite.documents.json_files import read_json, to_json, write_json
 from apsite.errors import ApsiteError, DatasetError, EvaluationError
 from apsite.evaluation.attacks.execution import CountedNetwork, predict
 from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.finetuning import Format, Source, Written, finetune, load, load_dense, prune
-from apsite.evaluation.pruning import masks_for
 from apsite.evaluation.runs.environment import choose_device
 from apsite.evaluation.runs.evaluate import Request, evaluate_checkpoint, evaluate_model, load_model
 from apsite.evaluation.runs.manifest import ModelOutcome, Status, run_manifest
-from apsite.evaluation.series_file import Pruning, Series
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter

@@ -8,7 +8,7 @@ How many stay. Of ``n`` weights ``floor(n * (1 - sparsity))`` stay, the ``k`` of
 Filters are counted in the same way, as `apsite audit` counts them: all filters of convolutions.
 
 Coupled filters. Filters whose outputs are added write the same channel, which is gone only when all of them are, so
-they are removed together (:mod:`apsite.evaluation.channels`). With a removed channel go its filters, the biases and
+they are removed together (:mod:`apsite.baselines.channels`). With a removed channel go its filters, the biases and
 batch-norm parameters that would keep it from being zero, and the kernels of the next layers that read it, as in Li et
 al. 2017. One channel of each group always stays, since a network without a channel gives no output.
 """
@@ -21,8 +21,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
+from apsite.baselines.channels import ChannelGroup, channel_groups
 from apsite.errors import EvaluationError
-from apsite.evaluation.channels import ChannelGroup, channel_groups
 from apsite.vocabulary import Locality, Structure
 
 Masks = dict[str, Tensor]

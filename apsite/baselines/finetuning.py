@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from apsite.baselines.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
+from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
 from apsite.evaluation.checkpoints.audit import audit_network, check_sparsity
 from apsite.evaluation.checkpoints.loading import fit_factory, fit_layout, load_factory
@@ -17,12 +19,10 @@ from apsite.evaluation.checkpoints.networks.layers import Normalise, Parametrisa
 from apsite.evaluation.checkpoints.networks.registry import Layout, layouts, layouts_of
 from apsite.evaluation.checkpoints.packed import write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.evaluation.runs.environment import choose_device
 from apsite.evaluation.runs.evaluate import RUNS, check_target
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
-from apsite.evaluation.training import Recipe, resolve_precision, train
 from apsite.progress import Reporter, SilentReporter
 from apsite.records import CheckpointAudit
 from apsite.vocabulary import Architecture, Dataset, Locality, Structure
@@ -150,7 +150,7 @@ def prune(
 
     Args:
         source: The dense network.
-        criterion: How weights or filters are chosen; see :mod:`apsite.evaluation.pruning` for what is counted.
+        criterion: How weights or filters are chosen; see :mod:`apsite.baselines.pruning` for what is counted.
         locality: Whether every layer or only the whole network reaches `sparsity`.
         sparsity: Fraction to remove, in (0, 1).
         output: File to write.
@@ -210,7 +210,7 @@ def finetune(
         output: File to write.
         written: How to write it.
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
-        precision: As in :func:`apsite.evaluation.training.train`.
+        precision: As in :func:`apsite.baselines.training.train`.
         run_dir: Where the state of unfinished runs is kept.
         fresh: Start again instead of going on with an interrupted run.
         note: More for the file's metadata.

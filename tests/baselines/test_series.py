@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from apsite.baselines import series as series_module
+from apsite.baselines.finetuning import Source, prune
+from apsite.baselines.pruning import NaiveCriterion
+from apsite.baselines.series import REPORT, Places, run_series
+from apsite.baselines.series_file import read_series
+from apsite.baselines.training import recipe_of
 from apsite.errors import EvaluationError
-from apsite.evaluation import series as series_module
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
-from apsite.evaluation.finetuning import Source, prune
-from apsite.evaluation.pruning import NaiveCriterion
 from apsite.evaluation.runs.manifest import Status
-from apsite.evaluation.series import REPORT, Places, run_series
-from apsite.evaluation.series_file import read_series
-from apsite.evaluation.training import recipe_of
 from apsite.progress import SilentReporter
 from apsite.vocabulary import Dataset, Locality, Objective
 from tests.builders import record_document

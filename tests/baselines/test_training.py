@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from apsite.errors import EvaluationError
-from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.pruning import global_masks, lamp_scores, prunable_weights
-from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.training import (
+from apsite.baselines.pruning import global_masks, lamp_scores, prunable_weights
+from apsite.baselines.training import (
     OBJECTIVES,
     Recipe,
     adversarial_images,
@@ -20,6 +17,9 @@ from apsite.evaluation.training import (
     resolve_precision,
     train,
 )
+from apsite.errors import EvaluationError
+from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.runs.run_state import RunState
 from apsite.progress import SilentReporter
 from apsite.vocabulary import Dataset, Objective
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from apsite.baselines.channels import channel_groups
 from apsite.errors import NetworkError
-from apsite.evaluation.channels import channel_groups
 from apsite.evaluation.checkpoints.networks.layers import Parametrisation
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.vocabulary import Dataset

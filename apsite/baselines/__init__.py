@@ -1,0 +1,1 @@
+"""Baselines of our own: training, pruning, fine-tuning, and series of these."""
