@@ -1,0 +1,3 @@
+"""Networks and images, as for all tests that need torch."""
+
+from tests.evaluation_fixtures import *  # noqa: F403
