@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from apsite.questions import NOTHING, Kind, Question, questions
+from apsite.contribution.questions import NOTHING, Kind, Question, questions
 from apsite.vocabulary import Stage
 
 FULL: dict[str, Any] = {

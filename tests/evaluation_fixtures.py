@@ -12,7 +12,7 @@ from apsite.evaluation.testsets.datasets import ImageSet, embedded_images
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
+def one_thread():
     """Small tensors gain nothing from threads, and one thread gives the same rounding everywhere."""
     torch.set_num_threads(1)
 

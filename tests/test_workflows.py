@@ -21,7 +21,7 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="workflows are YAML; the extra 'site' brings its reader")
 
-from apsite.preview import MARK, summary_document, summary_text  # noqa: E402 - after the check for what is needed
+from apsite.contribution.preview import MARK, summary_document, summary_text  # noqa: E402 - after the check for what is needed
 from apsite.vocabulary import Criterion, Stage, Structure  # noqa: E402
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document, write_data, write_document  # noqa: E402
 from tests.repositories import commit, git, repository_with  # noqa: E402

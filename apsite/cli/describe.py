@@ -14,7 +14,7 @@ from apsite.cli.options import root_option
 from apsite.errors import ApsiteError
 
 if TYPE_CHECKING:
-    from apsite.questions import Question
+    from apsite.contribution.questions import Question
 
 
 def _parameter(question: Question) -> str:
@@ -27,7 +27,7 @@ class _QuestionsCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The options of the questions, then those of the command."""
-        from apsite.questions import Kind, questions
+        from apsite.contribution.questions import Kind, questions
 
         if not any(parameter.name == _parameter(questions()[0]) for parameter in self.params):
             several = (Kind.LINES, Kind.CHOICES, Kind.ROWS)
@@ -70,11 +70,11 @@ def new(
     The questions are those of the form on the site, and the same answers give the same file. An option answers its
     question in advance. An empty answer means that the paper does not say.
     """
-    from apsite.bibtex import answers_from_bibtex
+    from apsite.contribution.bibtex import answers_from_bibtex
+    from apsite.contribution.questions import document, problems, questions, suggested_key
+    from apsite.contribution.submission import next_commands, taken_keys
     from apsite.documents.json_files import to_json, write_json
     from apsite.entries import entry_problems
-    from apsite.questions import document, problems, questions, suggested_key
-    from apsite.submission import next_commands, taken_keys
 
     answers = answers_from_bibtex(from_bibtex, bibtex_key) if from_bibtex is not None else {}
     for question in questions():
@@ -120,7 +120,7 @@ def _check_stage(answers: Mapping[str, Any]) -> None:
     Raises:
         UsageError: If one is not; it would be left out without a word.
     """
-    from apsite.questions import questions
+    from apsite.contribution.questions import questions
 
     stage = answers.get("pipeline.stage")
     staged = [question for question in questions() if question.stages]
@@ -158,7 +158,7 @@ def _given(question: Question, answer: Any) -> Any:
 
 def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
     """Ask what is not answered yet, and again while an answer cannot stand."""
-    from apsite.questions import answer_problem, asked, is_empty, suggested_key
+    from apsite.contribution.questions import answer_problem, asked, is_empty, suggested_key
 
     click.echo("An empty answer means that the paper does not say. Ctrl-C ends without writing anything.", err=True)
     section, seen = "", set()
@@ -195,7 +195,7 @@ def _explain(question: Question) -> None:
 
 def _ask(question: Question, default: str) -> Any:
     """One answer as it is typed."""
-    from apsite.questions import Kind
+    from apsite.contribution.questions import Kind
 
     match question.kind:
         case Kind.ROWS:
@@ -223,7 +223,7 @@ def _ask_lines() -> list[str]:
 
 
 def _ask_rows(question: Question) -> list[Mapping[str, str]]:
-    from apsite.questions import answer_problem
+    from apsite.contribution.questions import answer_problem
 
     rows: list[Mapping[str, str]] = []
     while click.confirm(f"  Add {'another' if rows else 'one'}?", default=False, err=True):
@@ -247,7 +247,7 @@ def _prompt(text: str, default: str = "") -> str:
 
 def _word(question: Question, typed: str) -> str:
     """A word from its number, in letters of either case, or from the first letter of yes and no; else as typed."""
-    from apsite.questions import NOTHING, Kind
+    from apsite.contribution.questions import NOTHING, Kind
 
     if typed.isascii() and typed.isdigit() and 1 <= int(typed) <= len(question.choices):
         return question.choices[int(typed) - 1].value
@@ -274,8 +274,8 @@ def submit_check(root: Path, key: str, body: bool, as_json: bool) -> None:
 
     Exits with 1 while something is missing.
     """
+    from apsite.contribution.submission import check_submission, checklist_text, submission_to_json
     from apsite.documents.json_files import to_json
-    from apsite.submission import check_submission, checklist_text, submission_to_json
 
     submission = check_submission(root, key)
     if as_json:

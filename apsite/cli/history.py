@@ -29,7 +29,7 @@ def supersede(root: Path, record: Path, reason: str, url: str | None, date: str 
     Example:
       apsite supersede new/KEY/MODEL_KEY.json --reason "Trained for longer."
     """
-    from apsite import history
+    from apsite.contribution import history
 
     click.echo(f"Record: {history.supersede(root, record, reason, url=url, date=date)}")
 
@@ -51,6 +51,6 @@ def amend(root: Path, key: str, kind: str, reason: str, url: str | None, date: s
     Example:
       apsite amend MODEL_KEY --kind disputed --reason "The checkpoint gives other figures."
     """
-    from apsite import history
+    from apsite.contribution import history
 
     click.echo(f"Amended: {history.amend(root, key, ChangeKind(kind), reason, url=url, date=date)}")

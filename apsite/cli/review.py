@@ -30,9 +30,9 @@ def diff(root: Path, output: Path | None, base: str, head: str | None, style: st
       apsite diff origin/main
       apsite diff v0.1.0 origin/main --format markdown
     """
-    from apsite.comparison import compare, comparison_to_json
-    from apsite.comparison_text import to_markdown, to_text
-    from apsite.revisions import load_revision
+    from apsite.contribution.comparison import compare, comparison_to_json
+    from apsite.contribution.comparison_text import to_markdown, to_text
+    from apsite.validation.revisions import load_revision
 
     found = compare(load_revision(base, root), load_revision(str(root) if head is None else head, root))
     document = comparison_to_json(found)
@@ -61,10 +61,10 @@ def preview_summary(
     Example:
       apsite preview-summary --base origin/main --pull-request 17 --head-sha "$HEAD_SHA" --output summary.json
     """
-    from apsite.comparison import compare
-    from apsite.preview import summary_document, summary_text
-    from apsite.revisions import load_revision, resolve_commit
+    from apsite.contribution.comparison import compare
+    from apsite.contribution.preview import summary_document, summary_text
     from apsite.validation import validate
+    from apsite.validation.revisions import load_revision, resolve_commit
 
     base_commit = resolve_commit(root, base)
     report = validate(root, changed_since=base_commit, maintainer=maintainer)
@@ -112,7 +112,7 @@ def preview_comment(
     Example:
       apsite preview-comment summary.zip --run-head "$HEAD_SHA" --number
     """
-    from apsite import preview
+    from apsite.contribution import preview
 
     if number_only == (answer is not None):
         raise click.UsageError("give either --number or --pull-request-file")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from apsite import questions
 from apsite.catalogue import Catalogue
+from apsite.contribution import questions
 from apsite.site.pages import Page, PageWriter
 
 MAX_ADDRESS = 8_000

@@ -17,7 +17,15 @@ from typing import Any
 from apsite.documents.json_files import parse_json, read_json
 from apsite.errors import DocumentError
 from apsite.records import HISTORY
-from apsite.revisions import ChangedFile, TreeFile, changed_files, merge_base, read_objects, repository_root, tree_files
+from apsite.validation.revisions import (
+    ChangedFile,
+    TreeFile,
+    changed_files,
+    merge_base,
+    read_objects,
+    repository_root,
+    tree_files,
+)
 from apsite.vocabulary import ChangeKind, Protocol, ProvenanceKind
 
 MAX_FILES = 400

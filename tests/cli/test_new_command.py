@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from apsite.cli import cli
+from apsite.contribution.questions import Kind, document, questions
 from apsite.documents.json_files import to_json
-from apsite.questions import Kind, document, questions
 from tests.answers import FULL
 from tests.test_bibtex import PAPER, write
 

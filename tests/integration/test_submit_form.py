@@ -18,8 +18,8 @@ pytest.importorskip("altair", reason="the site needs the extra 'site'")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
 from apsite.cli import cli  # noqa: E402 - after the check for what it needs
+from apsite.contribution.questions import Kind, document, problems, questions, suggested_key  # noqa: E402
 from apsite.documents.json_files import to_json  # noqa: E402
-from apsite.questions import Kind, document, problems, questions, suggested_key  # noqa: E402
 from apsite.site import build_site  # noqa: E402
 from apsite.site.server import make_server  # noqa: E402
 from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers  # noqa: E402

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from apsite.catalogue import Catalogue, load_catalogue
-from apsite.history import supersede
+from apsite.contribution.history import supersede
 from apsite.numbers import signed_points
 from apsite.samples import Samples, samples_bytes
 from apsite.site.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies

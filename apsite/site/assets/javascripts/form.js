@@ -1,4 +1,4 @@
-/* The form that describes a method. It follows the rules of apsite/questions/, which writes them into the page, so
+/* The form that describes a method. It follows the rules of apsite/contribution/questions/, which writes them into the page, so
  * that the same answers give the same bytes here and in `apsite new`. */
 (function () {
   "use strict";

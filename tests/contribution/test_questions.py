@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from apsite.documents.json_files import to_json
-from apsite.documents.schema import load_schema
-from apsite.entries import entry_from_json, entry_problems
-from apsite.errors import DocumentError
-from apsite.questions import (
+from apsite.contribution.questions import (
     FIXED,
     MESSAGES,
     Kind,
@@ -24,6 +20,10 @@ from apsite.questions import (
     questions,
     suggested_key,
 )
+from apsite.documents.json_files import to_json
+from apsite.documents.schema import load_schema
+from apsite.entries import entry_from_json, entry_problems
+from apsite.errors import DocumentError
 from apsite.validation.entries import entry_problems as contradictions
 from apsite.vocabulary import Criterion, Objective, Stage
 from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from apsite.catalogue import Catalogue, load_catalogue
-from apsite.comparison import KINDS, Comparison, compare, comparison_to_json, shortened
-from apsite.comparison_text import code, to_markdown, to_text
+from apsite.contribution.comparison import KINDS, Comparison, compare, comparison_to_json, shortened
+from apsite.contribution.comparison_text import code, to_markdown, to_text
 from apsite.documents.schema import load_schema
 from tests.builders import (
     METHOD,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from apsite.contribution.questions.answers import FRACTION, NULL_GROUPS, OPTIONAL, WHOLE
+from apsite.contribution.questions.from_schema import pipelines, questions, required_fields, skeleton
+from apsite.contribution.questions.question import NOTHING
+from apsite.contribution.questions.wording import MESSAGES
 from apsite.entries import BIBTEX_START
 from apsite.keys import KEY_YEAR, YEARS_APART
-from apsite.questions.answers import FRACTION, NULL_GROUPS, OPTIONAL, WHOLE
-from apsite.questions.from_schema import pipelines, questions, required_fields, skeleton
-from apsite.questions.question import NOTHING
-from apsite.questions.wording import MESSAGES
 
 
 def export() -> dict[str, Any]:

@@ -11,12 +11,12 @@ means "not specified".
 
 from __future__ import annotations
 
-from apsite.questions.answers import asked, clean, document, is_empty, lines, suggested_key, value
-from apsite.questions.checks import answer_problem, problems
-from apsite.questions.exporting import export
-from apsite.questions.from_schema import pipelines, questions, skeleton
-from apsite.questions.question import NOTHING, Answers, Choice, Kind, Question
-from apsite.questions.wording import FIXED, INTRODUCTIONS, MESSAGES
+from apsite.contribution.questions.answers import asked, clean, document, is_empty, lines, suggested_key, value
+from apsite.contribution.questions.checks import answer_problem, problems
+from apsite.contribution.questions.exporting import export
+from apsite.contribution.questions.from_schema import pipelines, questions, skeleton
+from apsite.contribution.questions.question import NOTHING, Answers, Choice, Kind, Question
+from apsite.contribution.questions.wording import FIXED, INTRODUCTIONS, MESSAGES
 
 __all__ = [
     "FIXED", "INTRODUCTIONS", "MESSAGES", "NOTHING", "Answers", "Choice", "Kind", "Question", "answer_problem", "asked",

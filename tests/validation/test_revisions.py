@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from apsite.errors import ApsiteError
-from apsite.revisions import (
+from apsite.validation.revisions import (
     changed_files,
     data_folder,
     load_revision,
@@ -63,7 +63,7 @@ def test_an_unknown_revision_is_a_mendable_problem(scratch: Path, name: str) -> 
 
 def test_a_folder_in_no_repository_is_a_mendable_problem(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is searched above it by way of the environment either."""
-    monkeypatch.setenv("GIT_DIR", str(Path(__file__).parent.parent / ".git"))
+    monkeypatch.setenv("GIT_DIR", str(Path(__file__).parents[2] / ".git"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tiny_data.parent))
     with pytest.raises(ApsiteError, match="neither a folder with data nor a revision of the repository"):
         load_revision("main", tiny_data)

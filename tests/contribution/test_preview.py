@@ -16,9 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsite.catalogue import Catalogue
-from apsite.comparison import compare
-from apsite.errors import ApsiteError
-from apsite.preview import (
+from apsite.contribution.comparison import compare
+from apsite.contribution.preview import (
     FILE_NAME,
     MARK,
     MAX_COMMENT,
@@ -29,6 +28,7 @@ from apsite.preview import (
     summary_document,
     summary_text,
 )
+from apsite.errors import ApsiteError
 from tests.builders import changed
 
 HEAD, BASE, OTHER = "a" * 40, "b" * 40, "c" * 40

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from apsite.comparison import Comparison, comparison_to_json, shortened
-from apsite.comparison_text import code, to_markdown
+from apsite.contribution.comparison import Comparison, comparison_to_json, shortened
+from apsite.contribution.comparison_text import code, to_markdown
 from apsite.documents.json_files import parse_json, read_json
 from apsite.documents.schema import schema_problems
 from apsite.errors import ApsiteError, DocumentError

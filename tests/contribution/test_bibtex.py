@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apsite.bibtex import answers_from_bibtex
+from apsite.contribution.bibtex import answers_from_bibtex
 from apsite.entries import holds_several_bibtex, is_whole_bibtex
 from apsite.errors import ApsiteError
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from apsite.contribution.questions.answers import FRACTION, WHOLE, asked, clean, is_empty, lines
+from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
+from apsite.contribution.questions.wording import MESSAGES
 from apsite.entries import holds_several_bibtex, is_whole_bibtex
 from apsite.keys import KEY_YEAR, YEARS_APART
-from apsite.questions.answers import FRACTION, WHOLE, asked, clean, is_empty, lines
-from apsite.questions.question import NOTHING, Answers, Kind, Question
-from apsite.questions.wording import MESSAGES
 from apsite.vocabulary import Granularity, Structure
 
 

@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from apsite.questions.from_schema import pipelines, questions, required_fields, skeleton
-from apsite.questions.question import NOTHING, Answers, Kind, Question
+from apsite.contribution.questions.from_schema import pipelines, questions, required_fields, skeleton
+from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
 
 NULL_GROUPS = ("code", "audit")
 """Groups of fields that are ``null`` where none of them is answered."""

@@ -8,10 +8,10 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
+from apsite.contribution.questions.question import Choice, Kind, Question
+from apsite.contribution.questions.wording import ASKED, FIXED, PATTERN_MEANINGS, ROW_LABELS
 from apsite.documents.references import load_references
 from apsite.documents.schema import load_schema
-from apsite.questions.question import Choice, Kind, Question
-from apsite.questions.wording import ASKED, FIXED, PATTERN_MEANINGS, ROW_LABELS
 from apsite.vocabulary import (
     Architecture,
     Criterion,

@@ -1,0 +1,1 @@
+"""What contributors and reviewers need: questions, submissions, history, comparison."""
