@@ -64,7 +64,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 
 def part_of(module: str) -> str:
-    """The part of the package to which a module belongs: ``site`` for ``apsite.site.build``."""
+    """The part of the package to which a module belongs: ``site`` for ``apsite.site.making.build``."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -158,11 +158,11 @@ def test_the_parser_sees_every_kind_of_import() -> None:
         "from .. import catalogue\n"
         "from .build import x\n"
         "if TYPE_CHECKING:\n    import jinja2\n"
-        "def f():\n    from apsite.site.build import build_site\n"
+        "def f():\n    from apsite.site.making.build import build_site\n"
     )
-    assert imports_of(source, "apsite.site.pages") == {
-        "torch.nn", "apsite.export", "apsite.catalogue", "apsite.site.build.x", "jinja2",
-        "apsite.site.build.build_site",
+    assert imports_of(source, "apsite.site.writer") == {
+        "torch.nn", "apsite.export", "apsite.catalogue", "apsite.site.making.build.x", "jinja2",
+        "apsite.site.making.build.build_site",
     }  # fmt: skip
     assert "apsite.samples.read_samples_and_hash" in imports()["apsite.validation.sample_files"]
 

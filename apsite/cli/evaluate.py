@@ -217,7 +217,7 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
     Takes about two minutes on two CPU cores. The record stays in OUTPUT; the checkout is not changed.
     """
     if with_site:
-        from apsite.site.build import build_site  # before the attacks: a missing extra is said at once
+        from apsite.site.making.build import build_site  # before the attacks: a missing extra is said at once
     from apsite.evaluation.runs import demonstration
 
     request = demonstration.request(output, n_examples)

@@ -27,7 +27,7 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
     OUTPUT/pages holds the pages as Markdown, OUTPUT/site the site; the path of its start page is printed. The site
     needs no server: its files can be opened in a browser, or put on any web space.
     """
-    from apsite.site.build import build_site
+    from apsite.site.making.build import build_site
 
     click.echo(build_site(root, output, site_url=site_url, commands=reference(cli, "apsite")))
 
@@ -46,7 +46,7 @@ def serve(output: Path, port: int) -> None:
 
     Prints the address, and serves until Ctrl-C.
     """
-    from apsite.site.server import make_server
+    from apsite.site.making.server import make_server
 
     with make_server(output, port) as server:
         click.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")

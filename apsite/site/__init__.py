@@ -5,6 +5,6 @@ Nothing here needs torch; the site and the evaluation meet in files only.
 
 from __future__ import annotations
 
-from apsite.site.build import build_site
+from apsite.site.making.build import build_site
 
 __all__ = ["build_site"]

@@ -83,7 +83,7 @@ def build(repository: Path, shared: Path) -> None:
 @pytest.fixture(scope="session")
 def base(site: Path) -> Iterator[str]:
     """Address of the site on this machine."""
-    from apsite.site.server import make_server
+    from apsite.site.making.server import make_server
 
     with make_server(site, 0) as server:
         thread = Thread(target=server.serve_forever, daemon=True)

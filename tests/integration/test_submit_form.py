@@ -21,7 +21,7 @@ from apsite.cli import cli  # noqa: E402 - after the check for what it needs
 from apsite.contribution.questions import Kind, document, problems, questions, suggested_key  # noqa: E402
 from apsite.documents.json_files import to_json  # noqa: E402
 from apsite.site import build_site  # noqa: E402
-from apsite.site.server import make_server  # noqa: E402
+from apsite.site.making.server import make_server  # noqa: E402
 from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers  # noqa: E402
 from tests.builders import METHOD, entry_document, record_document, write_data  # noqa: E402
 from tests.cli.test_new_command import options  # noqa: E402

@@ -10,8 +10,8 @@ pytest.importorskip("altair", reason="the site needs the extra 'site'")
 
 from apsite.catalogue import Catalogue, load_catalogue
 from apsite.documents.references import load_references
-from apsite.site.content import SiteFacts, all_pages
-from apsite.site.curves import load_curves
+from apsite.site.charts.curves import load_curves
+from apsite.site.pages.content import SiteFacts, all_pages
 from tests.site.html_tables import PageContent, read_page
 
 DOCUMENTS = frozenset({"evaluate", "submitting", "protocol", "glossary", "taxonomy-guide"})

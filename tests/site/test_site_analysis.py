@@ -9,7 +9,7 @@ import pytest
 from apsite.catalogue import load_catalogue
 from apsite.documents.references import load_references
 from apsite.numbers import MINUS, percent, signed_points
-from apsite.site import analysis, methods, studies, survey
+from apsite.site.pages import analysis, methods, studies, survey
 from tests.builders import METHOD, RIVAL, entry_document, record_document
 
 

@@ -13,8 +13,8 @@ from apsite.catalogue import Catalogue, load_catalogue
 from apsite.contribution.history import supersede
 from apsite.numbers import signed_points
 from apsite.samples import Samples, samples_bytes
-from apsite.site.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
-from apsite.site.content import SiteFacts, all_pages
+from apsite.site.pages.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
+from apsite.site.pages.content import SiteFacts, all_pages
 from apsite.vocabulary import Architecture
 from tests.builders import changed, entry_document, own_document, record_document, samples, write_data
 from tests.site.conftest import site_facts

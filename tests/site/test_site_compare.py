@@ -9,7 +9,7 @@ import numpy as np
 from apsite.catalogue import load_catalogue
 from apsite.intervals import all_fields
 from apsite.samples import Samples
-from apsite.site import compare
+from apsite.site.pages import compare
 from tests.builders import METHOD, RIVAL, entry_document, record_document, write_data
 
 THIRD = "Third_Poe2022Last"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from apsite.errors import ApsiteError
-from apsite.site.delivery import SCRIPTS, STYLES, defer_search, join_assets, join_styles
+from apsite.site.making.delivery import SCRIPTS, STYLES, defer_search, join_assets, join_styles
 
 HEAD = '<head>\n      <link rel="stylesheet" href="{0}assets/stylesheets/main.1.min.css">\n{1}</head>'
 OWN = '<link rel="stylesheet" href="{0}assets/stylesheets/site.css">\n'

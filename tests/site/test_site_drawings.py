@@ -7,10 +7,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from apsite.site import drawings
-from apsite.site.charts import sparsity_chart
-from apsite.site.drawings import Drawings
-from apsite.site.palette import TOKENS, styles
+from apsite.site.charts import drawings
+from apsite.site.charts.charts import sparsity_chart
+from apsite.site.charts.drawings import Drawings
+from apsite.site.charts.palette import TOKENS, styles
 
 HOSTILE = "</svg><script>alert(1)</script>\n\n# x"
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from apsite.catalogue import load_catalogue
-from apsite.site.content import all_pages
-from apsite.site.pages import json_block, one_line, plain_title
+from apsite.site.pages.content import all_pages
+from apsite.site.writer import json_block, one_line, plain_title
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document
 from tests.site.conftest import site_facts
 from tests.site.html_tables import read_page

@@ -12,9 +12,9 @@ from apsite import intervals, numbers
 from apsite.catalogue import load_catalogue
 from apsite.intervals import field_of, interval_of, robust_bounds
 from apsite.site import links
-from apsite.site.charts import spread
-from apsite.site.content import all_pages
-from apsite.site.palette import NEUTRAL, styles
+from apsite.site.charts.charts import spread
+from apsite.site.charts.palette import NEUTRAL, styles
+from apsite.site.pages.content import all_pages
 from tests.builders import METHOD, RIVAL, entry_document, record_document
 
 

@@ -12,8 +12,9 @@ from apsite.catalogue import load_catalogue
 from apsite.intervals import all_fields
 from apsite.metrics import robust_accuracy
 from apsite.samples import read_samples
-from apsite.site import methods, panels
-from apsite.site.curves import LIMIT
+from apsite.site.charts import panels
+from apsite.site.charts.curves import LIMIT
+from apsite.site.pages import methods
 from tests.builders import METHOD, MODEL, RIVAL, entry_document, record_document
 
 

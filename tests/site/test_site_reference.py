@@ -12,7 +12,7 @@ import pytest
 
 from apsite import samples
 from apsite.documents.schema import load_schema
-from apsite.site import formats, interface
+from apsite.site.pages import formats, interface
 from apsite.vocabulary import Criterion, Protocol
 
 

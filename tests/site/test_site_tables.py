@@ -10,8 +10,8 @@ from apsite.catalogue import rows as export_rows
 from apsite.intervals import all_fields
 from apsite.leaderboard import leader_count, leaders
 from apsite.numbers import percent
-from apsite.site import methods, results, taxonomy
-from apsite.site.content import facet_choices
+from apsite.site.pages import methods, results, taxonomy
+from apsite.site.pages.content import facet_choices
 from apsite.vocabulary import Dataset, Stage, Structure
 
 TABLE_OF = {

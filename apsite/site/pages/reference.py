@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from apsite.site import formats, interface
-from apsite.site.pages import Page, PageWriter
+from apsite.site.pages import formats, interface
+from apsite.site.writer import Page, PageWriter
 
 
 def reference_pages(writer: PageWriter) -> list[Page]:

@@ -15,8 +15,8 @@ from apsite.catalogue import Catalogue
 from apsite.intervals import robust_bounds
 from apsite.leaderboard import Setting, by_setting
 from apsite.records import EvaluationRecord
-from apsite.site.charts import spread
-from apsite.site.curves import SPAN, Curve
+from apsite.site.charts.charts import spread
+from apsite.site.charts.curves import SPAN, Curve
 from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
 
 WIDTH, HEIGHT = 240, 170

@@ -10,7 +10,7 @@ from apsite.catalogue import Catalogue
 from apsite.entries import Entry, OriginalAudit
 from apsite.leaderboard import Setting, by_setting, ranking, setting_of
 from apsite.records import EvaluationRecord
-from apsite.site import results
+from apsite.site.pages import results
 from apsite.vocabulary import Architecture, Dataset, Locality, Structure
 
 _CHECKS: tuple[tuple[str, Callable[[OriginalAudit], bool | None]], ...] = (

@@ -12,21 +12,21 @@ from typing import Any
 from apsite.catalogue import Catalogue, load_catalogue
 from apsite.documents.references import load_references
 from apsite.errors import ApsiteError
-from apsite.site.bundle import write_bundle
-from apsite.site.content import SiteFacts, all_pages
-from apsite.site.curves import load_curves, load_samples, write_curves
-from apsite.site.delivery import defer_search, join_assets, join_styles
-from apsite.site.downloads import write_downloads
-from apsite.site.drawings import Drawings
-from apsite.site.generator import (
+from apsite.site.charts.curves import load_curves, load_samples, write_curves
+from apsite.site.charts.drawings import Drawings
+from apsite.site.making.bundle import write_bundle
+from apsite.site.making.delivery import defer_search, join_assets, join_styles
+from apsite.site.making.downloads import write_downloads
+from apsite.site.making.generator import (
     Section,
     read_identity,
     run_generator,
     tighten_policy,
     write_configuration,
 )
-from apsite.site.news import atom, news
-from apsite.site.pages import Page, write_pages
+from apsite.site.pages.content import SiteFacts, all_pages
+from apsite.site.pages.news import atom, news
+from apsite.site.writer import Page, write_pages
 
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"

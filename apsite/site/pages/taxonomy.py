@@ -10,9 +10,9 @@ from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.documents.references import Reference
 from apsite.entries import Entry, Step
-from apsite.site.pages import Page, PageWriter
-from apsite.site.results import stage_order
-from apsite.site.survey import CITATION
+from apsite.site.pages.results import stage_order
+from apsite.site.pages.survey import CITATION
+from apsite.site.writer import Page, PageWriter
 from apsite.vocabulary import Criterion, Granularity, Locality, Objective, Schedule, Stage, Structure
 
 NOT_SPECIFIED = "n.s."

@@ -9,9 +9,9 @@ from typing import Any
 from apsite.catalogue import Catalogue
 from apsite.intervals import interval_of, robust_bounds
 from apsite.records import EvaluationRecord
-from apsite.site.charts import spread
-from apsite.site.curves import SPAN, Curve, Steps, curve_document, leader_segments
-from apsite.site.palette import SeriesStyle, styles
+from apsite.site.charts.charts import spread
+from apsite.site.charts.curves import SPAN, Curve, Steps, curve_document, leader_segments
+from apsite.site.charts.palette import SeriesStyle, styles
 from apsite.vocabulary import Dataset, epsilon_value
 
 FIRST = 5

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from apsite.catalogue import Catalogue
 from apsite.contribution import questions
-from apsite.site.pages import Page, PageWriter
+from apsite.site.writer import Page, PageWriter
 
 MAX_ADDRESS = 8_000
 """Longest address, in characters, that the form gives to GitHub, whose servers refuse more than about 8 KB."""

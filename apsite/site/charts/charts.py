@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import altair as alt
 
-from apsite.site.palette import INK, LINE, MUTED, PAPER, TOKENS, SeriesStyle
+from apsite.site.charts.palette import INK, LINE, MUTED, PAPER, TOKENS, SeriesStyle
 
 Spec = dict[str, Any]
 Datum = Mapping[str, Any]

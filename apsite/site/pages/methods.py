@@ -17,9 +17,10 @@ from apsite.keys import ModelKey
 from apsite.leaderboard import Setting, setting_of
 from apsite.pairing import baseline_records, naive_baselines
 from apsite.records import EvaluationRecord
-from apsite.site import panels, taxonomy
-from apsite.site.curves import Curve
-from apsite.site.pages import Page, PageWriter, plain_title
+from apsite.site.charts import panels
+from apsite.site.charts.curves import Curve
+from apsite.site.pages import taxonomy
+from apsite.site.writer import Page, PageWriter, plain_title
 from apsite.vocabulary import Attack
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from apsite.site.charts import Datum, Spec, finish, rows_chart, strip_height
-from apsite.site.palette import COLOURS, INK, MUTED, NEUTRAL, SeriesStyle
+from apsite.site.charts.charts import Datum, Spec, finish, rows_chart, strip_height
+from apsite.site.charts.palette import COLOURS, INK, MUTED, NEUTRAL, SeriesStyle
 
 _PERCENT = ".0%"
 _LEGEND_ROOM = 50

@@ -16,15 +16,15 @@ from apsite.intervals import Basis, Field, Lead, all_fields, robust_bounds
 from apsite.leaderboard import Setting, by_setting
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
-from apsite.site import analysis, baselines, compare, forms, methods, results, robustness, taxonomy
-from apsite.site.charts import robustness_chart, sparsity_chart, spread
-from apsite.site.curves import SPAN, Curve
-from apsite.site.data_pages import data_pages
-from apsite.site.downloads import Download
-from apsite.site.drawings import Spec, no_drawing
-from apsite.site.pages import Page, PageWriter
-from apsite.site.palette import SeriesStyle, styles
-from apsite.site.reference import reference_pages
+from apsite.site.charts.charts import robustness_chart, sparsity_chart, spread
+from apsite.site.charts.curves import SPAN, Curve
+from apsite.site.charts.drawings import Spec, no_drawing
+from apsite.site.charts.palette import SeriesStyle, styles
+from apsite.site.making.downloads import Download
+from apsite.site.pages import analysis, baselines, compare, forms, methods, results, robustness, taxonomy
+from apsite.site.pages.data_pages import data_pages
+from apsite.site.pages.reference import reference_pages
+from apsite.site.writer import Page, PageWriter
 from apsite.vocabulary import Criterion, Locality, Stage, Structure
 
 _LABEL_GAP = 0.021

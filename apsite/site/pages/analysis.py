@@ -11,11 +11,11 @@ from apsite.catalogue import Catalogue
 from apsite.entries import Entry
 from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
-from apsite.site import methods, results, studies, survey
-from apsite.site.charts import Spec
-from apsite.site.pages import Page, PageWriter
-from apsite.site.palette import COLOURS, NEUTRAL, SeriesStyle, styles
-from apsite.site.study_charts import FIRST, OTHERS, SECOND, STEPS, share_chart, strip_chart
+from apsite.site.charts.charts import Spec
+from apsite.site.charts.palette import COLOURS, NEUTRAL, SeriesStyle, styles
+from apsite.site.charts.study_charts import FIRST, OTHERS, SECOND, STEPS, share_chart, strip_chart
+from apsite.site.pages import methods, results, studies, survey
+from apsite.site.writer import Page, PageWriter
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 UNIFORM, LAYERED = "LWM_Han2015Learning", "LAMP_Lee2021Layer"

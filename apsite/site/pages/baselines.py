@@ -18,7 +18,7 @@ from apsite.metrics import robust_accuracy, robustness_curve
 from apsite.pairing import Pair, pair_of, samples_of
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
-from apsite.site.pages import Page, PageWriter
+from apsite.site.writer import Page, PageWriter
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"

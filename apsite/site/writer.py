@@ -18,8 +18,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from apsite import numbers
-from apsite.site import links, palette
-from apsite.site.drawings import Spec, no_drawing
+from apsite.site import links
+from apsite.site.charts import palette
+from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.vocabulary import ProvenanceKind
 
 _PLAIN_TITLE = re.compile(r"[\w ()+.,:/-]{1,80}")

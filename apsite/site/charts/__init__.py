@@ -1,0 +1,1 @@
+"""Charts: palette, specifications, curves, and the drawings that the build makes of them."""
