@@ -96,7 +96,7 @@ def show(root: Path, method: str | None, dataset: str | None, arch: str | None, 
     from rich.console import Console
 
     from apsite.catalogue import load_catalogue
-    from apsite.terminal import leaderboard_tables, method_report
+    from apsite.cli.tables import leaderboard_tables, method_report
 
     catalogue = load_catalogue(root)
     console = Console()

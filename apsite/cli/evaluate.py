@@ -269,8 +269,8 @@ def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[
 def _print_result(record: EvaluationRecord, path: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
+    from apsite.cli.tables import result_table
     from apsite.records import record_to_json
-    from apsite.terminal import result_table
 
     if as_json:
         click.echo(json.dumps(record_to_json(record), indent=2, ensure_ascii=False))
@@ -288,9 +288,9 @@ def _print_baselines(record: EvaluationRecord, path: Path, root: Path) -> None:
     from rich.console import Console
 
     from apsite.catalogue import scan
+    from apsite.cli.tables import baselines_table
     from apsite.pairing import naive_baselines
     from apsite.samples import read_samples
-    from apsite.terminal import baselines_table
 
     catalogue, _ = scan(root)  # problems of other files are no reason to hide this comparison
     found = naive_baselines(catalogue, record, read_samples(path.parent / record.samples.file))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from apsite.cli.tables import result_table
 from apsite.errors import EvaluationError
 from apsite.evaluation.runs import runner
 from apsite.evaluation.runs.demonstration import request
@@ -19,7 +20,6 @@ from apsite.metrics import robust_flags
 from apsite.progress import SilentReporter
 from apsite.records import ROTATING, SEARCH_BATCH, AutoAttackResult, HofmnResult, JointResult, Results, read_record
 from apsite.samples import Samples, read_samples
-from apsite.terminal import result_table
 from apsite.validation import plausibility_problems, recounted, samples_problems
 from apsite.vocabulary import Dataset, Protocol
 

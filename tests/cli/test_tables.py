@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from apsite.catalogue import load_catalogue
+from apsite.cli.tables import baselines_table, result_table
 from apsite.numbers import percent
 from apsite.pairing import Beside, Pair
 from apsite.records import record_from_json
-from apsite.terminal import baselines_table, result_table
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 
 
