@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from apsite.catalogue import Catalogue, load_catalogue
     from apsite.evaluation.checkpoints.loading import load_network
     from apsite.evaluation.runs.python_interface import audit, evaluate, evaluate_samples
-    from apsite.evaluation.runs.settings import Settings
     from apsite.evaluation.testsets.datasets import load_test_set
+    from apsite.protocol import Settings
 
 __all__ = [
     "Catalogue",
@@ -28,7 +28,7 @@ __all__ = [
 
 _HOMES = {
     "Catalogue": "apsite.catalogue",
-    "Settings": "apsite.evaluation.runs.settings",
+    "Settings": "apsite.protocol",
     "audit": "apsite.evaluation.runs.python_interface",
     "evaluate": "apsite.evaluation.runs.python_interface",
     "evaluate_samples": "apsite.evaluation.runs.python_interface",

@@ -18,8 +18,8 @@ from apsite.evaluation.attacks.autoattack import broken
 from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fmn import FmnParameters
-from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.runs.worker import Call, Chosen, Worker
+from apsite.protocol import Settings
 from apsite.vocabulary import Attack
 from benchmarks.plain_fmn import plain_fmn
 from benchmarks.timing import Row, in_turn

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from apsite.evaluation.runs.ray_workers import RayWorkers, import_ray, start_cluster
-from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.runs.worker import Call, Chosen
+from apsite.protocol import Settings
 from apsite.vocabulary import Attack
 from benchmarks.attacks import EPSILON, GENTLE, Case, correct_part
 from benchmarks.timing import Row, in_turn

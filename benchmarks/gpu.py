@@ -16,10 +16,10 @@ from torch import nn
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
-from apsite.evaluation.runs.settings import Precision, Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.progress import SilentReporter
+from apsite.protocol import Precision, Settings
 from apsite.vocabulary import Attack, Dataset
 from benchmarks.attacks import EPSILON, GENTLE, official, official_stage, short_attacks
 from benchmarks.plain_fmn import plain_fmn

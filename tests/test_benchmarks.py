@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.testsets.datasets import embedded_images
+from apsite.protocol import Settings
 from benchmarks.__main__ import main
 from benchmarks.gpu import whole_protocol_rows
 from benchmarks.report import write_page, write_results

@@ -177,7 +177,7 @@ def test_a_full_run_is_as_the_evaluator_would_write_it() -> None:
     from apsite.evaluation.attacks.search import SPACE
     from apsite.evaluation.checkpoints import audit
     from apsite.evaluation.runs import verification
-    from apsite.evaluation.runs.settings import Settings
+    from apsite.protocol import Settings
     from apsite.validation.figures import (
         APB_1_SETTINGS,
         LEAST_AGREEMENT,

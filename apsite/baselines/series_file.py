@@ -35,8 +35,8 @@ from apsite.baselines.finetuning import Source
 from apsite.baselines.pruning import NaiveCriterion, check_locality
 from apsite.baselines.training import PRECISIONS, Recipe, recipe_of
 from apsite.errors import ApsiteError, EvaluationError
-from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.keys import ModelKey
+from apsite.protocol import Preset, Settings
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality
 
 AUTHOR = "the authors"

@@ -24,8 +24,8 @@ from apsite.baselines.pruning import apply_masks
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.settings import Precision
 from apsite.progress import Reporter, SilentReporter
+from apsite.protocol import Precision
 from apsite.vocabulary import Objective
 
 OBJECTIVES = (Objective.AT_PGD, Objective.TRADES, Objective.AT_FAST)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.evaluation.runs.settings import Settings
+from apsite.protocol import Settings
 
 MODEL = """
 [[model]]

@@ -10,7 +10,7 @@ import torch
 
 from apsite.evaluation.runs.demonstration import network_path, request
 from apsite.evaluation.runs.evaluate import evaluate_checkpoint
-from apsite.evaluation.runs.settings import Preset, Settings
+from apsite.protocol import Preset, Settings
 
 SHORT = Settings.of(Preset.QUICK, n_examples=6, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
 OPTIONS = ("--checkpoint", network_path(), "--data-dir", "embedded", "--samples", "4", "--quiet")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.runs.settings import Precision
+from apsite.protocol import Precision
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from apsite.errors import ApsiteError
 from apsite.evaluation.runs.evaluate import Request
-from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.keys import ModelKey
+from apsite.protocol import Settings
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 KEY = ModelKey("LAMP_Lee2021Layer", Architecture.RESNET8, Dataset.CIFAR10, Structure.UNSTRUCTURED, 90)

@@ -27,10 +27,10 @@ from apsite.evaluation.runs.findings import results_of, warnings_of
 from apsite.evaluation.runs.ray_workers import RayWorkers
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
-from apsite.evaluation.runs.settings import LOCAL, RAY, Settings, parse_workers
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter, SilentReporter
+from apsite.protocol import LOCAL, RAY, Settings, parse_workers
 from apsite.records import (
     Checkpoint,
     CheckpointAudit,

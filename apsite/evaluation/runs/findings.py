@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from apsite.evaluation.attacks.search import Trial, at_bounds, best_of
-from apsite.evaluation.runs.settings import Settings
 from apsite.metrics import median_distance, robust_flags
+from apsite.protocol import Settings
 from apsite.records import (
     AttackCount,
     AutoAttackResult,

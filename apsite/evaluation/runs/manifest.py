@@ -27,11 +27,11 @@ from typing import Any
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.runs.evaluate import RUNS, Request, parse_architecture
 from apsite.evaluation.runs.ray_workers import cluster
-from apsite.evaluation.runs.settings import EARLIER, ENGINES, LOCAL, RAY, Precision, Preset, Settings, parse_workers
 from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
+from apsite.protocol import EARLIER, ENGINES, LOCAL, RAY, Precision, Preset, Settings, parse_workers
 from apsite.records import EvaluationRecord, read_record
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
 

@@ -29,11 +29,11 @@ from apsite.evaluation.runs.evaluate import (
     evaluate_model,
     load_model,
 )
-from apsite.evaluation.runs.settings import Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
+from apsite.protocol import Settings
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 

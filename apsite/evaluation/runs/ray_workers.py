@@ -26,8 +26,8 @@ from torch import nn
 
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.attacks.precision import arithmetic
-from apsite.evaluation.runs.settings import Precision, Settings
 from apsite.evaluation.runs.worker import Call, Result, Worker
+from apsite.protocol import Precision, Settings
 
 TRIES = 3
 """How often a piece of work is begun before the run ends: work that kills every worker would never end."""

@@ -18,11 +18,11 @@ from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.settings import Precision, Settings
 from apsite.evaluation.runs.worker import LANES, Call, Chosen, Result, Worker
 from apsite.evaluation.runs.workers import LocalWorkers, Workers
 from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.progress import Reporter
+from apsite.protocol import Precision, Settings
 from apsite.records import Passes
 from apsite.samples import Samples
 from apsite.vocabulary import Attack

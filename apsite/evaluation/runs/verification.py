@@ -30,11 +30,11 @@ from apsite.evaluation.runs.evaluate import RUNS, audit_model
 from apsite.evaluation.runs.python_interface import IN_MEMORY
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
-from apsite.evaluation.runs.settings import FIXED, Settings
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.metrics import mcnemar_p_value, robust_flags
 from apsite.progress import Reporter, SilentReporter
+from apsite.protocol import FIXED, Settings
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
 from apsite.samples import Samples, read_samples
 from apsite.validation import plausibility_problems, samples_problems

@@ -24,7 +24,7 @@ from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, 
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, lane_count, shares
 from apsite.evaluation.attacks.precision import InBfloat16
 from apsite.evaluation.attacks.simplification import Simplified, simplified
-from apsite.evaluation.runs.settings import Precision, Settings
+from apsite.protocol import Precision, Settings
 from apsite.records import Passes
 from apsite.vocabulary import Attack
 

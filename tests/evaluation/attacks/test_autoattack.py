@@ -9,8 +9,8 @@ from apsite.evaluation.attacks.autoattack import ReferenceEngine, broken
 from apsite.evaluation.attacks.execution import CountedNetwork
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
-from apsite.evaluation.runs.settings import Settings
 from apsite.progress import SilentReporter
+from apsite.protocol import Settings
 from apsite.vocabulary import Attack
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from apsite.errors import ApsiteError, CheckpointError, DatasetError, EvaluationError
 from apsite.evaluation.runs.demonstration import network_path, request
 from apsite.evaluation.runs.evaluate import evaluate_checkpoint, parse_architecture
-from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.keys import ModelKey
+from apsite.protocol import Preset, Settings
 from apsite.records import read_record
 from apsite.samples import read_samples
 from apsite.validation import recounted

@@ -14,8 +14,8 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.runs.evaluate import evaluate_checkpoint
 from apsite.evaluation.runs.manifest import NAMES, OptionsError, Status, read_manifest, request_of, run_manifest
-from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.progress import SilentReporter
+from apsite.protocol import Preset, Settings
 from apsite.records import record_to_json, write_record
 from apsite.vocabulary import Architecture, Granularity, ProvenanceKind, Structure
 

@@ -15,9 +15,9 @@ from apsite.evaluation.runs.demonstration import request
 from apsite.evaluation.runs.evaluate import evaluate_checkpoint
 from apsite.evaluation.runs.findings import results_of, warnings_of
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.settings import FIXED, Preset, Settings
 from apsite.metrics import robust_flags
 from apsite.progress import SilentReporter
+from apsite.protocol import FIXED, Preset, Settings
 from apsite.records import ROTATING, SEARCH_BATCH, AutoAttackResult, HofmnResult, JointResult, Results, read_record
 from apsite.samples import Samples, read_samples
 from apsite.validation import plausibility_problems, recounted, samples_problems

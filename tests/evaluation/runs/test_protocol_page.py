@@ -9,8 +9,8 @@ import pytest
 
 from apsite.evaluation.attacks.search import SPACE
 from apsite.evaluation.checkpoints import audit
-from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.intervals import LEVEL
+from apsite.protocol import Preset, Settings
 from apsite.vocabulary import Attack, Dataset, Structure
 
 

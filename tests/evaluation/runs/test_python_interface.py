@@ -14,8 +14,8 @@ import apsite
 from apsite.errors import CheckpointError, DatasetError, EvaluationError, NetworkError
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.runs.python_interface import network_in_memory
-from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.progress import SilentReporter
+from apsite.protocol import Preset, Settings
 from apsite.records import read_record
 from apsite.samples import read_samples
 from apsite.validation import samples_problems

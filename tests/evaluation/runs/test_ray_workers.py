@@ -16,9 +16,9 @@ from apsite.evaluation.runs import ray_workers
 from apsite.evaluation.runs.ray_workers import TRIES, RayWorkers, import_ray, start_cluster
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
-from apsite.evaluation.runs.settings import Settings, parse_workers
 from apsite.evaluation.runs.worker import Call, Chosen, Worker
 from apsite.progress import SilentReporter
+from apsite.protocol import Settings, parse_workers
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack
 

@@ -12,9 +12,9 @@ from apsite.evaluation.runs import worker
 from apsite.evaluation.runs.findings import results_of, warnings_of
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
-from apsite.evaluation.runs.settings import Precision, Settings
 from apsite.evaluation.runs.worker import LANES
 from apsite.progress import SilentReporter
+from apsite.protocol import Precision, Settings
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack, Protocol
 

@@ -13,8 +13,8 @@ from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError, DatasetError, EvaluationError
 from apsite.evaluation.runs.demonstration import network_path, request
 from apsite.evaluation.runs.evaluate import evaluate_checkpoint
-from apsite.evaluation.runs.settings import Preset, Settings
 from apsite.evaluation.runs.verification import ALPHA, TOLERANCE, compare, verify_record, write_verification
+from apsite.protocol import Preset, Settings
 from apsite.records import read_record
 from apsite.samples import read_samples, write_samples
 from apsite.validation import plausibility_problems, samples_problems

@@ -18,7 +18,7 @@ from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.attacks.fast.noise import BatchNoise, Noise, SampleNoise
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, shares
 from apsite.evaluation.attacks.precision import arithmetic
-from apsite.evaluation.runs.settings import Precision
+from apsite.protocol import Precision
 from apsite.vocabulary import Attack
 
 TARGETS = 9
