@@ -14,7 +14,7 @@ _VENUES = ("booktitle", "journal", "journaltitle", "howpublished", "school", "pu
 
 
 def answers_from_bibtex(path: Path, key: str | None = None) -> dict[str, Any]:
-    """Title, authors, venue, year, address and text of a BibTeX entry, as answers of :mod:`apsite.contribution.questions`.
+    """Title, authors, venue, year, URL and text of a BibTeX entry, as answers of :mod:`apsite.contribution.questions`.
 
     Args:
         path: File with BibTeX entries.

@@ -1,7 +1,8 @@
 """A comparison for people: as plain text, and as Markdown for pull requests.
 
-Both are written from the document of :func:`apsite.contribution.comparison.comparison_to_json`, so that a comment can be written
-from a file alone. Names in it are contributed: they appear inside code spans, where Markdown gives nothing a meaning.
+Both are written from the document of :func:`apsite.contribution.comparison.comparison_to_json`, so that a comment can
+be written from a file alone. Names in it are contributed: they appear inside code spans, where Markdown gives nothing
+a meaning.
 """
 
 from __future__ import annotations

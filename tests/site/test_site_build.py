@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from apsite.errors import ApsiteError
+from apsite.site.downloads import write_downloads
 from apsite.site.making import build, generator
 from apsite.site.making.bundle import write_bundle
-from apsite.site.making.downloads import write_downloads
 from apsite.site.making.server import make_server
 
 

@@ -2,7 +2,8 @@
 
 The file is recognised by its bytes, never by its name. Tensors come from safetensors, or from ``torch.load`` with
 ``weights_only=True``, which builds tensors and plain containers and refuses everything else. Sizes are checked before
-memory is taken. Which network the tensors belong to is decided elsewhere, see :mod:`apsite.evaluation.checkpoints.loading`.
+memory is taken. Which network the tensors belong to is decided elsewhere, see
+:mod:`apsite.evaluation.checkpoints.loading`.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Checkpoint:
         path: The file.
         state: Tensors by name as the file spells them, on the CPU, contiguous and finite; float32, or int64 for
             counters.
-        format: How the file is written: ``safetensors``, ``safetensors, packed`` (:mod:`apsite.evaluation.checkpoints.packed`),
-            ``torch zip`` or ``torch legacy``.
+        format: How the file is written: ``safetensors``, ``safetensors, packed``
+            (:mod:`apsite.evaluation.checkpoints.packed`), ``torch zip`` or ``torch legacy``.
         container: Key of the file under which the tensors were, such as ``state_dict``; ``bare`` if there was none.
         sha256: Hash of the whole file, in hexadecimal.
         size: Size of the file in bytes.

@@ -150,7 +150,7 @@ class Evaluation:
 
 
 def load_model(request: Request) -> LoadedModel:
-    """Read the checkpoint of a request and fit it to its network; see :mod:`apsite.evaluation.checkpoints.loading` for errors."""
+    """Read the checkpoint of a request and fit it to its network; errors as in :mod:`.checkpoints.loading`."""
     file = read_checkpoint(request.checkpoint, unsafe=request.unsafe_load)
     if request.factory is not None:
         fitted = fit_factory(file, load_factory(request.factory))

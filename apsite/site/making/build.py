@@ -14,9 +14,9 @@ from apsite.documents.references import load_references
 from apsite.errors import ApsiteError
 from apsite.site.charts.curves import load_curves, load_samples, write_curves
 from apsite.site.charts.drawings import Drawings
+from apsite.site.downloads import write_downloads
 from apsite.site.making.bundle import write_bundle
 from apsite.site.making.delivery import defer_search, join_assets, join_styles
-from apsite.site.making.downloads import write_downloads
 from apsite.site.making.generator import (
     Section,
     read_identity,
@@ -24,8 +24,8 @@ from apsite.site.making.generator import (
     tighten_policy,
     write_configuration,
 )
+from apsite.site.news import atom, news
 from apsite.site.pages.content import SiteFacts, all_pages
-from apsite.site.pages.news import atom, news
 from apsite.site.writer import Page, write_pages
 
 _MARKER = ".apsite-build"

@@ -20,7 +20,7 @@ from apsite.site.charts.charts import robustness_chart, sparsity_chart, spread
 from apsite.site.charts.curves import SPAN, Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SeriesStyle, styles
-from apsite.site.making.downloads import Download
+from apsite.site.downloads import Download
 from apsite.site.pages import analysis, baselines, compare, forms, methods, results, robustness, taxonomy
 from apsite.site.pages.data_pages import data_pages
 from apsite.site.pages.reference import reference_pages

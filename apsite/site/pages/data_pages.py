@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from apsite.catalogue import Catalogue
 from apsite.documents.references import Reference
-from apsite.site.making.downloads import Download, Snapshot, snapshot
-from apsite.site.pages.news import news
+from apsite.site.downloads import Download, Snapshot, snapshot
+from apsite.site.news import news
 from apsite.site.pages.survey import CITATION
 from apsite.site.writer import Page, PageWriter
 

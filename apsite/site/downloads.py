@@ -14,7 +14,7 @@ from typing import Any
 from apsite.catalogue import Catalogue
 from apsite.documents.references import load_references
 from apsite.export import to_csv, to_json_rows
-from apsite.site.pages.news import newest
+from apsite.site.news import newest
 from apsite.snapshot import write_snapshot
 
 _SCHEMAS = {"entry": "JSON Schema of a taxonomy entry", "record": "JSON Schema of an evaluation record"}
