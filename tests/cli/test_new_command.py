@@ -13,7 +13,7 @@ from apsite.cli import cli
 from apsite.contribution.questions import Kind, document, questions
 from apsite.documents.json_files import to_json
 from tests.answers import FULL
-from tests.test_bibtex import PAPER, write
+from tests.contribution.test_bibtex import PAPER, write
 
 
 def options(answers: dict[str, Any]) -> list[str]:

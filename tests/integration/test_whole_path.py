@@ -14,8 +14,8 @@ pytest.importorskip("altair", reason="building needs the extra 'site'")
 from click.testing import CliRunner, Result
 
 from apsite.cli import cli
+from tests.contribution.test_bibtex import PAPER
 from tests.repositories import commit, git
-from tests.test_bibtex import PAPER
 
 KEY = "Walk_Doe2026Small"
 MODEL = f"{KEY}_R8_CIFAR10_US_90"

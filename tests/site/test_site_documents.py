@@ -45,14 +45,22 @@ def test_the_glossary_is_in_order(repository):
 
 
 def test_architecture_names_every_module(repository):
-    """The tree of the architecture page has a line for each module, and names none that is gone."""
+    """The tree of the architecture page has a line for each module, in its room, and names none that is gone."""
     text = (repository / "docs/architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^ +(\w+\.py) ", text, flags=re.MULTILINE))
+    tree = text[text.index("```text\napsite/\n") :].split("```")[1]
+    named, rooms = set(), []
+    for indent, name, described in re.findall(r"^( *)([\w.]+/?) +(\S.*)$", tree, flags=re.MULTILINE):
+        assert described
+        rooms = rooms[: len(indent) // 2 - 1]
+        if name.endswith("/"):
+            rooms.append(name)
+        else:
+            named.add("".join((*rooms, name)))
+    described_as_one = ("demo", "evaluation/attacks/fast", "evaluation/checkpoints/networks")
     modules = {
-        path.name
-        for folder in (".", "cli", "evaluation", "questions", "records", "site", "validation")
-        for path in (repository / "apsite" / folder).glob("*.py")
-        if not path.name.startswith("__")
+        path.relative_to(repository / "apsite").as_posix()
+        for path in (repository / "apsite").rglob("*.py")
+        if not path.name.startswith("__") and not path.parent.as_posix().endswith(described_as_one)
     }
     assert named == modules, f"docs/architecture.md: missing {modules - named}, gone {named - modules}"
 

@@ -112,7 +112,7 @@ def test_docstrings_become_html_safely():
 def test_the_interface_is_read_without_running_it():
     """Neither torch nor the evaluator is imported for the page."""
     code = (
-        "import sys; from apsite.site import interface; assert interface.modules(); "
+        "import sys; from apsite.site.pages import interface; assert interface.modules(); "
         "assert not {'torch', 'apsite.evaluation', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
