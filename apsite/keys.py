@@ -1,4 +1,4 @@
-"""Method keys and model keys: how they are spelt, and what a model key says."""
+"""Method keys and model keys: how they are written, and what a model key says."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import TypeVar
 
 from apsite.vocabulary import Architecture, Dataset, Structure
 
-METHOD_KEY = re.compile(r"[A-Za-z0-9-]{1,40}_[A-Z][A-Za-z-]{0,40}(?:19|20)[0-9]{2}[A-Z0-9][A-Za-z0-9-]{0,40}")
-"""``<Name>_<FirstAuthor><Year><FirstTitleWord>``, ASCII only, such as ``HARP_Zhao2023Holistic``."""
-
 KEY_YEAR = r"(?:19|20)[0-9]{2}"
 """The year within the second part of a method key; the form's script uses the same expression."""
+
+METHOD_KEY = re.compile(rf"[A-Za-z0-9-]{{1,40}}_[A-Z][A-Za-z-]{{0,40}}{KEY_YEAR}[A-Z0-9][A-Za-z0-9-]{{0,40}}")
+"""``<Name>_<FirstAuthor><Year><FirstTitleWord>``, ASCII only, such as ``HARP_Zhao2023Holistic``."""
+
+_NETWORKS, _DATASETS, _STRUCTURES = (
+    "|".join(term.code for term in kind) for kind in (Architecture, Dataset, Structure)
+)
+
+MODEL_KEY = re.compile(rf"{METHOD_KEY.pattern}_(?:{_NETWORKS})_(?:{_DATASETS})_(?:(?:{_STRUCTURES})_[1-9][0-9]?|dense)")
+"""``<method key>_<network>_<dataset>_<structure>_<percent>``, or ``_dense`` in place of the last two parts."""
 
 YEARS_APART = 1
 """A key may carry the year of the preprint and the paper that of the publication."""
 
-_Word = TypeVar("_Word")
-_BY_CODE_DATASET = {word.code: word for word in Dataset}
-_BY_CODE_ARCHITECTURE = {word.code: word for word in Architecture}
-_BY_CODE_STRUCTURE = {word.code: word for word in Structure}
+_Term = TypeVar("_Term", Architecture, Dataset, Structure)
 
 
 @dataclass(frozen=True)
@@ -91,26 +95,27 @@ class ModelKey:
         if len(parts) == 5 and parts[4] == "dense":
             structure, percent = None, None
         elif len(parts) == 6:
-            structure = _known(parts[4], _BY_CODE_STRUCTURE, "structure", text)
+            structure = _of_code(Structure, parts[4], text)
             if not re.fullmatch(r"[1-9][0-9]?", parts[5]):
                 raise ValueError(f"model key {text!r}: sparsity {parts[5]!r} is not a whole percentage from 1 to 99")
             percent = int(parts[5])
         else:
             raise ValueError(
-                f"model key {text!r} is not of the form <method key>_<R18|V16|R50|R8>_<CIFAR10|SVHN|ImageNet>_"
-                "<US|S>_<percent>, or <method key>_<network>_<dataset>_dense"
+                f"model key {text!r} is not of the form <method key>_<{_NETWORKS}>_<{_DATASETS}>_"
+                f"<{_STRUCTURES}>_<percent>, or <method key>_<network>_<dataset>_dense"
             )
         return cls(
             f"{parts[0]}_{parts[1]}",
-            _known(parts[2], _BY_CODE_ARCHITECTURE, "architecture", text),
-            _known(parts[3], _BY_CODE_DATASET, "dataset", text),
+            _of_code(Architecture, parts[2], text),
+            _of_code(Dataset, parts[3], text),
             structure,
             percent,
         )
 
 
-def _known(code: str, words: dict[str, _Word], part: str, text: str) -> _Word:
-    """The word of a code, or an error that lists the codes there are."""
-    if code not in words:
-        raise ValueError(f"model key {text!r}: {part} {code!r} is not one of {', '.join(words)}")
-    return words[code]
+def _of_code(kind: type[_Term], code: str, text: str) -> _Term:
+    """The term that has a code, or an error that lists the codes there are."""
+    terms = {term.code: term for term in kind}
+    if code not in terms:
+        raise ValueError(f"model key {text!r}: {kind.__name__.lower()} {code!r} is not one of {', '.join(terms)}")
+    return terms[code]

@@ -14,6 +14,7 @@ import jsonschema_rs
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
+from apsite import keys, vocabulary
 from apsite.errors import DocumentError
 
 _SHOWN = 80
@@ -21,10 +22,23 @@ _SHOWN = 80
 
 @functools.cache
 def load_schema(name: str) -> dict[str, Any]:
-    """Schema of ``"entry"``, ``"record"`` or ``"preview"`` documents (JSON Schema 2020-12)."""
+    """JSON Schema (2020-12) of ``"entry"``, ``"record"`` or ``"preview"`` documents, with the terms of the vocabulary.
+
+    The files name an enum of :mod:`apsite.vocabulary` as ``x-values`` where its terms are allowed, and a pattern of
+    :mod:`apsite.keys` as ``x-pattern``; here they become ``enum`` and ``pattern``.
+    """
     text = resources.files("apsite.documents").joinpath(f"schemas/{name}.schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
+    schema: dict[str, Any] = json.loads(text, object_pairs_hook=lambda pairs: dict(map(_filled, pairs)))
     return schema
+
+
+def _filled(pair: tuple[str, Any]) -> tuple[str, Any]:
+    match pair:
+        case "x-values", str(enum):
+            return "enum", [term.value for term in getattr(vocabulary, enum)]
+        case "x-pattern", str(pattern):
+            return "pattern", f"^{getattr(keys, pattern).pattern}$"
+    return pair
 
 
 @functools.cache

@@ -7,12 +7,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.documents.references import load_references
+from apsite.documents.schema import load_schema
 from apsite.export import to_csv, to_json_rows
 from apsite.site.news import newest
 from apsite.snapshot import write_snapshot
@@ -67,12 +67,6 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
         if record.samples is not None and path.with_suffix(".npz").is_file():
             relative = path.with_suffix(".npz").relative_to(catalogue.root)
             shutil.copyfile(catalogue.root / relative, folder / "data" / relative)
-    schemas = {
-        f"schemas/{kind}.schema.json": resources.files("apsite.documents")
-        .joinpath(f"schemas/{kind}.schema.json")
-        .read_bytes()
-        for kind in _SCHEMAS
-    }
     state = snapshot(catalogue)
     parsed = {name: json.loads(content) for name, content in documents.items()}
     entries = {key: parsed[f"entries/{key}.json"] for key in catalogue.entries}
@@ -87,8 +81,8 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
         "entries.json": (_compact(entries), "All taxonomy entries by method key"),
         "records.json": (_compact(records), "All evaluation records by model key"),
         **{
-            name: (content.decode("utf-8"), _SCHEMAS[Path(name).name.partition(".")[0]])
-            for name, content in schemas.items()
+            f"schemas/{name}.schema.json": (json.dumps(load_schema(name), indent=2, ensure_ascii=False) + "\n", meaning)
+            for name, meaning in _SCHEMAS.items()
         },
     }
     for name, (text, _) in texts.items():
