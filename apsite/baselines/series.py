@@ -217,11 +217,10 @@ def _before(
     )
     few = images.first(min(BEFORE, len(images)))
     results = evaluate_model(load_model(request), few, request, reporter).record.results
-    assert results.autoattack is not None
     return {
         "n_samples": results.n_samples,
         "clean_accuracy": results.clean_accuracy,
-        "autoattack": results.autoattack.robust_accuracy,
+        "autoattack": results.aa_robust_accuracy,
     }
 
 

@@ -187,12 +187,8 @@ def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
     for name in ("Clean", "AutoAttack", "HO-FMN", "Joint"):
         table.add_column(name, justify="right", no_wrap=True)
     for outcome in outcomes:
-        figures: list[float | None] = [None] * 4
-        if outcome.record is not None:
-            results = outcome.record.results
-            attacks = (results.autoattack, results.hofmn, results.joint)
-            figures = [results.clean_accuracy, *(None if one is None else one.robust_accuracy for one in attacks)]
-        table.add_row(Text(str(outcome.key)), outcome.status.value, *map(percent, figures))
+        accuracies = outcome.record.results.accuracies if outcome.record else (None,) * 4
+        table.add_row(Text(str(outcome.key)), outcome.status.value, *map(percent, accuracies))
     Console().print(table)
     for outcome in outcomes:
         if outcome.reason:

@@ -109,15 +109,11 @@ def _results(records: Sequence[EvaluationRecord]) -> Table:
     for name in ("Model", "Pruned", "Clean", "AutoAttack", "HO-FMN", "Joint", "Source"):
         table.add_column(name, justify="left" if name in ("Model", "Source") else "right", no_wrap=True)
     for record in records:
-        results = record.results
         pruned = f"{record.structure.code} {record.sparsity.declared * 100:.0f} %" if record.structure else "dense"
         table.add_row(
             f"{record.dataset.label} {record.architecture.label}",
             pruned,
-            percent(results.clean_accuracy),
-            percent(record.robust_accuracy),
-            percent(results.hofmn.robust_accuracy if results.hofmn else None),
-            percent(results.joint.robust_accuracy if results.joint else None),
+            *map(percent, record.results.accuracies),
             f"{record.provenance.kind.value}{'' if record.protocol.ranks else '*'}",
         )
     table.caption = "US: unstructured, S: structured; the sparsity is the declared one"
@@ -193,12 +189,13 @@ def _figures(record: EvaluationRecord) -> Iterable[tuple[str, float, int]]:
     left_out = f", {n - others:,} searched samples left out" if n != others else ""
     if results.clean_accuracy is not None:
         yield "clean (no attack)", results.clean_accuracy, n
-    if results.autoattack:
-        for attack, count in results.autoattack.per_attack.items():
-            if attack is not Attack.SQUARE:
-                yield f"  after {attack.label}", count.robust_after / n, n
-        yield "AutoAttack", results.autoattack.robust_accuracy, n
-    if results.hofmn:
-        yield f"HO-FMN{left_out}", results.hofmn.robust_accuracy, others
-    if results.joint:
-        yield "joint (both attacks)", results.joint.robust_accuracy, others
+    for attack, count in results.stages.items():
+        if attack is not Attack.SQUARE:
+            yield f"  after {attack.label}", count.robust_after / n, n
+    for name, share, counted in (
+        ("AutoAttack", results.aa_robust_accuracy, n),
+        (f"HO-FMN{left_out}", results.hofmn_robust_accuracy, others),
+        ("joint (both attacks)", results.joint_robust_accuracy, others),
+    ):
+        if share is not None:
+            yield name, share, counted

@@ -243,8 +243,8 @@ def _figures(record: EvaluationRecord | None) -> dict[str, Any] | None:
     return {
         "clean_accuracy": results.clean_accuracy,
         "autoattack": record.robust_accuracy,
-        "hofmn": results.hofmn.robust_accuracy if results.hofmn else None,
-        "joint": results.joint.robust_accuracy if results.joint else None,
+        "hofmn": results.hofmn_robust_accuracy,
+        "joint": results.joint_robust_accuracy,
         "n_samples": results.n_samples,
         "protocol": record.protocol.value,
         "provenance": record.provenance.kind.value,

@@ -267,10 +267,7 @@ def _body(entry: Entry, records: tuple[EvaluationRecord, ...], points: list[Poin
     if records:
         lines += ["| model | clean | AutoAttack | HO-FMN | joint |", "|---|---:|---:|---:|---:|"]
         for record in records:
-            results = record.results
-            attacks = (results.autoattack, results.hofmn, results.joint)
-            figures = [results.clean_accuracy, *(None if one is None else one.robust_accuracy for one in attacks)]
-            lines.append(f"| {code(record.model_key)} | " + " | ".join(map(percent, figures)) + " |")
+            lines.append(f"| {code(record.model_key)} | " + " | ".join(map(percent, record.results.accuracies)) + " |")
         lines.append("")
     for point in points:
         detail = f" ({code(point.detail)})" if point.detail and point.state is not State.DONE else ""

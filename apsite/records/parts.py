@@ -100,6 +100,54 @@ class Results:
     hofmn: HofmnResult | None
     joint: JointResult | None
 
+    @property
+    def aa_robust_accuracy(self) -> float | None:
+        """Robust accuracy under AutoAttack; ``None`` where it was not run."""
+        return self.autoattack.robust_accuracy if self.autoattack else None
+
+    @property
+    def hofmn_robust_accuracy(self) -> float | None:
+        """Robust accuracy under HO-FMN; ``None`` where it was not run."""
+        return self.hofmn.robust_accuracy if self.hofmn else None
+
+    @property
+    def joint_robust_accuracy(self) -> float | None:
+        """Robust accuracy under both attacks; ``None`` where one was not run."""
+        return self.joint.robust_accuracy if self.joint else None
+
+    @property
+    def accuracies(self) -> tuple[float | None, float | None, float | None, float | None]:
+        """Clean accuracy and robust accuracies under AutoAttack, HO-FMN and both, as tables list them."""
+        return self.clean_accuracy, self.aa_robust_accuracy, self.hofmn_robust_accuracy, self.joint_robust_accuracy
+
+    @property
+    def stages(self) -> Mapping[Attack, AttackCount]:
+        """Counts of the attacks that make up AutoAttack, in the order in which they ran; empty where unknown."""
+        return self.autoattack.per_attack if self.autoattack else {}
+
+    @property
+    def search(self) -> SearchResult | None:
+        """The hyperparameter search of HO-FMN; ``None`` where there was none."""
+        return self.hofmn.search if self.hofmn else None
+
+    def broken_only_by(self, attack: str) -> int | None:
+        """Samples that ``"autoattack"`` or ``"hofmn"`` broke and the other attack did not; ``None`` where unknown."""
+        if self.joint is None:
+            return None
+        return {"autoattack": self.joint.broken_only_by_autoattack, "hofmn": self.joint.broken_only_by_hofmn}[attack]
+
+    def place(self, attack: str) -> str:
+        """JSON path of the results of ``"autoattack"`` or ``"hofmn"`` in the record, for messages."""
+        return f"results.{attack}"
+
+    def stage_place(self, attack: Attack) -> str:
+        """JSON path of the counts of one attack of AutoAttack, for messages."""
+        return f"{self.place('autoattack')}.per_attack.{attack.value}"
+
+    def only_place(self, attack: str) -> str:
+        """JSON path of :meth:`broken_only_by`, for messages."""
+        return f"results.joint.broken_only_by_{attack}"
+
 
 @dataclass(frozen=True)
 class EvaluationWarning:

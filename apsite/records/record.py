@@ -93,7 +93,7 @@ class EvaluationRecord:
     @property
     def hofmn_samples(self) -> int | None:
         """Samples behind the HO-FMN and joint figures; ``None`` where the source does not state it."""
-        search = self.results.hofmn.search if self.results.hofmn else None
+        search = self.results.search
         if self.results.n_samples is None or search is None or not self.leaves_out_tuning:
             return self.results.n_samples
         return self.results.n_samples - search.trials * search.samples
@@ -101,7 +101,7 @@ class EvaluationRecord:
     @property
     def robust_accuracy(self) -> float | None:
         """Robust accuracy by which models are ranked: AutoAttack's; ``None`` where it was not run."""
-        return self.results.autoattack.robust_accuracy if self.results.autoattack else None
+        return self.results.aa_robust_accuracy
 
     @property
     def version(self) -> int:

@@ -76,8 +76,9 @@ def _order(path: Path, record: EvaluationRecord) -> Iterator[DocumentError]:
     """Robust never above clean, joint never above either."""
     results = record.results
     robust = {
-        f"results.{name}.robust_accuracy": None if result is None else result.robust_accuracy
-        for name, result in (("autoattack", results.autoattack), ("hofmn", results.hofmn), ("joint", results.joint))
+        f"{results.place('autoattack')}.robust_accuracy": results.aa_robust_accuracy,
+        f"{results.place('hofmn')}.robust_accuracy": results.hofmn_robust_accuracy,
+        "results.joint.robust_accuracy": results.joint_robust_accuracy,
     }
     # Figures over different samples need not be ordered; the per-sample file says whether they are right.
     comparable = list(robust.items())[:1] if record.leaves_out_tuning else list(robust.items())
@@ -93,7 +94,7 @@ def _order(path: Path, record: EvaluationRecord) -> Iterator[DocumentError]:
                     "results.joint.robust_accuracy",
                     f"{joint} exceeds {field} {value}; it counts samples robust under both",
                 )
-    if results.autoattack is None and results.hofmn is None and results.clean_accuracy is None:
+    if all(accuracy is None for accuracy in results.accuracies[:3]):
         yield DocumentError(path, "results", "holds no figure at all")
 
 
@@ -105,11 +106,10 @@ def _counts(path: Path, record: EvaluationRecord) -> Iterator[DocumentError]:
             path, "results.n_samples", f"{results.n_samples} exceeds the test set of {size} images; recount"
         )
     left: int | None = None
-    counts = results.autoattack.per_attack if results.autoattack else {}
     for attack in Attack:
-        if attack not in counts:
+        if attack not in results.stages:
             continue
-        count, field = counts[attack], f"results.autoattack.per_attack.{attack.value}"
+        count, field = results.stages[attack], results.stage_place(attack)
         if count.broken + count.robust_after != count.attacked:
             yield DocumentError(
                 path,
@@ -213,7 +213,7 @@ def _apb_1(path: Path, record: EvaluationRecord) -> Iterator[DocumentError]:
         )
     for name in ("autoattack", "hofmn"):
         if getattr(record.results, name) is None:
-            yield DocumentError(path, f"results.{name}", "is missing; apb-1 has both attacks")
+            yield DocumentError(path, record.results.place(name), "is missing; apb-1 has both attacks")
     settings = record.settings or {}
     for name, needed in APB_1_SETTINGS.items():
         if record.settings is not None and settings.get(name) != needed:
@@ -242,25 +242,23 @@ def _apb_1(path: Path, record: EvaluationRecord) -> Iterator[DocumentError]:
 
 
 def _search(path: Path, record: EvaluationRecord) -> Iterator[DocumentError]:
-    hofmn = record.results.hofmn
+    hofmn, place = record.results.hofmn, record.results.place("hofmn")
     if hofmn is None:
         return
     if hofmn.steps != APB_1_SETTINGS["attack_steps"]:
-        yield DocumentError(
-            path, "results.hofmn.steps", f"{hofmn.steps} is not apb-1's {APB_1_SETTINGS['attack_steps']}"
-        )
+        yield DocumentError(path, f"{place}.steps", f"{hofmn.steps} is not apb-1's {APB_1_SETTINGS['attack_steps']}")
     if hofmn.search is not None:
         for name, needed in (("trials", 32), ("steps", 100)):
             if getattr(hofmn.search, name) != needed:
                 yield DocumentError(
-                    path, f"results.hofmn.search.{name}", f"{getattr(hofmn.search, name)} is not apb-1's {needed}"
+                    path, f"{place}.search.{name}", f"{getattr(hofmn.search, name)} is not apb-1's {needed}"
                 )
     for name, value in hofmn.parameters.items():
         low, high = SEARCH_SPACE[name]
         if not low - 1e-6 <= value <= high + 1e-6:
             yield DocumentError(
                 path,
-                f"results.hofmn.parameters.{name}",
+                f"{place}.parameters.{name}",
                 f"{value} is outside apb-1's search, {low:g} to {high:g}",
             )
 
@@ -268,10 +266,10 @@ def _search(path: Path, record: EvaluationRecord) -> Iterator[DocumentError]:
 def _needed_warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
     """Codes of warnings that the record's own fields call for, and which field."""
     results = record.results
-    if results.joint is not None and results.joint.broken_only_by_hofmn:
-        yield "autoattack-incomplete", "results.joint.broken_only_by_hofmn"
-    if results.hofmn is not None and results.hofmn.search is not None and results.hofmn.search.at_bound:
-        yield "search-at-bound", "results.hofmn.search.at_bound"
+    if results.broken_only_by("hofmn"):
+        yield "autoattack-incomplete", results.only_place("hofmn")
+    if results.search is not None and results.search.at_bound:
+        yield "search-at-bound", f"{results.place('hofmn')}.search.at_bound"
     if record.checkpoint.unsafe_load:
         yield "unsafe-load", "checkpoint.unsafe_load"
     if record.data is not None and not record.data.known:

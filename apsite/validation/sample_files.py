@@ -83,8 +83,8 @@ def _unbacked(path: Path, record: EvaluationRecord, samples: Samples) -> list[Do
     """Figures of a record for which its per-sample file has no verdicts."""
     results = record.results
     needed = {
-        "results.autoattack": (results.autoattack, samples.aa_robust, "aa_robust"),
-        "results.hofmn": (results.hofmn, samples.distance, "distance"),
+        results.place("autoattack"): (results.autoattack, samples.aa_robust, "aa_robust"),
+        results.place("hofmn"): (results.hofmn, samples.distance, "distance"),
         "results.joint": (results.joint, None if samples.aa_robust is None else samples.distance, "both of them"),
     }
     problems = [
@@ -92,13 +92,13 @@ def _unbacked(path: Path, record: EvaluationRecord, samples: Samples) -> list[Do
         for field, (stated, verdicts, name) in needed.items()
         if stated is not None and verdicts is None
     ]
-    for attack in results.autoattack.per_attack if results.autoattack else ():
-        if attack not in samples.robust_after:
-            field = f"results.autoattack.per_attack.{attack.value}"
-            problems.append(
-                DocumentError(path, field, "is stated, but the per-sample file has no flags of this attack")
-            )
-    return problems
+    return problems + [
+        DocumentError(
+            path, results.stage_place(attack), "is stated, but the per-sample file has no flags of this attack"
+        )
+        for attack in results.stages
+        if attack not in samples.robust_after
+    ]
 
 
 def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, float | None, float | None]]:
@@ -113,14 +113,13 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
     ]
     robust_aa = samples.aa_robust
     if robust_aa is not None:
-        stated = results.autoattack.robust_accuracy if results.autoattack else None
-        rows.append(("results.autoattack.robust_accuracy", stated, int(robust_aa.sum()) / n))
-        counts = results.autoattack.per_attack if results.autoattack else {}
+        place = f"{results.place('autoattack')}.robust_accuracy"
+        rows.append((place, results.aa_robust_accuracy, int(robust_aa.sum()) / n))
         before = int(samples.clean_correct.sum())
         for attack in Attack:
             if attack in samples.robust_after:
                 after = int(samples.robust_after[attack].sum())
-                field, count = f"results.autoattack.per_attack.{attack.value}", counts.get(attack)
+                field, count = results.stage_place(attack), results.stages.get(attack)
                 rows.append((f"{field}.attacked", count.attacked if count else None, before))
                 rows.append((f"{field}.broken", count.broken if count else None, before - after))
                 rows.append((f"{field}.robust_after", count.robust_after if count else None, after))
@@ -130,47 +129,32 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
 
 def _recounted_hofmn(record: EvaluationRecord, samples: Samples) -> list[tuple[str, float | None, float | None]]:
     """The same for HO-FMN and the joint figures, of exactly the samples behind them."""
-    results, n = record.results, len(samples)
+    results, n, place = record.results, len(samples), record.results.place("hofmn")
     robust_aa, robust_fmn = samples.aa_robust, None
     rows: list[tuple[str, float | None, float | None]] = []
     if n and samples.distance is not None and record.threat_model.epsilon is not None:
         robust_fmn = robust_flags(samples.distance, epsilon_value(record.threat_model.epsilon))
-        stated = results.hofmn.robust_accuracy if results.hofmn else None
-        rows.append(("results.hofmn.robust_accuracy", stated, int(robust_fmn.sum()) / n))
+        rows.append((f"{place}.robust_accuracy", results.hofmn_robust_accuracy, int(robust_fmn.sum()) / n))
         rows.append(
             (
-                "results.hofmn.not_found",
+                f"{place}.not_found",
                 results.hofmn.not_found if results.hofmn else None,
                 int(np.isinf(samples.distance).sum()) if samples.indexed else None,
             )
         )
         rows.append(
             (
-                "results.hofmn.median_distance",
+                f"{place}.median_distance",
                 results.hofmn.median_distance if results.hofmn else None,
                 median_distance(samples.distance),
             )
         )
-    search = results.hofmn.search if results.hofmn else None
+    search = results.search
     if samples.tuning is not None and search is not None and not record.leaves_out_tuning:
-        rows.append(("results.hofmn.search.samples", search.samples, int(samples.tuning.sum())))
+        rows.append((f"{place}.search.samples", search.samples, int(samples.tuning.sum())))
     if robust_aa is not None and robust_fmn is not None:
-        joint = results.joint
-        rows += [
-            (
-                "results.joint.robust_accuracy",
-                joint.robust_accuracy if joint else None,
-                int((robust_aa & robust_fmn).sum()) / n,
-            ),
-            (
-                "results.joint.broken_only_by_autoattack",
-                joint.broken_only_by_autoattack if joint else None,
-                int((~robust_aa & robust_fmn).sum()),
-            ),
-            (
-                "results.joint.broken_only_by_hofmn",
-                joint.broken_only_by_hofmn if joint else None,
-                int((robust_aa & ~robust_fmn).sum()),
-            ),
-        ]
+        only = {"autoattack": ~robust_aa & robust_fmn, "hofmn": robust_aa & ~robust_fmn}
+        joint = int((robust_aa & robust_fmn).sum()) / n
+        rows.append(("results.joint.robust_accuracy", results.joint_robust_accuracy, joint))
+        rows += [(results.only_place(name), results.broken_only_by(name), int(f.sum())) for name, f in only.items()]
     return rows

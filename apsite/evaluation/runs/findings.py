@@ -83,36 +83,36 @@ def warnings_of(results: Results, settings: Settings) -> list[EvaluationWarning]
     def warn(code: str, message: str) -> None:
         found.append(EvaluationWarning(code, message))
 
-    counts = results.autoattack.per_attack if results.autoattack else {}
     for attack, meaning in (
         (Attack.FAB_T, "APGD may have stopped in poor optima"),
         (Attack.SQUARE, "gradients may be masked, so the robust accuracy may be overestimated"),
     ):
-        if attack in counts and counts[attack].broken / n > GAIN:
-            broken = counts[attack].broken
+        if attack in results.stages and results.stages[attack].broken / n > GAIN:
+            broken = results.stages[attack].broken
             warn(
                 f"{attack.value.split('-')[0]}-gains",
                 f"{attack.label} broke {broken} of {n} samples that the attacks before it left robust: {meaning}.",
             )
     m = n - settings.left_out
-    if results.autoattack and results.hofmn:
-        autoattack = results.autoattack.robust_accuracy
-        if settings.left_out and results.joint:  # AutoAttack on the samples behind the figure of HO-FMN
-            autoattack = results.joint.robust_accuracy + (results.joint.broken_only_by_hofmn or 0) / m
-        gap = results.hofmn.robust_accuracy - autoattack
+    autoattack, hofmn, joint = results.accuracies[1:]
+    only_hofmn = results.broken_only_by("hofmn")
+    if autoattack is not None and hofmn is not None:
+        if settings.left_out and joint is not None:  # AutoAttack on the samples behind the figure of HO-FMN
+            autoattack = joint + (only_hofmn or 0) / m
+        gap = hofmn - autoattack
         if gap > WEAK:
             warn(
                 "hofmn-weak",
                 f"HO-FMN leaves {gap * 100:.1f} points more samples robust than AutoAttack: "
                 "its curve is too optimistic.",
             )
-    if results.joint and results.joint.broken_only_by_hofmn:
+    if only_hofmn:
         warn(
             "autoattack-incomplete",
-            f"HO-FMN broke {results.joint.broken_only_by_hofmn} of {m} samples that AutoAttack left robust: "
+            f"HO-FMN broke {only_hofmn} of {m} samples that AutoAttack left robust: "
             "the joint figure is the better estimate.",
         )
-    search = results.hofmn.search if results.hofmn else None
+    search = results.search
     if search is not None:
         if search.at_bound:
             names = ", ".join(name.replace("_", " ") for name in search.at_bound)

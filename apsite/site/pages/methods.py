@@ -21,7 +21,6 @@ from apsite.site.charts import panels
 from apsite.site.charts.curves import Curve
 from apsite.site.pages import taxonomy
 from apsite.site.writer import Page, PageWriter, plain_title
-from apsite.vocabulary import Attack
 
 
 @dataclass(frozen=True)
@@ -240,6 +239,5 @@ def method_page(
         history=history(catalogue, entry),
         retracted=[record for record in catalogue.retracted.values() if record.method == entry.key],
         evaluated=set(catalogue.records),
-        has_curves=any(record.results.hofmn for record in catalogue.records_of(entry.key)),
-        attacks=list(Attack),
+        has_curves=any(record.results.hofmn_robust_accuracy is not None for record in catalogue.records_of(entry.key)),
     )
