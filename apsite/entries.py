@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from apsite.documents.changes import Change, change_problems, changes_from_json
+from apsite.documents.changes import Change, change_problems
+from apsite.documents.converter import converter
 from apsite.documents.json_files import read_json
 from apsite.documents.schema import schema_problems
 from apsite.errors import DocumentError
@@ -27,7 +27,8 @@ from apsite.vocabulary import (
 BIBTEX_START = r"^@[A-Za-z]+\s*\{\s*[^\s,{}]+"
 """How an entry begins; the form's script uses the same expression."""
 
-_Word = TypeVar("_Word", bound=StrEnum)
+STEPS = ("pretraining", "finetuning", "pruning", "training")
+"""Training steps that a pipeline can have."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Step:
     """One training step of a pipeline.
 
     Attributes:
-        name: ``pretraining``, ``finetuning``, ``pruning`` or ``training``.
+        name: One of :data:`STEPS`.
         objectives: Its objectives; ``None`` if the paper does not specify them, empty if there is no such step.
     """
 
@@ -104,8 +105,8 @@ class PublishedCheckpoint:
     model_key: str
     url: str
     sha256: str | None
-    file_format: str | None
-    notes: str | None
+    file_format: str | None = None
+    notes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ class Entry:
         specifics: How it prunes.
         audit: How its paper evaluated it, or ``None``.
         reported: Results that its paper reports.
-        checkpoints: Published checkpoints.
         notes: Remarks for readers.
+        checkpoints: Published checkpoints.
         changes: What happened to the entry since it was first published, oldest first.
     """
 
@@ -138,8 +139,8 @@ class Entry:
     specifics: Specifics
     audit: OriginalAudit | None
     reported: tuple[ReportedResult, ...]
-    checkpoints: tuple[PublishedCheckpoint, ...]
     notes: tuple[str, ...]
+    checkpoints: tuple[PublishedCheckpoint, ...] = ()
     changes: tuple[Change, ...] = ()
 
 
@@ -169,62 +170,21 @@ def read_entry(path: Path) -> Entry:
 
 def entry_from_json(document: dict[str, Any]) -> Entry:
     """Entry of a document that has passed :func:`entry_problems`."""
-    specifics, audit = document["specifics"], document["audit"]
-    return Entry(
-        key=document["key"],
-        name=document["name"],
-        aliases=tuple(document["aliases"]),
-        baseline=document["baseline"],
-        paper=Paper(
-            title=document["paper"]["title"],
-            authors=tuple(document["paper"]["authors"]),
-            venue=document["paper"]["venue"],
-            year=document["paper"]["year"],
-            url=document["paper"]["url"],
-            bibtex=document["paper"]["bibtex"],
-        ),
-        code_url=document["code"]["url"] if document["code"] else None,
-        pipeline=_pipeline(document["pipeline"]),
-        specifics=Specifics(
-            structure=tuple(map(Structure, specifics["structure"])),
-            granularity=_words(Granularity, specifics["granularity"]),
-            locality=_words(Locality, specifics["locality"]),
-            criterion=Criterion(specifics["criterion"]),
-        ),
-        audit=None if audit is None else OriginalAudit(**{**audit, "others": tuple(audit["others"])}),
-        reported=tuple(
-            ReportedResult(
-                dataset=Dataset(item["dataset"]),
-                architecture=Architecture(item["architecture"]),
-                structure=Structure(item["structure"]),
-                sparsity=item["sparsity"],
-                attack=item["attack"],
-                robust_accuracy=item["robust_accuracy"],
-            )
-            for item in document["reported"]
-        ),
-        checkpoints=tuple(
-            PublishedCheckpoint(
-                item["model_key"], item["url"], item["sha256"], item.get("file_format"), item.get("notes")
-            )
-            for item in document.get("checkpoints", ())
-        ),
-        notes=tuple(document["notes"]),
-        changes=changes_from_json(document),
+    return converter.structure({**document, "code_url": (document["code"] or {}).get("url")}, Entry)
+
+
+def _pipeline(document: dict[str, Any], _: type[Pipeline]) -> Pipeline:
+    """Steps in the order in which they happen; a document has a field for each that its stage has."""
+    steps = [{"name": name, "objectives": document[name]} for name in STEPS if name in document]
+    schedule = document.get("schedule")
+    return Pipeline(
+        Stage(document["stage"]),
+        converter.structure(steps, tuple[Step, ...]),
+        None if schedule is None else tuple(map(Schedule, schedule)),
     )
 
 
-def _pipeline(document: dict[str, Any]) -> Pipeline:
-    steps = tuple(
-        Step(name, _words(Objective, document[name]))
-        for name in ("pretraining", "finetuning", "pruning", "training")
-        if name in document
-    )
-    return Pipeline(Stage(document["stage"]), steps, _words(Schedule, document.get("schedule")))
-
-
-def _words(kind: type[_Word], values: list[str] | None) -> tuple[_Word, ...] | None:
-    return None if values is None else tuple(kind(value) for value in values)
+converter.register_structure_hook(Pipeline, _pipeline)
 
 
 def is_whole_bibtex(text: str) -> bool:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from apsite.documents.changes import Change, changes_to_json
+from apsite.documents.changes import Change
+from apsite.documents.converter import converter
 from apsite.documents.json_files import atomic_file, read_json, write_json
 from apsite.entries import entry_problems
 from apsite.errors import ApsiteError, DocumentError
@@ -93,7 +94,7 @@ def amend(
     for problem in check(path, document):
         raise problem
     change = Change(date or _today(), kind, reason, url)
-    document["changes"] = [*document.get("changes", []), *changes_to_json([change])]
+    document["changes"] = [*document.get("changes", []), converter.unstructure(change)]
     for problem in check(path, document) + date_problems(path, {_DATE: change.date}):
         raise problem
     write_json(path, document)

@@ -46,28 +46,6 @@ def retraction(changes: Sequence[Change]) -> Change | None:
     return next((change for change in changes if change.kind is ChangeKind.RETRACTED), None)
 
 
-def changes_from_json(document: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Changes of an entry or record that has passed its schema; empty where it names none."""
-    return tuple(
-        Change(item["date"], ChangeKind(item["kind"]), item["reason"], item.get("url"), item.get("version"))
-        for item in document.get("changes", ())
-    )
-
-
-def changes_to_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """What :func:`changes_from_json` reads; fields without a value are left out."""
-    return [
-        {
-            "date": change.date,
-            "kind": change.kind.value,
-            "reason": change.reason,
-            **({"url": change.url} if change.url is not None else {}),
-            **({"version": change.version} if change.version is not None else {}),
-        }
-        for change in changes
-    ]
-
-
 def change_problems(path: Path, document: Mapping[str, Any]) -> list[DocumentError]:
     """Events that cannot follow each other; a document that breaks the schema there is left to the schema."""
     items = document.get("changes")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from apsite.documents.changes import Change, open_dispute, retraction
+from apsite.documents.converter import Scalar
 from apsite.keys import ModelKey
 from apsite.records.parts import (
     Checkpoint,
@@ -22,8 +23,6 @@ from apsite.records.parts import (
     Verification,
 )
 from apsite.vocabulary import Architecture, ChangeKind, Dataset, Granularity, Protocol, ProvenanceKind, Structure
-
-Scalar = str | int | float | bool | None
 
 SEARCH_BATCH = "search_batch"
 """Setting that says which samples the HO-FMN search took; records without it have one fixed batch."""
