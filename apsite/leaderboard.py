@@ -10,9 +10,12 @@ from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Setting:
-    """What models must share to be compared: dataset, network, structure and declared sparsity in percent."""
+    """What models must share to be compared: dataset, network, structure and declared sparsity in percent.
+
+    Settings sort in this order, datasets, networks and structures as the vocabulary lists them.
+    """
 
     dataset: Dataset
     architecture: Architecture

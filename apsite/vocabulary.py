@@ -1,306 +1,243 @@
-"""The closed words of the benchmark. Their values are the words of entries, records, options and pages.
+"""The closed sets of terms, one row per term. Their values are the words of entries, records, options and pages.
 
-A test holds these enums equal to the JSON Schemas, so a word exists in both or in neither.
+A row has the value and what is known about it, in the order in which the class declares it. The JSON Schemas, model
+keys, options and pages take their terms from here.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from fractions import Fraction
+from typing import Self
 
 
-class Dataset(StrEnum):
-    """A test set on which models are evaluated."""
+class Term(StrEnum):
+    """One term of a closed set. Terms of one set sort in the order in which they are defined."""
 
-    CIFAR10 = "cifar10"
-    SVHN = "svhn"
-    IMAGENET = "imagenet"
+    def __new__(cls, value: str, *facts: object) -> Self:
+        """A term whose attributes are the annotated names of its class, in their order."""
+        term = str.__new__(cls, value)
+        term._value_ = value
+        for name, fact in zip(cls.__annotations__, facts, strict=True):
+            setattr(term, name, fact)
+        return term
 
     @property
-    def code(self) -> str:
-        """How model keys and pages spell it."""
-        return {"cifar10": "CIFAR10", "svhn": "SVHN", "imagenet": "ImageNet"}[self.value]
+    def rank(self) -> int:
+        """Position in its set, from 0."""
+        return list(type(self)).index(self)
+
+    def __lt__(self, other: str) -> bool:
+        return self.rank < other.rank if isinstance(other, type(self)) else NotImplemented
+
+    def __le__(self, other: str) -> bool:
+        return self.rank <= other.rank if isinstance(other, type(self)) else NotImplemented
+
+    def __gt__(self, other: str) -> bool:
+        return self.rank > other.rank if isinstance(other, type(self)) else NotImplemented
+
+    def __ge__(self, other: str) -> bool:
+        return self.rank >= other.rank if isinstance(other, type(self)) else NotImplemented
+
+
+# A row has one or two lines.
+# fmt: off
+class Dataset(Term):
+    """A test set on which models are evaluated.
+
+    Attributes:
+        code: Part of model keys.
+        label: Name in text.
+        shape: Channels, height and width of an image.
+        class_counts: Images of each class in the whole test (ImageNet: validation) set, in the order of the labels.
+        epsilon: Exact l-inf perturbation size of the benchmark, in input units with pixels in [0, 1].
+    """
+
+    code: str
+    label: str
+    shape: tuple[int, int, int]
+    class_counts: tuple[int, ...]
+    epsilon: str
+
+    CIFAR10 = "cifar10", "CIFAR10", "CIFAR-10", (3, 32, 32), (1000,) * 10, "8/255"
+    SVHN = "svhn", "SVHN", "SVHN", (3, 32, 32), (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595), "8/255"
+    IMAGENET = "imagenet", "ImageNet", "ImageNet", (3, 224, 224), (50,) * 1000, "4/255"
 
     @property
-    def label(self) -> str:
-        """How sentences spell it."""
-        return {"cifar10": "CIFAR-10", "svhn": "SVHN", "imagenet": "ImageNet"}[self.value]
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_counts)
 
     @property
     def test_samples(self) -> int:
         """Number of images in the whole test (ImageNet: validation) set."""
-        return {"cifar10": 10_000, "svhn": 26_032, "imagenet": 50_000}[self.value]
-
-    @property
-    def class_counts(self) -> tuple[int, ...]:
-        """Images of each class in the whole test (ImageNet: validation) set, in the order of the labels."""
-        return {
-            "cifar10": (1000,) * 10,
-            "svhn": (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
-            "imagenet": (50,) * 1000,
-        }[self.value]
-
-    @property
-    def epsilon(self) -> str:
-        """Exact l-inf budget of the benchmark, in input units with pixels in [0, 1]."""
-        return "4/255" if self is Dataset.IMAGENET else "8/255"
+        return sum(self.class_counts)
 
 
-class Architecture(StrEnum):
-    """A network family, whatever the names of its parameters in a checkpoint."""
+class Architecture(Term):
+    """A network family, whatever the names of its parameters in a checkpoint.
 
-    RESNET18 = "resnet18"
-    VGG16 = "vgg16"
-    RESNET50 = "resnet50"
-    RESNET8 = "resnet8"
+    Attributes:
+        code: Part of model keys.
+        label: Name in text.
+        small: Whether it is made for tests and demonstrations: its results say nothing about the networks of the
+            survey.
+    """
 
-    @property
-    def code(self) -> str:
-        """How model keys spell it."""
-        return {"resnet18": "R18", "vgg16": "V16", "resnet50": "R50", "resnet8": "R8"}[self.value]
+    code: str
+    label: str
+    small: bool
 
-    @property
-    def label(self) -> str:
-        """How sentences spell it."""
-        return {"resnet18": "ResNet18", "vgg16": "VGG16", "resnet50": "ResNet50", "resnet8": "ResNet8"}[self.value]
-
-    @property
-    def small(self) -> bool:
-        """Whether it is made for tests and demonstrations: its results say nothing about the networks of the survey."""
-        return self is Architecture.RESNET8
+    RESNET18 = "resnet18", "R18", "ResNet18", False
+    VGG16 = "vgg16", "V16", "VGG16", False
+    RESNET50 = "resnet50", "R50", "ResNet50", False
+    RESNET8 = "resnet8", "R8", "ResNet8", True
 
 
-class Structure(StrEnum):
-    """Whether pruning removes single weights or whole structures (survey, section 3.3.1)."""
+class Structure(Term):
+    """Whether pruning removes single weights or whole structures (survey, section 3.3.1).
 
-    UNSTRUCTURED = "unstructured"
-    STRUCTURED = "structured"
+    Attributes:
+        code: Part of model keys and of the survey's tables.
+        sparsities: The three sparsities at which the benchmark compares models (survey, section 4.2).
+        meaning: One sentence for readers and forms.
+    """
 
-    @property
-    def code(self) -> str:
-        """How model keys and the survey's tables spell it."""
-        return {"unstructured": "US", "structured": "S"}[self.value]
+    code: str
+    sparsities: tuple[float, float, float]
+    meaning: str
 
-    @property
-    def sparsities(self) -> tuple[float, float, float]:
-        """The three sparsities at which the benchmark compares models of this structure (survey, section 4.2)."""
-        return (0.90, 0.95, 0.99) if self is Structure.UNSTRUCTURED else (0.50, 0.75, 0.90)
-
-    @property
-    def meaning(self) -> str:
-        """What the word means, for readers and for forms."""
-        return {
-            "unstructured": "Single weights are removed; the layers keep their shape.",
-            "structured": "Whole filters, channels or kernels are removed.",
-        }[self.value]
+    UNSTRUCTURED = "unstructured", "US", (0.90, 0.95, 0.99), "Single weights are removed; the layers keep their shape."
+    STRUCTURED = "structured", "S", (0.50, 0.75, 0.90), "Whole filters, channels or kernels are removed."
 
 
-class Granularity(StrEnum):
-    """The unit that a mask removes."""
+class Granularity(Term):
+    """The unit that a mask removes; `meaning` is one sentence for readers and forms."""
 
-    WEIGHT = "weight"
-    FILTER = "filter"
-    CHANNEL = "channel"
-    KERNEL = "kernel"
+    meaning: str
 
-    @property
-    def meaning(self) -> str:
-        """What the word means, for readers and for forms."""
-        return {
-            "weight": "Single weights, wherever they are; what unstructured pruning removes.",
-            "filter": "Whole filters of a layer, and so its output channels.",
-            "channel": "Input channels of a layer.",
-            "kernel": "Single two-dimensional kernels of a filter.",
-        }[self.value]
+    WEIGHT = "weight", "Single weights, wherever they are; what unstructured pruning removes."
+    FILTER = "filter", "Whole filters of a layer, and so its output channels."
+    CHANNEL = "channel", "Input channels of a layer."
+    KERNEL = "kernel", "Single two-dimensional kernels of a filter."
 
 
-class Stage(StrEnum):
-    """When the mask is made, relative to training (survey, section 3.2)."""
+class Stage(Term):
+    """When the mask is made, relative to training (survey, section 3.2).
 
-    AFTER = "after"
-    BEFORE = "before"
-    DURING = "during"
+    Attributes:
+        code: The survey's letter: A-, B- and D-methods.
+        heading: Heading of its methods.
+        meaning: One sentence for readers and forms.
+    """
 
-    @property
-    def code(self) -> str:
-        """The survey's letter: A-, B- and D-methods."""
-        return {"after": "A", "before": "B", "during": "D"}[self.value]
+    code: str
+    heading: str
+    meaning: str
 
-    @property
-    def heading(self) -> str:
-        """The heading of its methods."""
-        return {
-            "after": "Pruning after training",
-            "before": "Pruning before training",
-            "during": "Pruning during training",
-        }[self.value]
-
-    @property
-    def meaning(self) -> str:
-        """What happens, in one sentence."""
-        return {
-            "after": "A dense network is trained robustly, then pruned, then finetuned.",
-            "before": "A sparse subnetwork is searched for first, then trained on its own.",
-            "during": "One training run learns the mask together with the weights.",
-        }[self.value]
+    AFTER = "after", "A", "Pruning after training", "A dense network is trained robustly, then pruned, then finetuned."
+    BEFORE = ("before", "B", "Pruning before training",
+              "A sparse subnetwork is searched for first, then trained on its own.")
+    DURING = ("during", "D", "Pruning during training",
+              "One training run learns the mask together with the weights.")
 
 
-class Schedule(StrEnum):
-    """Whether the sparsity is reached in one step or in several."""
+class Schedule(Term):
+    """Whether the sparsity is reached in one step or in several; `code` is the survey's abbreviation."""
 
-    ONE_SHOT = "one-shot"
-    ITERATIVE = "iterative"
+    code: str
+    meaning: str
 
-    @property
-    def code(self) -> str:
-        """The survey's abbreviation."""
-        return {"one-shot": "1S", "iterative": "IT"}[self.value]
-
-    @property
-    def meaning(self) -> str:
-        """What the word means, for readers and for forms."""
-        return {
-            "one-shot": "The sparsity is reached in one pruning step.",
-            "iterative": "Pruning and training alternate until the sparsity is reached.",
-        }[self.value]
+    ONE_SHOT = "one-shot", "1S", "The sparsity is reached in one pruning step."
+    ITERATIVE = "iterative", "IT", "Pruning and training alternate until the sparsity is reached."
 
 
-class Locality(StrEnum):
-    """Whether each layer reaches the sparsity or only the whole network (survey, section 3.3.2)."""
+class Locality(Term):
+    """Whether each layer reaches the sparsity or only the whole network (survey, section 3.3.2).
 
-    LOCAL = "local"
-    GLOBAL = "global"
+    `code` is the survey's letter.
+    """
 
-    @property
-    def code(self) -> str:
-        """The survey's letter."""
-        return {"local": "L", "global": "G"}[self.value]
+    code: str
+    meaning: str
 
-    @property
-    def meaning(self) -> str:
-        """What the word means, for readers and for forms."""
-        return {
-            "local": "Every layer is pruned to the same sparsity.",
-            "global": "The network as a whole has the sparsity; layers may differ.",
-        }[self.value]
+    LOCAL = "local", "L", "Every layer is pruned to the same sparsity."
+    GLOBAL = "global", "G", "The network as a whole has the sparsity; layers may differ."
 
 
-class Criterion(StrEnum):
-    """The rule that says which parameters are pruned (survey, section 3.3.3)."""
+class Criterion(Term):
+    """The rule that says which parameters are pruned (survey, section 3.3.3).
 
-    LWM = "LWM"
-    SOLWM = "SOLWM"
-    RELWM = "RELWM"
-    LIS = "LIS"
-    HGM = "HGM"
-    BCS = "BCS"
+    Attributes:
+        label: The abbreviation in full.
+        meaning: What is removed, in one sentence.
+    """
 
-    @property
-    def label(self) -> str:
-        """The abbreviation in full."""
-        return {
-            "LWM": "Lowest weight magnitude",
-            "SOLWM": "Solver-based lowest weight magnitude",
-            "RELWM": "Regularization-based lowest weight magnitude",
-            "LIS": "Least importance score",
-            "HGM": "Highest gradient magnitude",
-            "BCS": "Bayesian connectivity sampling",
-        }[self.value]
+    label: str
+    meaning: str
 
-    @property
-    def meaning(self) -> str:
-        """What is removed, in one sentence."""
-        return {
-            "LWM": "Removes the weights of smallest magnitude; for structures, those of smallest norm.",
-            "SOLWM": "Solves the robust problem with the sparsity as a constraint first, then prunes by magnitude.",
-            "RELWM": "Shrinks weights by regularization during training, then prunes by magnitude.",
-            "LIS": "Scores how much each parameter matters for robustness and removes the lowest scores.",
-            "HGM": "Removes the parameters whose gradient has the greatest magnitude.",
-            "BCS": "Samples which connections exist from a posterior learned with a robust objective.",
-        }[self.value]
+    LWM = ("LWM", "Lowest weight magnitude",
+           "Removes the weights of smallest magnitude; for structures, those of smallest norm.")
+    SOLWM = ("SOLWM", "Solver-based lowest weight magnitude",
+             "Solves the robust problem with the sparsity as a constraint first, then prunes by magnitude.")
+    RELWM = ("RELWM", "Regularization-based lowest weight magnitude",
+             "Shrinks weights by regularization during training, then prunes by magnitude.")
+    LIS = ("LIS", "Least importance score",
+           "Scores how much each parameter matters for robustness and removes the lowest scores.")
+    HGM = ("HGM", "Highest gradient magnitude",
+           "Removes the parameters whose gradient has the greatest magnitude.")
+    BCS = ("BCS", "Bayesian connectivity sampling",
+           "Samples which connections exist from a posterior learned with a robust objective.")
 
 
-class Objective(StrEnum):
-    """A training objective of a pipeline step. Each has one defining citation, see :attr:`citation`."""
+class Objective(Term):
+    """A training objective of a pipeline step.
 
-    AT_PGD = "AT-PGD"
-    TRADES = "TRADES"
-    MART = "MART"
-    AT_UNLABELED = "AT-Unlabeled"
-    LBGAT = "LBGAT"
-    AT_FGSM = "AT-FGSM"
-    AT_FAST = "AT-Fast"
-    AT_SCALE = "AT-Scale"
-    AT_FEATURES = "AT-Features"
-    CNI = "CNI"
-    KD = "KD"
-    NT = "NT"
+    Attributes:
+        citation: Key of the defining paper in the reference list; ``None`` for natural training, which needs none.
+        label: What the abbreviation means.
+    """
 
-    @property
-    def label(self) -> str:
-        """What the abbreviation stands for."""
-        return {
-            "AT-PGD": "Adversarial training with projected gradient descent",
-            "TRADES": "Theoretically principled trade-off between robustness and accuracy",
-            "MART": "Misclassification-aware adversarial training",
-            "AT-Unlabeled": "Adversarial training with unlabelled data",
-            "LBGAT": "Learnable boundary guided adversarial training",
-            "AT-FGSM": "Adversarial training with the fast gradient sign method",
-            "AT-Fast": "Fast adversarial training (single step, random start)",
-            "AT-Scale": "Adversarial training at scale (mixed clean and adversarial batches)",
-            "AT-Features": "Adversarial training as in the robust-features study",
-            "CNI": "Trainable (parametric) noise injection",
-            "KD": "Knowledge distillation",
-            "NT": "Natural training, without adversarial examples",
-        }[self.value]
+    citation: str | None
+    label: str
 
-    @property
-    def citation(self) -> str | None:
-        """Key of the defining paper in the reference list; ``None`` for natural training, which needs none."""
-        return {
-            "AT-PGD": "Madry2018Towards",
-            "TRADES": "Zhang2019Theoretically",
-            "MART": "Wang2020Improving",
-            "AT-Unlabeled": "Carmon2019Unlabeled",
-            "LBGAT": "Cui2021Learnable",
-            "AT-FGSM": "Goodfellow2015Explaining",
-            "AT-Fast": "Wong2020Fast",
-            "AT-Scale": "Kurakin2017Adversarial",
-            "AT-Features": "Ilyas2019Adversarial",
-            "CNI": "He2019Parametric",
-            "KD": "Hinton2015Distilling",
-            "NT": None,
-        }[self.value]
+    AT_PGD = "AT-PGD", "Madry2018Towards", "Adversarial training with projected gradient descent"
+    TRADES = "TRADES", "Zhang2019Theoretically", "Theoretically principled trade-off between robustness and accuracy"
+    MART = "MART", "Wang2020Improving", "Misclassification-aware adversarial training"
+    AT_UNLABELED = "AT-Unlabeled", "Carmon2019Unlabeled", "Adversarial training with unlabelled data"
+    LBGAT = "LBGAT", "Cui2021Learnable", "Learnable boundary guided adversarial training"
+    AT_FGSM = "AT-FGSM", "Goodfellow2015Explaining", "Adversarial training with the fast gradient sign method"
+    AT_FAST = "AT-Fast", "Wong2020Fast", "Fast adversarial training (single step, random start)"
+    AT_SCALE = ("AT-Scale", "Kurakin2017Adversarial",
+                "Adversarial training at scale (mixed clean and adversarial batches)")
+    AT_FEATURES = "AT-Features", "Ilyas2019Adversarial", "Adversarial training as in the robust-features study"
+    CNI = "CNI", "He2019Parametric", "Trainable (parametric) noise injection"
+    KD = "KD", "Hinton2015Distilling", "Knowledge distillation"
+    NT = "NT", None, "Natural training, without adversarial examples"
 
 
-class Attack(StrEnum):
-    """The four attacks of AutoAttack standard, in the order in which they run."""
+class Attack(Term):
+    """The four attacks of AutoAttack standard, in the order in which they run; `label` as in its paper."""
 
-    APGD_CE = "apgd-ce"
-    APGD_T = "apgd-t"
-    FAB_T = "fab-t"
-    SQUARE = "square"
+    label: str
 
-    @property
-    def label(self) -> str:
-        """How the AutoAttack paper spells it."""
-        return {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}[self.value]
+    APGD_CE = "apgd-ce", "APGD-CE"
+    APGD_T = "apgd-t", "APGD-T"
+    FAB_T = "fab-t", "FAB-T"
+    SQUARE = "square", "Square"
 
 
-class Protocol(StrEnum):
-    """How a result was obtained. Only results of the same ranking protocol family are ranked together."""
+class Protocol(Term):
+    """How a result was obtained. Only results of protocols that `ranks` are ranked, and those together."""
 
-    APB_1 = "apb-1"
-    SURVEY = "piras-2024"
-    CUSTOM = "custom"
+    ranks: bool
 
-    @property
-    def ranks(self) -> bool:
-        """Whether a result of this protocol takes part in rankings."""
-        return self is not Protocol.CUSTOM
+    APB_1 = "apb-1", True
+    SURVEY = "piras-2024", True
+    CUSTOM = "custom", False
 
 
-class ProvenanceKind(StrEnum):
+class ProvenanceKind(Term):
     """Who vouches for a result."""
 
     PUBLISHED = "published"
@@ -308,25 +245,19 @@ class ProvenanceKind(StrEnum):
     VERIFIED = "verified"
 
 
-class ChangeKind(StrEnum):
-    """What can happen to an entry or a record after it was first published."""
+class ChangeKind(Term):
+    """What can happen to an entry or a record after it was first published; `label` marks the record that has it."""
 
-    SUPERSEDES = "supersedes"
-    CORRECTED = "corrected"
-    DISPUTED = "disputed"
-    SETTLED = "settled"
-    RETRACTED = "retracted"
+    label: str
 
-    @property
-    def label(self) -> str:
-        """What it says of the record that carries it."""
-        return {
-            "supersedes": "Replaced an older version",
-            "corrected": "Corrected",
-            "disputed": "Disputed",
-            "settled": "Dispute settled",
-            "retracted": "Retracted",
-        }[self.value]
+    SUPERSEDES = "supersedes", "Replaced an older version"
+    CORRECTED = "corrected", "Corrected"
+    DISPUTED = "disputed", "Disputed"
+    SETTLED = "settled", "Dispute settled"
+    RETRACTED = "retracted", "Retracted"
+
+
+# fmt: on
 
 
 def epsilon_value(text: str) -> float:

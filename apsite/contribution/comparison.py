@@ -11,7 +11,7 @@ from apsite.entries import Entry
 from apsite.intervals import Field, all_fields
 from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
-from apsite.vocabulary import ProvenanceKind, Structure
+from apsite.vocabulary import ProvenanceKind
 
 WORDS_ONLY = ("notes", "checkpoint", "granularity", "provenance", "changes", "warnings", "environment", "verification")
 """Fields of a record that can change without a new evaluation."""
@@ -146,7 +146,7 @@ def _record_changes(base: Catalogue, head: Catalogue) -> Iterator[RecordChange]:
 
 def _setting_changes(base: Catalogue, head: Catalogue) -> Iterator[SettingChange]:
     fields_before, fields_after, empty = all_fields(base), all_fields(head), Field((), {})
-    for setting in sorted({*fields_before, *fields_after}, key=_setting_order):
+    for setting in sorted({*fields_before, *fields_after}):
         before, after = fields_before.get(setting, empty), fields_after.get(setting, empty)
         old, new = before.ranks, after.ranks
         shares_before = {record.model_key: record.robust_accuracy for record in before.ranked}
@@ -170,12 +170,6 @@ def _setting_changes(base: Catalogue, head: Catalogue) -> Iterator[SettingChange
             tuple(_name(head, record) for record in lead_after.tied) if lead_after else (),
             tuple(models),
         )
-
-
-def _setting_order(setting: Setting) -> tuple[int, int, int, int]:
-    words = (setting.dataset, setting.architecture)
-    return (*(list(type(word)).index(word) for word in words), list(Structure).index(setting.structure),
-            setting.percent)  # type: ignore[return-value]  # fmt: skip
 
 
 def _name(catalogue: Catalogue, record: EvaluationRecord) -> str:

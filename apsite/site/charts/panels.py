@@ -116,7 +116,7 @@ def panels(
         groups.setdefault(_group(setting), {})[setting.percent] = records
     shown = {
         key: fields
-        for key, fields in sorted(groups.items(), key=lambda item: _order(item[0]))
+        for key, fields in sorted(groups.items(), key=lambda item: item[0])
         if any(record.method == method for records in fields.values() for record in records)
     }
     top = max(
@@ -136,10 +136,6 @@ def curve_panels(curves: Sequence[Curve]) -> list[CurvePanel]:
 
 def _group(setting: Setting) -> tuple[Dataset, Architecture, Structure]:
     return setting.dataset, setting.architecture, setting.structure
-
-
-def _order(key: tuple[Dataset, Architecture, Structure]) -> tuple[int, int, int]:
-    return list(Dataset).index(key[0]), list(Architecture).index(key[1]), list(Structure).index(key[2])
 
 
 def _panel(

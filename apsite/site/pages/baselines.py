@@ -269,7 +269,7 @@ def _study(dataset: Dataset, architecture: Architecture, baselines: Sequence[Bas
 
 def _drawn_together(pruned: Sequence[Baseline]) -> list[list[Baseline]]:
     """Criteria at one sparsity; where a structure has one criterion alone, its sparsities."""
-    groups: dict[tuple[int, int], list[Baseline]] = {}
+    groups: dict[tuple[Structure, int], list[Baseline]] = {}
     for one in sorted(pruned, key=_cell):
         structure, percent = _cell(one)
         alone = len({other.record.method for other in pruned if other.record.structure is one.record.structure}) == 1
@@ -277,10 +277,10 @@ def _drawn_together(pruned: Sequence[Baseline]) -> list[list[Baseline]]:
     return list(groups.values())
 
 
-def _cell(one: Baseline) -> tuple[int, int]:
+def _cell(one: Baseline) -> tuple[Structure, int]:
     """Structure and sparsity, in the order of tables."""
     assert one.record.structure is not None
-    return list(Structure).index(one.record.structure), one.record.key.percent or 0
+    return one.record.structure, one.record.key.percent or 0
 
 
 def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:

@@ -12,7 +12,7 @@ from apsite.intervals import Field, Lead, field_of
 from apsite.leaderboard import Setting, rankable, setting_of
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.vocabulary import Dataset, Structure
 
 FIRST = 3
 """Methods that the page shows at first."""
@@ -127,10 +127,7 @@ def _results(
     parts = []
     for dataset in Dataset:
         for structure in Structure:
-            settings = sorted(
-                (s for s in found if s.dataset is dataset and s.structure is structure),
-                key=lambda s: (list(Architecture).index(s.architecture), s.percent),
-            )
+            settings = sorted(s for s in found if s.dataset is dataset and s.structure is structure)
             if settings:
                 parts.append(Group(f"{dataset.label}, {structure.value}", results=tuple(map(row, settings))))
     return parts

@@ -215,9 +215,9 @@ def sparsity_rows(facts: SiteFacts) -> list[dict[str, Any]]:
     ]
     shown.sort(
         key=lambda r: (
-            list(type(r.dataset)).index(r.dataset),
-            list(type(r.architecture)).index(r.architecture),
-            list(Structure).index(r.structure or Structure.UNSTRUCTURED),
+            r.dataset,
+            r.architecture,
+            r.structure or Structure.UNSTRUCTURED,
             r.method.lower(),
             r.key.percent or 0,
         )

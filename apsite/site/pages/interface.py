@@ -23,7 +23,7 @@ MODULES = (
     ("apsite.metrics", "Figures computed from per-sample results."),
     ("apsite.leaderboard", "Comparable groups, rankings and leaders."),
     ("apsite.intervals", "Intervals, ties and ranks."),
-    ("apsite.vocabulary", "The closed words."),
+    ("apsite.vocabulary", "The closed sets of terms."),
 )
 """Modules that programs may rely on, with what they are about."""
 

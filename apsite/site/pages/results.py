@@ -73,9 +73,9 @@ class RankedResult:
     area: float | None
 
 
-def stage_order(entry: Entry) -> tuple[int, int, str]:
+def stage_order(entry: Entry) -> tuple[Stage, int, str]:
     """Order of methods in tables, as the survey has it: pipeline stage, then year, then name."""
-    return list(Stage).index(entry.pipeline.stage), entry.paper.year, entry.name.lower()
+    return entry.pipeline.stage, entry.paper.year, entry.name.lower()
 
 
 def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
@@ -233,9 +233,10 @@ def labels(entries: Iterable[Entry]) -> dict[str, str]:
 def _result_order(record: EvaluationRecord) -> tuple[object, ...]:
     key = record.key
     return (
-        list(Dataset).index(key.dataset),
-        list(Architecture).index(key.architecture),
-        len(Structure) if key.structure is None else list(Structure).index(key.structure),
+        key.dataset,
+        key.architecture,
+        key.structure is None,
+        key.structure,
         key.percent or 0,
         -(record.robust_accuracy or 0.0),
         record.model_key,

@@ -12,7 +12,7 @@ from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import spread
 from apsite.site.charts.curves import SPAN, Curve, Steps, curve_document, leader_segments
 from apsite.site.charts.palette import SeriesStyle, styles
-from apsite.vocabulary import Dataset, epsilon_value
+from apsite.vocabulary import epsilon_value
 
 FIRST = 5
 """Most models that the page shows at first."""
@@ -49,7 +49,7 @@ def models(catalogue: Catalogue, curves: Sequence[Curve], names: Mapping[str, st
         for key, record in catalogue.records.items()
         if record.retracted is None and (record.robust_accuracy is not None or key in curve_of)
     ]
-    return sorted(found, key=lambda model: (model.curve is None, list(Dataset).index(model.record.dataset)))
+    return sorted(found, key=lambda model: (model.curve is None, model.record.dataset))
 
 
 def first_choice(offered: Sequence[Model]) -> list[Model]:

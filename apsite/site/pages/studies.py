@@ -189,11 +189,7 @@ def starts(catalogue: Catalogue) -> list[Start]:
         found.append(Start(catalogue.entries[record.method], record, pruned))
     return sorted(
         found,
-        key=lambda start: (
-            results.DATASETS.index(start.dense.dataset),
-            results.NETWORKS.index(start.dense.architecture),
-            results.stage_order(start.entry),
-        ),
+        key=lambda start: (start.dense.dataset, start.dense.architecture, results.stage_order(start.entry)),
     )
 
 
@@ -252,11 +248,6 @@ def imagenet(catalogue: Catalogue) -> list[tuple[int, list[EvaluationRecord]]]:
     return [(percent, ranking(r for r in records if r.key.percent == percent)) for percent in percents]
 
 
-def setting_order(setting: Setting) -> tuple[int, int, int, int]:
+def setting_order(setting: Setting) -> tuple[Dataset, Structure, Architecture, int]:
     """Order of settings in tables: dataset, structure, network, sparsity."""
-    return (
-        list(Dataset).index(setting.dataset),
-        list(Structure).index(setting.structure),
-        list(Architecture).index(setting.architecture),
-        setting.percent,
-    )
+    return setting.dataset, setting.structure, setting.architecture, setting.percent
