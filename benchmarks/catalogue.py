@@ -111,7 +111,7 @@ def entry_document(key: str) -> dict[str, object]:
 
 
 def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord, Samples]:
-    """Record and verdicts of a run that never took place."""
+    """Record and per-sample results of an invented run."""
     clean = generator.random(N) < generator.uniform(0.7, 0.9)
     after = {}
     left = clean
@@ -161,7 +161,7 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
             "safetensors",
         ),
         provenance=Provenance(ProvenanceKind.SUBMITTED, "Jane Doe", None, "2026-01-01"),
-        warnings=(EvaluationWarning("synthetic", "These figures were drawn at random."),),
+        warnings=(EvaluationWarning("synthetic", "These numbers were drawn at random."),),
         environment={"torch": "2.13.0", "device": "cuda"},
         audit=CheckpointAudit(
             20_640, 20_640 - zero, 20_000, zero, 10**8, 10**7, 0, 1_280, tuple(layers), sparsity_basis="weights"

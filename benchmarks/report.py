@@ -1,4 +1,4 @@
-"""Results files, one for each kind of machine, and the page of all of them."""
+"""Results files, one per kind of machine, and the page of all of them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ Columns = dict[str, Callable[[Document], str]]
 
 PAGE_HEAD = """# Benchmarks
 
-How long apsite takes, as a multiple of what others take on the same machine.
-Both sides run in turn in one process, on the same network and the same images.
-The ratio is that of the medians; the single ratios show its spread.
-The seconds of each repetition are in `benchmarks/results`.
-`make bench` measures again, each part in a process of its own, so that none runs in memory that another has left.
+How many times faster apsite is than other software on the same machine.
+Both run in turn in one process, on the same network and the same images.
+The ratio is that of the median times; the single ratios show its spread.
+`benchmarks/results` has the seconds of each repetition.
+`make bench` repeats the measurements, each part in its own process.
 
-`pyautoattack` runs as its documentation says, on a network whose parameters are not frozen.
+`pyautoattack` runs as in its documentation, on a network whose parameters are not frozen.
 The plain FMN loop is `benchmarks/plain_fmn.py`.
-Networks with random weights serve to time passes only: a tiny budget keeps every sample robust.
-They make fewer steps (5 of APGD, 3 of FAB) and queries (30 of Square).
+Networks with random weights only time the passes: a tiny ε keeps every sample robust, with fewer steps (5 of APGD, 3 of FAB) and queries (30 of Square).
 """
 
 NO_GPU = """
 ## GPUs
 
-No GPU has been measured yet.
-On a machine that has one, this evaluates a ResNet18 under the whole protocol and adds the figures to this page:
+There are no measurements on a GPU yet.
+On a machine with a GPU, this evaluates a ResNet18 under the full protocol and adds the results to this page:
 
 ```console
 $ make bench ROWS=gpu BENCH="--checkpoint FILE --data-dir FOLDER"
@@ -68,7 +67,7 @@ def write_page(path: Path, results: Sequence[Path]) -> None:
         lines.append(f"{document['threads']} threads, torch {document['torch']}, {document['platform']}.")
         for title, text, kind, columns in _SECTIONS:
             rows = [row for row in document["rows"] if row["kind"] == kind]
-            if kind == "verdicts":
+            if kind == "results":
                 rows = [row for row in document["rows"] if "robust_ours" in row.get("facts", {})]
             if rows:
                 lines += [f"\n### {title}\n", f"{text}\n", *_table(rows, columns)]
@@ -122,7 +121,7 @@ _NETWORK: Columns = {"Network": lambda row: row["network"]}
 _RATIO: Columns = {"Ratio ": lambda row: f"{row['ratio']:.2f}", "Single ratios ": _spread}
 _TIMES: Columns = {
     "apsite (s) ": lambda row: _seconds(row["ours_s"]),
-    "other side (s) ": lambda row: _seconds(row["theirs_s"]),
+    "other (s) ": lambda row: _seconds(row["theirs_s"]),
 }
 _PASSES: Columns = {
     "Forward passes ": _fact("forward_passes"),
@@ -133,9 +132,9 @@ _WORK: Columns = {"Work": lambda row: row["work"]}
 
 _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
     (
-        "The whole protocol",
-        "Clean accuracy, AutoAttack, the search of HO-FMN and its attack, against `pyautoattack` and the plain FMN "
-        "loop.",
+        "The full protocol",
+        "Clean accuracy, AutoAttack, the search of HO-FMN and its attack, compared with `pyautoattack` and the plain "
+        "FMN loop.",
         "protocol",
         {
             **_NETWORK, **_WORK, **_RATIO, **_TIMES,
@@ -145,20 +144,20 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
     ),
     (
         "AutoAttack",
-        "Against `pyautoattack`; each attack takes the samples that those before it left.",
+        "Compared with `pyautoattack`; each attack runs on the samples that the previous ones did not break.",
         "autoattack",
         {**_NETWORK, "Attack": lambda row: row["work"], **_RATIO, **_TIMES, **_PASSES, **_DATE},
     ),
     (
-        "Verdicts of AutoAttack",
-        "Samples that are still robust at the end, by either side with its own draws; and whether, with the draws of "
+        "Results of AutoAttack",
+        "Robust samples at the end, with each side's own random numbers; and whether, with the random numbers of "
         "`pyautoattack` in its order, the same samples are robust after every attack.",
-        "verdicts",
+        "results",
         {
             **_NETWORK,
             "Correct ": _fact("correct"),
             "Robust, apsite ": _fact("robust_ours"),
-            "Robust, other side ": _fact("robust_theirs"),
+            "Robust, other ": _fact("robust_theirs"),
             "Same flags": _parity,
             "Channels ": _fact("channels"),
             "Removed ": _fact("removed_channels"),
@@ -166,31 +165,31 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
     ),
     (
         "HO-FMN",
-        "The final attack against the plain FMN loop, and the median distance that each reaches.",
+        "The final attack compared with the plain FMN loop, and the median distance that each reaches.",
         "hofmn",
         {
             **_NETWORK, **_RATIO, **_TIMES,
             "Images ": _fact("images"), "Steps ": _fact("steps"),
             "Median, apsite ": _fact("median_ours", "{:.5f}".format),
-            "Median, other side ": _fact("median_theirs", "{:.5f}".format),
+            "Median, other ": _fact("median_theirs", "{:.5f}".format),
             **_DATE,
         },
     ),
     (
         "Pass efficiency",
-        "Time of bare passes through the network, divided by the time of the attack that makes as many: "
-        "1 means that an attack costs nothing but its passes.",
+        "Time of the passes through the network alone, divided by the time of an attack with as many passes: "
+        "1 means that the attack adds no cost.",
         "efficiency",
         {**_NETWORK, "Attack": lambda row: row["work"], **_RATIO, **_PASSES, **_DATE},
     ),
     (
         "Ray workers",
-        "Two workers against one, on two cores.",
+        "Two workers compared with one, on two cores.",
         "workers",
         {**_NETWORK, **_RATIO, **_TIMES, "Same results": _fact("results_equal", _yes), **_DATE},
     ),
     (
-        "The catalogue",
+        "Commands",
         "Commands on synthetic catalogues, each record with its per-sample file of 10,000 samples.",
         "catalogue",
         {

@@ -22,7 +22,7 @@ class Row:
         ours: Seconds of each repetition.
         theirs: Seconds of the other side in the same repetitions.
         other: What the other side is.
-        facts: Counts and settings that belong to the figures.
+        facts: Counts and settings that belong to the times.
     """
 
     kind: Kind

@@ -61,7 +61,7 @@ def timed(network: str, ours: float, **facts: object) -> Row:
 
 
 def test_results_are_replaced_row_by_row(tmp_path):
-    """A row that is measured again replaces its older figure, and the page shows it."""
+    """A row that is measured again replaces its older result, and the page shows it."""
     path, page = tmp_path / "machine.json", tmp_path / "page.md"
     for ours in (2.0, 1.0):
         write_results(path, [timed("a", ours), timed("b", 1.0)], "a machine", 2)
@@ -71,7 +71,7 @@ def test_results_are_replaced_row_by_row(tmp_path):
     assert "| a | AutoAttack | 3.00 | one run | 1.0 | 3.0 |" in page.read_text()
 
 
-def test_the_page_says_after_which_attack_verdicts_differ(tmp_path):
+def test_the_page_says_after_which_attack_results_differ(tmp_path):
     """Parity is a fact of its own, beside the ratios; what was not compared is not called equal."""
     path, page = tmp_path / "machine.json", tmp_path / "page.md"
     flags = {"apgd-ce": True, "apgd-t": False, "fab-t": True, "square": False}
@@ -83,7 +83,7 @@ def test_the_page_says_after_which_attack_verdicts_differ(tmp_path):
     ]
     write_results(path, rows, "a machine", 2)
     write_page(page, [path])
-    text = page.read_text().partition("### Verdicts")[2]
+    text = page.read_text().partition("### Results")[2]
     assert "| same | 9 | 4 | 5 | yes | – | – |" in text
     assert "| other | 9 | 4 | 5 | not after apgd-t, square | – | – |" in text
     assert "| alone | 9 | 4 | 5 | not compared | – | – |" in text
@@ -99,6 +99,6 @@ def test_times_of_commands_have_a_table_of_their_own(tmp_path):
 
 
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
-    """Nobody edits figures by hand."""
+    """Nobody edits the numbers by hand."""
     write_page(tmp_path / "page.md", sorted((ROOT / "benchmarks" / "results").glob("*.json")))
     assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
