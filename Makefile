@@ -1,4 +1,4 @@
-# Two commands matter: `make demo` and `make test`. Both create .venv first; Python >= 3.11 is all they need.
+# Two commands matter: `make demo` and `make test`. Both create .venv first and require only Python >= 3.11.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,9 +20,9 @@ demo: $(VENV)/installed  ## Evaluate the embedded pruned network and build the s
 
 SERIES ?= resnet18 vgg16
 DATA_DIR ?=
-# Figures of the survey stand under keys of ResNet18 and VGG16, and no run replaces them unasked: see the guide.
+# The survey's results have the keys of ResNet18 and VGG16, and no run replaces them by itself: see the guide.
 RECORDS ?= $(if $(filter resnet8,$(SERIES)),evaluations,.apsite/evaluations)
-baselines: $(VENV)/installed  ## Make the baselines (a GPU is needed; SERIES=resnet8 runs on a CPU), resumable
+baselines: $(VENV)/installed  ## Make the baselines (requires a GPU; SERIES=resnet8 runs on a CPU), resumable
 	$(BIN)/apsite baselines $(SERIES:%=baselines/%.toml) --output $(RECORDS) $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(filter resnet8,$(SERIES)),--test-data embedded)
 
 DENSE ?= baselines/resnet8/LWM_Han2015Learning_R8_CIFAR10_dense.safetensors
@@ -43,10 +43,10 @@ unit: $(VENV)/installed  ## Tests alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
 ROWS ?= demo,hofmn,filters,resnet18,ray,catalogue
-bench: $(VENV)/installed  ## Time ours and others in turn; ROWS=..., see `python -m benchmarks --help`
+bench: $(VENV)/installed  ## Compare the speed with other software; ROWS=..., see `python -m benchmarks --help`
 	for rows in $$(echo $(ROWS) | tr , ' '); do $(BIN)/python -m benchmarks --rows $$rows $(BENCH) || exit 1; done
 
-format: $(VENV)/installed  ## Mend style where that can be done by itself
+format: $(VENV)/installed  ## Fix the style automatically
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,0 +1,89 @@
+"""Pages, help, messages and docstrings use the standard terms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+WORDS = {
+    r"mend(s|ed|ing|able)?": "fix, correct",
+    r"verdicts?": "result; robust / not robust",
+    r"figures?": "number, value, result; a figure is a plot",
+    r"stands?|stood": "is, is in, is next to",
+    r"(can|could|may) be had": "available at, download from",
+    r"spelt|spells?|spelled|spelling": "written as, label",
+    r"(go|goes|going|went|gone) on": "resume, continue",
+    r"naive": "baseline, simple",
+    r"graphics cards?": "GPU",
+    r"address(es)?": "URL",
+    r"needed|needless": "required",
+    r"budgets?": "perturbation size ε, or its value (ε = 8/255)",
+    r"(is|are) none (that|of)": "is not a valid …",
+    r"told|tells?": "described in, see",
+    r"closed words|words? of (the|an?) (vocabulary|entry|entries|options?|enum|taxonomy)": "value, term",
+    r"an? (?!lot)(\w+) a \w+": "one … per …",
+    r"the (one )?gate": "the checks, `apsite validate`",
+    r"holes?": "vulnerability",
+    r"asks? ahead": "evaluate speculatively",
+    r"for nothing": "wasted",
+}
+"""What readers should not meet, as regular expressions of whole words, and what to write instead."""
+
+EXCEPTIONS = {
+    ("docs/architecture.md", r"figures\.py"): "a module",
+    ("docs/cluster.md", r"--address="): "an option of Ray",
+}
+"""Text that may hold such words, by file and regular expression, each with its reason."""
+
+
+class Line(NamedTuple):
+    """A line that readers meet: its file, its number there, and its text."""
+
+    path: str
+    number: int
+    text: str
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """Lines of a page as it is written."""
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        yield Line(path.relative_to(ROOT).as_posix(), number, text)
+
+
+def found(lines: list[Line]) -> list[str]:
+    """Each use of a word that has a better one: where, what, and what to write instead."""
+    problems = []
+    for line in lines:
+        text = line.text
+        for pattern, allowed in EXCEPTIONS:
+            if fnmatch(line.path, pattern):
+                text = re.sub(allowed, "", text)
+        problems += [
+            f"{line.path}:{line.number}: '{match[0]}': write {better}"
+            for word, better in WORDS.items()
+            for match in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE)
+        ]
+    return problems
+
+
+def pages() -> list[Line]:
+    """Hand-written pages, the README and its neighbours, and the forms of the platform."""
+    paths = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md"),
+             *(ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")]  # fmt: skip
+    return [line for path in sorted(paths) for line in lines_of(path)]
+
+
+PLACES = {"pages": pages}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_texts_use_the_standard_words(place: str) -> None:
+    """Each old word is named with its place and with what to write instead."""
+    assert not (problems := found(PLACES[place]())), "\n".join(["", *problems])
