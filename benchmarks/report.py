@@ -26,7 +26,8 @@ The ratio is that of the median times; the single ratios show its spread.
 
 `pyautoattack` runs as in its documentation, on a network whose parameters are not frozen.
 The plain FMN loop is `benchmarks/plain_fmn.py`.
-Networks with random weights only time the passes: a tiny ε keeps every sample robust, with fewer steps (5 of APGD, 3 of FAB) and queries (30 of Square).
+Networks with random weights only time the passes: a tiny ε keeps every sample robust.
+On them, the attacks make fewer steps (5 of APGD, 3 of FAB) and queries (30 of Square).
 """
 
 NO_GPU = """
