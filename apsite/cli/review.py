@@ -33,10 +33,10 @@ def diff(root: Path, output: Path | None, base: str, head: str | None, style: st
     """
     from apsite.contribution.comparison import compare, comparison_to_json
     from apsite.contribution.comparison_text import to_markdown, to_text
-    from apsite.validation.revisions import load_revision
+    from apsite.validation.revisions import open_catalogue
 
-    found = compare(load_revision(base, root), load_revision(str(root) if head is None else head, root))
-    document = comparison_to_json(found)
+    with open_catalogue(base, root) as before, open_catalogue(head or str(root), root) as after:
+        document = comparison_to_json(compare(before, after))
     if style == "json":
         emit(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
     else:
@@ -65,11 +65,14 @@ def preview_summary(
     from apsite.contribution.comparison import compare
     from apsite.contribution.preview import summary_document, summary_text
     from apsite.validation import validate
-    from apsite.validation.revisions import load_revision, resolve_commit
+    from apsite.validation.revisions import open_catalogue, resolve_commit
 
     base_commit = resolve_commit(root, base)
     report = validate(root, changed_since=base_commit, maintainer=maintainer)
-    comparison = None if report.problems else compare(load_revision(base_commit, root), load_revision(str(root), root))
+    comparison = None
+    if not report.problems:
+        with open_catalogue(base_commit, root) as before, open_catalogue(str(root), root) as after:
+            comparison = compare(before, after)
     document = summary_document(
         pull_request=pull_request,
         head=head_sha,

@@ -1,36 +1,27 @@
-"""What a proposed change of the data may touch, compared with the revision from which it started.
+"""Rules for a proposed change of the data: two folders compared, the data before and after.
 
 A pull request with data touches ``entries/`` and ``evaluations/`` only. It may add methods and results, edit the words
-of an entry, and put a new run in the place of an old one, which then stays in ``history/`` byte for byte. Everything
-else - marking as verified, retracting, disputing, removing, changing what somebody else published - is a maintainer's.
+of an entry, and replace a run by a new one; the old one then stays in ``history/`` byte for byte. Everything else -
+marking as verified, retracting, disputing, removing, changing what somebody else published - is up to a maintainer.
 Whether the change is a maintainer's is an argument here; nothing in the change can say so.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from apsite.documents.json_files import parse_json, read_json
+from apsite.documents.json_files import read_json
 from apsite.errors import DocumentError
 from apsite.records import HISTORY
-from apsite.validation.revisions import (
-    ChangedFile,
-    TreeFile,
-    changed_files,
-    merge_base,
-    read_objects,
-    repository_root,
-    tree_files,
-)
+from apsite.validation.revisions import DATA_FOLDERS, ChangedFile, changed_files, data_folder, merge_base
 from apsite.vocabulary import ChangeKind, Protocol, ProvenanceKind
 
 MAX_FILES = 400
 MAX_BYTES = 50_000_000
-DATA_FOLDERS = ("entries", "evaluations")
 
 EDITABLE = ("notes", "granularity", "changes", "checkpoint")
 """Fields of a record that a contributor may edit with no new run, each within the limits checked here."""
@@ -40,17 +31,44 @@ MEASURED = (
 )  # fmt: skip
 """Fields that come from a run or a source, and change with one only."""
 
+Found = Iterator[tuple[str, str]]
+"""Problems of one file: place in it, and message."""
+
 
 @dataclass(frozen=True)
-class _Proposal:
-    """The two sides: files of the base by path below `root`, and what differs on disk."""
+class Proposal:
+    """A change of data, as two folders and the list of files that differ.
 
+    Attributes:
+        base: Folder with the data before the change.
+        root: Folder with the data after it.
+        files: What differs in :data:`DATA_FOLDERS`, by path relative to `root`.
+        base_name: How messages name the state before the change, such as ``main``.
+        maintainer: Whether a maintainer vouches for the change.
+    """
+
+    base: Path
     root: Path
-    maintainer: bool
+    files: Mapping[str, ChangedFile]
     base_name: str
-    base: Mapping[str, TreeFile]
-    changed: Mapping[str, ChangedFile]
-    old_documents: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    maintainer: bool
+
+    def problems(self) -> Iterator[DocumentError]:
+        """Everything that the change may not do."""
+        if not self.maintainer:
+            for problem in self._size_problems():
+                yield DocumentError(self.root, "", problem)
+        for path in self.files:
+            for field, problem in _File(self, self.files[path], path).problems():
+                yield DocumentError(self.root / path, field, problem)
+
+    def _size_problems(self) -> Iterator[str]:
+        present = [self.root / path for path, file in self.files.items() if file.mode is not None]
+        if len(present) > MAX_FILES:
+            yield f"{len(present)} data files change; at most {MAX_FILES} at once, so split the change"
+        total = sum(path.lstat().st_size for path in present if path.is_symlink() or path.exists())
+        if total > MAX_BYTES:
+            yield f"{total:,} bytes of data change; at most {MAX_BYTES:,} at once, so split the change"
 
 
 def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[DocumentError]:
@@ -60,338 +78,252 @@ def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[Do
         ApsiteError: If `root` is in no repository, or the revision is unknown or shares no history.
     """
     commit = merge_base(root, revision)
-    top, folder = repository_root(root), root.resolve()
-    prefix = "" if folder == top.resolve() else f"{folder.relative_to(top.resolve()).as_posix()}/"
-    mine: dict[str, ChangedFile] = {}
-    others: list[ChangedFile] = []
-    for file in changed_files(root, commit):
+    top, every = changed_files(root, commit)
+    prefix = f"{root.resolve().relative_to(top.resolve()).as_posix()}/".removeprefix("./")
+    files, others = _split(every, prefix)
+    if not files:
+        return []
+    problems = []
+    if not maintainer:
+        outside = "is outside entries/ and evaluations/; put it into a pull request of its own, without data"
+        problems = [DocumentError((top if prefix else root) / path, "", outside) for path in others]
+    with data_folder(commit, root) as base:
+        return [*problems, *Proposal(base, root, files, revision, maintainer).problems()]
+
+
+def _split(changed: Iterable[ChangedFile], prefix: str) -> tuple[dict[str, ChangedFile], list[str]]:
+    """Changed data files by path below `prefix`, and the paths of all other changed files."""
+    files, others = {}, []
+    for file in changed:
         inside = file.path.removeprefix(prefix)
         if file.path.startswith(prefix) and inside.split("/")[0] in DATA_FOLDERS:
-            mine[inside] = file
-        elif file.tracked:  # a note beside the data that nobody has added is no part of the proposal
-            others.append(file)
-    if not mine:
-        return []
-    problems: list[DocumentError] = []
-    if not maintainer:
-        problems += [
-            DocumentError(
-                (top if prefix else root) / file.path,
-                "",
-                "is no data, but this change has data too; it may touch entries/ and evaluations/ only, so put this "
-                "into a change of its own",
+            files[inside] = file
+        elif file.tracked:  # an untracked file next to the data is not part of the proposal
+            others.append(file.path)
+    return files, others
+
+
+@dataclass(frozen=True)
+class _File:
+    """One changed file, before and after."""
+
+    proposal: Proposal
+    changed: ChangedFile
+    path: str
+
+    @cached_property
+    def old(self) -> dict[str, Any] | None:
+        return _document(self.proposal.base / self.path)
+
+    @cached_property
+    def new(self) -> dict[str, Any] | None:
+        return _document(self.proposal.root / self.path)
+
+    def problems(self) -> Found:
+        """Everything that the change of this file may not do."""
+        if self.changed.mode == "100755":
+            yield "", "is marked as executable, but no data file is; run `chmod 644` on it"
+        if self.changed.mode == "160000":
+            yield "", "is a submodule; data files are ordinary files"
+        parts = self.path.split("/")
+        if parts[0] == "entries":
+            yield from () if self.proposal.maintainer else self._entry()
+        elif len(parts) == 3 and self.path.endswith(".json"):
+            yield from self._record()
+        elif len(parts) == 4 and parts[2] == HISTORY:
+            yield from self._history()
+
+    def _entry(self) -> Found:
+        """Anyone may add a method and edit its words; identity and removal are up to a maintainer."""
+        old, new = self.old, self.new
+        if self.changed.mode is None:
+            yield "", "was removed; a method stays listed, and only a maintainer may rename one"
+        elif new is not None and self.changed.new:
+            if new.get("baseline") is True:
+                yield (
+                    "baseline",
+                    "true is for baselines, which do not rank; a maintainer adds them, so set it to false",
+                )
+            if _changes(new):
+                yield "changes", "belongs to an entry that was published before; a new one has none, so remove it"
+        elif old is not None and new is not None:
+            was, now = (_word(document.get("baseline")) for document in (old, new))
+            if was != now:
+                yield "baseline", f"{now} was {was}, which decides who ranks; only a maintainer may change it"
+            gone = [alias for alias in _list(old, "aliases") if alias not in _list(new, "aliases")]
+            if gone:
+                yield "aliases", f"lacks {gone[0]!r}, under which people find the method; keep it"
+            yield from _kept_changes(old, new)
+
+    def _record(self) -> Found:
+        """Anyone may add a record, edit its words and replace their own run; the rest is up to a maintainer."""
+        old, new = self.old, self.new
+        if self.changed.mode is None:
+            if not self.proposal.maintainer:
+                yield "", "was removed; results stay readable, so ask a maintainer to retract it, with a reason"
+        elif new is None:
+            return
+        elif old is None:
+            yield from () if self.proposal.maintainer else self._new_record(new)
+        elif _version(new) > _version(old):
+            yield from self._superseding(old, new)
+        else:
+            yield from self._corrected(old, new) if self.proposal.maintainer else self._edited(old, new)
+
+    def _new_record(self, new: Mapping[str, Any]) -> Found:
+        yield from _unverified(new)
+        if new.get("protocol") == Protocol.SURVEY:
+            yield "protocol", "'piras-2024' is for the results of the survey, which are all here; use 'custom'"
+        for number, change in enumerate(_changes(new)):
+            if change.get("kind") != ChangeKind.SUPERSEDES:
+                yield f"changes[{number}]", "belongs to a record that was published before; a new one has none"
+
+    def _superseding(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
+        """A new run in place of an old record; that the old one is kept is checked by :meth:`_history`."""
+        version = _version(old)
+        if _version(new) != version + 1:
+            yield (
+                "changes[0].version",
+                f"{_version(new) - 1} is not the version in {self.proposal.base_name}, {version}; restore the "
+                f"record and {HISTORY}/ from there, then run `apsite supersede` once",
             )
-            for file in others
-        ]
-    base = tree_files(root, commit)
-    proposal = _Proposal(root, maintainer, revision, base, mine, _old_documents(root, base, mine))
-    problems += _size_problems(proposal)
-    for path in mine:
-        problems += _file_problems(proposal, path)
-    return problems
-
-
-def _old_documents(
-    root: Path, base: Mapping[str, TreeFile], changed: Mapping[str, ChangedFile]
-) -> dict[str, dict[str, Any]]:
-    """Documents of the base that differ now, by path; those that were broken already are left out."""
-    wanted = [path for path in changed if path in base and path.endswith(".json") and base[path].size <= 1_000_000]
-    documents = {}
-    for path, content in zip(wanted, read_objects(root, [base[path].object_name for path in wanted]), strict=True):
-        try:
-            documents[path] = parse_json(Path(path), content)
-        except DocumentError:
-            continue
-    return documents
-
-
-def _size_problems(proposal: _Proposal) -> Iterator[DocumentError]:
-    if proposal.maintainer:
-        return
-    present = [path for path, file in proposal.changed.items() if file.mode is not None]
-    if len(present) > MAX_FILES:
-        yield DocumentError(
-            proposal.root, "", f"{len(present)} data files change; at most {MAX_FILES} at once, so split the change"
-        )
-    total = 0
-    for path in present:
-        try:
-            total += (proposal.root / path).lstat().st_size
-        except OSError:
-            continue
-    if total > MAX_BYTES:
-        yield DocumentError(
-            proposal.root, "", f"{total:,} bytes of data change; at most {MAX_BYTES:,} at once, so split the change"
-        )
-
-
-def _file_problems(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
-    file, place = proposal.changed[path], proposal.root / path
-    if file.mode == "100755":
-        yield DocumentError(place, "", "is marked as executable, which no data file is; run `chmod 644` on it")
-    if file.mode == "160000":
-        yield DocumentError(place, "", "is a submodule; data are ordinary files")
-    parts = path.split("/")
-    if parts[0] == "entries":
-        yield from _entry(proposal, path)
-    elif len(parts) == 3 and path.endswith(".json"):
-        yield from _record(proposal, path)
-    elif len(parts) == 4 and parts[2] == HISTORY:
-        yield from _history(proposal, path)
-
-
-def _entry(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
-    """Anyone may add a method and mend words; identity and removal are a maintainer's."""
-    file, place = proposal.changed[path], proposal.root / path
-    if proposal.maintainer:
-        return
-    if file.old_object is None:
-        yield from _new_entry(place)
-        return
-    if file.mode is None:
-        yield DocumentError(place, "", "was removed; a method stays listed, and only a maintainer's change renames one")
-        return
-    old, new = proposal.old_documents.get(path), _now(place)
-    if old is None or new is None:
-        return
-    if old.get("baseline") != new.get("baseline"):
-        yield DocumentError(
-            place,
-            "baseline",
-            f"{_word(new.get('baseline'))} was {_word(old.get('baseline'))}, which "
-            "decides who ranks; only a maintainer changes it",
-        )
-    gone = [alias for alias in old.get("aliases", []) if alias not in new.get("aliases", [])]
-    if gone:
-        yield DocumentError(
-            place, "aliases", f"lacks {gone[0]!r}, under which people find the method; keep it, or ask a maintainer"
-        )
-    yield from _kept_changes(place, old, new, (ChangeKind.CORRECTED,))
-
-
-def _new_entry(place: Path) -> Iterator[DocumentError]:
-    """What the entry of a new method may say of itself."""
-    new = _now(place)
-    if new is None:
-        return
-    if new.get("baseline") is True:
-        yield DocumentError(
-            place,
-            "baseline",
-            "true is for the naive criteria, which do not rank and which a maintainer adds; set it to false",
-        )
-    if _changes(new):
-        yield DocumentError(
-            place, "changes", "belongs to an entry that was published before; a new one has none, so remove it"
-        )
-
-
-def _record(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
-    file, place = proposal.changed[path], proposal.root / path
-    if file.mode is None:
-        if not proposal.maintainer:
-            yield DocumentError(
-                place, "", "was removed; results stay readable, so ask a maintainer to retract it, with a reason"
-            )
-        return
-    new = _now(place)
-    if new is None:
-        return
-    old = proposal.old_documents.get(path)
-    if old is None:
-        yield from _new_record(proposal, place, new)
-        return
-    if _version(new) > _version(old):
-        yield from _superseding(proposal, path, old, new)
-    else:
-        yield from _edited(proposal, place, old, new)
-
-
-def _new_record(proposal: _Proposal, place: Path, new: Mapping[str, Any]) -> Iterator[DocumentError]:
-    """What the first record of a model may say of itself."""
-    if proposal.maintainer:
-        return
-    yield from _unverified(place, new)
-    if new.get("protocol") == Protocol.SURVEY:
-        yield DocumentError(
-            place, "protocol", "'piras-2024' is for the survey's figures, which are all here; a new figure is 'custom'"
-        )
-    for number, change in enumerate(_changes(new)):
-        if change.get("kind") != ChangeKind.SUPERSEDES:
-            yield DocumentError(
-                place, f"changes[{number}]", "belongs to a record that was published before; a new one has none"
+            return
+        if self.proposal.maintainer:
+            return
+        yield from _unverified(new)
+        kind, source = _provenance(new)
+        old_kind, old_source = _provenance(old)
+        if kind == ProvenanceKind.PUBLISHED:
+            yield "provenance.kind", "'published' cannot supersede a record; a new run is 'submitted'"
+        if old_kind != ProvenanceKind.PUBLISHED and source != old_source:
+            yield (
+                "provenance.source",
+                f"{source!r} is not {old_source!r}, whose run this would replace; only they or a maintainer may "
+                "replace it. If you doubt the result, open a dispute",
             )
 
-
-def _superseding(
-    proposal: _Proposal, path: str, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> Iterator[DocumentError]:
-    """A new run in the place of an old record, which must be in history/ as it was."""
-    place, version = proposal.root / path, _version(old)
-    if _version(new) != version + 1:
-        yield DocumentError(
-            place,
-            "changes[0].version",
-            f"{_version(new) - 1} is not the version that stands in {proposal.base_name}, {version}; put the record "
-            f"and {HISTORY}/ back as they are there, then run `apsite supersede` once",
-        )
-        return
-    folder, _, name = path.rpartition("/")
-    kept = f"{folder}/{HISTORY}/{name.removesuffix('.json')}.{version}"
-    for suffix in (".json", ".npz"):
-        before = proposal.base.get(path.removesuffix(".json") + suffix)
-        if before is not None and not _same_bytes(proposal.root / f"{kept}{suffix}", before.object_name):
-            yield DocumentError(
-                proposal.root / f"{kept}{suffix}",
-                "",
-                f"must hold what stood at {before.path} in {proposal.base_name}, byte for byte; "
-                "`apsite supersede` puts it there",
-            )
-    if proposal.maintainer:
-        return
-    yield from _unverified(place, new)
-    provenance, before_provenance = new.get("provenance") or {}, old.get("provenance") or {}
-    if provenance.get("kind") == ProvenanceKind.PUBLISHED:
-        yield DocumentError(place, "provenance.kind", "'published' cannot supersede a record; a new run is 'submitted'")
-    source = before_provenance.get("source")
-    if before_provenance.get("kind") != ProvenanceKind.PUBLISHED and provenance.get("source") != source:
-        yield DocumentError(
-            place,
-            "provenance.source",
-            f"{provenance.get('source')!r} is not {source!r}, whose run this would replace; they or a maintainer "
-            "replace it, and a doubt about it is a dispute",
-        )
-
-
-def _edited(
-    proposal: _Proposal, place: Path, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> Iterator[DocumentError]:
-    """The same version with other words."""
-    differing = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
-    if proposal.maintainer:
-        measured = [name for name in differing if name in MEASURED]
+    def _corrected(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
+        """A maintainer's edit of the same version."""
+        measured = [name for name in _differing(old, new) if name in MEASURED]
         added = _changes(new)[len(_changes(old)) :]
         if measured and not any(change.get("kind") == ChangeKind.CORRECTED for change in added):
-            yield DocumentError(
-                place, measured[0], "differs, but changes does not say why; add a change of kind 'corrected', or "
-                "supersede the record with a new run",
-            )  # fmt: skip
-        return
-    for name in differing:
-        if name not in EDITABLE:
-            yield DocumentError(
-                place,
-                name,
-                f"differs from {proposal.base_name}; a published record stays as it is. `apsite supersede` puts a new "
-                "run in its place, a doubt is a dispute, and anything else is a maintainer's change",
+            yield (
+                measured[0],
+                "differs, but changes does not say why; add a change of kind 'corrected', or supersede the record "
+                "with a new run",
             )
-    if "checkpoint" in differing:
-        before, after = old.get("checkpoint") or {}, new.get("checkpoint") or {}
-        for name in dict.fromkeys([*before, *after]):
-            if before.get(name) == after.get(name):
-                continue
-            if name != "url":
-                yield DocumentError(
-                    place, f"checkpoint.{name}", f"differs from {proposal.base_name}; another file needs a new run"
+
+    def _edited(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
+        """A contributor's edit of the same version."""
+        base, differing = self.proposal.base_name, _differing(old, new)
+        for name in differing:
+            if name not in EDITABLE:
+                yield (
+                    name,
+                    f"differs from {base}; published results are fixed. Use `apsite supersede` for a new run, "
+                    "open a dispute if you doubt a result, and ask a maintainer for anything else",
                 )
-            elif before.get("sha256") is None:
-                yield DocumentError(
-                    place,
-                    "checkpoint.url",
-                    "differs, and no SHA-256 says which file is meant; only a maintainer's change moves such a file",
-                )
-    if "changes" in differing:
-        yield from _kept_changes(place, old, new, (ChangeKind.CORRECTED,))
+        if "checkpoint" in differing:
+            before = _object(old, "checkpoint")
+            for name in _differing(before, _object(new, "checkpoint")):
+                if name != "url":
+                    yield f"checkpoint.{name}", f"differs from {base}; another file needs a new run"
+                elif before.get("sha256") is None:
+                    yield (
+                        "checkpoint.url",
+                        ("differs, and no SHA-256 identifies the file; only a maintainer may move such a file"),
+                    )
+        if "changes" in differing:
+            yield from _kept_changes(old, new)
+
+    def _history(self) -> Found:
+        """Files of history/ hold what was published at the record's place, and then never change."""
+        lax, base_name = self.proposal.maintainer, self.proposal.base_name
+        if not self.changed.new:
+            if not lax:
+                word = "was removed" if self.changed.mode is None else "differs"
+                yield "", f"{word}; files in {HISTORY}/ never change, so restore it"
+            return
+        folder, _, rest = self.path.partition(f"/{HISTORY}/")
+        stem, _, suffix = rest.rpartition(".")
+        current = f"{folder}/{stem.rpartition('.')[0]}.{suffix}"
+        before = self.proposal.base / current
+        if not before.is_file():
+            if not lax:
+                yield "", f"was never published: {base_name} has no {current}, and {HISTORY}/ holds its older versions"
+        elif current.endswith(".json") and current not in self.proposal.files:
+            if not lax:
+                yield "", f"is history, but {current} has not been replaced; remove it"
+        elif not _same_bytes(self.proposal.root / self.path, before):
+            yield "", f"must equal {current} in {base_name}, byte for byte; `apsite supersede` puts it there"
 
 
-def _history(proposal: _Proposal, path: str) -> Iterator[DocumentError]:
-    """Files of history/ are what stood at the record's place, and then never change."""
-    file, place = proposal.changed[path], proposal.root / path
-    if proposal.maintainer:
-        return
-    if file.old_object is not None:
-        word = "was removed" if file.mode is None else "differs"
-        yield DocumentError(place, "", f"{word}; files in {HISTORY}/ never change, so restore it")
-        return
-    folder, _, rest = path.partition(f"/{HISTORY}/")
-    stem, _, suffix = rest.rpartition(".")
-    current = f"{folder}/{stem.rpartition('.')[0]}.{suffix}"
-    before = proposal.base.get(current)
-    if before is None:
-        yield DocumentError(
-            place, "", f"was never published: {proposal.base_name} has no {current}; {HISTORY}/ holds what stood there"
-        )
-    elif current.endswith(".json") and current not in proposal.changed:
-        yield DocumentError(place, "", f"is history, but {current} has not been replaced; remove it")
-    elif not _same_bytes(place, before.object_name):
-        yield DocumentError(
-            place,
-            "",
-            f"must hold what stood at {current} in {proposal.base_name}, byte for byte; "
-            "`apsite supersede` puts it there",
-        )
-
-
-def _unverified(place: Path, new: Mapping[str, Any]) -> Iterator[DocumentError]:
-    provenance = new.get("provenance")
-    if isinstance(provenance, dict) and provenance.get("kind") == ProvenanceKind.VERIFIED:
-        yield DocumentError(
-            place,
-            "provenance.kind",
-            "'verified' is a maintainer's word; a new run is 'submitted' until they ran it",
-        )
+def _unverified(new: Mapping[str, Any]) -> Found:
+    if _provenance(new)[0] == ProvenanceKind.VERIFIED:
+        yield "provenance.kind", "'verified' is set by maintainers; a new run is 'submitted' until they have re-run it"
     if "verification" in new:
-        yield DocumentError(place, "verification", "is a maintainer's; remove it, they run `apsite verify`")
+        yield "verification", "is written by maintainers, who run `apsite verify`; remove it"
 
 
-def _kept_changes(
-    place: Path, old: Mapping[str, Any], new: Mapping[str, Any], allowed: tuple[ChangeKind, ...]
-) -> Iterator[DocumentError]:
-    """The list may only grow, and by these kinds."""
+def _kept_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
+    """The list of changes may only grow, and by corrections."""
     before, after = _changes(old), _changes(new)
     if after[: len(before)] != before:
-        yield DocumentError(place, "changes", "does not begin with what stood there; only add to the end of it")
+        yield "changes", "does not begin with the published changes; only add to the end of it"
         return
     for number, change in enumerate(after[len(before) :], len(before)):
-        if change.get("kind") not in allowed:
-            words = ", ".join(f"{kind.value!r}" for kind in allowed)
-            yield DocumentError(
-                place,
+        if change.get("kind") != ChangeKind.CORRECTED:
+            yield (
                 f"changes[{number}].kind",
-                f"{change.get('kind')!r} is a maintainer's; {words} is allowed. Open an issue to dispute or retract",
+                f"{change.get('kind')!r} is up to a maintainer; 'corrected' is allowed. Open an issue to "
+                "dispute or retract",
             )
 
 
-def _now(place: Path) -> dict[str, Any] | None:
-    """The document on disk, or ``None`` where it is broken, which other rules report."""
+def _document(path: Path) -> dict[str, Any] | None:
+    """The document there, or ``None`` where it is missing or broken, which other rules report."""
     try:
-        return read_json(place)
+        return read_json(path)
     except DocumentError:
         return None
 
 
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+
+
+def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A member that should be an object; empty where it is something else, which the schema reports."""
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(document: Mapping[str, Any], name: str) -> list[Any]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _provenance(document: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Kind and source of a record."""
+    provenance = _object(document, "provenance")
+    return provenance.get("kind"), provenance.get("source")
+
+
 def _changes(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    changes = document.get("changes")
-    return [change for change in changes if isinstance(change, dict)] if isinstance(changes, list) else []
+    return [change for change in _list(document, "changes") if isinstance(change, dict)]
 
 
 def _version(document: Mapping[str, Any]) -> int:
-    first = next(iter(_changes(document)), {})
-    replaced = first.get("version")
+    replaced = next(iter(_changes(document)), {}).get("version")
     return replaced + 1 if isinstance(replaced, int) else 1
 
 
-def _same_bytes(place: Path, object_name: str) -> bool:
-    """Whether a file has the content that git knows by this name."""
+def _same_bytes(one: Path, other: Path) -> bool:
     try:
-        if place.is_symlink():
-            return False
-        content = place.read_bytes()
+        return not one.is_symlink() and one.read_bytes() == other.read_bytes()
     except OSError:
         return False
-    algorithm = hashlib.sha1 if len(object_name) == 40 else hashlib.sha256
-    return algorithm(b"blob %d\0" % len(content) + content).hexdigest() == object_name
 
 
 def _word(value: object) -> str:
-    return {True: "true", False: "false"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,7 +1,7 @@
-"""Data of another revision of the repository, read from git's objects: nothing is checked out or executed.
+"""Data of another revision of the repository, unpacked into a temporary folder: nothing is checked out or executed.
 
-Only plumbing that looks at objects and the index is called. A link, a submodule, an odd name or an unusual size in a
-revision is an error, for a revision may be somebody's pull request.
+A revision may be somebody's pull request. Only ordinary ``.json`` and ``.npz`` files with plain names and of bounded
+size are unpacked; a link, a strange name or an unusual size is an error.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ import contextlib
 import os
 import re
 import subprocess
+import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from apsite.catalogue import Catalogue, load_catalogue
+from apsite.documents import json_files
 from apsite.errors import ApsiteError
+from apsite.samples import MAX_FILE_BYTES
 
 MAX_FILES = 50_000
 MAX_TOTAL_BYTES = 300_000_000
-MAX_FILE_BYTES = 1_000_000
-"""Size of a JSON file beyond which a revision is refused; the same limit as for reading one from disk."""
+LIMITS = {".json": json_files.MAX_BYTES, ".npz": MAX_FILE_BYTES}
+"""Files that are unpacked, by suffix, and their largest size; the same limits as for reading them."""
 DATA_FOLDERS = ("entries", "evaluations")
 
-_REGULAR = ("100644", "100755")
 _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 # What a checkout or environment could otherwise make git do: hooks, monitors, pagers, prompts, replaced objects.
 _SAFE_GIT = (
@@ -32,17 +34,11 @@ _SAFE_GIT = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
     "-c", "protocol.allow=never",
 )  # fmt: skip
+# `git archive` obeys the attributes that a revision brings: it would leave files out, expand keywords, convert line
+# ends and call filters. It runs in an empty repository instead, which borrows the objects, has no configuration, and
+# whose own attributes come before all others.
+_ATTRIBUTES = "* !export-ignore !export-subst -text !crlf !eol !ident !filter !working-tree-encoding\n"
 _TIMEOUT = 120
-
-
-@dataclass(frozen=True)
-class TreeFile:
-    """A file of a revision: its path relative to the data folder's root, git's mode, object name and bytes."""
-
-    path: str
-    mode: str
-    object_name: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -51,14 +47,14 @@ class ChangedFile:
 
     Attributes:
         path: Relative to the root of the repository, ``/`` between parts.
-        old_object: Git's name of its content in the revision; ``None`` if it is new.
-        mode: Git's mode on disk, such as ``100644``; ``None`` if it is gone.
-        tracked: Whether git knows the file; one that it does not know is no part of a commit yet.
+        mode: Git's mode on disk, such as ``100644``; ``None`` if the file was removed.
+        new: Whether the revision does not have it.
+        tracked: Whether git knows the file; an untracked file is not part of a commit yet.
     """
 
     path: str
-    old_object: str | None
-    mode: str | None
+    mode: str | None = "100644"
+    new: bool = False
     tracked: bool = True
 
 
@@ -69,10 +65,9 @@ def resolve_commit(folder: Path, revision: str) -> str:
         ApsiteError: If `folder` is in no repository, or the revision is unknown there.
     """
     if not revision or revision.startswith("-") or not revision.isprintable():
-        raise ApsiteError(f"{revision!r} is no name of a revision; give a branch, a tag or a commit")
-    found = _git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
-    name = found.decode("ascii", "replace").strip()
-    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name):
+        raise ApsiteError(f"{revision!r} is not a valid revision; give a branch, a tag or a commit")
+    name = _object(folder, f"{revision}^{{commit}}")
+    if name is None:
         raise ApsiteError(
             f"{revision}: is neither a folder with data nor a revision of the repository at {folder}; "
             "fetch it first, with its history"
@@ -96,150 +91,141 @@ def merge_base(folder: Path, revision: str) -> str:
     return base[0]
 
 
-def repository_root(folder: Path) -> Path:
-    """Top folder of the repository in which `folder` lies.
+def changed_files(folder: Path, commit: str) -> tuple[Path, list[ChangedFile]]:
+    """Top folder of the repository, and what differs in it between a commit and the files on disk, tracked or not.
 
     Raises:
-        ApsiteError: If it lies in none.
+        ApsiteError: If `folder` is in no repository.
     """
-    return Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").rstrip(b"\n")))
-
-
-def tree_files(folder: Path, commit: str, paths: Sequence[str] = DATA_FOLDERS) -> dict[str, TreeFile]:
-    """Files of a commit below `paths` of `folder`, by path relative to `folder`; also links and submodules."""
-    listing = _git(folder, "ls-tree", "-r", "-l", "-z", commit, "--", *paths)
-    files = {}
-    for line in listing.split(b"\0"):
-        if not line:
-            continue
-        head, _, name = line.partition(b"\t")
-        mode, _kind, object_name, size = head.split()
-        path = os.fsdecode(name)
-        files[path] = TreeFile(path, mode.decode(), object_name.decode(), int(size) if size.isdigit() else 0)
-        if len(files) > MAX_FILES:
-            raise ApsiteError(f"{commit}: holds more than {MAX_FILES:,} data files; is this the right revision?")
-    return files
-
-
-def changed_files(folder: Path, commit: str) -> list[ChangedFile]:
-    """What differs between a commit and the files on disk, tracked or not, in the whole repository, by path."""
-    top = repository_root(folder)
-    listing = _git(
-        top, "diff", "--raw", "-z", "--no-renames", "--abbrev=64", "--no-ext-diff", "--no-textconv", commit, "--"
-    )
-    parts = listing.split(b"\0")
-    found: dict[str, ChangedFile] = {}
+    top = Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+    parts = _git(
+        top, "diff", "--raw", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", commit, "--"
+    ).split(b"\0")  # fmt: skip
+    found = {}
     for head, name in zip(parts[0:-1:2], parts[1::2], strict=False):
-        old_mode, new_mode, old_object, _new_object, _status = head.lstrip(b":").decode("ascii").split()
+        old_mode, mode = head.lstrip(b":").decode("ascii").split()[:2]
         path = os.fsdecode(name)
-        found[path] = ChangedFile(
-            path, None if old_mode == "000000" else old_object, None if new_mode == "000000" else new_mode
-        )
+        found[path] = ChangedFile(path, None if mode == "000000" else mode, new=old_mode == "000000")
     for name in _git(top, "ls-files", "--others", "--exclude-standard", "-z").split(b"\0"):
         if name:
             path = os.fsdecode(name)
-            found[path] = ChangedFile(path, None, "120000" if (top / path).is_symlink() else "100644", tracked=False)
-    return [found[path] for path in sorted(found)]
+            mode = "120000" if (top / path).is_symlink() else "100644"
+            found[path] = ChangedFile(path, mode, new=True, tracked=False)
+    return top, [found[path] for path in sorted(found)]
 
 
-def uncommitted_files(folder: Path, paths: Sequence[str] = DATA_FOLDERS) -> list[str]:
-    """Files below `paths` of `folder` that a commit does not have as they are on disk, by path relative to `folder`.
+def uncommitted_files(folder: Path) -> list[str]:
+    """Data files of `folder` that the checked-out commit does not have as they are on disk, relative to `folder`.
 
-    Also those that git ignores: they are on disk, so everything works at home, and nobody else ever sees them.
+    Files that git ignores are among them: everything works at home, and nobody else ever sees them.
     """
     names = _git(
-        folder, "diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-textconv", "HEAD", "--", *paths
-    )
-    names += _git(folder, "ls-files", "--others", "-z", "--", *paths)
+        folder, "diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-textconv", "HEAD", "--",
+        *DATA_FOLDERS,
+    )  # fmt: skip
+    names += _git(folder, "ls-files", "--others", "-z", "--", *DATA_FOLDERS)
     return sorted({os.fsdecode(name) for name in names.split(b"\0") if name})
-
-
-def read_objects(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
-    """Contents of objects, in order. The caller has checked their sizes.
-
-    Raises:
-        ApsiteError: If one is missing.
-    """
-    if not names:
-        return
-    with tempfile.TemporaryFile() as requests:
-        requests.write("".join(f"{name}\n" for name in names).encode("ascii"))
-        requests.seek(0)
-        process = subprocess.Popen(  # noqa: S603  (no shell; object names are hexadecimal)
-            [*_SAFE_GIT, "-C", str(folder), "cat-file", "--batch"],
-            stdin=requests, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(),
-        )  # fmt: skip
-        with process:
-            assert process.stdout is not None
-            try:
-                for name in names:
-                    header = process.stdout.readline().split()
-                    if len(header) != 3 or not header[2].isdigit():
-                        raise ApsiteError(
-                            f"object {name} is not in the repository at {folder}; fetch the whole history"
-                        )
-                    content = process.stdout.read(int(header[2]))
-                    process.stdout.read(1)
-                    yield content
-            finally:
-                process.kill()
 
 
 @contextlib.contextmanager
 def data_folder(source: str, repository: Path) -> Iterator[Path]:
-    """Folder with the entries and records that `source` names: a folder as it is, or a revision of `repository`.
+    """Folder with the data that `source` names: a folder as it is, or a revision of `repository`.
 
-    The JSON files of a revision are written to a temporary folder that is removed in the end. Per-sample files are
-    left out, for they are large and what is compared does not need them.
+    The data files of a revision are unpacked into a temporary folder, byte for byte, which is removed in the end.
 
     Raises:
-        ApsiteError: If it is neither, or the revision holds a link, a submodule, an odd name or too much.
+        ApsiteError: If it is neither, or the revision holds a link, a strange name or too much data.
     """
     folder = Path(source)
     if (folder / DATA_FOLDERS[0]).is_dir():
         yield folder
         return
     commit = resolve_commit(repository, source)
-    files = [file for file in tree_files(repository, commit).values() if file.path.endswith(".json")]
-    total = 0
-    for file in files:
-        total += file.size
-        _check(source, file, total)
     with tempfile.TemporaryDirectory(prefix="apsite-") as temporary:
-        target = Path(temporary)
+        target, store = Path(temporary, "data"), Path(temporary, "git")
+        _git(repository, "init", "--quiet", "--bare", "--template=",
+             *(["--object-format=sha256"] if len(commit) == 64 else []), str(store))  # fmt: skip
+        (store / "info").mkdir(exist_ok=True)
+        (store / "info/attributes").write_text(_ATTRIBUTES, encoding="utf-8")
+        objects = repository / os.fsdecode(_git(repository, "rev-parse", "--git-path", "objects").rstrip(b"\n"))
+        environment = {
+            **_environment(), "GIT_DIR": str(store), "GIT_OBJECT_DIRECTORY": str(objects.resolve()),
+            "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+        }  # fmt: skip
         for name in DATA_FOLDERS:
-            (target / name).mkdir()
-        for file, content in zip(files, read_objects(repository, [file.object_name for file in files]), strict=True):
-            path = target / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            (target / name).mkdir(parents=True)
+            tree = _object(repository, f"{commit}:./{name}")
+            if tree is not None:
+                _unpack(source, tree, environment, target / name)
         yield target
 
 
-def load_revision(source: str, repository: Path) -> Catalogue:
-    """Catalogue of a folder, or of a revision of `repository`; see :func:`data_folder`.
+@contextlib.contextmanager
+def open_catalogue(source: str, repository: Path) -> Iterator[Catalogue]:
+    """Catalogue of a folder, or of a revision of `repository`, whose files are there as long as the block lasts.
 
     Raises:
         ApsiteError: As :func:`data_folder` and :func:`apsite.catalogue.load_catalogue`.
     """
     with data_folder(source, repository) as folder:
         try:
-            return load_catalogue(folder)
+            catalogue = load_catalogue(folder)
         except ApsiteError as error:
             raise ApsiteError(str(error).replace(str(folder), source)) from None
+        yield catalogue
 
 
-def _check(source: str, file: TreeFile, total: int) -> None:
-    """Refuse what must not be written to disk."""
-    shown = file.path if file.path.isprintable() else ascii(file.path)
-    if file.mode not in _REGULAR:
-        raise ApsiteError(f"{source}: {shown}: is a link or a submodule; data are ordinary files")
-    if not all(_SAFE_PART.fullmatch(part) for part in file.path.split("/")):
-        raise ApsiteError(f"{source}: {shown}: has a name that no data file has; rename or remove it")
-    if file.size > MAX_FILE_BYTES:
-        raise ApsiteError(f"{source}: {shown}: has {file.size:,} bytes; at most {MAX_FILE_BYTES:,} are allowed")
-    if total > MAX_TOTAL_BYTES:
-        raise ApsiteError(f"{source}: holds more than {MAX_TOTAL_BYTES:,} bytes of data; is this the right revision?")
+def _unpack(source: str, tree: str, environment: dict[str, str], folder: Path) -> None:
+    """Write the data files of a tree into a folder, after a look at the kind, name and size of each."""
+    total = 0
+    broken = ApsiteError(f"{source}: {folder.name}/ cannot be unpacked by `git archive`; fetch the whole history")
+    with subprocess.Popen(  # noqa: S603  (no shell; the name of an object is hexadecimal)
+        [*_SAFE_GIT, "archive", "--format=tar", tree],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+    ) as process:  # fmt: skip
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                for count, member in enumerate(archive):
+                    total += member.size
+                    if count >= MAX_FILES or total > MAX_TOTAL_BYTES:
+                        raise ApsiteError(
+                            f"{source}: holds more than {MAX_FILES:,} files or {MAX_TOTAL_BYTES:,} bytes of data; "
+                            "is this the right revision?"
+                        )
+                    if member.name.endswith(tuple(LIMITS)) and not member.isdir():
+                        _check(source, f"{folder.name}/{member.name}", member)
+                        content = archive.extractfile(member)
+                        assert content is not None
+                        target = folder / member.name
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        target.write_bytes(content.read())
+            assert process.stdout is not None
+            process.stdout.read()  # the padding, so that git ends well
+        except BaseException as error:
+            process.kill()
+            if isinstance(error, tarfile.TarError):
+                raise broken from None
+            raise
+    if process.returncode:
+        raise broken
+
+
+def _check(source: str, path: str, member: tarfile.TarInfo) -> None:
+    """Refuse what must not be written to disk. With these names, nothing can lead out of the folder."""
+    shown = f"{source}: {path if path.isprintable() else ascii(path)}"
+    if not member.isreg():
+        raise ApsiteError(f"{shown}: is a link; data files are ordinary files")
+    if not all(_SAFE_PART.fullmatch(part) for part in path.split("/")):
+        raise ApsiteError(f"{shown}: has a name that no data file has; rename or remove it")
+    limit = LIMITS[Path(path).suffix]
+    if member.size > limit:
+        raise ApsiteError(f"{shown}: has {member.size:,} bytes; at most {limit:,} are allowed")
+
+
+def _object(folder: Path, name: str) -> str | None:
+    """Git's name of the object that an expression names; ``None`` if there is no such object."""
+    found = _git(folder, "rev-parse", "--verify", "--quiet", name, check=False).decode("ascii", "replace").strip()
+    return found if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", found) else None
 
 
 def _environment() -> dict[str, str]:

@@ -10,13 +10,12 @@ import pytest
 
 from apsite.errors import ApsiteError
 from apsite.validation.revisions import (
+    ChangedFile,
     changed_files,
     data_folder,
-    load_revision,
     merge_base,
-    read_objects,
+    open_catalogue,
     resolve_commit,
-    tree_files,
 )
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 from tests.repositories import commit, git, repository_with
@@ -28,13 +27,20 @@ def scratch(tmp_path: Path) -> Path:
     return repository_with(tmp_path / "scratch", entry_document(), own_document())
 
 
+def opened(source: str, repository: Path) -> None:
+    """Open the data of a revision, and leave it."""
+    with open_catalogue(source, repository):
+        pass
+
+
 def test_a_revision_is_read_as_it_was(scratch: Path) -> None:
     """Also when the files have changed since, and with nothing checked out."""
     write_data(scratch, entry_document(RIVAL), record_document(f"{METHOD}_R18_CIFAR10_US_95"))
     before = git(scratch, "status", "--porcelain")
-    catalogue = load_revision("main", scratch)
-    assert list(catalogue.entries) == [METHOD]
-    assert list(catalogue.records) == [MODEL]
+    with open_catalogue("main", scratch) as catalogue:
+        assert list(catalogue.entries) == [METHOD]
+        assert list(catalogue.records) == [MODEL]
+        assert (catalogue.root / f"evaluations/{METHOD}/{MODEL}.npz").exists()
     assert git(scratch, "status", "--porcelain") == before
     assert not catalogue.root.exists()
 
@@ -51,13 +57,14 @@ def test_data_may_lie_below_the_top_of_the_repository(tmp_path: Path) -> None:
     repository_with(tmp_path / "repo")
     data = write_data(tmp_path / "repo" / "data", entry_document(), record_document())
     commit(tmp_path / "repo")
-    assert list(load_revision("HEAD", data).records) == [MODEL]
+    with open_catalogue("HEAD", data) as catalogue:
+        assert list(catalogue.records) == [MODEL]
 
 
 @pytest.mark.parametrize("name", ["", "--output=x", "-h", "nowhere", "main:entries", "HEAD^{tree}", "a\nb"])
 def test_an_unknown_revision_is_a_mendable_problem(scratch: Path, name: str) -> None:
     """None of these can be taken for an option."""
-    with pytest.raises(ApsiteError, match=r"no name of a revision|neither a folder with data nor a revision"):
+    with pytest.raises(ApsiteError, match=r"is not a valid revision|neither a folder with data nor a revision"):
         resolve_commit(scratch, name)
 
 
@@ -66,7 +73,7 @@ def test_a_folder_in_no_repository_is_a_mendable_problem(tiny_data: Path, monkey
     monkeypatch.setenv("GIT_DIR", str(Path(__file__).parents[2] / ".git"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tiny_data.parent))
     with pytest.raises(ApsiteError, match="neither a folder with data nor a revision of the repository"):
-        load_revision("main", tiny_data)
+        opened("main", tiny_data)
 
 
 def test_problems_of_a_revision_name_the_revision(scratch: Path) -> None:
@@ -74,15 +81,15 @@ def test_problems_of_a_revision_name_the_revision(scratch: Path) -> None:
     write_data(scratch, changed(entry_document(), "baseline", 1))
     name = commit(scratch)
     with pytest.raises(ApsiteError) as caught:
-        load_revision(name, scratch)
+        opened(name, scratch)
     assert f"\n{name}/entries/{METHOD}.json: baseline: 1 is not of type boolean" in str(caught.value)
 
 
 def test_a_link_in_a_revision_is_refused(scratch: Path) -> None:
     """It is never written to disk, so nothing can follow it."""
     (scratch / "entries" / "Link_Doe2024Small.json").symlink_to("/etc/passwd")
-    with pytest.raises(ApsiteError, match=r"entries/Link_Doe2024Small\.json: is a link or a submodule"):
-        load_revision(commit(scratch), scratch)
+    with pytest.raises(ApsiteError, match=r"entries/Link_Doe2024Small\.json: is a link; data files are ordinary files"):
+        opened(commit(scratch), scratch)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,7 @@ def test_an_odd_name_in_a_revision_is_refused(scratch: Path, name: str, message:
     """Only letters, digits, dots, dashes and underscores are written to disk."""
     (scratch / "entries" / name).write_text("{}")
     with pytest.raises(ApsiteError, match=message):
-        load_revision(commit(scratch), scratch)
+        opened(commit(scratch), scratch)
 
 
 def test_a_path_that_leads_outside_is_refused(scratch: Path, tmp_path: Path) -> None:
@@ -119,8 +126,8 @@ def test_a_path_that_leads_outside_is_refused(scratch: Path, tmp_path: Path) -> 
             input=top, capture_output=True, check=True,
         ).stdout.decode().strip()  # fmt: skip
     name = git(scratch, "commit-tree", root, "-m", "Hostile")
-    with pytest.raises(ApsiteError, match=r"entries/\.\./x\.json: has a name that no data file has"):
-        load_revision(name, scratch)
+    with pytest.raises(ApsiteError, match=r"entries/ cannot be unpacked by `git archive`"):
+        opened(name, scratch)
     assert not (tmp_path / "x.json").exists()
 
 
@@ -128,7 +135,7 @@ def test_a_large_file_in_a_revision_is_refused(scratch: Path) -> None:
     """Before it is read."""
     (scratch / "entries" / "Big_Doe2024Small.json").write_text(" " * 1_000_001)
     with pytest.raises(ApsiteError, match=r"Big_Doe2024Small\.json: has 1,000,001 bytes; at most 1,000,000"):
-        load_revision(commit(scratch), scratch)
+        opened(commit(scratch), scratch)
 
 
 def test_hooks_filters_and_monitors_of_a_checkout_do_not_run(scratch: Path, tmp_path: Path) -> None:
@@ -145,8 +152,41 @@ def test_hooks_filters_and_monitors_of_a_checkout_do_not_run(scratch: Path, tmp_
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(script.read_text())
     hook.chmod(0o755)
-    load_revision("main", scratch)
+    opened("main", scratch)
     changed_files(scratch, resolve_commit(scratch, "main"))
+    assert not witness.exists()
+
+
+ATTRIBUTES = """\
+[attr]evil export-ignore
+*.json export-ignore export-subst ident eol=crlf
+Small.json evil filter=evil
+Rival* working-tree-encoding=UTF-16
+entries export-ignore
+"""
+
+
+def test_attributes_of_a_revision_hide_and_change_nothing(scratch: Path, tmp_path: Path) -> None:
+    """`git archive` would leave files out, expand keywords, convert line ends and encodings, and call filters."""
+    witness = tmp_path / "ran"
+    names = [f"entries/{key}.json" for key in (METHOD, RIVAL, "Small")]
+    for name in names[1:]:
+        (scratch / name).write_bytes(b"$Format:%H$ $Id$\n{}\r\n")
+    commit(scratch)  # before the attributes, which would change what is committed
+    git(scratch, "config", "filter.evil.smudge", f"touch {witness}; cat")
+    for folder in ("", "entries/", "evaluations/"):
+        (scratch / f"{folder}.gitattributes").write_text(ATTRIBUTES)
+        git(scratch, "add", f"{folder}.gitattributes")
+    git(scratch, "commit", "--quiet", "--message", "Hostile")
+    (scratch / ".git/info").mkdir(exist_ok=True)
+    (scratch / ".git/info/attributes").write_text(ATTRIBUTES)
+    with data_folder("main", scratch) as folder:
+        assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) == sorted(
+            [*names, f"evaluations/{METHOD}/{MODEL}.json", f"evaluations/{METHOD}/{MODEL}.npz"]
+        )
+        assert (folder / names[0]).read_bytes() == (scratch / names[0]).read_bytes()
+        for name in names[1:]:
+            assert (folder / name).read_bytes() == b"$Format:%H$ $Id$\n{}\r\n"
     assert not witness.exists()
 
 
@@ -160,14 +200,13 @@ def test_changed_files_are_all_that_differ(scratch: Path) -> None:
     (scratch / "entries" / f"{METHOD}.json").unlink()
     (scratch / "new file.txt").write_text("x")
     (scratch / "link").symlink_to("README.md")
-    found = {file.path: (file.old_object is not None, file.mode) for file in changed_files(scratch, first)}
-    assert found == {
-        f"entries/{RIVAL}.json": (False, "100644"),
-        "README.md": (True, "100644"),
-        f"entries/{METHOD}.json": (True, None),
-        "new file.txt": (False, "100644"),
-        "link": (False, "120000"),
-    }
+    assert changed_files(scratch / "entries", first) == (scratch, [
+        ChangedFile("README.md"),
+        ChangedFile(f"entries/{RIVAL}.json", new=True),
+        ChangedFile(f"entries/{METHOD}.json", None),
+        ChangedFile("link", "120000", new=True, tracked=False),
+        ChangedFile("new file.txt", new=True, tracked=False),
+    ])  # fmt: skip
     assert merge_base(scratch, "main") == first
 
 
@@ -181,7 +220,7 @@ def test_a_branch_is_compared_with_where_it_began(scratch: Path) -> None:
     commit(scratch, "Theirs")
     git(scratch, "checkout", "--quiet", "work")
     assert merge_base(scratch, "main") == first
-    assert changed_files(scratch, first) == []
+    assert changed_files(scratch, first) == (scratch, [])
 
 
 def test_histories_without_a_common_commit_are_a_mendable_problem(scratch: Path) -> None:
@@ -192,22 +231,11 @@ def test_histories_without_a_common_commit_are_a_mendable_problem(scratch: Path)
         merge_base(scratch, "main")
 
 
-def test_files_of_a_revision_have_mode_and_size(scratch: Path) -> None:
-    """Per-sample files too."""
-    files = tree_files(scratch, resolve_commit(scratch, "main"))
-    record = f"evaluations/{METHOD}/{MODEL}"
-    assert list(files) == [f"entries/{METHOD}.json", f"{record}.json", f"{record}.npz"]
-    for path, file in files.items():
-        assert (file.mode, file.size) == ("100644", (scratch / path).stat().st_size)
-
-
 def test_json_has_the_same_bytes_whoever_commits_it(scratch: Path, repository: Path) -> None:
     """Line ends of another system do not reach git, so that hashes and the copies in history/ stay right."""
     shutil.copy(repository / ".gitattributes", scratch)
-    path = scratch / "entries/Windows_Doe2026Small.json"
-    path.write_bytes(b"{\r\n}\r\n")
-    (scratch / "x.npz").write_bytes(b"PK\r\n")
-    commit(scratch)
-    for name, content in (("entries/Windows_Doe2026Small.json", b"{\n}\n"), ("x.npz", b"PK\r\n")):
-        (object_name,) = git(scratch, "rev-parse", f"HEAD:{name}").split()
-        assert list(read_objects(scratch, [object_name])) == [content]
+    (scratch / "entries/Windows_Doe2026Small.json").write_bytes(b"{\r\n}\r\n")
+    (scratch / "evaluations/x.npz").write_bytes(b"PK\r\n")
+    with data_folder(commit(scratch), scratch) as folder:
+        assert (folder / "entries/Windows_Doe2026Small.json").read_bytes() == b"{\n}\n"
+        assert (folder / "evaluations/x.npz").read_bytes() == b"PK\r\n"
