@@ -41,7 +41,7 @@ def test_the_wheel_holds_every_file_of_the_package(repository: Path, wheel: Path
     for name in (
         "py.typed",
         "documents/schemas/entry.schema.json",
-        "site/templates/home.md.j2",
+        "site/templates/index.md.j2",
         "demo/resnet8_lamp_90.safetensors",
     ):
         assert f"apsite/{name}" in packed

@@ -48,6 +48,8 @@ FLOORS = (
     "site.writer",
     "site.news",
     "site.downloads",
+    "site.tables",
+    "site.page",
     "site.pages",
     "site.making",
     "site",

@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 
+SURVEY = "Piras2024Adversarial"
+"""Key of the survey whose taxonomy and results the benchmark started from."""
+
 
 @dataclass(frozen=True)
 class Reference:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ _PLAIN_TITLE = re.compile(r"[\w ()+.,:/-]{1,80}")
 
 
 @dataclass(frozen=True)
-class Page:
+class WrittenPage:
     """A page before the site generator sees it.
 
     Attributes:
@@ -113,8 +113,9 @@ class PageWriter:
         description: str,
         *,
         hide: tuple[str, ...] = (),
+        own: tuple[str, ...] = (),
         **context: Any,
-    ) -> Page:
+    ) -> WrittenPage:
         """Page of a template.
 
         Args:
@@ -123,6 +124,7 @@ class PageWriter:
             title: Plain title, see :func:`plain_title`.
             description: One plain sentence for search engines.
             hide: Parts of the frame to leave out: ``navigation``, ``toc``.
+            own: Scripts and style sheets of this page alone.
             **context: Names for the template.
 
         Raises:
@@ -131,14 +133,15 @@ class PageWriter:
         for text in (title, description):
             if re.search(r"[<>&\"\n]", text):
                 raise ValueError(f"{text!r} is not a plain title or description")
-        front = {"title": title, "description": description, **({"hide": list(hide)} if hide else {})}
+        front: dict[str, Any] = {"title": title, "description": description}
+        front |= {name: list(value) for name, value in (("hide", hide), ("own", own)) if value}
         names = {**self._shared, "url": partial(_address, path), "page_title": title, **context}
         body = self._environment.get_template(template).render(names)
         lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items()]
-        return Page(path, title, "---\n" + "\n".join(lines) + "\n---\n\n" + body.strip() + "\n")
+        return WrittenPage(path, title, "---\n" + "\n".join(lines) + "\n---\n\n" + body.strip() + "\n")
 
 
-def write_pages(folder: Path, pages: list[Page]) -> None:
+def write_pages(folder: Path, pages: Iterable[WrittenPage]) -> None:
     """Write pages below `folder`."""
     for page in pages:
         target = folder / page.path

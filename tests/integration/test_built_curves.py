@@ -10,8 +10,8 @@ import pytest
 from apsite.catalogue import load_catalogue
 from apsite.intervals import interval_of
 from apsite.site.charts.curves import SPAN, leader_segments, load_curves
-from apsite.site.pages import robustness
-from apsite.site.pages.results import labels
+from apsite.site.pages import curves as robustness
+from apsite.site.tables.methods import labels
 from tests.site.synthetic import CURVES
 
 pytestmark = pytest.mark.browser

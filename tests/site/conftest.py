@@ -11,7 +11,8 @@ pytest.importorskip("altair", reason="the site needs the extra 'site'")
 from apsite.catalogue import Catalogue, load_catalogue
 from apsite.documents.references import load_references
 from apsite.site.charts.curves import load_curves
-from apsite.site.pages.content import SiteFacts, all_pages
+from apsite.site.page import SiteFacts
+from apsite.site.pages import written
 from tests.site.html_tables import PageContent, read_page
 
 DOCUMENTS = frozenset({"evaluate", "submitting", "protocol", "glossary", "taxonomy-guide"})
@@ -39,7 +40,7 @@ def benchmark_facts(benchmark_data: Catalogue) -> SiteFacts:
 @pytest.fixture(scope="session")
 def benchmark_pages(benchmark_facts: SiteFacts) -> dict[str, PageContent]:
     """Pages of the benchmark's own data, by path."""
-    return {page.path: read_page(page.text) for page in all_pages(benchmark_facts)}
+    return {page.path: read_page(page.text) for page in written(benchmark_facts)}
 
 
 @pytest.fixture

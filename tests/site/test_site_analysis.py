@@ -9,14 +9,16 @@ import pytest
 from apsite.catalogue import load_catalogue
 from apsite.documents.references import load_references
 from apsite.numbers import MINUS, percent, signed_points
-from apsite.site.pages import analysis, methods, studies, survey
+from apsite.site.pages import analysis, methods
+from apsite.site.tables import studies, survey
 from tests.builders import METHOD, RIVAL, entry_document, record_document
+from tests.site.conftest import site_facts
 
 
 @pytest.fixture(scope="module")
-def found(benchmark_data):
+def found(benchmark_facts):
     """Everything that the analysis page of the benchmark's own data is made from."""
-    return analysis.context(benchmark_data)
+    return analysis.context(benchmark_facts)
 
 
 def chart_rows(spec):
@@ -142,7 +144,7 @@ def test_statements_of_the_survey_are_held_against_its_tables(benchmark_data, fo
 def test_statements_need_the_survey_s_methods(data_folder):
     """Data without the methods of Table 1 makes a page without those statements, and with no empty section."""
     catalogue = load_catalogue(data_folder(entry_document(), record_document(robust=0.4)))
-    found = analysis.context(catalogue)
+    found = analysis.context(site_facts(catalogue))
     assert found["claims"] == found["pairs"] == found["splits"] == found["naive"] == []
     assert found["charts"]["imagenet"] is None
 

@@ -13,8 +13,9 @@ from apsite.catalogue import Catalogue, load_catalogue
 from apsite.contribution.history import supersede
 from apsite.numbers import signed_points
 from apsite.samples import Samples, samples_bytes
+from apsite.site.page import SiteFacts
+from apsite.site.pages import written
 from apsite.site.pages.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
-from apsite.site.pages.content import SiteFacts, all_pages
 from apsite.vocabulary import Architecture
 from tests.builders import changed, entry_document, own_document, record_document, samples, write_data
 from tests.site.conftest import site_facts
@@ -112,7 +113,7 @@ def test_costs_come_from_the_report_of_the_series(root: Path) -> None:
 
 def test_the_page_says_who_is_ahead_by_how_much(root: Path) -> None:
     """The sentence at the top, the table of costs and the paired tests."""
-    page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
     assert "LAMP is robust on <b>20</b>" in page.text
     assert "LAMP is at least as robust, by +30.00 points" in page.text
     content = read_page(page.text)
@@ -138,7 +139,7 @@ def test_before_and_after_fine_tuning_are_of_the_same_images(root: Path) -> None
     assert study.tuning is not None
     assert [one.record.method for one in study.tuning.better] == [LAMP]
     assert (study.tuning.images, study.tuning.before, study.tuning.after) == (30, (0.025, 0.025), (20 / 30, 20 / 30))
-    page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
     assert (
         "Fine-tuning made all <b>1</b> pruned networks more robust: of the first 30 images AutoAttack leaves 2.50 % "
         "before it and 66.67 % of the same images after it."
@@ -153,7 +154,7 @@ def test_where_fine_tuning_did_not_help_the_page_says_so(root: Path) -> None:
         f"{GLOBAL}_R8_CIFAR10_US_99": {"before": {"n_samples": N + 1, "autoattack": 0.1}},
     }
     (root / "baselines/small/series.json").write_text(json.dumps({"models": report}), encoding="utf-8")
-    page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
     assert (
         "Fine-tuning made <b>1</b> of 2 pruned networks more robust, but <b>not</b> LAMP at 99 %: of the first 30 "
         "images AutoAttack leaves 50.00 % to 70.00 % before it and 66.67 % to 100.00 % of the same images after it."
@@ -178,19 +179,19 @@ def test_when_lamp_is_behind_the_page_says_so(root: Path) -> None:
     """Plainly, with the difference."""
     path = root / f"evaluations/{LAMP}/{LAMP}_R8_CIFAR10_US_99.npz"
     path.write_bytes(samples_bytes(verdicts(range(6), range(10))))
-    page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
     assert "LAMP was <b>not</b> as robust, by \N{MINUS SIGN}5.00 points" in page.text
 
 
 def test_without_baselines_the_page_says_how_to_make_them(tiny_facts: Any) -> None:
     """And no table is empty."""
-    page = next(one for one in all_pages(tiny_facts) if one.path == "baselines.md")
+    page = next(one for one in written(tiny_facts) if one.path == "baselines.md")
     assert "No baseline has been evaluated by this project yet" in page.text
 
 
 def test_a_method_page_shows_the_baselines_of_its_settings(root: Path) -> None:
     """With the paired test where the images are the same."""
-    page = next(one for one in all_pages(site_facts(load_catalogue(root))) if one.path == f"methods/{LAMP}.md")
+    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == f"methods/{LAMP}.md")
     _, *rows = read_page(page.text).tables["beside-baselines"]
     assert [row[2:] for row in rows] == [
         ["36.98", "30.04", "+6.94", "–", "–"],
@@ -253,7 +254,7 @@ def test_the_findings_of_the_repository_s_series_follow_from_its_samples(
     own: Study, benchmark_facts: SiteFacts
 ) -> None:
     """Fine-tuning helped all of them; LAMP against LWM at 99 %, said plainly whoever is ahead."""
-    page = next(one for one in all_pages(benchmark_facts) if one.path == "baselines.md")
+    page = next(one for one in written(benchmark_facts) if one.path == "baselines.md")
     assert own.tuning is not None
     assert not own.tuning.others
     assert len(own.tuning.better) == len(own.pruned)

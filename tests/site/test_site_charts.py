@@ -16,9 +16,9 @@ from apsite.metrics import robust_accuracy
 from apsite.site.charts.charts import robustness_chart, sparsity_chart
 from apsite.site.charts.curves import SPAN, Steps, leader_segments, load_curves, steps_of
 from apsite.site.charts.curves import write_curves as write_curve_files
-from apsite.site.pages import robustness
-from apsite.site.pages.content import sparsity_rows
-from apsite.site.pages.results import labels
+from apsite.site.pages import curves as robustness
+from apsite.site.pages.home import sparsity_rows
+from apsite.site.tables.methods import labels
 from tests.builders import MODEL, entry_document, own_document, write_data
 from tests.site.synthetic import CURVES, synthetic_samples, write_curves, write_synthetic
 

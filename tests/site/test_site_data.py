@@ -13,7 +13,7 @@ from apsite.catalogue import load_catalogue
 from apsite.export import to_csv
 from apsite.site.downloads import Snapshot, snapshot, write_downloads
 from apsite.site.news import atom, news
-from apsite.site.pages.data_pages import citation
+from apsite.site.pages.data import citation
 from tests.builders import METHOD, MODEL, RIVAL, entry_document, own_document, record_document
 
 ATOM = {"a": "http://www.w3.org/2005/Atom"}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from apsite.catalogue import load_catalogue
-from apsite.site.pages.content import all_pages
+from apsite.site.pages import written
 from apsite.site.writer import json_block, one_line, plain_title
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document
 from tests.site.conftest import site_facts
@@ -48,9 +48,9 @@ def test_hostile_text_is_shown_and_never_run(data_folder, text):
     plain = site_facts(
         load_catalogue(data_folder(entry_document(), entry_document(RIVAL), record_document(), own_document()))
     )
-    innocent = {page.path: read_page(page.text) for page in all_pages(plain)}
+    innocent = {page.path: read_page(page.text) for page in written(plain)}
     root = data_folder(hostile_entry(text), entry_document(RIVAL), record, own)
-    pages = {page.path: page for page in all_pages(site_facts(load_catalogue(root)))}
+    pages = {page.path: page for page in written(site_facts(load_catalogue(root)))}
     for path, page in pages.items():
         content = read_page(page.text)
         assert content.tags <= innocent[path].tags | {
@@ -80,7 +80,7 @@ def test_hostile_text_is_shown_and_never_run(data_folder, text):
 def test_no_contributed_line_starts_a_line_of_the_page(data_folder):
     """Line breaks of contributors are character references, so no Markdown block can begin with their text."""
     root = data_folder(hostile_entry("x"), record_document())
-    page = next(p for p in all_pages(site_facts(load_catalogue(root))) if p.path == f"methods/{METHOD}.md")
+    page = next(p for p in written(site_facts(load_catalogue(root))) if p.path == f"methods/{METHOD}.md")
     assert not any(line.startswith(("```", "# x")) for line in page.text.splitlines())
 
 

@@ -14,7 +14,7 @@ from apsite.intervals import field_of, interval_of, robust_bounds
 from apsite.site import links
 from apsite.site.charts.charts import spread
 from apsite.site.charts.palette import NEUTRAL, styles
-from apsite.site.pages.content import all_pages
+from apsite.site.pages import written
 from tests.builders import METHOD, RIVAL, entry_document, record_document
 
 
@@ -90,7 +90,7 @@ def test_a_build_compares_each_field_once(tiny_facts, monkeypatch):
         return field_of(records, *rest)
 
     monkeypatch.setattr(intervals, "field_of", noted)
-    all_pages(tiny_facts)
+    written(tiny_facts)
     assert compared
     assert len(compared) == len(set(compared))
 

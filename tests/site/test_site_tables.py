@@ -10,8 +10,10 @@ from apsite.catalogue import rows as export_rows
 from apsite.intervals import all_fields
 from apsite.leaderboard import leader_count, leaders
 from apsite.numbers import percent
-from apsite.site.pages import methods, results, taxonomy
-from apsite.site.pages.content import facet_choices
+from apsite.site.pages import taxonomy
+from apsite.site.tables import leaderboards as results
+from apsite.site.tables import studies
+from apsite.site.tables.methods import facets, traits
 from apsite.vocabulary import Dataset, Stage, Structure
 
 TABLE_OF = {
@@ -154,13 +156,13 @@ def test_criteria_by_pipeline_add_up(benchmark_data, benchmark_pages):
 
 def test_a_count_leads_to_its_methods(benchmark_data, benchmark_pages):
     """Each count links the tables filtered by a word that as many rows carry."""
-    choices = {name: {word for word, _ in words} for name, words in facet_choices().items()}
+    choices = {name: {word for word, _ in words} for name, words in facets().items()}
     for items in taxonomy.counts(benchmark_data).values():
         for item in items:
             name, word = item.facet
             assert word in choices[name]
             assert f"taxonomy.html?{name}={word}#tables" in benchmark_pages["taxonomy.md"].links
-            fitting = [e for e in benchmark_data.methods() if word in taxonomy.traits(e)[name].split()]
+            fitting = [e for e in benchmark_data.methods() if word in traits(e)[name].split()]
             assert item.count == len(fitting)
 
 
@@ -185,12 +187,12 @@ def test_every_abbreviation_is_defined_with_its_citation(benchmark_pages, benchm
 def test_comparison_takes_the_next_lower_sparsity(benchmark_data):
     """A report at 93.75 % meets the measurement at 90 %, and the difference is computed, not copied."""
     radmm = next(e for e in benchmark_data.methods() if e.name == "RADMM")
-    found = next(c for c in methods.comparisons(benchmark_data, radmm) if c.reported.sparsity == 0.9375)
+    found = next(c for c in studies.comparisons(benchmark_data, radmm) if c.reported.sparsity == 0.9375)
     assert found.measured is not None
     assert found.measured.sparsity.declared == 0.9
     assert found.difference == pytest.approx(0.47 - 0.4368)
     bird = next(e for e in benchmark_data.methods() if e.name == "FlyingBird")
-    assert any(c.difference == pytest.approx(0.0352) for c in methods.comparisons(benchmark_data, bird))
+    assert any(c.difference == pytest.approx(0.0352) for c in studies.comparisons(benchmark_data, bird))
 
 
 def test_method_page_tells_all(benchmark_pages):

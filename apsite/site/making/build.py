@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from apsite.catalogue import Catalogue, load_catalogue
+from apsite.catalogue import load_catalogue
 from apsite.documents.references import load_references
 from apsite.errors import ApsiteError
 from apsite.site.charts.curves import load_curves, load_samples, write_curves
@@ -17,23 +16,15 @@ from apsite.site.charts.drawings import Drawings
 from apsite.site.downloads import write_downloads
 from apsite.site.making.bundle import write_bundle
 from apsite.site.making.delivery import defer_search, join_assets, join_styles
-from apsite.site.making.generator import (
-    Section,
-    read_identity,
-    run_generator,
-    tighten_policy,
-    write_configuration,
-)
+from apsite.site.making.generator import read_identity, run_generator, tighten_policy, write_configuration
 from apsite.site.news import atom, news
-from apsite.site.pages.content import SiteFacts, all_pages
-from apsite.site.writer import Page, write_pages
+from apsite.site.page import SiteFacts
+from apsite.site.pages import navigation, written
+from apsite.site.writer import write_pages
 
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
 _COMMANDS = "<!-- commands -->"
-_CONTRIBUTE = ("submitting", "evaluate", "cluster", "baselines-guide")
-_REFERENCE = ("protocol", "glossary", "cli")
-_ABOUT = ("governance", "maintaining", "security", "architecture", "benchmarks", "changelog")
 
 
 def build_site(root: Path, output: Path, *, site_url: str | None = None, commands: str = "") -> Path:
@@ -72,7 +63,7 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
         repository=_repository(identity),
         drawn=Drawings(output / "cache"),
     )
-    pages = all_pages(facts)
+    pages = written(facts)
     taken = sorted({page.path for page in pages} & {f"{name}.md" for name in documents})
     if taken:
         raise ApsiteError(f"docs/{taken[0]}: a generated page has this name; rename the file")
@@ -80,54 +71,12 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     title = str(identity.get("site_name", "apsite"))
     feed = atom(news(catalogue), title, site_url or identity.get("site_url"))
     (pages_folder / "feed.xml").write_text(feed, encoding="utf-8")
-    configuration = write_configuration(output, identity, navigation(pages, documents, catalogue), site_url)
+    configuration = write_configuration(output, identity, navigation(facts, documents), site_url)
     run_generator(configuration)
     tighten_policy(output / "site")
     join_styles(output / "site")
     defer_search(output / "site")
     return output / "site" / "index.html"
-
-
-def navigation(pages: Iterable[Page], documents: dict[str, str], catalogue: Catalogue) -> list[Section]:
-    """Navigation over generated and hand-written pages.
-
-    Args:
-        pages: Generated pages.
-        documents: Titles of hand-written pages by name.
-        catalogue: Entries; their pages stand together.
-    """
-    made = {page.path: page.title for page in pages}
-    methods = tuple(Section(title, path) for path, title in made.items() if path.startswith("methods/"))
-    rest = [name for name in documents if name not in (*_CONTRIBUTE, *_REFERENCE, *_ABOUT, "taxonomy-guide")]
-
-    def written(names: Iterable[str]) -> tuple[Section, ...]:
-        return tuple(Section(documents[name], f"{name}.md") for name in names if name in documents)
-
-    def listed(*names: str) -> tuple[Section, ...]:
-        return tuple(Section(made[f"{name}.md"], f"{name}.md") for name in names)
-
-    sections = [
-        Section("Home", "index.md"),
-        Section(
-            "Leaderboard",
-            None,
-            (Section(made["leaderboard.md"], "leaderboard.md"), Section(made["results.md"], "results.md")),
-        ),
-        Section("Curves", "curves.md"),
-        Section("Compare", "compare.md"),
-        Section("Taxonomy", None, (Section(made["taxonomy.md"], "taxonomy.md"), *written(["taxonomy-guide"]))),
-        Section("Methods", None, methods),
-        Section(
-            "Analysis",
-            None,
-            (Section(made["analysis.md"], "analysis.md"), Section(made["baselines.md"], "baselines.md")),
-        ),
-        Section("Contribute", None, (Section(made["submit.md"], "submit.md"), *written(_CONTRIBUTE))),
-        Section("Data", None, (Section("Files", "data.md"), *listed("formats", "updates"))),
-        Section("Reference", None, (*written(_REFERENCE), *listed("python"), *written(rest))),
-        Section("About", None, written(_ABOUT)),
-    ]
-    return [section for section in sections if section.path or section.sections]
 
 
 def _insert_commands(page: Path, commands: str) -> None:

@@ -8,8 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,19 +21,6 @@ _POLICY_LOOSE = "script-src 'self' 'unsafe-inline'"
 _SEARCH = 'data-md-component="search" role="dialog"'
 """The theme's search, which it leaves without a name for assistive technology."""
 _TIMEOUT = 600
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the navigation: a title with pages below it, or one page (`path`)."""
-
-    title: str
-    path: str | None = None
-    sections: tuple[Section, ...] = ()
-
-    def to_nav(self) -> dict[str, Any]:
-        """The form that the generator's configuration has."""
-        return {self.title: self.path if self.path else [section.to_nav() for section in self.sections]}
 
 
 def read_identity(root: Path) -> dict[str, Any]:
@@ -56,7 +41,9 @@ def read_identity(root: Path) -> dict[str, Any]:
     return document
 
 
-def write_configuration(output: Path, identity: dict[str, Any], nav: Sequence[Section], site_url: str | None) -> Path:
+def write_configuration(
+    output: Path, identity: dict[str, Any], nav: list[dict[str, Any]], site_url: str | None
+) -> Path:
     """Write the generator's configuration into `output` and return its path.
 
     Args:
@@ -70,7 +57,7 @@ def write_configuration(output: Path, identity: dict[str, Any], nav: Sequence[Se
     )
     settings = packaged | {name: value for name, value in identity.items() if name != "theme"}
     settings["theme"] = packaged["theme"] | identity.get("theme", {}) | {"custom_dir": "theme"}
-    settings |= {"docs_dir": "pages", "site_dir": "site", "nav": [section.to_nav() for section in nav]}
+    settings |= {"docs_dir": "pages", "site_dir": "site", "nav": nav}
     if site_url is not None:
         settings["site_url"] = site_url
     path = output / "mkdocs.yml"

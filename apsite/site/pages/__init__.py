@@ -1,1 +1,83 @@
-"""The pages, one module each."""
+"""The pages of the site, each a module with one ``PAGE``, and the navigation over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apsite.site.page import Page, SiteFacts
+from apsite.site.pages import (
+    analysis,
+    baselines,
+    compare,
+    curves,
+    data,
+    formats,
+    home,
+    leaderboard,
+    methods,
+    python,
+    results,
+    submit,
+    taxonomy,
+    updates,
+)
+from apsite.site.writer import WrittenPage
+
+NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
+    "Home": home.PAGE,
+    "Leaderboard": (leaderboard.PAGE, results.PAGE),
+    "Curves": curves.PAGE,
+    "Compare": compare.PAGE,
+    "Taxonomy": (taxonomy.PAGE, "taxonomy-guide"),
+    "Methods": methods.PAGE,
+    "Analysis": (analysis.PAGE, baselines.PAGE),
+    "Contribute": (submit.PAGE, "submitting", "evaluate", "cluster", "baselines-guide"),
+    "Data": (data.PAGE, formats.PAGE, updates.PAGE),
+    "Reference": ("protocol", "glossary", "cli", python.PAGE),
+    "About": ("governance", "maintaining", "security", "architecture", "benchmarks", "changelog"),
+}
+"""All pages by heading: generated ones as their ``PAGE``, hand-written ones by the name of their file in ``docs/``."""
+
+OTHERS = "Reference"
+"""Heading for hand-written pages that the navigation does not name."""
+
+
+def _listed(listed: Page | tuple[Page | str, ...]) -> tuple[Page | str, ...]:
+    return listed if isinstance(listed, tuple) else (listed,)
+
+
+PAGES = tuple(page for listed in NAVIGATION.values() for page in _listed(listed) if isinstance(page, Page))
+"""Every generated page or family of pages, in the order of the navigation."""
+
+
+def written(facts: SiteFacts) -> list[WrittenPage]:
+    """Every generated page as Markdown."""
+    writer = facts.writer()
+    return [made for page in PAGES for made in page.render(facts, writer)]
+
+
+def navigation(facts: SiteFacts, documents: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The navigation as the generator's configuration has it: headings, each with a page or a list of pages.
+
+    Args:
+        facts: They say which members a family of pages has.
+        documents: Titles of the hand-written pages by name.
+    """
+    left = dict(documents)
+
+    def entries(page: Page | str) -> list[dict[str, str]]:
+        if isinstance(page, Page):
+            return [{title: page.path.format(name=name)} for name, title in page.names(facts).items()]
+        return [{left.pop(page): f"{page}.md"}] if page in left else []
+
+    made: dict[str, Any] = {}
+    for heading, listed in NAVIGATION.items():
+        alone = isinstance(listed, Page) and listed.members is None
+        made[heading] = (
+            listed.path
+            if isinstance(listed, Page) and alone
+            else [entry for page in _listed(listed) for entry in entries(page)]
+        )
+    made[OTHERS] += [{title: f"{name}.md"} for name, title in left.items()]
+    return [{heading: content} for heading, content in made.items() if content]

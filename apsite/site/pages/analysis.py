@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from apsite import numbers
@@ -14,9 +13,9 @@ from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import Spec
 from apsite.site.charts.palette import COLOURS, NEUTRAL, SeriesStyle, styles
 from apsite.site.charts.study_charts import FIRST, OTHERS, SECOND, STEPS, share_chart, strip_chart
-from apsite.site.pages import methods, results, studies, survey
-from apsite.site.writer import Page, PageWriter
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.site.page import Page, SiteFacts
+from apsite.site.tables import studies, survey
+from apsite.site.tables.methods import stage_order
 
 UNIFORM, LAYERED = "LWM_Han2015Learning", "LAMP_Lee2021Layer"
 """Keys of the two naive criteria that the survey compares."""
@@ -24,33 +23,14 @@ UNIFORM, LAYERED = "LWM_Han2015Learning", "LAMP_Lee2021Layer"
 _ANSWERS = {"yes": (COLOURS[0], 1.0), "no": (NEUTRAL, 0.45), "not specified": (NEUTRAL, 0.15)}
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Records in rows and columns; a cell is ``None`` where there is no record."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, tuple[EvaluationRecord | None, ...]], ...]
-
-
-def page(writer: PageWriter, catalogue: Catalogue) -> Page:
-    """The analysis page."""
-    return writer.page(
-        "analysis.md.j2",
-        "analysis.md",
-        "Analysis",
-        "How methods were evaluated, what was overestimated, and what pruning structure and locality change.",
-        hide=("navigation",),
-        **context(catalogue),
-    )
-
-
-def context(catalogue: Catalogue) -> dict[str, Any]:
-    """Names for the analysis page; what has no data is empty, and its section is left out."""
+def context(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the page; what has no data is empty, and its section is left out."""
+    catalogue = facts.catalogue
     audited = studies.audited(catalogue)
     compared = [
         (entry, comparison)
-        for entry in sorted(catalogue.methods(), key=results.stage_order)
-        for comparison in methods.comparisons(catalogue, entry)
+        for entry in sorted(catalogue.methods(), key=stage_order)
+        for comparison in studies.comparisons(catalogue, entry)
     ]
     measured = [item.difference for _, item in compared if item.difference is not None]
     pairs, splits = studies.structure_pairs(catalogue), studies.splits(catalogue)
@@ -154,7 +134,7 @@ def audit_chart(checks: Sequence[studies.Check]) -> Spec:
     return share_chart(rows, _ANSWERS, "How many methods were evaluated in which way by their papers.")
 
 
-def gap_rows(compared: Sequence[tuple[Entry, methods.Comparison]]) -> list[dict[str, Any]]:
+def gap_rows(compared: Sequence[tuple[Entry, studies.Comparison]]) -> list[dict[str, Any]]:
     """Rows of the chart of reported against measured robust accuracy, two a comparison that has both."""
     return [
         {
@@ -271,44 +251,10 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
     return (min(values), max(values)) if values else (0, 0)
 
 
-def dense_grid(catalogue: Catalogue) -> Grid:
-    """Dense pretrained networks (survey, Table 7): methods by dataset and network."""
-    columns = [(dataset, network) for dataset in results.DATASETS for network in results.NETWORKS]
-    found = {(r.method, r.dataset, r.architecture): r for r in results.dense(catalogue)}
-    keys = {method for method, dataset, network in found if (dataset, network) in columns}
-    return Grid(
-        tuple(f"{dataset.label} {network.label}" for dataset, network in columns),
-        tuple(
-            (entry, tuple(found.get((entry.key, *column)) for column in columns))
-            for entry in sorted((catalogue.entries[key] for key in keys), key=results.stage_order)
-        ),
-    )
-
-
-def naive_grid(catalogue: Catalogue) -> Grid:
-    """Naive criteria (survey, Table 8): criteria by network and sparsity, on CIFAR-10."""
-    columns = [
-        (network, round(100 * sparsity))
-        for network in results.NETWORKS
-        for sparsity in Structure.UNSTRUCTURED.sparsities
-    ]
-    found = {
-        (r.method, r.architecture, r.key.percent): r
-        for r in results.baselines(catalogue)
-        if r.dataset is Dataset.CIFAR10 and r.structure is Structure.UNSTRUCTURED
-    }
-    keys = {method for method, _, _ in found}
-    return Grid(
-        tuple(f"{network.label} {percent} %" for network, percent in columns),
-        tuple(
-            (entry, tuple(found.get((entry.key, *column)) for column in columns))
-            for entry in sorted((catalogue.entries[key] for key in keys), key=results.stage_order)
-        ),
-    )
-
-
-def imagenet_context(catalogue: Catalogue) -> dict[str, Any]:
-    """ImageNet results (survey, Table 10) as a leaderboard; ``imagenet`` is ``None`` where there are none."""
-    percents = tuple(round(100 * sparsity) for sparsity in Structure.UNSTRUCTURED.sparsities)
-    board = results.leaderboard(catalogue, Dataset.IMAGENET, Structure.UNSTRUCTURED, (Architecture.RESNET50,), percents)
-    return {"imagenet": board if board.rows else None}
+PAGE = Page(
+    path="analysis.md",
+    title="Analysis",
+    description="How methods were evaluated, what was overestimated, and what pruning structure and locality change.",
+    context=context,
+    hide=("navigation",),
+)

@@ -18,7 +18,7 @@ from apsite.metrics import robust_accuracy, robustness_curve
 from apsite.pairing import Pair, pair_of, samples_of
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
-from apsite.site.writer import Page, PageWriter
+from apsite.site.page import Page, SiteFacts
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"
@@ -218,21 +218,15 @@ class Agreement:
         return self.survey_gain * self.own.pair.difference > 0
 
 
-def page(writer: PageWriter, catalogue: Catalogue) -> Page:
-    """Page of the project's own baselines."""
-    found = studies(catalogue)
-    return writer.page(
-        "baselines.md.j2",
-        "baselines.md",
-        "Baselines",
-        "Naive pruning criteria, fine-tuned and evaluated alike on one dense network, and compared image by image.",
-        hide=("navigation", "toc"),
-        studies=found,
-        agreements=[agreements(catalogue, study) for study in found],
-        view=(WIDTH, HEIGHT),
-        local_key=LOCAL,
-        duration=duration,
-    )
+def context(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the page."""
+    found = studies(facts.catalogue)
+    return {
+        "studies": found,
+        "agreements": [agreements(facts.catalogue, study) for study in found],
+        "view": (WIDTH, HEIGHT),
+        "duration": duration,
+    }
 
 
 def studies(catalogue: Catalogue) -> list[Study]:
@@ -408,3 +402,11 @@ def duration(seconds: float | None) -> str:
     return (
         f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     )
+
+
+PAGE = Page(
+    path="baselines.md",
+    title="Baselines",
+    description="Simple pruning criteria, fine-tuned and evaluated alike on one dense network, compared by image.",
+    context=context,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.entries import Entry
@@ -12,6 +13,8 @@ from apsite.intervals import Field, Lead, field_of
 from apsite.leaderboard import Setting, rankable, setting_of
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
+from apsite.site.page import Page, SiteFacts
+from apsite.site.tables import methods
 from apsite.vocabulary import Dataset, Structure
 
 FIRST = 3
@@ -49,6 +52,16 @@ class Group:
     title: str
     rows: tuple[FactRow, ...] = ()
     results: tuple[ResultRow, ...] = ()
+
+
+def context(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the page: a table of all methods, of which a script shows the chosen ones."""
+    columns = methods.in_order(facts.catalogue)
+    return {
+        "columns": columns,
+        "groups": groups(facts.catalogue, columns, facts.fields, facts.verdicts),
+        "first": first_choice(facts.leads, columns),
+    }
 
 
 def groups(
@@ -137,17 +150,25 @@ def _ties(
     records: Sequence[EvaluationRecord], field: Field | None, verdicts: Mapping[str, Samples]
 ) -> dict[str, tuple[str, ...]]:
     """For each method of a setting those that nothing separates from it: among methods as the leaderboard has it."""
-    methods = {record.model_key: record.method for record in records}
+    method_of = {record.model_key: record.method for record in records}
     separations = dict(field.separations) if field is not None else {}
     if field is None or len(field.ranked) < len(records):  # baselines have no rank, and are compared here
         separations = {**field_of(records, verdicts).separations, **separations}
     ties: dict[str, list[str]] = {}
     for (above, below), separation in separations.items():
         if not separation.separated:
-            ties.setdefault(methods[above], []).append(methods[below])
-            ties.setdefault(methods[below], []).append(methods[above])
+            ties.setdefault(method_of[above], []).append(method_of[below])
+            ties.setdefault(method_of[below], []).append(method_of[above])
     return {method: tuple(others) for method, others in ties.items()}
 
 
 def _words(words: Sequence[str] | None) -> str:
     return ", ".join(str(word) for word in words) if words else NOT_SAID
+
+
+PAGE = Page(
+    path="compare.md",
+    title="Compare",
+    description="Adversarial pruning methods side by side: what they are and how they fare in the same settings.",
+    context=context,
+)

@@ -6,21 +6,23 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.documents.changes import open_dispute
 from apsite.documents.references import Reference
-from apsite.entries import Entry, ReportedResult
+from apsite.entries import Entry, Step
 from apsite.intervals import Field
 from apsite.keys import ModelKey
 from apsite.leaderboard import Setting, setting_of
-from apsite.pairing import baseline_records, naive_baselines
+from apsite.pairing import naive_baselines
 from apsite.records import EvaluationRecord
 from apsite.site.charts import panels
-from apsite.site.charts.curves import Curve
-from apsite.site.pages import taxonomy
-from apsite.site.writer import Page, PageWriter, plain_title
+from apsite.site.page import Page, SiteFacts
+from apsite.site.tables import methods, studies
+from apsite.site.writer import plain_title
+from apsite.vocabulary import Granularity, Locality, Objective, Schedule, Stage
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,6 @@ class Event:
     reason: str
     url: str | None
     file: str | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A robust accuracy that a paper reports, beside the benchmark's at the nearest sparsity that is not higher.
-
-    Attributes:
-        reported: As the paper has it.
-        measured: The benchmark's record; ``None`` where there is none.
-        difference: Reported minus measured, a fraction; ``None`` where nothing was measured.
-    """
-
-    reported: ReportedResult
-    measured: EvaluationRecord | None
-    difference: float | None
 
 
 def standings(catalogue: Catalogue, method: str, fields: Mapping[Setting, Field]) -> list[Standing]:
@@ -143,26 +130,6 @@ def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
     return sorted(events, key=lambda event: (event.date, event.subject))[::-1]
 
 
-def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:
-    """What the paper of a method reports against what the benchmark measured."""
-    found = []
-    for reported in entry.reported:
-        fitting = [
-            record
-            for record in catalogue.records_of(entry.key)
-            if record.dataset is reported.dataset
-            and record.architecture is reported.architecture
-            and record.structure is reported.structure
-            and record.robust_accuracy is not None
-            and record.protocol.ranks
-            and record.sparsity.declared <= reported.sparsity + 1e-9
-        ]
-        nearest = max(fitting, key=lambda record: record.sparsity.declared, default=None)
-        robust = nearest.robust_accuracy if nearest else None
-        found.append(Comparison(reported, nearest, None if robust is None else reported.robust_accuracy - robust))
-    return found
-
-
 def audit_sentence(entry: Entry) -> str:
     """How the paper of a method evaluated it, in words; empty where nothing is known."""
     audit = entry.audit
@@ -188,56 +155,93 @@ def audit_sentence(entry: Entry) -> str:
     return f"{tested}{length}{budgets}.{weak}"
 
 
-def method_page(
-    writer: PageWriter,
-    catalogue: Catalogue,
-    references: dict[str, Reference],
-    entry: Entry,
-    curves: list[Curve],
-    fields: Mapping[Setting, Field],
-    rankings: Mapping[Setting, list[EvaluationRecord]],
-) -> Page:
-    """Page of one method: `fields` holds the methods that rank, `rankings` these and the baselines."""
-    own = [curve for curve in curves if curve.record.method == entry.key]
-    naive = baseline_records(catalogue)
-    found = standings(catalogue, entry.key, fields)
-    title = plain_title(entry.name, entry.key.partition("_")[0])
-    return writer.page(
-        "method.md.j2",
-        f"methods/{entry.key}.md",
-        title,
-        f"The adversarial pruning method {title}: taxonomy, results, checkpoints and citation.",
-        hide=("toc",),
-        entry=entry,
-        sentence=taxonomy.sentence(entry),
-        stage_title=taxonomy.STAGE_TITLES[entry.pipeline.stage],
-        steps=[
-            (
-                taxonomy.STEP_TITLES[step.name],
-                taxonomy.step_sentence(step),
-                taxonomy.objective_citations(step, references),
-            )
+def sentence(entry: Entry) -> str:
+    """The taxonomy entry in words."""
+    specifics = entry.specifics
+    kinds = numbers.words([word.value for word in specifics.structure])
+    units = [f"{word.value}s" for word in specifics.granularity or () if word is not Granularity.WEIGHT]
+    where = {
+        (): "with a sparsity per layer that its paper does not specify",
+        (Locality.LOCAL,): "to the same sparsity in every layer (local)",
+        (Locality.GLOBAL,): "to one sparsity over the whole network (global)",
+    }.get(tuple(specifics.locality or ()), "either per layer (local) or over the whole network (global)")
+    schedules: dict[tuple[Schedule, ...] | None, str] = {
+        None: "" if entry.pipeline.stage is Stage.DURING else ", on a schedule that its paper does not specify",
+        (Schedule.ONE_SHOT,): ", in one shot",
+        (Schedule.ITERATIVE,): ", iteratively",
+    }
+    schedule = schedules.get(entry.pipeline.schedule, ", in one shot or iteratively")
+    when = {
+        Stage.AFTER: "prunes a trained network and finetunes it",
+        Stage.BEFORE: "searches for a sparse network first and trains that",
+        Stage.DURING: "prunes while it trains",
+    }[entry.pipeline.stage]
+    what = f"{kinds} pruning" + (f" of {numbers.words(units)}" if units else "")
+    criterion = f"{specifics.criterion.label.lower()} ({specifics.criterion.value})"
+    return f"{entry.name} {when}{schedule}. It does {what}, {where}, and selects what to remove by {criterion}."
+
+
+def step_sentence(step: Step) -> str:
+    """Objectives of a step in words."""
+    if step.objectives is None:
+        return "not specified in the paper"
+    return "; ".join(f"{objective.label} ({objective.value})" for objective in step.objectives) or "no such step"
+
+
+def objective_citations(step: Step, references: dict[str, Reference]) -> list[tuple[Objective, Reference | None]]:
+    """Objectives of a step, each with the paper that defines it."""
+    return [
+        (objective, references.get(objective.citation) if objective.citation else None)
+        for objective in step.objectives or ()
+    ]
+
+
+def context(facts: SiteFacts, key: str) -> dict[str, Any]:
+    """Names for the page of one method."""
+    catalogue, entry = facts.catalogue, facts.catalogue.entries[key]
+    own = [curve for curve in facts.curves if curve.record.method == key]
+    found = standings(catalogue, key, facts.fields)
+    return {
+        "entry": entry,
+        "sentence": sentence(entry),
+        "steps": [
+            (methods.STEP_TITLES[step.name], step_sentence(step), objective_citations(step, facts.references))
             for step in entry.pipeline.steps
         ],
-        standings=found,
-        ranked=any(item.rank is not None for item in found),
-        comparisons=comparisons(catalogue, entry),
-        beside=[
+        "standings": found,
+        "ranked": any(item.rank is not None for item in found),
+        "comparisons": studies.comparisons(catalogue, entry),
+        "beside": [
             (record, one)
-            for record in catalogue.records_of(entry.key)
+            for record in catalogue.records_of(key)
             if record.robust_accuracy is not None
-            for one in naive_baselines(catalogue, record, among=naive)
+            for one in naive_baselines(catalogue, record, among=facts.baselines)
         ],
-        curves=own,
-        panels=panels.panels(catalogue, entry.key, rankings),
-        curve_panels=panels.curve_panels(own),
-        rivals=rivals(catalogue, entry.key, found),
-        panel_size=(panels.WIDTH, panels.HEIGHT),
-        curve_size=(panels.CURVE_WIDTH, panels.CURVE_HEIGHT),
-        audit_sentence=audit_sentence(entry),
-        disputed=open_dispute(entry.changes),
-        history=history(catalogue, entry),
-        retracted=[record for record in catalogue.retracted.values() if record.method == entry.key],
-        evaluated=set(catalogue.records),
-        has_curves=any(record.results.hofmn_robust_accuracy is not None for record in catalogue.records_of(entry.key)),
-    )
+        "curves": own,
+        "panels": panels.panels(catalogue, key, facts.rankings),
+        "curve_panels": panels.curve_panels(own),
+        "rivals": rivals(catalogue, key, found),
+        "panel_size": (panels.WIDTH, panels.HEIGHT),
+        "curve_size": (panels.CURVE_WIDTH, panels.CURVE_HEIGHT),
+        "audit_sentence": audit_sentence(entry),
+        "disputed": open_dispute(entry.changes),
+        "history": history(catalogue, entry),
+        "retracted": [record for record in catalogue.retracted.values() if record.method == key],
+        "has_curves": any(record.results.hofmn_robust_accuracy is not None for record in catalogue.records_of(key)),
+    }
+
+
+def members(facts: SiteFacts) -> dict[str, str]:
+    """Title of each method's page, by its key."""
+    return {e.key: plain_title(e.name, e.key.partition("_")[0]) for e in methods.in_order(facts.catalogue)}
+
+
+PAGE = Page(
+    path="methods/{name}.md",
+    title="Methods",
+    description="The adversarial pruning method {title}: taxonomy, results, checkpoints and citation.",
+    context=context,
+    template="method.md.j2",
+    members=members,
+    hide=("toc",),
+)

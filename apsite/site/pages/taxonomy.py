@@ -1,37 +1,21 @@
-"""The taxonomy as tables, counts and words. Pure functions of entries and the vocabulary."""
+"""The page of the taxonomy: methods by pipeline stage, counts of their traits, and a legend."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any
 
-from apsite import numbers
 from apsite.catalogue import Catalogue
-from apsite.documents.references import Reference
-from apsite.entries import Entry, Step
-from apsite.site.pages.results import stage_order
-from apsite.site.pages.survey import CITATION
-from apsite.site.writer import Page, PageWriter
-from apsite.vocabulary import Criterion, Granularity, Locality, Objective, Schedule, Stage, Structure
+from apsite.documents.references import SURVEY, Reference
+from apsite.entries import Step
+from apsite.site.page import Page, SiteFacts
+from apsite.site.tables.methods import STEP_TITLES, UNSPECIFIED, stage_order, traits
+from apsite.vocabulary import Criterion, Locality, Objective, Schedule, Stage, Structure
 
 NOT_SPECIFIED = "n.s."
-_UNSPECIFIED = "unspecified"
 _MADRY = "Madry2018Towards"
 
-STAGE_TITLES = {stage: stage.heading for stage in Stage}
-STEP_TITLES = {
-    "pretraining": "Pretraining",
-    "finetuning": "Finetuning",
-    "pruning": "Pruning step",
-    "training": "Training step",
-}
-_STAGE_STEPS = {
-    Stage.AFTER: ("pretraining", "finetuning"),
-    Stage.BEFORE: ("pruning", "training"),
-    Stage.DURING: ("training",),
-}
-STAGE_MEANINGS = {stage: stage.meaning for stage in Stage}
 _CRITERION_SHORT = {
     Criterion.LWM: "Weight magnitude",
     Criterion.SOLWM: "Solver, magnitude",
@@ -40,18 +24,6 @@ _CRITERION_SHORT = {
     Criterion.HGM: "Gradient magnitude",
     Criterion.BCS: "Bayesian sampling",
 }
-
-
-@dataclass(frozen=True)
-class TaxonomyTable:
-    """One of the three tables of the taxonomy: methods of one pipeline stage."""
-
-    stage: Stage
-    title: str
-    meaning: str
-    steps: tuple[str, ...]
-    has_schedule: bool
-    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -87,39 +59,23 @@ class CrossRow:
         return sum(self.counts)
 
 
-def page(writer: PageWriter, catalogue: Catalogue, references: Mapping[str, Reference]) -> Page:
-    """The page of the taxonomy."""
-    return writer.page(
-        "taxonomy.md.j2",
-        "taxonomy.md",
-        "Taxonomy",
-        "Adversarial pruning methods by when and how they prune.",
-        hide=("navigation", "toc"),
-        tables=tables(catalogue),
-        step_titles=STEP_TITLES,
-        stages=list(Stage),
-        legend=legend(references),
-        counts=counts(catalogue),
-        cross=cross(catalogue),
-        total=len(catalogue.methods()),
-        objectives_text=objectives_text,
-        codes=codes,
-    )
-
-
-def tables(catalogue: Catalogue) -> list[TaxonomyTable]:
-    """The A, B and D tables."""
-    return [
-        TaxonomyTable(
-            stage,
-            STAGE_TITLES[stage],
-            STAGE_MEANINGS[stage],
-            _STAGE_STEPS[stage],
-            stage is not Stage.DURING,
-            tuple(sorted(catalogue.methods(stage), key=stage_order)),
-        )
-        for stage in Stage
-    ]
+def context(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the page."""
+    catalogue = facts.catalogue
+    return {
+        "tables": {stage: sorted(catalogue.methods(stage), key=stage_order) for stage in Stage},
+        "step_titles": {
+            stage: [STEP_TITLES[step.name] for step in entries[0].pipeline.steps] if entries else []
+            for stage in Stage
+            for entries in [catalogue.methods(stage)]
+        },
+        "legend": legend(facts.references),
+        "counts": counts(catalogue),
+        "cross": cross(catalogue),
+        "total": len(catalogue.methods()),
+        "objectives_text": objectives_text,
+        "codes": codes,
+    }
 
 
 def objectives_text(step: Step) -> str:
@@ -138,7 +94,7 @@ def codes(words: Sequence[Structure | Locality | Schedule] | None) -> str:
 
 def legend(references: Mapping[str, Reference]) -> dict[str, list[Definition]]:
     """Every abbreviation of the tables of this site, by heading, with its citation."""
-    survey = references.get(CITATION)
+    survey = references.get(SURVEY)
 
     def defined(term: str, title: str, meaning: str, key: str) -> Definition:
         return Definition(term, title, meaning, references.get(key))
@@ -191,7 +147,7 @@ def counts(catalogue: Catalogue) -> dict[str, list[Count]]:
         "Structure": [count(word.code, word.value.capitalize(), "prunes", word.value) for word in Structure],
         "Locality": [
             *(count(word.code, word.value.capitalize(), "locality", word.value) for word in Locality),
-            count(NOT_SPECIFIED, "Not specified", "locality", _UNSPECIFIED),
+            count(NOT_SPECIFIED, "Not specified", "locality", UNSPECIFIED),
         ],
         "Criterion": [count(word.value, _CRITERION_SHORT[word], "criterion", word.value) for word in Criterion],
     }
@@ -207,56 +163,9 @@ def cross(catalogue: Catalogue) -> list[CrossRow]:
     ]
 
 
-def traits(entry: Entry) -> dict[str, str]:
-    """Words by which the pages' facets find a method, space-separated, by facet."""
-
-    def joined(words: Sequence[StrEnum] | None) -> str:
-        return " ".join(word.value for word in words) if words else _UNSPECIFIED
-
-    return {
-        "pipeline": entry.pipeline.stage.value,
-        "criterion": entry.specifics.criterion.value,
-        "locality": joined(entry.specifics.locality),
-        "prunes": joined(entry.specifics.structure),
-    }
-
-
-def sentence(entry: Entry) -> str:
-    """The taxonomy entry in words."""
-    specifics = entry.specifics
-    kinds = numbers.words([word.value for word in specifics.structure])
-    units = [f"{word.value}s" for word in specifics.granularity or () if word is not Granularity.WEIGHT]
-    where = {
-        (): "with a sparsity per layer that its paper does not specify",
-        (Locality.LOCAL,): "to the same sparsity in every layer (local)",
-        (Locality.GLOBAL,): "to one sparsity over the whole network (global)",
-    }.get(tuple(specifics.locality or ()), "either per layer (local) or over the whole network (global)")
-    schedules: dict[tuple[Schedule, ...] | None, str] = {
-        None: "" if entry.pipeline.stage is Stage.DURING else ", on a schedule that its paper does not specify",
-        (Schedule.ONE_SHOT,): ", in one shot",
-        (Schedule.ITERATIVE,): ", iteratively",
-    }
-    schedule = schedules.get(entry.pipeline.schedule, ", in one shot or iteratively")
-    when = {
-        Stage.AFTER: "prunes a trained network and finetunes it",
-        Stage.BEFORE: "searches for a sparse network first and trains that",
-        Stage.DURING: "prunes while it trains",
-    }[entry.pipeline.stage]
-    what = f"{kinds} pruning" + (f" of {numbers.words(units)}" if units else "")
-    criterion = f"{specifics.criterion.label.lower()} ({specifics.criterion.value})"
-    return f"{entry.name} {when}{schedule}. It does {what}, {where}, and selects what to remove by {criterion}."
-
-
-def step_sentence(step: Step) -> str:
-    """Objectives of a step in words."""
-    if step.objectives is None:
-        return "not specified in the paper"
-    return "; ".join(f"{objective.label} ({objective.value})" for objective in step.objectives) or "no such step"
-
-
-def objective_citations(step: Step, references: dict[str, Reference]) -> list[tuple[Objective, Reference | None]]:
-    """Objectives of a step, each with the paper that defines it."""
-    return [
-        (objective, references.get(objective.citation) if objective.citation else None)
-        for objective in step.objectives or ()
-    ]
+PAGE = Page(
+    path="taxonomy.md",
+    title="Taxonomy",
+    description="Adversarial pruning methods by when and how they prune.",
+    context=context,
+)

@@ -9,9 +9,11 @@ from typing import Any
 from apsite.catalogue import Catalogue
 from apsite.intervals import interval_of, robust_bounds
 from apsite.records import EvaluationRecord
-from apsite.site.charts.charts import spread
+from apsite.site.charts.charts import robustness_chart, spread
 from apsite.site.charts.curves import SPAN, Curve, Steps, curve_document, leader_segments
 from apsite.site.charts.palette import SeriesStyle, styles
+from apsite.site.page import Page, SiteFacts
+from apsite.site.tables import leaderboards
 from apsite.vocabulary import epsilon_value
 
 FIRST = 5
@@ -33,6 +35,25 @@ class Model:
     def epsilon(self) -> float:
         """Budget of AutoAttack in 255ths."""
         return epsilon_value(self.record.threat_model.epsilon or self.record.dataset.epsilon) * 255
+
+
+def context(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the page: every model that can be drawn, and the most robust of them drawn at first."""
+    offered = models(facts.catalogue, facts.curves, facts.labels)
+    chosen = first_choice(offered)
+    data, end = chart_data(chosen), top(chosen)
+    empty = {**dict.fromkeys(data, ()), "budgets": data["budgets"]}
+    return {
+        "offered": offered,
+        "choices": leaderboards.choices(facts.catalogue),
+        "drawing": facts.drawn("curves", robustness_chart(data, span=SPAN, top=end)) if chosen else "",
+        "spec": robustness_chart(empty, span=SPAN, top=end),
+        "page_data": page_data(offered, chosen, "data/curves/"),
+        "readout": readout(chosen),
+        "epsilon": chosen[0].record.dataset.epsilon if chosen else "",
+        "leaders": leader_sentence(data["leaders"]),
+        "span": SPAN,
+    }
 
 
 def models(catalogue: Catalogue, curves: Sequence[Curve], names: Mapping[str, str]) -> list[Model]:
@@ -213,3 +234,12 @@ def _label(record: EvaluationRecord, names: Mapping[str, str]) -> str:
     key = record.key
     kind = f"{key.structure.code} {key.percent}" if key.structure else "dense"
     return f"{names[record.method]} {key.architecture.code} {kind}"
+
+
+PAGE = Page(
+    path="curves.md",
+    title="Robustness curves",
+    description="Robust accuracy against the perturbation budget, measured sample by sample.",
+    context=context,
+    own=("curves.js",),
+)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from apsite.catalogue import Catalogue
-from apsite.entries import Entry, OriginalAudit
+from apsite.entries import Entry, OriginalAudit, ReportedResult
 from apsite.leaderboard import Setting, by_setting, ranking, setting_of
 from apsite.records import EvaluationRecord
-from apsite.site.pages import results
+from apsite.site.tables import leaderboards
+from apsite.site.tables.methods import stage_order
 from apsite.vocabulary import Architecture, Dataset, Locality, Structure
 
 _CHECKS: tuple[tuple[str, Callable[[OriginalAudit], bool | None]], ...] = (
@@ -39,6 +40,21 @@ class Year:
     year: int
     methods: int
     autoattack: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A robust accuracy that a paper reports, beside the benchmark's at the nearest sparsity that is not higher.
+
+    Attributes:
+        reported: As the paper has it.
+        measured: The benchmark's record; ``None`` where there is none.
+        difference: Reported minus measured, a fraction; ``None`` where nothing was measured.
+    """
+
+    reported: ReportedResult
+    measured: EvaluationRecord | None
+    difference: float | None
 
 
 @dataclass(frozen=True)
@@ -144,7 +160,7 @@ def mean_robust(records: Sequence[EvaluationRecord]) -> float:
 
 def audited(catalogue: Catalogue) -> list[Entry]:
     """Methods whose original evaluation is known, as tables list them."""
-    return sorted((entry for entry in catalogue.methods() if entry.audit is not None), key=results.stage_order)
+    return sorted((entry for entry in catalogue.methods() if entry.audit is not None), key=stage_order)
 
 
 def checks(entries: Sequence[Entry]) -> list[Check]:
@@ -171,11 +187,31 @@ def years(entries: Sequence[Entry]) -> list[Year]:
     ]
 
 
+def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:
+    """What the paper of a method reports against what the benchmark measured."""
+    found = []
+    for reported in entry.reported:
+        fitting = [
+            record
+            for record in catalogue.records_of(entry.key)
+            if record.dataset is reported.dataset
+            and record.architecture is reported.architecture
+            and record.structure is reported.structure
+            and record.robust_accuracy is not None
+            and record.protocol.ranks
+            and record.sparsity.declared <= reported.sparsity + 1e-9
+        ]
+        nearest = max(fitting, key=lambda record: record.sparsity.declared, default=None)
+        robust = nearest.robust_accuracy if nearest else None
+        found.append(Comparison(reported, nearest, None if robust is None else reported.robust_accuracy - robust))
+    return found
+
+
 def starts(catalogue: Catalogue) -> list[Start]:
     """Dense networks of methods on the two small datasets, each with what was pruned from it."""
     found = []
-    for record in results.dense(catalogue):
-        shown = record.dataset in results.DATASETS and record.architecture in results.NETWORKS
+    for record in leaderboards.dense(catalogue):
+        shown = record.dataset in leaderboards.DATASETS and record.architecture in leaderboards.NETWORKS
         if not shown or record.robust_accuracy is None:
             continue
         pruned = {
@@ -189,7 +225,7 @@ def starts(catalogue: Catalogue) -> list[Start]:
         found.append(Start(catalogue.entries[record.method], record, pruned))
     return sorted(
         found,
-        key=lambda start: (start.dense.dataset, start.dense.architecture, results.stage_order(start.entry)),
+        key=lambda start: (start.dense.dataset, start.dense.architecture, stage_order(start.entry)),
     )
 
 
@@ -203,7 +239,7 @@ def naive(catalogue: Catalogue, uniform: str, layered: str) -> list[Naive]:
     """
     fields = by_setting(catalogue)
     found: dict[Setting, dict[str, EvaluationRecord]] = {}
-    for record in results.baselines(catalogue):
+    for record in leaderboards.baselines(catalogue):
         setting = setting_of(record)
         if setting in fields and setting is not None:
             found.setdefault(setting, {})[record.method] = record

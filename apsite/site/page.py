@@ -1,0 +1,149 @@
+"""What a page of the site is, and the facts that all pages of one build are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from markupsafe import Markup
+
+from apsite.catalogue import Catalogue
+from apsite.documents.references import Reference
+from apsite.intervals import Field, Lead, all_fields, robust_bounds
+from apsite.leaderboard import Setting, by_setting
+from apsite.pairing import baseline_records
+from apsite.records import EvaluationRecord
+from apsite.samples import Samples
+from apsite.site.charts.curves import Curve
+from apsite.site.charts.drawings import Spec, no_drawing
+from apsite.site.charts.palette import SeriesStyle, styles
+from apsite.site.downloads import Download
+from apsite.site.tables import leaderboards, methods
+from apsite.site.writer import PageWriter, WrittenPage
+
+WIDE = ("navigation", "toc")
+"""What a page leaves out to have the whole width for its tables."""
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """Everything that pages are made from.
+
+    Attributes:
+        catalogue: Entries and records.
+        references: Cited papers by key.
+        curves: Robustness curves.
+        downloads: Data files.
+        documents: Names of the hand-written pages, without extension, such as ``protocol``.
+        bundle: File name of the Vega script.
+        repository: URL of the repository, for links to edit an entry; ``None`` where there is none.
+        drawn: Draws a chart, given its identity on the page and its specification.
+        verdicts: Per-sample results by model key, for paired tests.
+    """
+
+    catalogue: Catalogue
+    references: dict[str, Reference]
+    curves: list[Curve]
+    downloads: list[Download]
+    documents: frozenset[str]
+    bundle: str
+    repository: str | None
+    drawn: Callable[[str, Spec], Markup] = no_drawing
+    verdicts: Mapping[str, Samples] = field(default_factory=dict)
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Names of methods in charts, by key."""
+        return methods.labels(self.catalogue.entries.values())
+
+    @cached_property
+    def fields(self) -> dict[Setting, Field]:
+        """The methods' models that rank, by setting, and what separates them."""
+        return all_fields(self.catalogue, self.verdicts)
+
+    @cached_property
+    def leads(self) -> dict[Setting, Lead]:
+        """Leaders by setting."""
+        return leaderboards.leads(self.fields)
+
+    @cached_property
+    def rankings(self) -> dict[Setting, list[EvaluationRecord]]:
+        """Models that rank and baselines, by setting, most robust first."""
+        return by_setting(self.catalogue, baselines=True)
+
+    @cached_property
+    def baselines(self) -> list[EvaluationRecord]:
+        """Records of baselines that have AutoAttack results."""
+        return baseline_records(self.catalogue)
+
+    @cached_property
+    def method_styles(self) -> dict[str, SeriesStyle]:
+        """Look of every evaluated method, the same on all charts; baselines are grey."""
+        evaluated = {record.method for record in self.catalogue.records.values()}
+        entries = [entry for entry in methods.in_order(self.catalogue) if entry.key in evaluated]
+        return styles(
+            (self.labels[entry.key] for entry in entries if not entry.baseline),
+            (self.labels[entry.key] for entry in entries if entry.baseline),
+        )
+
+    def writer(self) -> PageWriter:
+        """Writer of pages, with the names that every template may use."""
+        return PageWriter(
+            {
+                "catalogue": self.catalogue,
+                "entries": self.catalogue.entries,
+                "references": self.references,
+                "labels": self.labels,
+                "documents": self.documents,
+                "repository": self.repository,
+                "bundle": self.bundle,
+                "bounds": robust_bounds,
+                "traits": methods.traits,
+                "facets": methods.facets(),
+            },
+            self.drawn,
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, or a family of pages that share one template, such as one page per method.
+
+    Attributes:
+        path: Path below the pages folder, ending in ``.md``; that of a family has ``{name}`` in it.
+        title: Title for window and navigation, plain characters only; that of a family comes from its members.
+        description: One plain sentence for search engines; that of a family has ``{title}`` in it.
+        context: Makes the names that the template needs, from the facts and, in a family, the name of the member.
+        template: File in the templates folder; without one it is named for the path.
+        members: Names and titles of a family's pages, in the order of the navigation; ``None`` for a single page.
+        hide: Parts of the frame that the page leaves out: ``navigation``, ``toc``.
+        own: Names of the files in ``assets`` that only this page loads, such as ``form.js``.
+    """
+
+    path: str
+    title: str
+    description: str
+    context: Callable[..., Mapping[str, Any]]
+    template: str = ""
+    members: Callable[[SiteFacts], Mapping[str, str]] | None = None
+    hide: tuple[str, ...] = WIDE
+    own: tuple[str, ...] = ()
+
+    def names(self, facts: SiteFacts) -> Mapping[str, str]:
+        """Titles of the family's pages by name; a single page has the empty name."""
+        return {"": self.title} if self.members is None else self.members(facts)
+
+    def render(self, facts: SiteFacts, writer: PageWriter) -> Iterator[WrittenPage]:
+        """The page, or those of the family, as Markdown."""
+        for name, title in self.names(facts).items():
+            yield writer.page(
+                self.template or f"{self.path}.j2",
+                self.path.format(name=name),
+                title,
+                self.description.format(title=title),
+                hide=self.hide,
+                own=self.own,
+                **(self.context(facts) if self.members is None else self.context(facts, name)),
+            )

@@ -1,0 +1,48 @@
+"""The data as files, and how to cite them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apsite.documents.references import SURVEY
+from apsite.site.downloads import Snapshot, snapshot
+from apsite.site.page import Page, SiteFacts
+
+_GITHUB = "https://github.com/"
+_NOTEBOOK = "blob/main/notebooks/catalogue.ipynb"
+
+
+def context(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the page."""
+    repository, state = facts.repository or "", snapshot(facts.catalogue)
+    hosted = repository.removeprefix(_GITHUB) if repository.startswith(_GITHUB) else None
+    return {
+        "downloads": facts.downloads,
+        "snapshot": state,
+        "sampled": [record for record in facts.catalogue.records.values() if record.samples is not None],
+        "survey": facts.references.get(SURVEY),
+        "citation": citation(state, facts.repository),
+        "notebook": f"{repository}/{_NOTEBOOK}" if repository else None,
+        "colab": f"https://colab.research.google.com/github/{hosted}/{_NOTEBOOK}" if hosted else None,
+    }
+
+
+def citation(state: Snapshot, repository: str | None) -> str:
+    """BibTeX entry of a snapshot."""
+    fields = {
+        "title": "{apsite: the open benchmark of adversarial pruning}",
+        "author": "{The apsite maintainers}",
+        **({"year": f"{{{state.date[:4]}}}"} if state.date else {}),
+        **({"howpublished": f"{{\\url{{{repository}}}}}"} if repository else {}),
+        "note": f"{{Data snapshot {state.name}}}",
+    }
+    return "@misc{apsite,\n" + ",\n".join(f"  {name} = {value}" for name, value in fields.items()) + "\n}"
+
+
+PAGE = Page(
+    path="data.md",
+    title="Data files",
+    description="Everything that the benchmark knows, as CSV and JSON files, with a dated name to cite.",
+    context=context,
+    hide=("toc",),
+)

@@ -1,0 +1,1 @@
+"""What pages show as tables and sentences: pure functions of the catalogue, the schemas and the source."""

@@ -1,0 +1,281 @@
+"""The leaderboards as tables: what stands in which row and column. Pure functions of the catalogue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from apsite.catalogue import Catalogue
+from apsite.entries import Entry
+from apsite.intervals import Basis, Bounds, Field, Lead, robust_bounds
+from apsite.leaderboard import Setting, leader_count, leaders, rankable, setting_of
+from apsite.records import EvaluationRecord
+from apsite.site.tables.methods import stage_order
+from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
+
+NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
+DATASETS = (Dataset.CIFAR10, Dataset.SVHN)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model in a leaderboard; `record` is ``None`` where there is no result."""
+
+    record: EvaluationRecord | None
+    leads: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in a leaderboard, a cell for each column."""
+
+    entry: Entry
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Methods by networks and sparsities, for one dataset and structure.
+
+    Attributes:
+        identity: Name for addresses, such as ``cifar10-unstructured``.
+        dataset: Dataset.
+        structure: What pruning removes.
+        networks: Networks, each with all sparsities.
+        percents: Sparsities in whole percent.
+        rows: Methods.
+        marked: How many leaders each column marks.
+        missing: Methods with at least one empty cell.
+    """
+
+    identity: str
+    dataset: Dataset
+    structure: Structure
+    networks: tuple[Architecture, ...]
+    percents: tuple[int, ...]
+    rows: tuple[Row, ...]
+    marked: int
+
+    @property
+    def missing(self) -> list[Entry]:
+        """Methods with at least one empty cell."""
+        return [row.entry for row in self.rows if any(cell.record is None for cell in row.cells)]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Records in rows and columns; a cell is ``None`` where there is no record."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, tuple[EvaluationRecord | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class RankedResult:
+    """A record with what ranks it. `rank` is ``None`` for records that do not rank, dense ones and baselines."""
+
+    record: EvaluationRecord
+    entry: Entry
+    rank: int | None
+    bounds: Bounds | None
+    area: float | None
+
+
+def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
+    """The survey's four leaderboards (its Tables 3 to 6): CIFAR-10 and SVHN, unstructured and structured."""
+    return [
+        leaderboard(catalogue, dataset, structure, NETWORKS, tuple(round(100 * s) for s in structure.sparsities))
+        for dataset in DATASETS
+        for structure in Structure
+    ]
+
+
+def leaderboard(
+    catalogue: Catalogue,
+    dataset: Dataset,
+    structure: Structure,
+    networks: tuple[Architecture, ...],
+    percents: tuple[int, ...],
+) -> Leaderboard:
+    """Leaderboard of one dataset and structure.
+
+    A method has a row if the benchmark ranks any model of it with this structure on one of `networks`, on whatever
+    dataset, so that a dash says "evaluated elsewhere, not here" instead of hiding the method.
+    """
+    found: dict[tuple[str, Setting], EvaluationRecord] = {}
+    methods: set[str] = set()
+    for record in catalogue.records.values():
+        setting = setting_of(record)
+        if setting is None or not rankable(record) or catalogue.entries[record.method].baseline:
+            continue
+        if setting.structure is structure and setting.architecture in networks:
+            methods.add(record.method)
+            found[record.method, setting] = record
+    columns = [Setting(dataset, network, structure, percent) for network in networks for percent in percents]
+    marked = leader_count(structure)
+    bold = {
+        key
+        for column in columns
+        for key in leaders([record for (_, setting), record in found.items() if setting == column], marked)
+    }
+    rows = tuple(
+        Row(
+            entry,
+            tuple(
+                Cell(record, record is not None and record.model_key in bold)
+                for record in (found.get((entry.key, column)) for column in columns)
+            ),
+        )
+        for entry in sorted((catalogue.entries[key] for key in methods), key=stage_order)
+    )
+    if not any(cell.record for row in rows for cell in row.cells):
+        rows = ()
+    return Leaderboard(f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked)
+
+
+def leads(fields: Mapping[Setting, Field]) -> dict[Setting, Lead]:
+    """Leader of each setting in which a method ranks, and who is tied with it."""
+    return {setting: field.lead for setting, field in fields.items() if field.lead is not None}
+
+
+def dense(catalogue: Catalogue) -> list[EvaluationRecord]:
+    """Records of dense pretrained networks."""
+    return [record for record in catalogue.records.values() if record.structure is None]
+
+
+def baselines(catalogue: Catalogue) -> list[EvaluationRecord]:
+    """Records of naive criteria, which do not rank among the methods."""
+    return [
+        record
+        for record in catalogue.records.values()
+        if catalogue.entries[record.method].baseline and record.structure is not None and record.protocol.ranks
+    ]
+
+
+def reduced(catalogue: Catalogue) -> list[EvaluationRecord]:
+    """Records of reduced or changed runs, which never rank."""
+    return [record for record in catalogue.records.values() if not record.protocol.ranks]
+
+
+def ranked_results(
+    catalogue: Catalogue, areas: Mapping[str, float], fields: Mapping[Setting, Field]
+) -> list[RankedResult]:
+    """Every record once, grouped by setting and most robust first.
+
+    Args:
+        catalogue: Entries and records.
+        areas: Area under the robustness curve by model key, where there is one.
+        fields: The models that rank, by setting.
+    """
+    rank = {key: place for field in fields.values() for key, place in field.ranks.items()}
+    return [
+        RankedResult(
+            record,
+            catalogue.entries[record.method],
+            rank.get(record.model_key),
+            robust_bounds(record),
+            areas.get(record.model_key),
+        )
+        for record in sorted(catalogue.records.values(), key=_result_order)
+    ]
+
+
+def bases(fields: Mapping[Setting, Field]) -> Counter[Basis]:
+    """How many pairs of models of one setting are compared on each basis."""
+    return Counter(separation.basis for field in fields.values() for separation in field.separations.values())
+
+
+def lead_of(found: dict[Setting, Lead], board: Leaderboard, network: Architecture, percent: int) -> Lead | None:
+    """Leader of one column of a leaderboard; ``None`` where nothing ranks."""
+    return found.get(Setting(board.dataset, network, board.structure, percent))
+
+
+def missing_reasons(board: Leaderboard) -> list[tuple[Entry, list[str]]]:
+    """Methods with dashes, each with the notes of its entry that say why: those that name the dataset or a gap."""
+    return [
+        (entry, [note for note in entry.notes if "no value" in note or "could not" in note]) for entry in board.missing
+    ]
+
+
+def board_warnings(board: Leaderboard) -> list[str]:
+    """Warnings of the records of a leaderboard, each once."""
+    found = [
+        warning.message
+        for row in board.rows
+        for cell in row.cells
+        if cell.record is not None
+        for warning in cell.record.warnings
+    ]
+    return list(dict.fromkeys(found))
+
+
+def choices(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
+    """Facets of the table of all records: pairs of word and title, of what occurs."""
+    records = list(catalogue.records.values())
+    structures = {record.structure for record in records}
+    percents = sorted({record.key.percent or 0 for record in records})
+    return {
+        "dataset": [(d.value, d.label) for d in Dataset if any(r.dataset is d for r in records)],
+        "architecture": [(a.value, a.label) for a in Architecture if any(r.architecture is a for r in records)],
+        "structure": [
+            *((s.value, s.value) for s in Structure if s in structures),
+            *([("dense", "dense")] if None in structures else []),
+        ],
+        "percent": [(str(p), f"{p} %") if p else ("dense", "dense") for p in percents],
+        "provenance": [(k.value, k.value) for k in ProvenanceKind if any(r.provenance.kind is k for r in records)],
+    }
+
+
+def dense_grid(catalogue: Catalogue) -> Grid:
+    """Dense pretrained networks (survey, Table 7): methods by dataset and network."""
+    columns = [(dataset, network) for dataset in DATASETS for network in NETWORKS]
+    found = {(r.method, r.dataset, r.architecture): r for r in dense(catalogue)}
+    keys = {method for method, dataset, network in found if (dataset, network) in columns}
+    return Grid(
+        tuple(f"{dataset.label} {network.label}" for dataset, network in columns),
+        tuple(
+            (entry, tuple(found.get((entry.key, *column)) for column in columns))
+            for entry in sorted((catalogue.entries[key] for key in keys), key=stage_order)
+        ),
+    )
+
+
+def naive_grid(catalogue: Catalogue) -> Grid:
+    """Naive criteria (survey, Table 8): criteria by network and sparsity, on CIFAR-10."""
+    columns = [
+        (network, round(100 * sparsity)) for network in NETWORKS for sparsity in Structure.UNSTRUCTURED.sparsities
+    ]
+    found = {
+        (r.method, r.architecture, r.key.percent): r
+        for r in baselines(catalogue)
+        if r.dataset is Dataset.CIFAR10 and r.structure is Structure.UNSTRUCTURED
+    }
+    keys = {method for method, _, _ in found}
+    return Grid(
+        tuple(f"{network.label} {percent} %" for network, percent in columns),
+        tuple(
+            (entry, tuple(found.get((entry.key, *column)) for column in columns))
+            for entry in sorted((catalogue.entries[key] for key in keys), key=stage_order)
+        ),
+    )
+
+
+def imagenet_board(catalogue: Catalogue) -> Leaderboard | None:
+    """ImageNet results (survey, Table 10) as a leaderboard; ``None`` where there are none."""
+    percents = tuple(round(100 * sparsity) for sparsity in Structure.UNSTRUCTURED.sparsities)
+    board = leaderboard(catalogue, Dataset.IMAGENET, Structure.UNSTRUCTURED, (Architecture.RESNET50,), percents)
+    return board if board.rows else None
+
+
+def _result_order(record: EvaluationRecord) -> tuple[object, ...]:
+    key = record.key
+    return (
+        key.dataset,
+        key.architecture,
+        key.structure is None,
+        key.structure,
+        key.percent or 0,
+        -(record.robust_accuracy or 0.0),
+        record.model_key,
+    )
