@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from apsite.catalogue import Catalogue, load_catalogue
     from apsite.evaluation.checkpoints.loading import load_network
-    from apsite.evaluation.runs.python_interface import audit, evaluate, evaluate_samples
+    from apsite.evaluation.checkpoints.report import audit
+    from apsite.evaluation.runs.python_interface import evaluate, evaluate_samples
     from apsite.evaluation.testsets.datasets import load_test_set
     from apsite.protocol import Settings
 
@@ -29,7 +30,7 @@ __all__ = [
 _HOMES = {
     "Catalogue": "apsite.catalogue",
     "Settings": "apsite.protocol",
-    "audit": "apsite.evaluation.runs.python_interface",
+    "audit": "apsite.evaluation.checkpoints.report",
     "evaluate": "apsite.evaluation.runs.python_interface",
     "evaluate_samples": "apsite.evaluation.runs.python_interface",
     "load_catalogue": "apsite.catalogue",

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.checkpoints.reading import Checkpoint
+from apsite.evaluation.checkpoints.reading import CheckpointFile
 from apsite.vocabulary import Dataset
 
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
@@ -16,7 +16,7 @@ X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
 
 def checkpoint_of(state):
     """A checkpoint as reading it would give it, without a file."""
-    return Checkpoint(Path("a.pt"), dict(state), "torch zip", "bare", hashlib.sha256().hexdigest(), 1)
+    return CheckpointFile(Path("a.pt"), dict(state), "torch zip", "bare", hashlib.sha256().hexdigest(), 1)
 
 
 def network_of(name, dataset=Dataset.CIFAR10, sparsity=0.9):

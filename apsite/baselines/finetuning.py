@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,9 +14,10 @@ from apsite.baselines.pruning import NaiveCriterion, apply_masks, masks_for, pru
 from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
 from apsite.evaluation.checkpoints.audit import audit_network, check_sparsity
-from apsite.evaluation.checkpoints.loading import fit_factory, fit_layout, load_factory
+from apsite.evaluation.checkpoints.factories import load_factory
+from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, in_memory, open_network
 from apsite.evaluation.checkpoints.networks.layers import Normalise, Parametrisation
-from apsite.evaluation.checkpoints.networks.registry import Layout, layouts, layouts_of
+from apsite.evaluation.checkpoints.networks.registry import Layout, layouts
 from apsite.evaluation.checkpoints.packed import write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device
@@ -25,29 +26,21 @@ from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
 from apsite.progress import Reporter, SilentReporter
 from apsite.records import CheckpointAudit
-from apsite.vocabulary import Architecture, Dataset, Locality, Structure
+from apsite.vocabulary import Dataset, Locality, Structure
 
 CHANCE = 0.001
 """Share of zeros that a dense network may have: a weight can be drawn as zero, or become it in half precision."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A network to start from.
+class Source(Declared):
+    """A network to start from: what is declared of it, and its weights.
 
     Attributes:
-        architecture: Network family, or a factory as ``path/to/file.py:factory`` or ``package.module:factory``.
-        dataset: Whose images it takes.
-        checkpoint: Its weights; ``None`` for new ones.
-        layout: Name of the registered layout; ``None`` to detect it (for new weights: the first of the architecture).
-        method: Method key, which decides between layouts with the same tensors.
+        checkpoint: Its weights; ``None`` for new ones, of the first layout of the architecture if none is named.
     """
 
-    architecture: str
-    dataset: Dataset = Dataset.CIFAR10
     checkpoint: Path | None = None
-    layout: str | None = None
-    method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,21 +49,6 @@ class Format:
 
     half: bool = False
     packed: bool = False
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A network with ordinary weights, and what identifies it.
-
-    Attributes:
-        network: In evaluation mode, float32, on the CPU.
-        layout: Name of its layout, or the specification of its factory.
-        sha256: Hash of the checkpoint; ``None`` for new weights.
-    """
-
-    network: nn.Module
-    layout: str
-    sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -94,7 +72,7 @@ class Written:
     seconds: float = 0.0
 
 
-def load(source: Source, seed: int = 0) -> Loaded:
+def load(source: Source, seed: int = 0) -> LoadedNetwork:
     """Network of a source, with new weights drawn from `seed` where it has no checkpoint.
 
     Raises:
@@ -103,22 +81,18 @@ def load(source: Source, seed: int = 0) -> Loaded:
     """
     if source.checkpoint is None:
         return _new(source, seed)
-    file = read_checkpoint(source.checkpoint)
-    if ":" in source.architecture:
-        fitted, name = fit_factory(file, load_factory(source.architecture)), source.architecture
-    else:
-        architecture = _architecture(source.architecture)
-        fitted = fit_layout(file, architecture, source.method, source.dataset, layout=source.layout)
-        name = _plain(layouts()[fitted.layout]).name
-    if isinstance(fitted.network, nn.Sequential) and any(isinstance(one, Normalise) for one in fitted.network):
+    loaded = open_network(read_checkpoint(source.checkpoint), source)
+    if not source.by_factory:
+        _plain(layouts()[loaded.layout])
+    if isinstance(loaded.network, nn.Sequential) and any(isinstance(one, Normalise) for one in loaded.network):
         raise CheckpointError(
             f"{source.checkpoint}: holds constants that normalise the images, which a written checkpoint of layout "
-            f"{name} would lose; give a factory that normalises inside the network"
+            f"{loaded.layout} would lose; give a factory that normalises inside the network"
         )
-    return Loaded(fitted.network, name, file.sha256)
+    return loaded
 
 
-def load_dense(source: Source) -> Loaded:
+def load_dense(source: Source) -> LoadedNetwork:
     """Network of a checkpoint that was not pruned; at most :data:`CHANCE` of its weights are zero.
 
     Raises:
@@ -177,7 +151,7 @@ def prune(
     check_sparsity(audit, criterion.structure, sparsity)
     about = {
         "made_by": "apsite prune",
-        "dense_sha256": loaded.sha256,
+        "dense_sha256": loaded.file.sha256,
         "layout": loaded.layout,
         "criterion": criterion.value,
         "locality": locality.value,
@@ -228,7 +202,7 @@ def finetune(
     about: dict[str, object] = {
         **(note or {}),
         "made_by": "apsite finetune",
-        "source_sha256": loaded.sha256,
+        "source_sha256": None if source.checkpoint is None else loaded.file.sha256,
         "layout": loaded.layout,
         "recipe": asdict(recipe),
         "precision": resolved,
@@ -280,30 +254,14 @@ def _write(
     return Written(output, hashlib.sha256(content).hexdigest(), len(content), audit, about, seconds)
 
 
-def _new(source: Source, seed: int) -> Loaded:
+def _new(source: Source, seed: int) -> LoadedNetwork:
     """A network with new weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if ":" in source.architecture:
-            return Loaded(load_factory(source.architecture)().float(), source.architecture, None)
-        layout = new_layout(source)
-        return Loaded(layout.build(source.dataset), layout.name, None)
-
-
-def new_layout(source: Source) -> Layout:
-    """Layout of a registered network with new weights: the one that is named, or the first of the architecture.
-
-    Raises:
-        NetworkError: If there is none, or its weights are made of masks or scores.
-    """
-    fitting = [one for one in layouts_of(_architecture(source.architecture)) if source.dataset in one.datasets]
-    chosen = next((one for one in fitting if source.layout in (None, one.name)), None)
-    if chosen is None:
-        known = ", ".join(one.name for one in fitting) or "none"
-        raise NetworkError(
-            f"layout {source.layout!r} is not one of those for {source.architecture} and {source.dataset}: {known}"
-        )
-    return _plain(chosen)
+        if source.by_factory:
+            return replace(in_memory(load_factory(source.architecture)().float()), layout=source.architecture)
+        layout = _plain(source.layouts()[0])
+        return replace(in_memory(layout.build(source.dataset)), layout=layout.name)
 
 
 def _plain(layout: Layout) -> Layout:
@@ -313,16 +271,6 @@ def _plain(layout: Layout) -> Layout:
             "use a layout with ordinary weights (`apsite models list`)"
         )
     return layout
-
-
-def _architecture(text: str) -> Architecture:
-    try:
-        return Architecture(text)
-    except ValueError:
-        raise NetworkError(
-            f"architecture {text!r} is not one of {', '.join(Architecture)}, nor a factory such as "
-            "path/to/file.py:factory"
-        ) from None
 
 
 def _example(source: Source) -> Tensor:

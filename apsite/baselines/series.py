@@ -25,12 +25,12 @@ from apsite.evaluation.attacks.execution import CountedNetwork, predict
 from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device
-from apsite.evaluation.runs.evaluate import Request, evaluate_checkpoint, evaluate_model, load_model
+from apsite.evaluation.runs.evaluate import Request, run_request
 from apsite.evaluation.runs.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.records import EvaluationRecord, read_record
+from apsite.records import read_record
 from apsite.vocabulary import Granularity, ProvenanceKind
 
 REPORT = "series.json"
@@ -90,7 +90,7 @@ def run_series(
     images = load_test_set(series.source.dataset, places.test_data).first(series.settings.n_examples)
     for key in only or series.models:
         if key == str(series.dense):
-            yield from _evaluated(_request(series, places, series.dense, None, fresh=fresh), reporter)
+            yield from run_manifest([_request(series, places, series.dense, None, fresh=fresh)], reporter)
             continue
         reporter.say(f"{key}: pruning")
         try:
@@ -100,7 +100,7 @@ def run_series(
             yield ModelOutcome(known[key].key, Status.FAILED, None, None, str(error))
             continue
         request = _request(series, places, known[key].key, known[key].granularity, fresh=fresh)
-        yield from _evaluated(replace(request, notes=(*request.notes, *made)), reporter)
+        yield from run_manifest([replace(request, notes=(*request.notes, *made))], reporter)
 
 
 def _dense(series: Series, places: Places, wanted: Sequence[Pruning], reporter: Reporter, *, fresh: bool) -> Path:
@@ -216,7 +216,7 @@ def _before(
         run_dir=places.work / "runs",
     )
     few = images.first(min(BEFORE, len(images)))
-    results = evaluate_model(load_model(request), few, request, reporter).record.results
+    results = run_request(request, reporter, images=few).record.results
     return {
         "n_samples": results.n_samples,
         "clean_accuracy": results.clean_accuracy,
@@ -260,15 +260,6 @@ def _request(series: Series, places: Places, key: ModelKey, granularity: Granula
         source=series.author,
         notes=series.notes,
     )
-
-
-def _evaluated(request: Request, reporter: Reporter) -> Iterator[ModelOutcome]:
-    """Evaluation of one finished network, as of a manifest of one."""
-
-    def evaluate(one: Request) -> tuple[EvaluationRecord, Path]:
-        return evaluate_checkpoint(one, reporter)
-
-    yield from run_manifest([request], evaluate, reporter)
 
 
 def _training(written: Written) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
         return Series(
             path=path,
             folder=path.with_suffix(""),
-            source=Source(architecture, dataset, layout=document.get("layout")),
+            source=Source(architecture, dataset=dataset, layout=document.get("layout")),
             dense=ModelKey.of(resolve(document["dense"]), architecture, dataset, None, 0.0),
             training=recipe_of(document.get("training", {})),
             finetuning=recipe_of(document.get("finetuning", {})),

@@ -13,7 +13,7 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from apsite.evaluation.checkpoints.auditing import CheckpointReport
+    from apsite.evaluation.checkpoints.report import CheckpointReport
 
 
 @cli.command()
@@ -42,11 +42,11 @@ def audit(
     Takes seconds and needs no test set. Exits with 1 if `apsite eval` would refuse the checkpoint, and says why.
     """
     from apsite.documents.json_files import to_json
-    from apsite.evaluation.checkpoints.auditing import audit_checkpoint
+    from apsite.evaluation.checkpoints import report as reports
 
     if (structure is None) != (not sparsity):
         raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")
-    report = audit_checkpoint(
+    report = reports.audit(
         checkpoint, architecture=arch, method=method, dataset=dataset, structure=structure, sparsity=sparsity,
         layout=layout, unsafe=unsafe_load,
     )  # fmt: skip

@@ -76,7 +76,7 @@ def prune(
     from apsite.baselines.finetuning import prune as prune_network
     from apsite.baselines.pruning import NaiveCriterion
 
-    source = Source(arch, Dataset(dataset), checkpoint, layout, method)
+    source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint)
     written = prune_network(
         source, NaiveCriterion(criterion), Locality(locality), sparsity, output, written=Format(half, packed), seed=seed
     )
@@ -152,7 +152,7 @@ def finetune(
     with progress(quiet=quiet) as reporter:
         try:
             written = finetune_network(
-                Source(arch, Dataset(dataset), checkpoint, layout, method),
+                Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint),
                 recipe_of(settings),
                 data_dir or Path(default_data_dir()),
                 output,

@@ -138,7 +138,6 @@ def _eval_manifest(
     context: click.Context, manifest: Path, *, log_file: Path | None, quiet: bool, as_json: bool, root: Path
 ) -> None:
     """Evaluate the models of a manifest; ends with a table, and with 1 if any failed."""
-    from apsite.evaluation.runs.evaluate import evaluate_checkpoint
     from apsite.evaluation.runs.manifest import IDENTITY, NAMES, Status, read_manifest, run_manifest
 
     given = {
@@ -152,7 +151,7 @@ def _eval_manifest(
         raise click.UsageError(f"{names} cannot be given with --manifest; say it in {manifest}")
     requests = read_manifest(manifest, {name: given[name] for name in NAMES if name in given}, resolver(root))
     with _reporting(quiet=quiet, log_file=log_file) as reporter:
-        outcomes = list(run_manifest(requests, lambda request: evaluate_checkpoint(request, reporter), reporter))
+        outcomes = list(run_manifest(requests, reporter))
     if as_json:
         summary = [
             {
@@ -256,10 +255,12 @@ def _reporting(*, quiet: bool, log_file: Path | None) -> Iterator[Reporter]:
 
 def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[EvaluationRecord, Path]:
     """Evaluate one model with progress."""
-    from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+    from apsite.evaluation.runs.evaluate import run_request
 
     with _reporting(quiet=quiet, log_file=log_file) as reporter:
-        return evaluate_checkpoint(request, reporter)
+        evaluation = run_request(request, reporter)
+    assert evaluation.path is not None
+    return evaluation.record, evaluation.path
 
 
 def _print_result(record: EvaluationRecord, path: Path, *, as_json: bool) -> None:

@@ -33,8 +33,8 @@ def list_(arch: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from apsite.evaluation.checkpoints.auditing import layout_macs
     from apsite.evaluation.checkpoints.networks.registry import layouts
+    from apsite.evaluation.checkpoints.report import layout_macs
 
     table = Table(caption="MACs: multiply-accumulates for one image", caption_justify="left")
     table.add_column("Layout", no_wrap=True)
@@ -66,8 +66,8 @@ def info(layout: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from apsite.evaluation.checkpoints.auditing import layout_macs
     from apsite.evaluation.checkpoints.networks.registry import layouts
+    from apsite.evaluation.checkpoints.report import layout_macs
 
     if layout not in layouts():
         raise ApsiteError(f"layout {layout!r} is not registered; `apsite models list` shows {', '.join(layouts())}")

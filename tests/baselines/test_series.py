@@ -162,7 +162,7 @@ def test_a_pruned_network_is_no_dense_one(series, places, dense, tmp_path):
         list(run_series(replace(series, given=pruned), places, SilentReporter()))
 
 
-@pytest.mark.parametrize("step", ["finetune", "write_checkpoint", "_half", "_before", "evaluate_checkpoint"])
+@pytest.mark.parametrize("step", ["finetune", "write_checkpoint", "_half", "_before", "run_manifest"])
 def test_a_series_goes_on_wherever_it_was_interrupted(series, places, dense, tmp_path, monkeypatch, step):
     """Fine-tuning is not done twice, and the report lacks nothing in the end."""
     mine = replace(series, given=dense)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints.auditing import audit_checkpoint, layout_macs
 from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.checkpoints.report import audit, layout_macs
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.vocabulary import Architecture, Dataset, Structure
 
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_network_says_which_it_is(run):
     ("arguments", "code", "message"),
     [
         (["nowhere.pt", "--arch", "resnet8"], 1, "no such file"),
-        ([network_path(), "--arch", "alexnet"], 1, "neither one of resnet18"),
+        ([network_path(), "--arch", "alexnet"], 1, "is not one of resnet18"),
         ([*DEMO, "--layout", "base_vgg16_bn"], 1, "is not one of those for resnet8"),
         ([*DEMO, "--sparsity", "0.9"], 2, "give both --structure and --sparsity"),
         ([*DEMO, "--structure", "structured"], 2, "give both"),
@@ -128,7 +128,7 @@ def test_bad_input_ends_with_one_clear_line(run, arguments, code, message):
 
 def test_equal_layouts_are_named_and_the_methods_own_is_used(saved):
     """The layouts of several methods have the same tensors; the method decides, the others are told."""
-    report = audit_checkpoint(saved("radmm_resnet18"), architecture="resnet18", method="RADMM")
+    report = audit(saved("radmm_resnet18"), architecture="resnet18", method="RADMM")
     assert report.layout == "radmm_resnet18"
     reasons = {other.name: other.reason for other in report.others}
     assert reasons["base_resnet18"] == "fits as well; radmm_resnet18 comes first"
@@ -145,7 +145,7 @@ def test_removed_filters_match_a_structured_sparsity(saved):
             if value.dim() == 4:
                 value[: len(value) // 2] = 0
 
-    report = audit_checkpoint(
+    report = audit(
         saved("resnet8", halved), architecture="resnet8", structure=Structure.STRUCTURED, sparsity=0.5, dataset="svhn"
     )
     assert not report.refused
@@ -164,9 +164,7 @@ def test_a_network_that_gives_nan_is_refused_and_still_measured(saved):
             elif value.dim() == 4:
                 value.mul_(1e10)
 
-    report = audit_checkpoint(
-        saved("resnet8", exploding), architecture="resnet8", structure="unstructured", sparsity=0.9
-    )
+    report = audit(saved("resnet8", exploding), architecture="resnet8", structure="unstructured", sparsity=0.9)
     assert report.refused
     assert len(report.refusals) == 2
     assert "NaN or infinite logits" in report.refusals[0]
@@ -177,7 +175,7 @@ def test_a_network_that_gives_nan_is_refused_and_still_measured(saved):
 def test_an_imagenet_network_is_run_on_random_images(saved):
     """ResNet50 takes 224 x 224 pixels and gives 1,000 classes; the normalised layout is used by name only."""
     path = saved("resnet50")
-    report = audit_checkpoint(path, architecture="resnet50", dataset="imagenet")
+    report = audit(path, architecture="resnet50", dataset="imagenet")
     assert report.layout == "resnet50"
     assert report.counts.macs == layout_macs(layouts()["resnet50"])
     assert {other.name: other.summary for other in report.others} == {
@@ -206,10 +204,10 @@ def test_the_function_raises_for_what_no_report_can_be_made_of(tmp_path):
     """Files that cannot be read, unknown networks, and a caller's mistakes."""
     (tmp_path / "page.pt").write_bytes(b"<!DOCTYPE html><html></html>")
     with pytest.raises(CheckpointError, match="an HTML page"):
-        audit_checkpoint(tmp_path / "page.pt", architecture="resnet8")
-    with pytest.raises(NetworkError, match="neither one of"):
-        audit_checkpoint(network_path(), architecture="alexnet")
+        audit(tmp_path / "page.pt", architecture="resnet8")
+    with pytest.raises(NetworkError, match="is not one of"):
+        audit(network_path(), architecture="alexnet")
     with pytest.raises(ValueError, match="give both structure and sparsity"):
-        audit_checkpoint(network_path(), architecture="resnet8", sparsity=0.9)
+        audit(network_path(), architecture="resnet8", sparsity=0.9)
     with pytest.raises(ValueError, match="mnist"):
-        audit_checkpoint(network_path(), architecture="resnet8", dataset="mnist")
+        audit(network_path(), architecture="resnet8", dataset="mnist")

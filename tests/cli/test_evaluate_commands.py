@@ -71,7 +71,7 @@ def test_eval_can_print_the_record_as_json_and_keep_a_log(away):
     [
         ({"--sparsity": "0.95"}, 1, "about 0.90"),
         ({"--sparsity": "0.905"}, 1, "whole percentage"),
-        ({"--arch": "alexnet"}, 1, "is neither one of resnet18"),
+        ({"--arch": "alexnet"}, 1, "is not one of resnet18"),
         ({"--arch": "nowhere.py:make"}, 2, "--as"),
         ({"--method": "../x"}, 1, "method key"),
         ({"--data-dir": "nowhere"}, 1, "has no CIFAR-10 test set"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from apsite.evaluation.runs.demonstration import network_path, request
-from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.evaluate import run_request
 from apsite.protocol import Preset, Settings
 
 SHORT = Settings.of(Preset.QUICK, n_examples=6, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
@@ -26,7 +26,7 @@ def _one_thread():
 def record(tmp_path, monkeypatch):
     """Record of a short evaluation."""
     monkeypatch.chdir(tmp_path)
-    return evaluate_checkpoint(dataclasses.replace(request(tmp_path, 6), settings=SHORT))[1]
+    return run_request(dataclasses.replace(request(tmp_path, 6), settings=SHORT)).path
 
 
 def test_agreement_is_printed_and_written(run, record):

@@ -45,7 +45,7 @@ class UnsafeLoadWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointFile:
     """Tensors of a checkpoint file and where they came from.
 
     Attributes:
@@ -71,7 +71,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: Path, *, unsafe: bool = False) -> Checkpoint:
+def read_checkpoint(path: Path, *, unsafe: bool = False) -> CheckpointFile:
     """Tensors of a checkpoint file.
 
     Args:
@@ -107,7 +107,7 @@ def read_checkpoint(path: Path, *, unsafe: bool = False) -> Checkpoint:
         stored, growth, written = packed.unpack(path, stored), packed.MAX_GROWTH, "safetensors, packed"
     limit = min(MAX_BYTES, growth * size)
     state, notes = usable_tensors(path, stored, limit)
-    return Checkpoint(path, state, written, container, digest, size, unsafe, notes)
+    return CheckpointFile(path, state, written, container, digest, size, unsafe, notes)
 
 
 def _open(path: Path) -> BufferedReader:

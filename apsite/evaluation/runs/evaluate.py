@@ -1,4 +1,4 @@
-"""From a checkpoint on disk to a record on disk."""
+"""From a request to a record: the one path of the command line, of lists of models and of programs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.search import Trial
 from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
-from apsite.evaluation.checkpoints.loading import fit_factory, fit_layout, load_factory
-from apsite.evaluation.checkpoints.reading import Checkpoint as LoadedFile
+from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
 from apsite.evaluation.runs.findings import results_of, warnings_of
@@ -45,7 +44,7 @@ from apsite.records import (
     write_record,
 )
 from apsite.samples import Samples, write_samples
-from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
+from apsite.vocabulary import Dataset, Granularity, ProvenanceKind, Structure
 
 RUNS = Path(".apsite") / "runs"
 """Where the state of unfinished runs is kept, below the working directory."""
@@ -62,7 +61,7 @@ class Request:
         key: Identity of the model.
         factory: ``file.py:factory`` or ``module:factory`` that builds the network; ``None`` for a registered one.
         layout: Name of the registered layout; ``None`` to choose it by method and architecture, or detect it.
-        granularity: Unit that was pruned.
+        granularity: Unit that was pruned; ``None`` if unknown, and for unstructured pruning ``weight``.
         data_dir: Folder of the dataset, or ``embedded``.
         settings: How to evaluate.
         output: Folder of records, usually ``evaluations``; ``None`` to write nothing.
@@ -123,16 +122,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A checkpoint fitted to its network."""
-
-    network: nn.Module
-    file: LoadedFile
-    layout: str
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """An evaluation that has ended.
 
@@ -149,70 +138,44 @@ class Evaluation:
     path: Path | None
 
 
-def load_model(request: Request) -> LoadedModel:
-    """Read the checkpoint of a request and fit it to its network; errors as in :mod:`.checkpoints.loading`."""
-    file = read_checkpoint(request.checkpoint, unsafe=request.unsafe_load)
-    if request.factory is not None:
-        fitted = fit_factory(file, load_factory(request.factory))
-    else:
-        fitted = fit_layout(
-            file,
-            request.key.architecture,
-            method=request.key.method,
-            dataset=request.key.dataset,
-            sparsity=request.key.sparsity if request.key.structure else None,
-            layout=request.layout,
-        )
-    return LoadedModel(fitted.network, file, request.factory or fitted.layout, fitted.notes)
+def run_request(
+    request: Request,
+    reporter: Reporter | None = None,
+    *,
+    network: LoadedNetwork | None = None,
+    images: ImageSet | None = None,
+) -> Evaluation:
+    """Evaluate a network, and write its record and per-sample file if the request names an output.
 
-
-def evaluate_checkpoint(request: Request, reporter: Reporter | None = None) -> tuple[EvaluationRecord, Path]:
-    """Evaluate a checkpoint and write its record and per-sample file.
-
-    Returns:
-        The record and where it was written.
+    Args:
+        request: What to evaluate and where things are.
+        reporter: Receives the progress; ``None`` for silence.
+        network: Evaluated in place of the request's checkpoint. It is put in evaluation mode, frozen and moved.
+        images: Evaluated in place of those in the request's data folder, all of them.
 
     Raises:
         ApsiteError: If anything about the request, the checkpoint, the data or the network is not as it must be.
             Nothing is left half-written; the state of an interrupted run is kept and used by the next call.
-        ValueError: If the request names no output.
+        ValueError: If `images` are of another dataset than the request.
     """
-    if request.target is None:
-        raise ValueError("the request names no output; use evaluate_model, which can go without")
-    check_target(request.target, overwrite=request.overwrite)
-    choose_device(request.device)
-    images = load_test_set(request.key.dataset, request.data_dir).first(request.settings.n_examples)
-    evaluation = evaluate_model(load_model(request), images, request, reporter)
-    assert evaluation.path is not None
-    return evaluation.record, evaluation.path
-
-
-def evaluate_model(
-    model: LoadedModel, images: ImageSet, request: Request, reporter: Reporter | None = None
-) -> Evaluation:
-    """Evaluate a loaded network on the given images; writes a record if the request names an output.
-
-    Args:
-        model: The network and what is known of its checkpoint. It is put in evaluation mode, frozen and moved.
-        images: Samples to evaluate, all of them.
-        request: Identity, settings and places; its checkpoint and data folder are not read again.
-        reporter: Receives the progress.
-
-    Raises:
-        ApsiteError: As :func:`evaluate_checkpoint`.
-    """
-    reporter = reporter or SilentReporter()
-    key = request.key
+    reporter, key = reporter or SilentReporter(), request.key
     kind, count = parse_workers(request.workers)
     if request.target is not None:
         check_target(request.target, overwrite=request.overwrite)
     device = choose_device(request.device)
     settings = request.settings.on(device.type)
-    request = replace(request, settings=settings)
-    network = model.network.eval().to(device)
+    if network is None:
+        file = read_checkpoint(request.checkpoint, unsafe=request.unsafe_load)
+        network = open_network(file, Declared.of(key, request.factory, request.layout))
+    if images is None:
+        images = load_test_set(key.dataset, request.data_dir).first(settings.n_examples)
+    if images.dataset is not key.dataset:
+        raise ValueError(f"images are of {images.dataset.value}, not of {key.dataset.value}")
+    model, request = network, replace(request, settings=settings)
+    evaluated = model.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {model.file.format}, layout {model.layout}")
 
-    audit, finding, warnings = audit_model(network, key.structure, key.sparsity, images, device)
+    audit, finding, warnings = audit_model(evaluated, key.structure, key.sparsity, images, device)
     reporter.say(
         f"{audit.parameters:,} parameters, {finding.measured:.2%} of the weights are zero, "
         f"{audit.effective_macs / 1e6:.1f} of {audit.macs / 1e6:.1f} M multiply-accumulates remain"
@@ -235,9 +198,9 @@ def evaluate_model(
             workers: RayWorkers | None = None
             if kind == RAY:
                 example, epsilon = np.asarray(images.images[:8]), settings.epsilon_value(key.dataset)
-                workers = stack.enter_context(RayWorkers(network, example, settings, epsilon, device.type, count))
+                workers = stack.enter_context(RayWorkers(evaluated, example, settings, epsilon, device.type, count))
                 reporter.say(f"{workers.count} workers, each on a device of its own ({device.type})")
-            outcome = run(network, images, settings, state, device, reporter, workers=workers)
+            outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
         described = describe(device) | {"workers": workers.count if workers else 1} | _searched(outcome)
         record, path = _record(request, model, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
@@ -258,21 +221,6 @@ def audit_model(
     return replace(audit, sparsity_basis=finding.basis if structure else None), finding, [*sparsity, *behaviour]
 
 
-def parse_architecture(text: str) -> tuple[Architecture | None, str | None]:
-    """Registered architecture or factory that ``--arch`` names.
-
-    Raises:
-        EvaluationError: If it is neither.
-    """
-    if text in tuple(Architecture):
-        return Architecture(text), None
-    if ":" in text:
-        return None, text
-    raise EvaluationError(
-        f"--arch {text!r} is neither one of {', '.join(Architecture)} nor 'path/to/file.py:factory' or 'module:factory'"
-    )
-
-
 def check_target(target: Path, *, overwrite: bool) -> None:
     """Find out before hours of attack whether the record can be written in the end.
 
@@ -288,7 +236,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 def _record(
     request: Request,
-    model: LoadedModel,
+    model: LoadedNetwork,
     images: ImageSet,
     audit: CheckpointAudit,
     finding: SparsityFinding,
@@ -309,7 +257,7 @@ def _record(
     return EvaluationRecord(
         key=key,
         protocol=settings.protocol(key.dataset, len(images)),
-        granularity=request.granularity,
+        granularity=request.granularity or (Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else None),
         sparsity=Sparsity(key.sparsity, finding.measured),
         threat_model=ThreatModel("linf", settings.epsilon_text(key.dataset)),
         results=results,

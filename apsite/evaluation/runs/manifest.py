@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from apsite.errors import ApsiteError, EvaluationError
-from apsite.evaluation.runs.evaluate import RUNS, Request, parse_architecture
+from apsite.evaluation.checkpoints.loading import Declared
+from apsite.evaluation.runs.evaluate import RUNS, Evaluation, Request, run_request
 from apsite.evaluation.runs.ray_workers import cluster
 from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
@@ -102,11 +103,12 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         ApsiteError: If a value is not one of those allowed.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    registered, factory = parse_architecture(given["arch"])
-    if registered is not None and "as" in given:
+    declared = Declared(given["arch"])
+    if not declared.by_factory and "as" in given:
         raise OptionsError("--as goes with a factory; a registered --arch says itself which network it is")
-    if registered is None and "as" not in given:
-        raise OptionsError(f"say with --as which network {factory} builds: {', '.join(Architecture)}")
+    if declared.by_factory and "as" not in given:
+        raise OptionsError(f"say with --as which network {given['arch']} builds: {', '.join(Architecture)}")
+    architecture = Architecture(given["as"]) if declared.by_factory else declared.family
     structure, sparsity = given.get("structure"), given.get("sparsity", 0.0)
     if (structure is None) != (not sparsity):
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
@@ -120,20 +122,19 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     try:
         key = ModelKey.of(
             resolve(given["method"]),
-            registered or Architecture(given["as"]),
+            architecture,
             Dataset(given["dataset"]),
             Structure(structure) if structure else None,
             sparsity,
         )
     except ValueError as error:
         raise ApsiteError(str(error)) from None
-    granularity = given.get("granularity", Granularity.WEIGHT if structure == Structure.UNSTRUCTURED else None)
     return Request(
         checkpoint=Path(given["checkpoint"]),
         key=key,
-        factory=factory,
+        factory=given["arch"] if declared.by_factory else None,
         layout=given.get("layout"),
-        granularity=Granularity(granularity) if granularity else None,
+        granularity=Granularity(given["granularity"]) if "granularity" in given else None,
         data_dir=given.get("data_dir") or default_data_dir(),
         settings=Settings.of(Preset(given.get("protocol", Preset.APB_1)), **changes),
         output=Path(given.get("output", "evaluations")),
@@ -200,8 +201,8 @@ def read_manifest(
 
 def run_manifest(
     requests: Sequence[Request],
-    evaluate: Callable[[Request], tuple[EvaluationRecord, Path]],
     reporter: Reporter,
+    evaluate: Callable[[Request, Reporter], Evaluation] = run_request,
 ) -> Iterator[ModelOutcome]:
     """Evaluate one model after the other; a failure ends that model only.
 
@@ -210,9 +211,8 @@ def run_manifest(
 
     Args:
         requests: What :func:`read_manifest` gave.
-        evaluate: Evaluates one and gives the record and its path, as
-            :func:`apsite.evaluation.runs.evaluate.evaluate_checkpoint`.
-        reporter: Told which model is at work.
+        reporter: Receives the progress, and which model is at work.
+        evaluate: Evaluates one.
 
     Yields:
         The outcome of each model, in order.
@@ -227,12 +227,12 @@ def run_manifest(
                     continue
                 if parse_workers(request.workers)[0] == RAY:
                     stack.enter_context(cluster())  # started once, for this model and those after it
-                record, path = evaluate(request)
+                done = evaluate(request, reporter)
             except ApsiteError as error:
                 reporter.say(f"{request.key}: failed: {error}")
                 yield ModelOutcome(request.key, Status.FAILED, None, None, str(error))
             else:
-                yield ModelOutcome(request.key, Status.DONE, record, path)
+                yield ModelOutcome(request.key, Status.DONE, done.record, done.path)
 
 
 def _existing(request: Request) -> EvaluationRecord | None:

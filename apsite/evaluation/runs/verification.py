@@ -23,11 +23,10 @@ from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.search import SPACE
-from apsite.evaluation.checkpoints.loading import FittedNetwork, fit_factory, fit_layout, load_factory
-from apsite.evaluation.checkpoints.reading import Checkpoint, read_checkpoint
+from apsite.evaluation.checkpoints.loading import IN_MEMORY, Declared, LoadedNetwork, open_network
+from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.runs.environment import choose_device
 from apsite.evaluation.runs.evaluate import RUNS, audit_model
-from apsite.evaluation.runs.python_interface import IN_MEMORY
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
@@ -152,8 +151,7 @@ def verify_record(
     images = _same_images(record, recorded, data_dir)
     chosen = np.sort(np.random.default_rng(seed).choice(len(recorded), min(samples, len(recorded)), replace=False))
     recorded, images = recorded.take(chosen), images.take(chosen)
-    fitted = _network(record, file, factory)
-    network = fitted.network.eval().to(chosen_device)
+    network = _network(record, file, factory).network.to(chosen_device)
     key = record.key
     _, finding, _ = audit_model(network, key.structure, key.sparsity, images, chosen_device)
     assert record.samples is not None
@@ -277,7 +275,7 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     )
 
 
-def _same_checkpoint(record: EvaluationRecord, path: Path, *, unsafe: bool) -> Checkpoint:
+def _same_checkpoint(record: EvaluationRecord, path: Path, *, unsafe: bool) -> CheckpointFile:
     file = read_checkpoint(path, unsafe=unsafe)
     if file.sha256 != record.checkpoint.sha256:
         raise EvaluationError(
@@ -304,21 +302,12 @@ def _same_images(record: EvaluationRecord, recorded: Samples, data_dir: str | Pa
     return images
 
 
-def _network(record: EvaluationRecord, file: Checkpoint, factory: str | None) -> FittedNetwork:
+def _network(record: EvaluationRecord, file: CheckpointFile, factory: str | None) -> LoadedNetwork:
     """The network of the record. A factory that a record names is never executed, since records are untrusted."""
-    layout, key = record.checkpoint.layout, record.key
-    if factory is not None:
-        return fit_factory(file, load_factory(factory), sparsity=key.sparsity if key.structure else None)
-    if layout is not None and ":" in layout:
+    layout = record.checkpoint.layout
+    if factory is None and layout is not None and ":" in layout:
         raise EvaluationError(
             f"{record.model_key}: the network was built by the author's own code, {layout!r}; read that code, and name "
             "your copy with --arch file.py:factory"
         )
-    return fit_layout(
-        file,
-        key.architecture,
-        method=key.method,
-        dataset=key.dataset,
-        sparsity=key.sparsity if key.structure else None,
-        layout=None if layout == IN_MEMORY else layout,
-    )
+    return open_network(file, Declared.of(record.key, factory, None if layout == IN_MEMORY else layout))

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints.loading import fit_factory, load_factory, load_network
+from apsite.evaluation.checkpoints.factories import load_factory
+from apsite.evaluation.checkpoints.loading import Declared, load_network, open_network
 from tests.fitting import checkpoint_of, logits, random_mask
 
 FACTORY = """
@@ -99,29 +100,25 @@ def test_building_a_factory_s_network_draws_no_random_numbers(folder):
 
 def test_a_factory_s_own_masks_and_tied_weights_are_kept(folder):
     """A network that has masks gets them as they are; a tied tensor may be stored once."""
-    masked = load_factory(f"{folder / 'my_network.py'}:masked")
-    network = masked()
+    masked, tied = (Declared(f"{folder / 'my_network.py'}:{name}") for name in ("masked", "tied"))
+    network = load_factory(masked.architecture)()
     state = {**network.state_dict(), "weight_mask": random_mask((2, 4), 0.5)}
-    fitted = fit_factory(checkpoint_of(state), masked)
+    fitted = open_network(checkpoint_of(state), masked)
     assert torch.equal(fitted.network.weight_mask, state["weight_mask"])
-    tied = fit_factory(checkpoint_of({"0.weight": torch.eye(4)}), load_factory(f"{folder / 'my_network.py'}:tied"))
-    assert torch.equal(tied.network[2].weight, torch.eye(4))
+    assert torch.equal(open_network(checkpoint_of({"0.weight": torch.eye(4)}), tied).network[2].weight, torch.eye(4))
     with pytest.raises(CheckpointError, match=r"0.weight, 2.weight are one tensor and hold different values"):
-        fit_factory(
-            checkpoint_of({"0.weight": torch.eye(4), "2.weight": torch.zeros(4, 4)}),
-            load_factory(f"{folder / 'my_network.py'}:tied"),
-        )
+        open_network(checkpoint_of({"0.weight": torch.eye(4), "2.weight": torch.zeros(4, 4)}), tied)
 
 
 def test_a_factory_s_network_is_loaded_strictly(folder):
     """Missing and unexpected tensors are named, and nothing is loaded."""
-    factory = load_factory(f"{folder / 'my_network.py'}:network")
-    state = dict(factory().float().state_dict())
+    declared = Declared(f"{folder / 'my_network.py'}:network")
+    state = dict(load_factory(declared.architecture)().float().state_dict())
     state["extra"] = state.pop("conv.bias")
     with pytest.raises(
         CheckpointError, match=r"a.pt: does not fit the network of the factory: 1 missing \(conv.bias\); 1 un"
     ):
-        fit_factory(checkpoint_of(state), factory)
+        open_network(checkpoint_of(state), declared)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +142,7 @@ def test_a_factory_that_fails_is_named_with_the_reason(folder, name, problem):
 def test_a_network_without_parameters_is_refused(folder):
     """There is nothing that a checkpoint could fill."""
     with pytest.raises(NetworkError, match="the factory's network has no parameters"):
-        fit_factory(checkpoint_of({"a": torch.ones(1)}), load_factory(f"{folder / 'my_network.py'}:empty"))
+        open_network(checkpoint_of({"a": torch.ones(1)}), Declared(f"{folder / 'my_network.py'}:empty"))
 
 
 @pytest.mark.parametrize(

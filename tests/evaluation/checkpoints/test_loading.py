@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import apsite
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints.loading import explain_layouts, fit_layout, load_network
+from apsite.evaluation.checkpoints.loading import Declared, explain_layouts, load_network, open_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.vocabulary import Architecture, Dataset
 from tests.fitting import X, checkpoint_of, equal_outputs, logits, network_of
@@ -62,7 +62,7 @@ def test_load_network_takes_the_name_of_a_layout_as_architecture(tmp_path):
 def test_load_network_refuses_words_it_does_not_know(tmp_path, small):
     """Architectures are listed; a dataset is a closed word."""
     save_file(small.state_dict(), tmp_path / "a.safetensors")
-    with pytest.raises(NetworkError, match="'resnet34' is not one of resnet18, vgg16, resnet50, resnet8, a registered"):
+    with pytest.raises(NetworkError, match="'resnet34' is not one of resnet18, vgg16, resnet50, resnet8, nor"):
         load_network(tmp_path / "a.safetensors", architecture="resnet34")
     with pytest.raises(ValueError, match="'mnist' is not a valid Dataset"):
         load_network(tmp_path / "a.safetensors", architecture="resnet8", dataset="mnist")
@@ -78,7 +78,7 @@ def test_load_network_refuses_words_it_does_not_know(tmp_path, small):
 def test_prefixes_of_wrappers_are_removed_and_reported(small, prefix):
     """DataParallel, attack wrappers and compiled modules put names before those of the network."""
     state = {prefix + name: value for name, value in small.state_dict().items()}
-    fitted = fit_layout(checkpoint_of(state), RESNET8)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET8))
     assert equal_outputs(fitted, small)
     assert fitted.notes == (f"Prefix {prefix!r} removed from the names of tensors.",)
 
@@ -88,14 +88,14 @@ def test_a_prefix_of_some_tensors_only_is_an_error(small):
     state = dict(small.state_dict())
     state["module.linear.bias"] = state.pop("linear.bias")
     with pytest.raises(CheckpointError, match=r"1 missing \(linear.bias\); 1 unexpected \(module.linear.bias\)"):
-        fit_layout(checkpoint_of(state), RESNET8)
+        open_network(checkpoint_of(state), Declared(RESNET8))
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module.model.", "module."])
 def test_a_layout_whose_own_names_start_with_a_prefix_fits_with_and_without_it(large, prefix):
     """Li20's network sits under ``model``; its own script saves the inner module."""
     state = {prefix + name: value for name, value in large.state_dict().items()}
-    fitted = fit_layout(checkpoint_of(state), RESNET18, "Li20_Li2020Towards")
+    fitted = open_network(checkpoint_of(state), Declared(RESNET18, "Li20_Li2020Towards"))
     assert fitted.layout == "li20_resnet18"
     assert equal_outputs(fitted, large)
 
@@ -116,7 +116,7 @@ def test_tensors_with_two_names_may_be_stored_under_either(doubled, form):
         state = {name: value for name, value in state.items() if name.startswith("model.")}
     if form == "inner":
         state = {name.removeprefix("model."): value for name, value in state.items()}
-    fitted = fit_layout(checkpoint_of(state), VGG16)
+    fitted = open_network(checkpoint_of(state), Declared(VGG16))
     assert fitted.layout == "li20_vgg16"
     assert equal_outputs(fitted, doubled)
     assert ("87 tensors have two names, of which the file holds one." in fitted.notes) == (form != "both")
@@ -126,18 +126,18 @@ def test_two_names_of_one_tensor_must_agree(doubled):
     """Ordinary loading would silently take the last."""
     state = {**doubled.state_dict(), "model.3.3.bias": torch.ones(10)}
     with pytest.raises(CheckpointError, match=r"classifier.3.bias, model.3.3.bias are one tensor and hold different"):
-        fit_layout(checkpoint_of(state), VGG16)
+        open_network(checkpoint_of(state), Declared(VGG16))
 
 
 def test_old_files_without_batch_norm_counters_fit(small):
     """Before torch 0.4.1 there were none, and evaluation does not use them; some but not all is damage."""
     state = {name: value for name, value in small.state_dict().items() if not name.endswith("num_batches_tracked")}
-    fitted = fit_layout(checkpoint_of(state), RESNET8)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET8))
     assert equal_outputs(fitted, small)
     assert "Batch-norm counters set to 0" in fitted.notes[0]
     state["bn1.num_batches_tracked"] = torch.tensor(1)
     with pytest.raises(CheckpointError, match="8 missing"):
-        fit_layout(checkpoint_of(state), RESNET8)
+        open_network(checkpoint_of(state), Declared(RESNET8))
 
 
 # --- normalisation in the file ----------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_constants_of_a_normalising_wrapper_are_applied(small, outer):
     """A sequence of a normalisation and a network, wrapped or not: the file says what its forward pass is."""
     state = {f"1.{name}": value for name, value in small.state_dict().items()}
     state = {outer + name: value for name, value in with_constants(state, BIRD, "0.", (1, 3, 1, 1)).items()}
-    fitted = fit_layout(checkpoint_of(state), RESNET8)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET8))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in BIRD)
     assert torch.allclose(logits(fitted.network), logits(small, (X - mean) / std), atol=1e-5)
     assert "is applied before the network" in fitted.notes[-1]
@@ -163,7 +163,7 @@ def test_stored_constants_equal_to_the_layout_s_are_not_applied_twice():
     """RobustBird's older files hold the constants as buffers."""
     network = network_of("robustbird_resnet18")
     state = with_constants(network.state_dict(), BIRD, "normalize.")
-    fitted = fit_layout(checkpoint_of(state), RESNET18, "RobustBird_Chen2021Sparsity")
+    fitted = open_network(checkpoint_of(state), Declared(RESNET18, "RobustBird_Chen2021Sparsity"))
     assert equal_outputs(fitted, network)
 
 
@@ -172,7 +172,7 @@ def test_stored_constants_other_than_the_layout_s_are_an_error():
     network = network_of("robustbird_resnet18")
     state = with_constants(network.state_dict(), ([0.5] * 3, [0.5] * 3), "normalize.")
     with pytest.raises(CheckpointError, match=r"normalisation in the file \(mean \[0.5, 0.5, 0.5\].* in the layout"):
-        fit_layout(checkpoint_of(state), RESNET18, "RobustBird")
+        open_network(checkpoint_of(state), Declared(RESNET18, "RobustBird"))
 
 
 # --- which layout -----------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_stored_constants_other_than_the_layout_s_are_an_error():
 )
 def test_equal_layouts_are_chosen_by_the_method_and_then_by_order(large, method, name):
     """All give the same outputs, so a new method needs to say nothing."""
-    assert fit_layout(checkpoint_of(large.state_dict()), RESNET18, method).layout == name
+    assert open_network(checkpoint_of(large.state_dict()), Declared(RESNET18, method)).layout == name
 
 
 @pytest.fixture(scope="module")
@@ -204,15 +204,15 @@ def test_layouts_with_equal_tensors_and_different_outputs_are_not_guessed(biased
     """RADMM does not normalise inside its VGG16 and RobustBird does; the method or a name decides."""
     checkpoint = checkpoint_of(biased.state_dict())
     with pytest.raises(CheckpointError) as caught:
-        fit_layout(checkpoint, VGG16, "New_Author2026Paper")
+        open_network(checkpoint, Declared(VGG16, "New_Author2026Paper"))
     assert "fits the layouts radmm_vgg16, robustbird_vgg16_bn, flyingbird_vgg16_bn, with the same tensors" in str(
         caught.value
     )
     assert "Say which with --layout" in str(caught.value)
-    plain = fit_layout(checkpoint, VGG16, "RADMM_Ye2019Adversarial")
+    plain = open_network(checkpoint, Declared(VGG16, "RADMM_Ye2019Adversarial"))
     assert equal_outputs(plain, biased)
-    bird = fit_layout(checkpoint, VGG16, "FlyingBird_Chen2021Sparsity")
-    named = fit_layout(checkpoint, VGG16, "New_Author2026Paper", layout="robustbird_vgg16_bn")
+    bird = open_network(checkpoint, Declared(VGG16, "FlyingBird_Chen2021Sparsity"))
+    named = open_network(checkpoint, Declared(VGG16, "New_Author2026Paper", layout="robustbird_vgg16_bn"))
     assert torch.equal(logits(bird.network), logits(named.network))
     assert not equal_outputs(bird, biased)
     assert any(note.startswith("Inputs are normalised inside the network (mean [0.4914") for note in bird.notes)
@@ -221,17 +221,17 @@ def test_layouts_with_equal_tensors_and_different_outputs_are_not_guessed(biased
 def test_constants_in_the_file_settle_what_the_tensors_cannot(biased):
     """With the same normalisation in the file, all three give the same outputs."""
     state = with_constants(biased.state_dict(), BIRD, "normalize.")
-    fitted = fit_layout(checkpoint_of(state), VGG16)
-    bird = fit_layout(checkpoint_of(biased.state_dict()), VGG16, layout="robustbird_vgg16_bn")
+    fitted = open_network(checkpoint_of(state), Declared(VGG16))
+    bird = open_network(checkpoint_of(biased.state_dict()), Declared(VGG16, layout="robustbird_vgg16_bn"))
     assert torch.equal(logits(fitted.network), logits(bird.network))
 
 
 def test_a_published_method_in_another_layout_is_noted(biased):
     """A file of a known method need not have its published layout; nothing else may be ambiguous then."""
-    fitted = fit_layout(checkpoint_of(biased.state_dict()), VGG16, "RobustBird")
+    fitted = open_network(checkpoint_of(biased.state_dict()), Declared(VGG16, "RobustBird"))
     assert not any("Not the layout" in note for note in fitted.notes)
     network = network_of("twinrep_vgg16")
-    fitted = fit_layout(checkpoint_of(network.state_dict()), VGG16, "HYDRA_Sehwag2020Hydra")
+    fitted = open_network(checkpoint_of(network.state_dict()), Declared(VGG16, "HYDRA_Sehwag2020Hydra"))
     assert fitted.layout == "twinrep_vgg16"
     assert "Not the layout of HYDRA's published checkpoints; twinrep_vgg16 fits." in fitted.notes
 
@@ -239,10 +239,11 @@ def test_a_published_method_in_another_layout_is_noted(biased):
 def test_a_layout_for_named_use_is_not_found_by_its_tensors():
     """ResNet50 with the ImageNet constants inside has the tensors of the plain one."""
     network = network_of("resnet50", Dataset.IMAGENET)
-    found = fit_layout(checkpoint_of(network.state_dict()), Architecture.RESNET50, None, Dataset.IMAGENET)
+    found = open_network(checkpoint_of(network.state_dict()), Declared(Architecture.RESNET50, None, Dataset.IMAGENET))
     assert found.layout == "resnet50"
-    named = fit_layout(
-        checkpoint_of(network.state_dict()), Architecture.RESNET50, None, Dataset.IMAGENET, layout="resnet50_normalised"
+    named = open_network(
+        checkpoint_of(network.state_dict()),
+        Declared(Architecture.RESNET50, None, Dataset.IMAGENET, layout="resnet50_normalised"),
     )
     assert named.layout == "resnet50_normalised"
     assert "Inputs are normalised inside the network (mean [0.485, 0.456, 0.406]" in " ".join(named.notes)
@@ -254,9 +255,9 @@ def test_a_named_layout_must_be_one_of_the_architecture_and_dataset(small):
     with pytest.raises(
         NetworkError, match=r"layout 'base_resnet18' is not one of those for resnet8 and cifar10: resnet8"
     ):
-        fit_layout(checkpoint, RESNET8, layout="base_resnet18")
-    with pytest.raises(CheckpointError, match=r"a.pt: no layout of resnet8 is for imagenet. For another network give"):
-        fit_layout(checkpoint, RESNET8, dataset=Dataset.IMAGENET)
+        open_network(checkpoint, Declared(RESNET8, layout="base_resnet18"))
+    with pytest.raises(CheckpointError, match=r"no layout of resnet8 is for imagenet. For another network give"):
+        open_network(checkpoint, Declared(RESNET8, dataset=Dataset.IMAGENET))
 
 
 # --- what does not fit ------------------------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def test_a_named_layout_must_be_one_of_the_architecture_and_dataset(small):
 def test_a_wrong_architecture_is_named_with_the_right_one(large):
     """The commonest mistake gets the shortest way out."""
     with pytest.raises(CheckpointError) as caught:
-        fit_layout(checkpoint_of(large.state_dict()), VGG16)
+        open_network(checkpoint_of(large.state_dict()), Declared(VGG16))
     message = str(caught.value)
     assert message.startswith("a.pt: does not fit any layout of vgg16 (122 tensors). It fits resnet18 (base_resnet18, ")
     assert "declare that instead" in message
@@ -278,7 +279,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_listed_with_the_best_layou
     del state["layer1.0.conv1.weight"]
     state["fc.weight"], state["linear.bias"] = torch.zeros(3), torch.zeros(100)
     with pytest.raises(CheckpointError) as caught:
-        fit_layout(checkpoint_of(state), RESNET18)
+        open_network(checkpoint_of(state), Declared(RESNET18))
     message = str(caught.value)
     assert "Best is base_resnet18: 1 missing (layer1.0.conv1.weight); 1 unexpected (fc.weight); 1 misshapen" in message
     assert "linear.bias [100] instead of [10]" in message
@@ -289,7 +290,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_listed_with_the_best_layou
 def test_a_named_layout_that_does_not_fit_is_refused_with_the_one_that_does(large):
     """Naming a layout does not loosen anything."""
     with pytest.raises(CheckpointError) as caught:
-        fit_layout(checkpoint_of(large.state_dict()), RESNET18, layout="robustbird_resnet18")
+        open_network(checkpoint_of(large.state_dict()), Declared(RESNET18, layout="robustbird_resnet18"))
     assert "does not fit layout robustbird_resnet18 (122 tensors). It fits resnet18 (base_resnet18" in str(caught.value)
 
 
@@ -298,13 +299,13 @@ def test_no_tensor_may_be_missing(small, name):
     """Nothing is ever left at its random initialisation, statistics of batch norm included."""
     state = {key: value for key, value in small.state_dict().items() if key != name}
     with pytest.raises(CheckpointError, match=rf"1 missing \({name}\)"):
-        fit_layout(checkpoint_of(state), RESNET8)
+        open_network(checkpoint_of(state), Declared(RESNET8))
 
 
 def test_layouts_are_explained_best_first(large):
     """Exact fits have no reason against them; every other layout has one."""
     fits = explain_layouts(checkpoint_of(large.state_dict()))
-    assert [fit.layout.name for fit in fits if fit.fits] == [
+    assert [fit.layout.name for fit in fits if fit.match.fits] == [
         "base_resnet18",
         "radmm_resnet18",
         "twinrep_resnet18",
@@ -312,8 +313,8 @@ def test_layouts_are_explained_best_first(large):
         "pwoa_resnet18",
     ]
     assert len(fits) == len(layouts())
-    assert [fit.distance for fit in fits] == sorted(fit.distance for fit in fits)
-    assert all(bool(fit.reason) != fit.fits for fit in fits)
+    assert [fit.match.distance for fit in fits] == sorted(fit.match.distance for fit in fits)
+    assert all(bool(fit.match.reason) != fit.match.fits for fit in fits)
     assert {fit.layout.architecture for fit in explain_layouts(checkpoint_of({}), Dataset.IMAGENET)} == {
         Architecture.RESNET50
     }

@@ -9,7 +9,7 @@ from torch.nn.utils import prune
 
 from apsite.baselines.pruning import prunable_weights
 from apsite.errors import CheckpointError
-from apsite.evaluation.checkpoints.loading import fit_layout
+from apsite.evaluation.checkpoints.loading import Declared, open_network
 from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK
 from apsite.vocabulary import Architecture
 from tests.fitting import X, checkpoint_of, equal_outputs, logits, network_of, random_mask
@@ -29,7 +29,7 @@ def test_masks_of_torch_prune_are_multiplied_out(small):
         if isinstance(module, nn.Conv2d | nn.Linear):
             prune.random_unstructured(module, "weight", amount=0.9)
     prune.random_unstructured(small.linear, "bias", amount=0.5)
-    fitted = fit_layout(checkpoint_of(small.state_dict()), RESNET8, sparsity=0.9)
+    fitted = open_network(checkpoint_of(small.state_dict()), Declared(RESNET8, sparsity=0.9))
     assert equal_outputs(fitted, small)
     weights = prunable_weights(fitted.network).values()
     assert abs(sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights) - 0.9) < 1e-3
@@ -56,7 +56,7 @@ def test_a_mask_without_its_weight_is_an_error(small, change, problem):
     state = dict(small.state_dict())
     change(state)
     with pytest.raises(CheckpointError, match=problem):
-        fit_layout(checkpoint_of(state), RESNET8)
+        open_network(checkpoint_of(state), Declared(RESNET8))
 
 
 def factored(network, mixing):
@@ -80,7 +80,7 @@ def factored(network, mixing):
 def test_factors_and_masks_of_twinrep_are_multiplied_out(small, mixing):
     """A factor of the weight's shape, or for channels a square matrix over output channels; then the mask."""
     state, acting = factored(small, mixing)
-    fitted = fit_layout(checkpoint_of({f"module.{name}": value for name, value in state.items()}), RESNET8)
+    fitted = open_network(checkpoint_of({f"module.{name}": value for name, value in state.items()}), Declared(RESNET8))
     loaded = prunable_weights(fitted.network)
     assert all(torch.allclose(loaded[name], value, atol=1e-5) for name, value in acting.items())
     kind = "channel mixers" if mixing else "factors"
@@ -92,7 +92,7 @@ def test_masks_alone_and_one_a_filter_are_multiplied_out(small):
     state = dict(small.state_dict())
     state["conv1.mask"] = random_mask(32, 0.5)
     state["linear.mask"] = random_mask((10, 160), 0.5)
-    fitted = fit_layout(checkpoint_of(state), RESNET8)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET8))
     expected = small.conv1.weight * state["conv1.mask"].view(-1, 1, 1, 1)
     assert torch.equal(fitted.network.conv1.weight, expected)
     assert torch.equal(fitted.network.linear.weight, small.linear.weight * state["linear.mask"])
@@ -109,7 +109,7 @@ def test_masks_alone_and_one_a_filter_are_multiplied_out(small):
 def test_masks_and_factors_must_fit_their_weight(small, name, shape, problem):
     """The layer is named."""
     with pytest.raises(CheckpointError, match=problem):
-        fit_layout(checkpoint_of({**small.state_dict(), name: torch.ones(shape)}), RESNET8)
+        open_network(checkpoint_of({**small.state_dict(), name: torch.ones(shape)}), Declared(RESNET8))
 
 
 def scored(network, *, pruned):
@@ -127,7 +127,7 @@ def scored(network, *, pruned):
 def test_scores_beside_pruned_weights_are_dropped(small):
     """The zeros are there; the record says so."""
     state = scored(small, pruned=True)
-    fitted = fit_layout(checkpoint_of(state), RESNET8, sparsity=0.9)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET8, sparsity=0.9))
     assert torch.equal(fitted.network.conv1.weight, state["conv1.weight"])
     assert "Scores (popup_scores) dropped: 90.0% of the weights beside them are zeros already." in fitted.notes
 
@@ -135,45 +135,45 @@ def test_scores_beside_pruned_weights_are_dropped(small):
 def test_scores_beside_weights_that_are_not_pruned_yet_prune_them(small):
     """Dropping them would evaluate the dense network under the name of the pruned one."""
     state = scored(small, pruned=False)
-    fitted = fit_layout(checkpoint_of(state), RESNET8, sparsity=0.9)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET8, sparsity=0.9))
     for name, weight in prunable_weights(fitted.network).items():
         assert int((weight == 0).sum()) == int(0.9 * weight.numel())
         kept = state[name.replace("weight", "popup_scores")][weight != 0].min()
         assert kept >= state[name.replace("weight", "popup_scores")][weight == 0].max()
-    dense = fit_layout(checkpoint_of(state), RESNET8)
+    dense = open_network(checkpoint_of(state), Declared(RESNET8))
     assert equal_outputs(dense, small)
 
 
 def test_rates_of_harp_are_dropped_from_pruned_weights_and_refused_otherwise(small):
     """HARP's dense export leaves ``k_score`` behind; without the export the rates need settings that no file has."""
     rates = {"conv1.k_score": torch.tensor(0.3), "linear.k_score": torch.tensor(0.1)}
-    fitted = fit_layout(checkpoint_of({**small.state_dict(), **rates}), RESNET8, sparsity=0.9)
+    fitted = open_network(checkpoint_of({**small.state_dict(), **rates}), Declared(RESNET8, sparsity=0.9))
     assert equal_outputs(fitted, small)
     assert "2 pruning rates (k_score) dropped" in fitted.notes[0]
-    assert fit_layout(checkpoint_of({**scored(small, pruned=True), **rates}), RESNET8, sparsity=0.9)
+    assert open_network(checkpoint_of({**scored(small, pruned=True), **rates}), Declared(RESNET8, sparsity=0.9))
     with pytest.raises(
         CheckpointError, match=r"its weights are not pruned yet, and the rates of HARP.* export the dense"
     ):
-        fit_layout(checkpoint_of({**scored(small, pruned=False), **rates}), RESNET8, sparsity=0.9)
+        open_network(checkpoint_of({**scored(small, pruned=False), **rates}), Declared(RESNET8, sparsity=0.9))
 
 
 def test_scores_without_a_weight_of_their_shape_are_an_error(small):
     """They would belong to another network."""
     with pytest.raises(CheckpointError, match=r"popup_scores of conv1.weight have no weight of their shape"):
-        fit_layout(checkpoint_of({**small.state_dict(), "conv1.popup_scores": torch.ones(2)}), RESNET8)
+        open_network(checkpoint_of({**small.state_dict(), "conv1.popup_scores": torch.ones(2)}), Declared(RESNET8))
 
 
 def test_operation_counters_are_dropped(small):
     """A common tool leaves them in networks that it has measured."""
     state = {**small.state_dict(), "total_ops": torch.ones(1), "layer1.total_params": torch.ones(1)}
-    fitted = fit_layout(checkpoint_of(state), RESNET8)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET8))
     assert fitted.notes == ("2 operation counters dropped.",)
 
 
 def test_a_file_of_mad_without_masks_has_masks_of_one():
     """MAD's own test ignores its masks; the network is then the plain one behind MAD's normalisation."""
     large = network_of("base_resnet18")
-    fitted = fit_layout(checkpoint_of(large.state_dict()), RESNET18, "MAD_Lee2022Masking")
+    fitted = open_network(checkpoint_of(large.state_dict()), Declared(RESNET18, "MAD_Lee2022Masking"))
     assert fitted.layout == "mad_resnet18"
     assert "The file has no masks; every mask was set to 1." in fitted.notes
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)
@@ -189,7 +189,7 @@ def test_weights_that_mad_s_masks_remove_without_a_zero_are_counted():
     state["conv1.mask_weight"] = mask
     state["conv1.weight"] = state["conv1.weight"].clone()
     state["conv1.weight"].view(-1)[0] = 0
-    fitted = fit_layout(checkpoint_of(state), RESNET18)
+    fitted = open_network(checkpoint_of(state), Declared(RESNET18))
     assert "Masks scale 4 weights that are not zero to less than half; they count as non-zero." in fitted.notes
     assert int((fitted.network.conv1.weight == 0).sum()) == 1
 
@@ -198,7 +198,7 @@ def test_scores_of_rst_need_the_declared_sparsity():
     """It is a setting of the run and not in the file; without it the network would be another one."""
     checkpoint = checkpoint_of(network_of("rst_resnet18").state_dict())
     with pytest.raises(CheckpointError, match=r"layout rst_resnet18 holds scores, .* Declare the sparsity."):
-        fit_layout(checkpoint, RESNET18, "RST_Fu2021Drawing")
-    fitted = fit_layout(checkpoint, RESNET18, "RST_Fu2021Drawing", sparsity=0.95)
+        open_network(checkpoint, Declared(RESNET18, "RST_Fu2021Drawing"))
+    fitted = open_network(checkpoint, Declared(RESNET18, "RST_Fu2021Drawing", sparsity=0.95))
     weight = fitted.network.layer4[1].conv2.weight
     assert int((weight == 0).sum()) == int(0.95 * weight.numel())

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from apsite.errors import ApsiteError, CheckpointError, DatasetError, EvaluationError
+from apsite.errors import CheckpointError, DatasetError, EvaluationError
 from apsite.evaluation.runs.demonstration import network_path, request
-from apsite.evaluation.runs.evaluate import evaluate_checkpoint, parse_architecture
+from apsite.evaluation.runs.evaluate import run_request
 from apsite.keys import ModelKey
 from apsite.protocol import Preset, Settings
 from apsite.records import read_record
@@ -26,7 +26,8 @@ def short_request(folder, **changes):
 
 def test_a_record_carries_everything_and_agrees_with_its_samples(tmp_path):
     """The written files are read back: counts equal the samples, and all parts of the protocol's record are there."""
-    record, path = evaluate_checkpoint(short_request(tmp_path))
+    evaluation = run_request(short_request(tmp_path))
+    record, path = evaluation.record, evaluation.path
     assert read_record(path) == record
     samples = read_samples(path.with_suffix(".npz"))
     assert all(stated == pytest.approx(counted) for _, stated, counted in recounted(record, samples))
@@ -48,12 +49,13 @@ def test_a_record_carries_everything_and_agrees_with_its_samples(tmp_path):
 
 def test_an_existing_record_is_not_replaced_unasked(tmp_path):
     """The second evaluation is refused before it starts; with ``overwrite`` it gives the same figures."""
-    first, path = evaluate_checkpoint(short_request(tmp_path))
+    evaluation = run_request(short_request(tmp_path))
+    first, path = evaluation.record, evaluation.path
     before = path.read_bytes()
     with pytest.raises(EvaluationError, match="is already there; replace it with --overwrite"):
-        evaluate_checkpoint(short_request(tmp_path))
+        run_request(short_request(tmp_path))
     assert path.read_bytes() == before
-    again, _ = evaluate_checkpoint(dataclasses.replace(short_request(tmp_path), overwrite=True))
+    again = run_request(dataclasses.replace(short_request(tmp_path), overwrite=True)).record
     assert again.results == first.results
     assert again.samples == first.samples
 
@@ -96,7 +98,7 @@ def test_checkpoints_that_are_not_what_they_should_be_are_refused(tmp_path, chan
     """Wrong sparsity, NaN weights, wrong shapes and missing tensors: a clear error and no file left behind."""
     path = changed_checkpoint(tmp_path, change)
     with pytest.raises(CheckpointError, match=message):
-        evaluate_checkpoint(short_request(tmp_path / "out", checkpoint=path))
+        run_request(short_request(tmp_path / "out", checkpoint=path))
     assert not list((tmp_path / "out").rglob("*.json"))
 
 
@@ -106,32 +108,32 @@ def test_a_wrong_sparsity_is_refused_with_the_right_one(tmp_path):
         "LAMP_Lee2021Layer", Architecture.RESNET8, Dataset.CIFAR10, request(tmp_path, 1).key.structure, 0.95
     )
     with pytest.raises(CheckpointError, match=r"about 0\.90"):
-        evaluate_checkpoint(short_request(tmp_path, key=key))
+        run_request(short_request(tmp_path, key=key))
 
 
 def test_a_wrong_architecture_names_the_layout_that_fits(tmp_path):
     """A ResNet8 checkpoint evaluated as ResNet18 is refused, and the message says what it is."""
     key = dataclasses.replace(request(tmp_path, 1).key, architecture=Architecture.RESNET18)
     with pytest.raises(CheckpointError, match="resnet8"):
-        evaluate_checkpoint(short_request(tmp_path, key=key))
+        run_request(short_request(tmp_path, key=key))
 
 
 def test_missing_things_are_named(tmp_path):
     """A missing checkpoint, a folder without the set and too many examples each have their own message."""
     with pytest.raises(CheckpointError, match=r"absent\.pt"):
-        evaluate_checkpoint(short_request(tmp_path, checkpoint=tmp_path / "absent.pt"))
+        run_request(short_request(tmp_path, checkpoint=tmp_path / "absent.pt"))
     with pytest.raises(DatasetError, match="has no CIFAR-10 test set"):
-        evaluate_checkpoint(short_request(tmp_path, data_dir=tmp_path))
+        run_request(short_request(tmp_path, data_dir=tmp_path))
     many = dataclasses.replace(short_request(tmp_path), settings=dataclasses.replace(TINY, n_examples=300))
     with pytest.raises(DatasetError, match="choose 1 to 256"):
-        evaluate_checkpoint(many)
+        run_request(many)
 
 
 def test_an_unwritable_output_is_found_out_before_the_attack(tmp_path):
     """A file in the place of the output folder is an error at once."""
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match="cannot be written"):
-        evaluate_checkpoint(short_request(tmp_path, output=tmp_path / "file"))
+        run_request(short_request(tmp_path, output=tmp_path / "file"))
 
 
 def test_a_network_of_the_author_is_evaluated_through_its_factory(tmp_path):
@@ -143,9 +145,8 @@ def test_a_network_of_the_author_is_evaluated_through_its_factory(tmp_path):
         "def make():\n"
         "    return layouts()['resnet8'].build(Dataset.CIFAR10, None)\n"
     )
-    record, _ = evaluate_checkpoint(short_request(tmp_path, factory=f"{source}:make"))
-    expected, _ = evaluate_checkpoint(short_request(tmp_path / "other"))
-    assert record.results == expected.results
+    evaluation = run_request(short_request(tmp_path, factory=f"{source}:make"))
+    assert evaluation.record.results == run_request(short_request(tmp_path / "other")).record.results
 
 
 def test_the_demonstration_reduces_nothing_but_the_number_of_images(tmp_path):
@@ -177,11 +178,3 @@ def test_impossible_settings_are_refused(changes):
     """Unknown attacks and counts below one are errors of the user."""
     with pytest.raises(EvaluationError):
         Settings(**changes)
-
-
-def test_architectures_are_registered_words_or_factories():
-    """Anything else is an error that lists what is allowed."""
-    assert parse_architecture("resnet18") == (Architecture.RESNET18, None)
-    assert parse_architecture("a.py:make") == (None, "a.py:make")
-    with pytest.raises(ApsiteError, match=r"resnet18, vgg16.*file\.py:factory"):
-        parse_architecture("alexnet")

@@ -12,7 +12,7 @@ import pytest
 from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.manifest import NAMES, OptionsError, Status, read_manifest, request_of, run_manifest
 from apsite.progress import SilentReporter
 from apsite.protocol import Preset, Settings
@@ -84,7 +84,7 @@ data_dir = "data"
     assert first.data_dir == "embedded"
     assert first.url == "https://example.org/a.pt"
     assert first.settings == Settings()
-    assert first.granularity is Granularity.WEIGHT
+    assert first.granularity is None
     assert second.checkpoint == Path("/elsewhere/b.pt")
     assert second.factory == f"{path.parent}/nets/mine.py:make"
     assert (second.key.architecture, second.key.structure) == (Architecture.VGG16, Structure.STRUCTURED)
@@ -133,7 +133,7 @@ def test_options_of_the_command_line_hold_for_all(manifest):
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nseed = -1', "seed must be a whole number from 0 on"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nn_examples = true', "n_examples must be a whole number from 1 on"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\noverwrite = "yes"', "overwrite must be true or false"),
-        (DEFAULTS + '[[model]]\ncheckpoint = "a"\narch = "alexnet"', "is neither one of resnet18"),
+        (DEFAULTS + '[[model]]\ncheckpoint = "a"\narch = "alexnet"', "is not one of resnet18"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\narch = "a.py:b"', "say with --as which network"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nas = "vgg16"', "--as goes with a factory"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = 0', "both --structure and --sparsity"),
@@ -198,9 +198,9 @@ def tiny(requests):
     return [dataclasses.replace(one, settings=dataclasses.replace(one.settings, **TINY)) for one in requests]
 
 
-def outcomes_of(requests, evaluate=evaluate_checkpoint):
+def outcomes_of(requests, evaluate=run_request):
     """Outcomes of all requests."""
-    return list(run_manifest(requests, evaluate, SilentReporter()))
+    return list(run_manifest(requests, SilentReporter(), evaluate))
 
 
 @pytest.fixture
@@ -233,9 +233,9 @@ def test_a_failure_ends_one_model_only_and_what_is_done_is_skipped(sweep):
     assert first[1].path == sweep[1].target
     called = []
 
-    def evaluate(request):
+    def evaluate(request, reporter):
         called.append(request)
-        return evaluate_checkpoint(request)
+        return run_request(request, reporter)
 
     second = outcomes_of(sweep, evaluate)
     assert [outcome.status for outcome in second] == [Status.FAILED, Status.SKIPPED, Status.FAILED]
@@ -271,7 +271,7 @@ def test_another_record_in_the_place_is_a_failure(sweep):
 def test_only_mendable_problems_are_survived(sweep):
     """A bug or an interruption ends the sweep."""
 
-    def interrupted(request):
+    def interrupted(request, reporter):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

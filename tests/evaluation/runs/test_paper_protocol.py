@@ -12,7 +12,7 @@ from apsite.cli.tables import result_table
 from apsite.errors import EvaluationError
 from apsite.evaluation.runs import runner
 from apsite.evaluation.runs.demonstration import request
-from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.findings import results_of, warnings_of
 from apsite.evaluation.runs.run_state import RunState
 from apsite.metrics import robust_flags
@@ -73,7 +73,8 @@ def test_each_trial_takes_the_next_samples(demo_network, images, tmp_path, monke
 def test_a_record_counts_the_other_samples_and_validates(tmp_path):
     """HO-FMN is a share of the eight samples that the search did not take; the recount agrees."""
     base = dataclasses.replace(request(tmp_path, 20), settings=SHORT)
-    record, path = evaluate_checkpoint(base)
+    evaluation = run_request(base)
+    record, path = evaluation.record, evaluation.path
     samples = read_samples(path.with_suffix(".npz"))
     assert len(samples) == 20
     assert record.hofmn_samples == 8
@@ -91,7 +92,7 @@ def test_a_record_counts_the_other_samples_and_validates(tmp_path):
 
 def test_a_ranking_record_cannot_leave_samples_out(tmp_path):
     """The setting means nothing in a record that claims apb-1: its figures must count every sample."""
-    record, _ = evaluate_checkpoint(dataclasses.replace(request(tmp_path, 20), settings=SHORT))
+    record = run_request(dataclasses.replace(request(tmp_path, 20), settings=SHORT)).record
     claimed = dataclasses.replace(record, protocol=Protocol.APB_1)
     assert not claimed.leaves_out_tuning
     assert claimed.hofmn_samples == 20
@@ -125,7 +126,7 @@ def test_too_few_samples_are_refused_at_once(tmp_path, count):
     """If the search took every sample, nothing would be left to count."""
     settings = dataclasses.replace(SHORT, n_examples=count)
     with pytest.raises(EvaluationError, match=r"takes the first 12 samples.*there are only 1[12]"):
-        evaluate_checkpoint(dataclasses.replace(request(tmp_path, count), settings=settings))
+        run_request(dataclasses.replace(request(tmp_path, count), settings=settings))
     assert not list(tmp_path.rglob("*.json.*"))
 
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import apsite
 from apsite.errors import CheckpointError, DatasetError, EvaluationError, NetworkError
+from apsite.evaluation.checkpoints.loading import in_memory
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.evaluation.runs.python_interface import network_in_memory
 from apsite.progress import SilentReporter
 from apsite.protocol import Preset, Settings
 from apsite.records import read_record
@@ -40,7 +40,7 @@ def away(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_network_in_memory_gives_the_record_of_its_checkpoint_and_writes_nothing(away, demo_network):
+def test_a_in_memory_gives_the_record_of_its_checkpoint_and_writes_nothing(away, demo_network):
     """The figures and the verdicts are those of the file; nothing is left in the working directory."""
     from_memory = apsite.evaluate_samples(demo_network, **MODEL)
     from_file = apsite.evaluate_samples(network_path(), **MODEL)
@@ -58,14 +58,14 @@ def test_a_network_in_memory_gives_the_record_of_its_checkpoint_and_writes_nothi
 
 def test_the_hash_of_a_network_is_that_of_its_safetensors_file(tmp_path, demo_network):
     """So that a record made in memory can be checked against the file that is published later."""
-    model = network_in_memory(demo_network)
+    model = in_memory(demo_network)
     path = tmp_path / "saved.safetensors"
     save_file(demo_network.state_dict(), path)
     assert model.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert model.file.size == path.stat().st_size
     with torch.no_grad():
         demo_network.linear.bias[0] += 1e-3
-    assert network_in_memory(demo_network).file.sha256 != model.file.sha256
+    assert in_memory(demo_network).file.sha256 != model.file.sha256
 
 
 def test_the_network_of_the_caller_stays_as_it_is(away, demo_network):

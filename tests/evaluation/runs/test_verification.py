@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError, DatasetError, EvaluationError
 from apsite.evaluation.runs.demonstration import network_path, request
-from apsite.evaluation.runs.evaluate import evaluate_checkpoint
+from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.verification import ALPHA, TOLERANCE, compare, verify_record, write_verification
 from apsite.protocol import Preset, Settings
 from apsite.records import read_record
@@ -30,7 +30,7 @@ SHORT = Settings.of(
 def evaluated(tmp_path_factory):
     """Folder with the record of a short evaluation of the demonstration network."""
     folder = tmp_path_factory.mktemp("evaluated")
-    evaluate_checkpoint(dataclasses.replace(request(folder, 24), settings=SHORT))
+    run_request(dataclasses.replace(request(folder, 24), settings=SHORT))
     return folder / "evaluations"
 
 

@@ -119,10 +119,6 @@ class Layout:
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in self.build(self.datasets[0]).parameters())
 
-    def same_outputs(self, other: Layout, dataset: Dataset) -> bool:
-        """Whether equal weights give equal logits in both, whatever the names of the tensors."""
-        return self.network == other.network and self.normalisation_of(dataset) == other.normalisation_of(dataset)
-
 
 class Inner(nn.Module):
     """A network under an attribute of another module, so that the names of its tensors start with that attribute."""

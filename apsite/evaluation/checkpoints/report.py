@@ -1,4 +1,4 @@
-"""Auditing a checkpoint without attacking it: which layout it has, how sparse it is, what it costs, how it behaves."""
+"""A report on a checkpoint, without attacks: which layout it has, how sparse it is, what it costs, how it behaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from apsite.errors import ApsiteError, CheckpointError, NetworkError
 from apsite.evaluation.attacks.execution import as_inputs
@@ -19,14 +19,14 @@ from apsite.evaluation.checkpoints.audit import (
     multiply_accumulates,
 )
 from apsite.evaluation.checkpoints.loading import (
-    FittedNetwork,
+    IN_MEMORY,
+    Declared,
     explain_layouts,
-    fit_factory,
-    fit_layout,
-    load_factory,
+    in_memory,
+    open_network,
 )
 from apsite.evaluation.checkpoints.networks.registry import Layout
-from apsite.evaluation.checkpoints.reading import Checkpoint, read_checkpoint
+from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.vocabulary import Architecture, Dataset, Structure
@@ -104,54 +104,67 @@ class CheckpointReport:
         return {**asdict(self), "path": str(self.path), "refused": self.refused}
 
 
-def audit_checkpoint(
-    checkpoint: Path | str,
+def audit(
+    network: nn.Module | str | Path,
     *,
-    architecture: str,
-    method: str | None = None,
     dataset: str | Dataset = Dataset.CIFAR10,
+    architecture: str | Architecture | None = None,
+    method: str | None = None,
     structure: str | Structure | None = None,
     sparsity: float | None = None,
     layout: str | None = None,
     unsafe: bool = False,
 ) -> CheckpointReport:
-    """Report on a checkpoint. What would make `apsite eval` refuse it is collected in the report, not raised.
+    """Zeros, parameters, multiply-accumulates and behaviour of a network; nothing is attacked or written.
+
+    >>> from apsite.evaluation.runs.demonstration import network_path  # the embedded checkpoint
+    >>> report = audit(network_path(), architecture="resnet8", structure="unstructured", sparsity=0.9)
+    >>> f"{report.finding.measured:.2%}", report.refused
+    ('90.00%', False)
 
     Args:
-        checkpoint: The file.
-        architecture: Network family, or a factory as ``path/to/file.py:factory`` or ``package.module:factory``.
-        method: Method key or name, which decides between layouts that have the same tensors.
-        dataset: Decides the size of the images, the classes and the constants of a normalisation.
+        network: A network in memory or the path of a checkpoint, as in :func:`apsite.evaluate_samples`.
+        dataset: Decides the size of the images, the classes and, for checkpoints, the constants of a normalisation.
+        architecture: What a checkpoint is loaded into: a network family, or a factory as ``file.py:factory`` or
+            ``module:factory``. A network in memory needs none.
+        method: Method key or name, which decides between layouts with the same tensors.
         structure: Declared structure; give it together with `sparsity`.
-        sparsity: Declared sparsity, a fraction. Needed where a checkpoint holds scores instead of zeros.
-        layout: Name of a registered layout, to choose it explicitly.
-        unsafe: Allow the file to execute code; see :func:`apsite.evaluation.checkpoints.reading.read_checkpoint`.
+        sparsity: Declared sparsity, a fraction; 0 or ``None`` declares nothing.
+        layout: Registered parameter layout of a checkpoint, where several fit.
+        unsafe: Let a checkpoint execute code while it is loaded.
+
+    Returns:
+        The report. What would make an evaluation refuse the network is in its `refusals`; shares are fractions.
 
     Raises:
-        CheckpointError: If the file cannot be read at all.
-        NetworkError: If the architecture or layout is unknown, or the factory fails.
-        ValueError: If `dataset` or `structure` is not one of the known words, or one of `structure` and `sparsity` is
-            given without the other.
+        ApsiteError: If a file cannot be read at all, or the architecture, layout or factory is unknown.
+        ValueError: If a word is not one of the known ones, one of `structure` and `sparsity` is given without the
+            other, or a checkpoint comes without architecture.
     """
-    dataset, structure = Dataset(dataset), Structure(structure) if structure else None
     if (structure is None) != (not sparsity):
         raise ValueError("give both structure and sparsity for a pruned network, neither for a dense one")
-    file = read_checkpoint(Path(checkpoint), unsafe=unsafe)
+    loaded = in_memory(network) if isinstance(network, nn.Module) else None
+    if architecture is None and loaded is None:
+        raise ValueError("a checkpoint needs an architecture, such as 'resnet18' or 'file.py:factory'")
+    declared = Declared(
+        architecture or IN_MEMORY, method, Dataset(dataset), Structure(structure) if structure else None,
+        sparsity or None, layout,
+    )  # fmt: skip
+    file = loaded.file if loaded else read_checkpoint(Path(network), unsafe=unsafe)  # type: ignore[arg-type]
     report = CheckpointReport(
-        file.path, file.size, file.sha256, file.format, file.container, architecture, dataset, structure, sparsity
-    )
+        file.path, file.size, file.sha256, file.format, file.container, declared.architecture, declared.dataset,
+        declared.structure, declared.sparsity, notes=file.notes,
+    )  # fmt: skip
+    if loaded is not None:
+        return _measured(report, loaded.network.cpu())
     try:
-        fitted = _fit(file, architecture, method, dataset, sparsity, layout)
+        loaded = open_network(file, declared)
     except CheckpointError as error:
-        others = () if ":" in architecture else _others(file, architecture, dataset, sparsity, None)
-        return replace(report, others=others, notes=file.notes, refusals=(str(error),))
-    if fitted.layout:
-        report = replace(
-            report,
-            layout=fitted.layout,
-            others=_others(file, architecture, dataset, sparsity, fitted.layout),
-        )
-    return measured(replace(report, notes=fitted.notes), fitted)
+        others = () if declared.by_factory else _others(file, declared, None)
+        return replace(report, others=others, refusals=(str(error),))
+    if not declared.by_factory:
+        report = replace(report, layout=loaded.layout, others=_others(file, declared, loaded.layout))
+    return _measured(replace(report, notes=loaded.notes), loaded.network)
 
 
 def layout_macs(layout: Layout) -> int:
@@ -161,34 +174,16 @@ def layout_macs(layout: Layout) -> int:
         return multiply_accumulates(network, torch.empty(1, *layout.input_shape))
 
 
-def _fit(
-    file: Checkpoint,
-    architecture: str,
-    method: str | None,
-    dataset: Dataset,
-    sparsity: float | None,
-    layout: str | None,
-) -> FittedNetwork:
-    if ":" in architecture:
-        return fit_factory(file, load_factory(architecture), sparsity=sparsity)
-    if architecture not in tuple(Architecture):
-        raise NetworkError(
-            f"--arch {architecture!r} is neither one of {', '.join(Architecture)} nor a factory such as "
-            "'path/to/file.py:factory'"
-        )
-    return fit_layout(file, Architecture(architecture), method, dataset, sparsity=sparsity, layout=layout)
-
-
-def _others(
-    file: Checkpoint, architecture: str, dataset: Dataset, sparsity: float | None, chosen: str | None
-) -> tuple[OtherLayout, ...]:
+def _others(file: CheckpointFile, declared: Declared, chosen: str | None) -> tuple[OtherLayout, ...]:
     """Registered layouts that were not used, those of the asked family first."""
-    fits = [fit for fit in explain_layouts(file, dataset, sparsity=sparsity) if fit.layout.name != chosen]
-    fits.sort(key=lambda fit: fit.layout.architecture != architecture)
+    fits = [
+        fit for fit in explain_layouts(file, declared.dataset, sparsity=declared.sparsity) if fit.layout.name != chosen
+    ]
+    fits.sort(key=lambda fit: fit.layout.architecture != declared.architecture)
     others = []
-    for fit in fits:
-        why = _why_unused(fit.layout, architecture, chosen) if fit.fits else ""
-        others.append(OtherLayout(fit.layout.name, fit.layout.architecture, why or fit.summary, why or fit.reason))
+    for layout, match in ((fit.layout, fit.match) for fit in fits):
+        why = _why_unused(layout, declared.architecture, chosen) if match.fits else ""
+        others.append(OtherLayout(layout.name, layout.architecture, why or match.summary, why or match.reason))
     return tuple(others)
 
 
@@ -201,17 +196,17 @@ def _why_unused(layout: Layout, architecture: str, chosen: str | None) -> str:
     return f"fits as well; {chosen} comes first" if chosen else "fits; ask for it by name"
 
 
-def measured(report: CheckpointReport, fitted: FittedNetwork) -> CheckpointReport:
+def _measured(report: CheckpointReport, network: nn.Module) -> CheckpointReport:
     """The report with everything that running the network tells."""
     images, labels, inputs = _images(report.dataset)
     refusals: list[str] = []
     warnings: list[EvaluationWarning] = []
     try:
-        warnings += check_behaviour(fitted.network, images, labels, _CLASSES[report.dataset])
+        warnings += check_behaviour(network, images, labels, _CLASSES[report.dataset])
     except NetworkError as error:
         refusals.append(str(error))
     try:
-        counts = audit_network(fitted.network, images[:1])
+        counts = audit_network(network, images[:1])
     except RuntimeError:  # the images do not fit; check_behaviour has said so
         return replace(report, inputs=inputs, refusals=tuple(refusals))
     finding = None

@@ -1,0 +1,81 @@
+"""Networks that a user's own function builds: the only code of others that is executed, and only when it is named."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from apsite.errors import NetworkError
+
+
+def load_factory(spec: str) -> Callable[[], nn.Module]:
+    """The function that a factory specification names.
+
+    Args:
+        spec: ``path/to/file.py:factory`` or ``package.module:factory``. The function takes no arguments and gives a
+            network from images in [0, 1] to logits. Its module is executed. The folder of the file, or the working
+            directory, is searched for what it imports.
+
+    Raises:
+        NetworkError: If there is no such file, module or function, or importing it fails.
+    """
+    source, _, name = spec.rpartition(":")
+    if not source or not name.isidentifier():
+        raise NetworkError(f"{spec}: a factory is written path/to/file.py:factory or package.module:factory")
+    is_file = source.endswith(".py") or "/" in source
+    if is_file and not Path(source).is_file():
+        raise NetworkError(f"{spec}: there is no file {source}")
+    folder = Path(source).resolve().parent if is_file else Path.cwd()
+    try:
+        with _importable(folder):
+            if is_file:
+                found = importlib.util.spec_from_file_location(_module_name(source), source)
+                assert found is not None
+                assert found.loader is not None
+                module = importlib.util.module_from_spec(found)
+                sys.modules[found.name] = module  # dataclasses and pickles look their module up
+                found.loader.exec_module(module)
+            else:
+                module = importlib.import_module(source)
+    except (Exception, SystemExit) as error:  # the module is the user's program
+        sys.modules.pop(_module_name(source), None)
+        raise NetworkError(f"{spec}: importing it failed: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        offered = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise NetworkError(f"{spec}: no function {name!r} in {source}; it has {', '.join(offered) or 'none'}")
+
+    def build() -> nn.Module:
+        try:
+            with _importable(folder), torch.random.fork_rng(devices=[]):
+                network = function()
+        except (Exception, SystemExit) as error:  # as above
+            raise NetworkError(f"{spec}: building the network failed: {type(error).__name__}: {error}") from error
+        if not isinstance(network, nn.Module):
+            raise NetworkError(f"{spec}: gave a {type(network).__name__}, not a torch.nn.Module")
+        return network
+
+    return build
+
+
+def _module_name(source: str) -> str:
+    """Name under which a factory's file is imported; no module of that name can be found otherwise."""
+    return f"apsite_factory_{Path(source).stem}"
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Search `folder` for imports first while the context lasts."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
