@@ -21,7 +21,7 @@ from apsite.validation import validate
 from apsite.validation.reports import number
 from apsite.vocabulary import Protocol, ProvenanceKind, Structure
 
-LICENCE_POINT = "- [ ] I may publish these figures and files under CC BY 4.0 (`LICENSE-DATA`)"
+LICENCE_POINT = "- [ ] I may publish these results and files under CC BY 4.0 (`LICENSE-DATA`)"
 """What a contributor agrees to, in the words of the template for pull requests, which the text replaces."""
 REVIEWER_LINE = (
     "What a reviewer should know (warnings of records, unusual settings, figures that disagree with the paper):"
