@@ -24,7 +24,7 @@ from apsite.vocabulary import Protocol, ProvenanceKind, Structure
 LICENCE_POINT = "- [ ] I may publish these results and files under CC BY 4.0 (`LICENSE-DATA`)"
 """What a contributor agrees to, in the words of the template for pull requests, which the text replaces."""
 REVIEWER_LINE = (
-    "What a reviewer should know (warnings of records, unusual settings, figures that disagree with the paper):"
+    "What a reviewer should know (warnings of records, unusual settings, results that differ from the paper):"
 )
 """Where a contributor writes, in the words of the template."""
 
