@@ -165,12 +165,10 @@ def _read_records(paths: Iterable[Path], problems: list[DocumentError]) -> Itera
 
 def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
     """Order of records in tables: method, dataset, architecture, dense first, structure, sparsity."""
-    order = [type(record.dataset)(word) for word in type(record.dataset)]
-    networks = list(type(record.architecture))
     return (
         record.method.lower(),
-        order.index(record.dataset),
-        networks.index(record.architecture),
+        record.dataset,
+        record.architecture,
         "" if record.structure is None else record.structure.code,
         record.sparsity.declared,
     )

@@ -86,33 +86,32 @@ def median_distance(distances: Distances) -> float | None:
 
 
 def mcnemar_p_value(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test: could paired verdicts that differ be of either kind equally often?
-
-    Exact but for the rounding to a float: sums of whole numbers, of which only parts below 2^-100 are left out.
+    """Exact two-sided McNemar p-value for two models evaluated on the same samples.
 
     Args:
-        only_first: Samples that only the first evaluation calls correct or robust.
-        only_second: Samples that only the second one does.
+        only_first: Samples on which only the first model is robust.
+        only_second: Samples on which only the second one is.
 
     Returns:
-        A probability in (0, 1]; small if the differences go one way. 1 if there are none.
+        A probability in [0, 1]: small if the samples on which the two differ favour one of them, 1 if none differ.
 
     Raises:
         ValueError: If a count is negative.
+
+    >>> round(mcnemar_p_value(6, 0), 5), mcnemar_p_value(5, 5)
+    (0.03125, 1.0)
 
     Source: McNemar, *Note on the sampling error of the difference between correlated proportions or percentages*,
     Psychometrika 12 (1947); the exact form is the sign test of the differing pairs.
     """
     if min(only_first, only_second) < 0:
         raise ValueError(f"counts must not be negative, not {only_first} and {only_second}")
-    differing, fewer = only_first + only_second, min(only_first, only_second)
-    ways = tail = math.comb(differing, fewer)
-    for k in range(fewer, 0, -1):
-        ways = ways * k // (differing - k + 1)  # C(n, k - 1) from C(n, k): never more, for k is at most half of n
-        tail += ways
-        if ways.bit_length() + 100 < tail.bit_length():
-            break
-    return min(1.0, 2 * tail / (1 << differing))
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    k = np.arange(1, fewer + 1)
+    # C(n, fewer) / 2^n in factors near 1, whose logarithms lose nothing, and the rest of the tail as multiples of it.
+    largest = math.exp(np.log((n - fewer + k) / (4 * k)).sum() - (n - 2 * fewer) * math.log(2))
+    tail = np.cumprod((k / (n - k + 1))[::-1])
+    return float(min(1.0, 2 * largest * (1 + tail.sum())))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -90,8 +90,8 @@ def show(root: Path, method: str | None, dataset: str | None, arch: str | None, 
       apsite show --dataset cifar10 --structure unstructured
       apsite show HARP
 
-    Each cell is clean accuracy / AutoAttack robust accuracy in percent; the leaders are marked as in the survey: the
-    top three of unstructured and the top one of structured pruning. Which leads are more than chance, the site says.
+    Each cell is clean accuracy / AutoAttack robust accuracy in percent, and the rank; models with the same rank are
+    tied. The leaders are marked as in the survey: the top three of unstructured, the top one of structured pruning.
     """
     from rich.console import Console
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,10 +287,12 @@ def _print_baselines(record: EvaluationRecord, path: Path, root: Path) -> None:
 
     from apsite.catalogue import scan
     from apsite.cli.tables import baselines_table
-    from apsite.pairing import naive_baselines
+    from apsite.comparable import Judge
     from apsite.samples import read_samples
 
     catalogue, _ = scan(root)  # problems of other files are no reason to hide this comparison
-    found = naive_baselines(catalogue, record, read_samples(path.parent / record.samples.file))
+    catalogue = replace(catalogue, records={**catalogue.records, record.model_key: record})
+    samples = {record.model_key: read_samples(path.parent / record.samples.file)}
+    found = Judge(catalogue, samples).baselines(record)
     if found:
         Console().print(baselines_table(record, found, catalogue))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from apsite.catalogue import Catalogue
+from apsite.comparable import Judge, Separation, Standings, leader_count, leaders
 from apsite.entries import Entry
-from apsite.leaderboard import by_setting, leader_count, leaders
 from apsite.metrics import wilson_interval
-from apsite.numbers import percent
-from apsite.pairing import Beside
+from apsite.numbers import MISSING, percent
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Attack, Dataset, Structure
 
@@ -23,15 +22,15 @@ def leaderboard_tables(
     architecture: Architecture | None = None,
     structure: Structure | None = None,
 ) -> list[Table]:
-    """One table per dataset, structure and network: methods by sparsities, clean / AutoAttack, leaders marked."""
-    groups = by_setting(catalogue)
+    """One table per dataset, structure and network: methods by sparsities, with ranks, and leaders marked."""
+    groups = Judge(catalogue).settings
     tables = []
     for wanted_dataset in [dataset] if dataset else Dataset:
         for wanted_structure in [structure] if structure else Structure:
             for network in [architecture] if architecture else Architecture:
                 columns = {
-                    setting.percent: ranked
-                    for setting, ranked in groups.items()
+                    setting.percent: standings
+                    for setting, standings in groups.items()
                     if (setting.dataset, setting.structure, setting.architecture)
                     == (wanted_dataset, wanted_structure, network)
                 }
@@ -41,33 +40,24 @@ def leaderboard_tables(
     return tables
 
 
-def _leaderboard(
-    catalogue: Catalogue, title: str, structure: Structure, columns: dict[int, list[EvaluationRecord]]
-) -> Table:
-    table = Table(title=title, caption="clean / AutoAttack, %; ★ leads by AutoAttack", title_justify="left")
+def _leaderboard(catalogue: Catalogue, title: str, structure: Structure, columns: dict[int, Standings]) -> Table:
+    caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack; equal ranks are tied"
+    table = Table(title=title, caption=caption, title_justify="left")
     table.add_column("Method", no_wrap=True)
     for percentage in sorted(columns):
         table.add_column(f"{percentage} %", justify="right", no_wrap=True)
-    marked = {key for ranked in columns.values() for key in leaders(ranked, leader_count(structure))}
-    methods = {record.method for ranked in columns.values() for record in ranked}
-    best = {
-        method: max(
-            record.robust_accuracy or 0.0 for ranked in columns.values() for record in ranked if record.method == method
-        )
-        for method in methods
-    }
-    for method in sorted(methods, key=lambda method: (-best[method], method)):
-        cells = []
-        for percentage in sorted(columns):
-            record = next((record for record in columns[percentage] if record.method == method), None)
-            text = (
-                "–"
-                if record is None
-                else f"{percent(record.results.clean_accuracy)} / {percent(record.robust_accuracy)}"
-            )
-            leads = record is not None and record.model_key in marked
-            cells.append(Text(f"★ {text}" if leads else text, style="bold" if leads else ""))
-        table.add_row(Text(catalogue.entries[method].name), *cells)
+    best: dict[str, float] = {}
+    cells: dict[tuple[str, int], Text] = {}
+    for percentage, standings in columns.items():
+        marked = leaders((model.record for model in standings.models), leader_count(structure))
+        for model in standings.models:
+            record, leads = model.record, model.key in marked
+            best[record.method] = max(best.get(record.method, 0.0), model.share)
+            text = f"{percent(record.results.clean_accuracy)} / {percent(model.share)} {standings.ranks[model.key]:>2}"
+            cells[record.method, percentage] = Text(f"★ {text}" if leads else text, style="bold" if leads else "")
+    for method in sorted(best, key=lambda method: (-best[method], method)):
+        row = (cells.get((method, percentage), Text(MISSING)) for percentage in sorted(columns))
+        table.add_row(Text(catalogue.entries[method].name), *row)
     return table
 
 
@@ -97,26 +87,31 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
     ]
     yield Text("\n".join(lines))
     records = catalogue.records_of(entry.key)
-    yield _results(records) if records else Text("Results: none")
+    ranks = {key: rank for standings in Judge(catalogue).settings.values() for key, rank in standings.ranks.items()}
+    yield _results(records, ranks) if records else Text("Results: none")
     happened = list(_happened(catalogue, entry))
     if happened:
         yield Text("\n".join(["Changes", *happened]))
 
 
-def _results(records: Sequence[EvaluationRecord]) -> Table:
+def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> Table:
     """Every result of a method, a row each, narrow enough for 80 columns."""
     table = Table(title="Results (%)", title_justify="left", show_edge=False, pad_edge=False, caption_justify="left")
     for name in ("Model", "Pruned", "Clean", "AutoAttack", "HO-FMN", "Joint", "Source"):
         table.add_column(name, justify="left" if name in ("Model", "Source") else "right", no_wrap=True)
     for record in records:
+        clean, robust, *others = record.results.accuracies
+        rank = f" ({ranks[record.model_key]})" if record.model_key in ranks else ""
         pruned = f"{record.structure.code} {record.sparsity.declared * 100:.0f} %" if record.structure else "dense"
         table.add_row(
             f"{record.dataset.label} {record.architecture.label}",
             pruned,
-            *map(percent, record.results.accuracies),
+            percent(clean),
+            percent(robust) + rank,
+            *map(percent, others),
             f"{record.provenance.kind.value}{'' if record.protocol.ranks else '*'}",
         )
-    table.caption = "US: unstructured, S: structured; the sparsity is the declared one"
+    table.caption = "US: unstructured, S: structured; the sparsity is the declared one; in brackets: the rank"
     if not all(record.protocol.ranks for record in records):
         table.caption += "\n* reduced run, not ranked"
     return table
@@ -155,28 +150,25 @@ def result_table(record: EvaluationRecord) -> Table:
     return table
 
 
-def baselines_table(record: EvaluationRecord, found: Iterable[Beside], catalogue: Catalogue) -> Table:
-    """A model beside the naive baselines of its setting, with the paired test where both have the same images."""
-    table = Table(title=Text("Naive baselines at the same setting (AutoAttack)"), title_justify="left")
+def baselines_table(
+    record: EvaluationRecord, found: Iterable[tuple[EvaluationRecord, Separation | None]], catalogue: Catalogue
+) -> Table:
+    """A model and the baselines of its setting, with what :meth:`apsite.comparable.Judge.baselines` found."""
+    table = Table(title=Text("Baselines at the same setting (AutoAttack)"), title_justify="left")
     for name in ("Baseline", "robust %", "difference", "images in common", "McNemar p"):
         table.add_column(name, justify="left" if name == "Baseline" else "right", no_wrap=True)
-    for one in found:
-        label, robust = Text(catalogue.entries[one.record.method].name), one.record.robust_accuracy
-        if one.pair is not None:
-            pair = one.pair
-            table.add_row(
-                label,
-                percent(pair.second / pair.n_samples),
-                f"{100 * pair.difference:+.2f}",
-                f"{pair.n_samples:,}",
-                f"{pair.p_value:.2g}" + ("" if pair.separates else " (tied)"),
-            )
-        elif one.comparable and robust is not None and record.robust_accuracy is not None:
-            table.add_row(label, percent(robust), f"{100 * (record.robust_accuracy - robust):+.2f}", "none", "–")
-        else:
-            table.add_row(label, percent(robust), "–", "none", "–")
+    for other, separation in found:
+        test = separation.test if separation else None
+        robust = test.second / test.n_samples if test else other.robust_accuracy
+        cells = [MISSING, f"{test.n_samples:,}" if test else "none", MISSING]
+        if separation is not None:
+            difference = test.difference if test else (record.robust_accuracy or 0) - (other.robust_accuracy or 0)
+            shown = MISSING if separation.p_value is None else f"{separation.p_value:.2g}"
+            cells = [f"{100 * difference:+.2f}", cells[1], shown if separation.separated else f"{shown} (tied)"]
+        table.add_row(Text(catalogue.entries[other.method].name), percent(robust), *cells)
     table.caption = Text(
-        "A positive difference favours this model. Without images in common only whole test sets are compared.",
+        "A positive difference favours this model. Without images in common, only whole test sets are compared. "
+        "P-values are adjusted for all models of the setting.",
         justify="left",
     )
     return table

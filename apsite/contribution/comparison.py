@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from apsite.catalogue import Catalogue
+from apsite.comparable import Judge, Setting, Standings, by_setting
 from apsite.entries import Entry
-from apsite.intervals import Field, all_fields
-from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import ProvenanceKind
 
@@ -84,7 +83,7 @@ class SettingChange:
         setting: Dataset, network, structure and sparsity.
         leader_before: Names of the method that led; ``None`` if nothing ranked.
         leader_after: The method that leads.
-        tied_before: Methods whose intervals did not separate them from the leader.
+        tied_before: Methods that were tied with the leader.
         tied_after: The same now.
         models: Models whose rank or share differs, the best first.
     """
@@ -119,7 +118,7 @@ class Comparison:
 
 
 def compare(base: Catalogue, head: Catalogue) -> Comparison:
-    """What differs from `base` to `head`."""
+    """What differs from `base` to `head`. Per-sample files are read where the records of a setting differ."""
     return Comparison(
         tuple(MethodChange(key, entry.name) for key, entry in head.entries.items() if key not in base.entries),
         tuple(MethodChange(key, entry.name) for key, entry in base.entries.items() if key not in head.entries),
@@ -145,16 +144,26 @@ def _record_changes(base: Catalogue, head: Catalogue) -> Iterator[RecordChange]:
 
 
 def _setting_changes(base: Catalogue, head: Catalogue) -> Iterator[SettingChange]:
-    fields_before, fields_after, empty = all_fields(base), all_fields(head), Field((), {})
-    for setting in sorted({*fields_before, *fields_after}):
-        before, after = fields_before.get(setting, empty), fields_after.get(setting, empty)
-        old, new = before.ranks, after.ranks
-        shares_before = {record.model_key: record.robust_accuracy for record in before.ranked}
-        shares_after = {record.model_key: record.robust_accuracy for record in after.ranked}
-        if (old, shares_before) == (new, shares_after):
-            continue
-        names = {record.model_key: _name(catalogue, record) for catalogue, field in ((base, before), (head, after))
-                 for record in field.ranked}  # fmt: skip
+    ranked_before, ranked_after = by_setting(base), by_setting(head)
+    for setting in sorted({*ranked_before, *ranked_after}):
+        before, after = ranked_before.get(setting, []), ranked_after.get(setting, [])
+        if before != after:
+            yield from _setting_change(setting, base, head, Judge(base).standings(before), Judge(head).standings(after))
+
+
+def _setting_change(
+    setting: Setting, base: Catalogue, head: Catalogue, before: Standings, after: Standings
+) -> Iterator[SettingChange]:
+    """What differs in a ranking; nothing if ranks and robust accuracies are the same."""
+    old, new = before.ranks, after.ranks
+    shares_before = {model.key: model.record.robust_accuracy for model in before.models}
+    shares_after = {model.key: model.record.robust_accuracy for model in after.models}
+    if (old, shares_before) != (new, shares_after):
+        names = {
+            model.key: _name(catalogue, model.record)
+            for catalogue, standings in ((base, before), (head, after))
+            for model in standings.models
+        }
         models = [
             RankChange(key, names[key], old.get(key), new.get(key), shares_before.get(key), shares_after.get(key))
             for key in names

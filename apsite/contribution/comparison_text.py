@@ -47,7 +47,7 @@ def to_markdown(document: Document, heading: str = "###") -> str:
         ]
     if document["settings"]:
         lines += ["", f"{heading} Ranks", ""]
-        lines += ["Models that share a rank are tied: their 95 % intervals overlap.", ""]
+        lines += ["Models that share a rank are tied: nothing separates them.", ""]
     for one in document["settings"]:
         lines += [
             f"**{_setting(one)}**: {_lead_line(one, code)}",

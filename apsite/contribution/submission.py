@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue, load_catalogue, scan
+from apsite.comparable import rankable
 from apsite.contribution.comparison import compare, comparison_to_json
 from apsite.contribution.comparison_text import code, to_markdown, to_text
 from apsite.entries import Entry
 from apsite.errors import ApsiteError
-from apsite.leaderboard import rankable
 from apsite.numbers import percent
 from apsite.records import EvaluationRecord
 from apsite.validation import validate

@@ -11,9 +11,8 @@ from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
 from apsite.documents.references import Reference
-from apsite.intervals import Field, Lead, all_fields, robust_bounds
+from apsite.intervals import Field, Lead, all_fields, baseline_records, robust_bounds
 from apsite.leaderboard import Setting, by_setting
-from apsite.pairing import baseline_records
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
 from apsite.site.charts.curves import Curve

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apsite.catalogue import Catalogue
+from apsite.comparable import rankable
 from apsite.errors import DocumentError
-from apsite.leaderboard import rankable
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
 

@@ -49,7 +49,7 @@ def test_eval_shows_the_naive_baselines_of_the_setting(away, repository):
     """Those of the data folder at the same network, structure and sparsity; not in the output for programs."""
     result = invoke("eval", network_path(), *QUICK, "--root", repository)
     assert result.exit_code == 0, result.output
-    _, found, table = result.stdout.partition("Naive baselines at the same setting")
+    _, found, table = result.stdout.partition("Baselines at the same setting")
     assert found
     assert "LWM global" in table
     again = invoke("eval", network_path(), *QUICK, "--root", repository, "--overwrite", "--json")

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from apsite.catalogue import load_catalogue
 from apsite.cli.tables import baselines_table, result_table
+from apsite.comparable import Basis, PairedTest, Separation
 from apsite.numbers import percent
-from apsite.pairing import Beside, Pair
 from apsite.records import record_from_json
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 
@@ -75,7 +75,7 @@ def test_a_figure_that_is_not_there_has_no_row(document: dict[str, Any], names: 
 
 
 def test_baselines_stand_beside_a_result_with_the_paired_test(tmp_path: Path) -> None:
-    """On common images the shares of those images; without any only where both are whole test sets."""
+    """On common images the shares of those images; a tie is named whatever decided; reduced runs have no difference."""
     catalogue = load_catalogue(
         write_data(
             tmp_path, entry_document(), entry_document(RIVAL, baseline=True),
@@ -85,15 +85,17 @@ def test_baselines_stand_beside_a_result_with_the_paired_test(tmp_path: Path) ->
     )  # fmt: skip
     record, other = (catalogue.records[f"{key}_R18_CIFAR10_US_95"] for key in (METHOD, RIVAL))
     found = [
-        Beside(other, Pair(n_samples=100, first=40, second=30, only_first=20, only_second=10), comparable=False),
-        Beside(other, Pair(n_samples=100, first=40, second=20, only_first=21, only_second=1), comparable=True),
-        Beside(other, None, comparable=True),
-        Beside(other, None, comparable=False),
+        (other, Separation(False, Basis.PAIRED, 0.198, PairedTest(100, 40, 30, 20, 10))),
+        (other, Separation(True, Basis.PAIRED, 2.2e-05, PairedTest(100, 40, 20, 21, 1))),
+        (other, Separation(True, Basis.INTERVALS)),
+        (other, Separation(False, Basis.INTERVALS)),
+        (other, None),
     ]
     name = catalogue.entries[RIVAL].name
     assert cells_of(baselines_table(record, found, catalogue)) == [
-        [name, "30.00", "+10.00", "100", "0.099 (tied)"],
-        [name, "20.00", "+20.00", "100", "1.1e-05"],
+        [name, "30.00", "+10.00", "100", "0.2 (tied)"],
+        [name, "20.00", "+20.00", "100", "2.2e-05"],
         [name, "30.00", "+20.00", "none", "–"],
+        [name, "30.00", "+20.00", "none", "– (tied)"],
         [name, "30.00", "–", "none", "–"],
     ]

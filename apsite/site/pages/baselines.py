@@ -13,9 +13,8 @@ from apsite.catalogue import Catalogue
 from apsite.documents.json_files import read_json
 from apsite.entries import Entry
 from apsite.errors import DocumentError
-from apsite.intervals import robust_bounds
+from apsite.intervals import Pair, pair_of, robust_bounds, samples_of
 from apsite.metrics import robust_accuracy, robustness_curve
-from apsite.pairing import Pair, pair_of, samples_of
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
 from apsite.site.page import Page, SiteFacts

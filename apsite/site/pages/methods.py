@@ -13,10 +13,9 @@ from apsite.catalogue import Catalogue
 from apsite.documents.changes import open_dispute
 from apsite.documents.references import Reference
 from apsite.entries import Entry, Step
-from apsite.intervals import Field
+from apsite.intervals import Field, naive_baselines
 from apsite.keys import ModelKey
 from apsite.leaderboard import Setting, setting_of
-from apsite.pairing import naive_baselines
 from apsite.records import EvaluationRecord
 from apsite.site.charts import panels
 from apsite.site.page import Page, SiteFacts

@@ -1,0 +1,431 @@
+"""Which models are more robust, and by how much: settings, rankings, ranks, leads and ties.
+
+The one judge of who is ahead, by the rules of the protocol page: two models are *separated* by a paired test where both
+have per-sample results, else by their intervals; otherwise they are *tied*. Nothing of this is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsite.catalogue import Catalogue
+from apsite.errors import DocumentError
+from apsite.metrics import holm, mcnemar_p_value, wilson_interval
+from apsite.records import EvaluationRecord
+from apsite.samples import Samples, read_samples
+from apsite.vocabulary import Architecture, Dataset, Structure
+
+Bounds = tuple[float, float]
+LEVEL = 0.05
+"""Two models are separated where the adjusted p-value of their paired test is below this."""
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What models must share to be compared; `percent` is the declared sparsity. Settings sort as tables list them."""
+
+    dataset: Dataset
+    architecture: Architecture
+    structure: Structure
+    percent: int
+
+
+def setting_of(record: EvaluationRecord) -> Setting | None:
+    """Setting of a record; ``None`` for dense networks."""
+    key = record.key
+    if key.structure is None or key.percent is None:
+        return None
+    return Setting(key.dataset, key.architecture, key.structure, key.percent)
+
+
+def rankable(record: EvaluationRecord) -> bool:
+    """Whether a record may be ranked: pruned, attacked with AutoAttack, under a protocol that ranks, not retracted."""
+    return (
+        record.protocol.ranks
+        and record.structure is not None
+        and record.robust_accuracy is not None
+        and record.retracted is None
+    )
+
+
+def ranking(records: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Rankable records, highest AutoAttack robust accuracy first, then clean accuracy, then key."""
+    return sorted(filter(rankable, records), key=_most_robust_first)
+
+
+def _most_robust_first(record: EvaluationRecord) -> tuple[float, float, str]:
+    return -(record.robust_accuracy or 0.0), -(record.results.clean_accuracy or 0.0), record.model_key
+
+
+def by_setting(catalogue: Catalogue, *, baselines: bool = False) -> dict[Setting, list[EvaluationRecord]]:
+    """Rankings of all settings in which a model ranks, in the order of tables.
+
+    Args:
+        catalogue: Entries and records.
+        baselines: Whether baselines are ranked among the methods.
+    """
+    groups: dict[Setting, list[EvaluationRecord]] = {}
+    for record in ranking(catalogue.records.values()):
+        setting = setting_of(record)
+        if setting and (baselines or not catalogue.entries[record.method].baseline):
+            groups.setdefault(setting, []).append(record)
+    return dict(sorted(groups.items()))
+
+
+def leaders(records: Iterable[EvaluationRecord], count: int) -> set[str]:
+    """Model keys of the `count` most robust rankable records, and of those that equal the last of them.
+
+    The survey sets in bold the top three for unstructured and the top one for structured pruning, by AutoAttack.
+    """
+    ranked = ranking(records)
+    if len(ranked) <= count:
+        return {record.model_key for record in ranked}
+    threshold = ranked[count - 1].robust_accuracy or 0.0
+    return {record.model_key for record in ranked if (record.robust_accuracy or 0.0) >= threshold}
+
+
+def leader_count(structure: Structure) -> int:
+    """How many leaders the survey's tables mark: three for unstructured, one for structured pruning."""
+    return 3 if structure is Structure.UNSTRUCTURED else 1
+
+
+def interval_of(share: float | None, n_samples: int | None) -> Bounds | None:
+    """Wilson 95 % interval of a share of `n_samples`; ``None`` where either is unknown.
+
+    >>> low, high = interval_of(0.454, 10_000)
+    >>> round(low, 4), round(high, 4)
+    (0.4443, 0.4638)
+    """
+    if share is None or n_samples is None:
+        return None
+    return wilson_interval(round(share * n_samples), n_samples)
+
+
+def robust_bounds(record: EvaluationRecord) -> Bounds | None:
+    """Wilson 95 % interval of the AutoAttack robust accuracy of a record."""
+    return interval_of(record.robust_accuracy, record.results.n_samples)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """How robust one model is at one perturbation size.
+
+    Attributes:
+        record: The model.
+        share: Its robust accuracy, a fraction.
+        n_samples: Samples behind `share`; ``None`` where unknown.
+        samples: Which samples these are, where the model has per-sample results.
+        robust: Whether the model is robust on each of `samples`; ``None`` where unknown.
+    """
+
+    record: EvaluationRecord
+    share: float
+    n_samples: int | None
+    samples: Samples | None = None
+    robust: NDArray[np.bool_] | None = None
+
+    @property
+    def key(self) -> str:
+        """Model key."""
+        return self.record.model_key
+
+
+def contender(record: EvaluationRecord, samples: Samples | None = None) -> Contender:
+    """A model under AutoAttack."""
+    robust = samples.aa_robust if samples else None
+    return Contender(record, record.robust_accuracy or 0.0, record.results.n_samples, samples, robust)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two models on the images that both were evaluated on: how many each, and only one of them, is robust on.
+
+    >>> test = PairedTest(10_000, first=4540, second=4460, only_first=80, only_second=0)
+    >>> round(test.difference, 4), f"{test.p_value:.1e}"
+    (0.008, '1.7e-24')
+    """
+
+    n_samples: int
+    first: int
+    second: int
+    only_first: int
+    only_second: int
+
+    @property
+    def difference(self) -> float:
+        """Robust accuracy of the first minus that of the second on these images, a fraction."""
+        return (self.first - self.second) / self.n_samples
+
+    @property
+    def p_value(self) -> float:
+        """Exact McNemar p-value, not adjusted; see :func:`apsite.metrics.mcnemar_p_value`."""
+        return mcnemar_p_value(self.only_first, self.only_second)
+
+    @property
+    def reversed(self) -> PairedTest:
+        """The same with the two models exchanged."""
+        return PairedTest(self.n_samples, self.second, self.first, self.only_second, self.only_first)
+
+
+def paired_test(first: Contender, second: Contender) -> PairedTest | None:
+    """Results of two models on the images that both have; ``None`` if they cannot be paired.
+
+    They cannot where one has no per-sample results, where a file does not say which images it is about, where no image
+    is in both, or where an image has two labels or the same images two hashes, so that they are not the same.
+    """
+    one, two, a, b = first.samples, second.samples, first.robust, second.robust
+    if one is None or two is None or a is None or b is None or not (one.indexed and two.indexed):
+        return None
+    if np.array_equal(one.index, two.index):
+        labels = one.label, two.label
+        same = len({model.record.data.sha256 for model in (first, second) if model.record.data}) < 2
+    else:
+        common, left, right = np.intersect1d(one.index, two.index, assume_unique=True, return_indices=True)
+        a, b, labels, same = a[left], b[right], (one.label[left], two.label[right]), len(common) > 0
+    if not same or first.record.dataset is not second.record.dataset or not np.array_equal(*labels):
+        return None
+    return PairedTest(len(a), *(int(np.count_nonzero(flags)) for flags in (a, b, a & ~b, b & ~a)))
+
+
+class Basis(StrEnum):
+    """What decides whether two models are separated."""
+
+    PAIRED = "paired test"
+    INTERVALS = "intervals"
+    ORDER = "plain order"
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Whether a model is separated from a less robust one, or else tied with it, and what decided that.
+
+    `p_value` is the adjusted one of `test`; both are ``None`` without a paired test.
+    """
+
+    separated: bool
+    basis: Basis
+    p_value: float | None = None
+    test: PairedTest | None = None
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Who leads a group of models, and by how much.
+
+    Attributes:
+        record: The leader: highest robust accuracy.
+        bounds: 95 % interval of its robust accuracy; ``None`` where the number of samples is unknown.
+        runner_up: The next model; ``None`` if there is no other.
+        margin: Robust accuracy of the leader minus that of the runner-up, a fraction; 0 if there is no other.
+        tied: Other models that are not separated from the leader, most robust first.
+        bases: What decided about the others.
+    """
+
+    record: EvaluationRecord
+    bounds: Bounds | None
+    runner_up: EvaluationRecord | None
+    margin: float
+    tied: tuple[EvaluationRecord, ...]
+    bases: frozenset[Basis]
+
+    @property
+    def separated(self) -> bool:
+        """Whether the leader is separated from the runner-up, so that chance does not explain its lead."""
+        return self.runner_up is not None and self.runner_up not in self.tied
+
+
+@dataclass(frozen=True)
+class Standings:
+    """Models compared with each other, most robust first, and what separates each from those further down.
+
+    `separations` is by two model keys, the more robust model first; pairs that cannot be compared are missing.
+    """
+
+    models: tuple[Contender, ...]
+    separations: Mapping[tuple[str, str], Separation]
+
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """Rank by model key: one more than the number of models separated above it."""
+        keys = [model.key for model in self.models]
+        return {
+            key: 1 + sum(self.separations[above, key].separated for above in keys[:place])
+            for place, key in enumerate(keys)
+        }
+
+    @cached_property
+    def lead(self) -> Lead | None:
+        """The leader and those that are tied with it; ``None`` if there is no model."""
+        if not self.models:
+            return None
+        first, *others = self.models
+        against = [self.separations[first.key, other.key] for other in others]
+        return Lead(
+            first.record,
+            interval_of(first.share, first.n_samples),
+            others[0].record if others else None,
+            first.share - others[0].share if others else 0.0,
+            tuple(other.record for other, found in zip(others, against, strict=True) if not found.separated),
+            frozenset(found.basis for found in against),
+        )
+
+    def between(self, first: str, second: str) -> Separation | None:
+        """Separation of two models by their keys, its test in the order asked for; ``None`` if not comparable."""
+        found = self.separations.get((second, first))
+        reverse = found and replace(found, test=found.test and found.test.reversed)
+        return self.separations.get((first, second), reverse)
+
+
+def judge(models: Iterable[Contender]) -> Standings:
+    """Ranks, lead and ties of models of one setting at one perturbation size.
+
+    Two models with results on the same samples are compared sample by sample: by McNemar's exact test, its p-values
+    adjusted by Holm's method for all such pairs. Others are compared by :func:`_without_samples`, but not a model that
+    ranks with one that does not. Of equally robust models, the one given first is first.
+    """
+    ordered = tuple(sorted(models, key=lambda model: -model.share))
+    found: dict[tuple[str, str], Separation] = {}
+    tests: dict[tuple[str, str], PairedTest] = {}
+    for upper, lower in itertools.combinations(ordered, 2):
+        test = paired_test(upper, lower)
+        if test is not None:
+            tests[upper.key, lower.key] = test
+        elif upper.record.protocol.ranks == lower.record.protocol.ranks:
+            found[upper.key, lower.key] = _without_samples(upper, lower)
+    for (pair, test), p_value in zip(tests.items(), holm([test.p_value for test in tests.values()]), strict=True):
+        found[pair] = Separation(p_value < LEVEL and test.difference > 0, Basis.PAIRED, p_value, test)
+    return Standings(ordered, found)
+
+
+def _without_samples(upper: Contender, lower: Contender) -> Separation:
+    """Separation by intervals that do not overlap, or by plain order where a number of samples is unknown."""
+    high, low = (interval_of(model.share, model.n_samples) for model in (upper, lower))
+    if high is None or low is None:
+        return Separation(upper.share > lower.share, Basis.ORDER)
+    return Separation(low[1] < high[0], Basis.INTERVALS)
+
+
+class Judge:
+    """Ranks, leads and ties in a catalogue; each setting is judged once, when it is first asked for.
+
+    Args:
+        catalogue: Entries and records.
+        samples: Per-sample results by model key, where they are at hand; the others are read when they are needed.
+
+    In a checkout of the benchmark's repository:
+
+    >>> from apsite.catalogue import load_catalogue
+    >>> setting = Setting(Dataset.CIFAR10, Architecture.RESNET18, Structure.UNSTRUCTURED, 99)
+    >>> lead = Judge(load_catalogue()).settings[setting].lead
+    >>> lead.record.method, round(100 * lead.margin, 2), lead.separated
+    ('HARP_Zhao2023Holistic', 3.48, True)
+    """
+
+    def __init__(self, catalogue: Catalogue, samples: Mapping[str, Samples] | None = None) -> None:
+        self.catalogue = catalogue
+        self._samples: dict[str, Samples | None] = dict(samples or {})
+        self._every: dict[Setting, Standings] = {}
+
+    def samples(self, record: EvaluationRecord) -> Samples | None:
+        """Per-sample results of a record; ``None`` without a file, or one that `apsite validate` would refuse."""
+        if record.model_key not in self._samples:
+            self._samples[record.model_key] = None
+            if record.samples is not None:
+                folder = self.catalogue.root / "evaluations" / record.path.parent
+                with contextlib.suppress(DocumentError):
+                    self._samples[record.model_key] = read_samples(folder / record.samples.file)
+        return self._samples[record.model_key]
+
+    @cached_property
+    def settings(self) -> dict[Setting, Standings]:
+        """The methods' models that rank, by setting, in the order of tables."""
+        return {setting: self.standings(records) for setting, records in by_setting(self.catalogue).items()}
+
+    def standings(self, records: Iterable[EvaluationRecord]) -> Standings:
+        """Models of one setting, judged by AutoAttack."""
+        return judge(contender(record, self.samples(record)) for record in records)
+
+    def everybody(self, setting: Setting) -> Standings:
+        """All models of a setting: methods, baselines and reduced runs at the benchmark's perturbation size."""
+        if setting not in self._every:
+            found = [
+                record
+                for record in self.catalogue.records.values()
+                if setting_of(record) == setting and record.robust_accuracy is not None and _usual(record)
+            ]
+            self._every[setting] = self.standings(sorted(found, key=_most_robust_first))
+        return self._every[setting]
+
+    def between(self, first: EvaluationRecord, second: EvaluationRecord) -> Separation | None:
+        """Separation of two models of one setting; ``None`` if they cannot be compared.
+
+        Methods that rank are compared as on the leaderboard. Where a baseline or a reduced run is one of the two, the
+        p-values are adjusted for all models of the setting.
+        """
+        setting = setting_of(first)
+        if setting is None or setting != setting_of(second):
+            return None
+        ranked = self.settings.get(setting)
+        known = ranked is not None and {first.model_key, second.model_key} <= ranked.ranks.keys()
+        return (ranked if ranked and known else self.everybody(setting)).between(first.model_key, second.model_key)
+
+    def baselines(self, record: EvaluationRecord) -> list[tuple[EvaluationRecord, Separation | None]]:
+        """Other baselines in the setting of a model, most robust first, each with what separates the two."""
+        setting = setting_of(record)
+        others = [model.record for model in self.everybody(setting).models] if setting and _usual(record) else []
+        return [
+            (other, self.between(record, other))
+            for other in others
+            if self.catalogue.entries[other.method].baseline and other.method != record.method
+        ]
+
+
+def _usual(record: EvaluationRecord) -> bool:
+    """Whether a record is about the perturbation size at which the benchmark compares."""
+    return record.threat_model.epsilon in (None, record.dataset.epsilon)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A range of perturbation sizes, in input units, over which one model leads.
+
+    `separated` says whether it is separated from the runner-up anywhere in the range; else it is tied all along.
+    """
+
+    record: EvaluationRecord
+    start: float
+    end: float
+    separated: bool
+
+
+def leads_along(models_at: Callable[[float], Sequence[Contender]], epsilons: Sequence[float]) -> list[Stretch]:
+    """Who leads at ascending perturbation sizes, joined into stretches.
+
+    Where models are equally robust, the one that led before keeps the lead, else the first of them has it.
+
+    Args:
+        models_at: The models at a perturbation size, always in the same order.
+        epsilons: Perturbation sizes, ascending; the last one ends the last stretch.
+    """
+    stretches: list[Stretch] = []
+    for start, end in itertools.pairwise(epsilons):
+        leader = stretches[-1].record if stretches else None
+        models = models_at(start)
+        first = [model for model in models if model.record is leader]
+        lead = judge([*first, *(model for model in models if model.record is not leader)]).lead
+        if lead is None:
+            return []
+        if lead.record is leader:
+            last = stretches[-1]
+            stretches[-1] = replace(last, end=end, separated=last.separated or lead.separated)
+        else:
+            stretches.append(Stretch(lead.record, start, end, lead.separated))
+    return stretches

@@ -1,0 +1,408 @@
+"""The one judge: rankings and the survey's leaders, paired tests and intervals, ranks, leads and ties."""
+
+from __future__ import annotations
+
+import doctest
+from collections import defaultdict
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apsite import comparable, metrics
+from apsite.catalogue import Catalogue, load_catalogue
+from apsite.comparable import (
+    Basis,
+    Contender,
+    Judge,
+    PairedTest,
+    Setting,
+    Standings,
+    Stretch,
+    by_setting,
+    contender,
+    judge,
+    leader_count,
+    leaders,
+    leads_along,
+    paired_test,
+    rankable,
+    ranking,
+    robust_bounds,
+    setting_of,
+)
+from apsite.metrics import mcnemar_p_value
+from apsite.records import EvaluationRecord, record_from_json
+from apsite.samples import Samples
+from apsite.vocabulary import Architecture, Dataset, Structure
+from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
+
+# What the survey prints in bold, by table, network and sparsity.
+BOLD = {
+    (3, "resnet18", 90): {"HARP", "PwoA", "FlyingBird"},
+    (3, "resnet18", 95): {"RADMM", "HARP", "FlyingBird"},
+    (3, "resnet18", 99): {"HYDRA", "HARP", "FlyingBird"},
+    (3, "vgg16", 90): {"HYDRA", "HARP", "FlyingBird"},
+    (3, "vgg16", 95): {"HYDRA", "HARP", "FlyingBird"},
+    (3, "vgg16", 99): {"HARP", "TwinRep", "FlyingBird"},
+    **{(4, network, percent): {"TwinRep"} for network in ("resnet18", "vgg16") for percent in (50, 75, 90)},
+    (5, "resnet18", 90): {"HARP", "RobustBird", "TwinRep"},
+    (5, "resnet18", 95): {"RobustBird", "TwinRep", "FlyingBird"},
+    (5, "resnet18", 99): {"TwinRep"},
+    (5, "vgg16", 90): {"HYDRA", "TwinRep", "FlyingBird"},
+    (5, "vgg16", 95): {"HYDRA", "TwinRep", "FlyingBird"},
+    (5, "vgg16", 99): {"RADMM", "HARP", "TwinRep", "FlyingBird"},
+    **{(6, "resnet18", percent): {"HARP"} for percent in (50, 75, 90)},
+    **{(6, "vgg16", percent): {"TwinRep"} for percent in (50, 75, 90)},
+}
+# The four columns in which the survey's bold face is not its own rule.
+MISPRINTED = {
+    (3, "resnet18", 95): {"RobustBird", "HARP", "FlyingBird"},
+    (3, "vgg16", 95): {"HYDRA", "RobustBird", "FlyingBird"},
+    (5, "resnet18", 99): {"TwinRep", "RobustBird", "FlyingBird"},
+    (5, "vgg16", 99): {"HARP", "TwinRep", "FlyingBird"},
+}
+
+
+def record(method: str = METHOD, *, robust: float | None = 0.4, clean: float = 0.8) -> EvaluationRecord:
+    """Published record of a method at 90 % unstructured."""
+    return record_from_json(record_document(f"{method}_R18_CIFAR10_US_90", clean=clean, robust=robust))
+
+
+def field_of(*robust: float) -> list[EvaluationRecord]:
+    """Records of as many methods, in this order of names."""
+    return [record(f"M{number:02}_Doe2024Small", robust=share) for number, share in enumerate(robust)]
+
+
+def names_of(keys: set[str]) -> set[str]:
+    """Method names of model keys."""
+    return {key.split("_")[0] for key in keys}
+
+
+def test_leaders_follow_the_survey(benchmark_data: Catalogue, printed_rows: list[dict[str, Any]]) -> None:
+    """Top three by AutoAttack for unstructured, top one for structured, computed from the printed figures."""
+    columns: dict[tuple[int, str, int], list[tuple[Decimal, str]]] = defaultdict(list)
+    for row in printed_rows:
+        if row["table"] in (3, 4, 5, 6):
+            columns[row["table"], row["architecture"], row["sparsity_percent"]].append(
+                (row["robust"], row["method_name"])
+            )
+    expected = {
+        column: {name for _, name in sorted(cells, reverse=True)[: 3 if column[0] in (3, 5) else 1]}
+        for column, cells in columns.items()
+    }
+    tables = {
+        (Dataset.CIFAR10, Structure.UNSTRUCTURED): 3,
+        (Dataset.CIFAR10, Structure.STRUCTURED): 4,
+        (Dataset.SVHN, Structure.UNSTRUCTURED): 5,
+        (Dataset.SVHN, Structure.STRUCTURED): 6,
+    }
+    found = {
+        (tables[setting.dataset, setting.structure], setting.architecture.value, setting.percent): names_of(
+            leaders(survey_records, leader_count(setting.structure))
+        )
+        for setting, ranked in by_setting(benchmark_data).items()
+        if (setting.dataset, setting.structure) in tables
+        and (survey_records := [one for one in ranked if one.provenance.source == "Piras2024Adversarial"])
+    }
+    assert found == expected
+    assert {column: found[column] for column in MISPRINTED} == MISPRINTED
+    assert {column: names for column, names in found.items() if column not in MISPRINTED} == {
+        column: names for column, names in BOLD.items() if column not in MISPRINTED
+    }
+
+
+def test_twenty_of_the_survey_s_columns_follow_its_rule() -> None:
+    """Bold face is computed and never stored; four of the 24 printed columns differ."""
+    assert len(BOLD) == 24
+    assert [column for column in BOLD if MISPRINTED.get(column, BOLD[column]) != BOLD[column]] == list(MISPRINTED)
+
+
+def test_the_ranking_is_by_autoattack_then_clean_accuracy_then_key() -> None:
+    """The order is total, so that pages do not change from build to build."""
+    best = record(RIVAL, robust=0.5, clean=0.6)
+    cleaner = record("B_Doe2024Small", robust=0.4, clean=0.9)
+    first = record("A_Doe2024Small", robust=0.4, clean=0.8)
+    second = record("C_Doe2024Small", robust=0.4, clean=0.8)
+    assert ranking([second, first, cleaner, best]) == [best, cleaner, first, second]
+
+
+@given(st.lists(st.integers(0, 10).map(lambda tenth: tenth / 10), max_size=8), st.integers(1, 4))
+def test_leaders_are_those_that_fewer_than_count_records_beat(shares: list[float], count: int) -> None:
+    """Equal figures lead together or not at all."""
+    records = field_of(*shares)
+    expected = {one.model_key for one in records if sum(share > (one.robust_accuracy or 0) for share in shares) < count}
+    assert leaders(records, count) == expected
+
+
+def test_a_tie_for_the_last_place_leads_together() -> None:
+    """Four of five are marked when the third and fourth are equal."""
+    assert names_of(leaders(field_of(0.5, 0.4, 0.3, 0.3, 0.2), 3)) == {"M00", "M01", "M02", "M03"}
+    assert names_of(leaders(field_of(0.5, 0.5, 0.4), 1)) == {"M00", "M01"}
+
+
+def test_few_records_all_lead() -> None:
+    """There is nothing to leave out."""
+    assert leaders([], 3) == set()
+    assert names_of(leaders(field_of(0.1, 0.2), 3)) == {"M00", "M01"}
+
+
+@pytest.mark.parametrize(
+    ("document", "ranks"),
+    [
+        (record_document(), True),
+        (changed(record_document(), "protocol", "apb-1"), True),
+        (changed(record_document(), "protocol", "custom"), False),
+        (own_document(), False),
+        (record_document(robust=None), False),
+        (record_document(f"{METHOD}_R18_CIFAR10_dense"), False),
+        (record_document(clean=None), True),
+        (record_document(robust=0.0), True),
+    ],
+    ids=["survey", "apb-1", "custom", "own reduced run", "no AutoAttack", "dense", "no clean accuracy", "all broken"],
+)
+def test_what_ranks(document: dict[str, Any], ranks: bool) -> None:
+    """Pruned, attacked with AutoAttack, nothing reduced."""
+    one = record_from_json(document)
+    assert rankable(one) is ranks
+    assert ranking([one]) == ([one] if ranks else [])
+
+
+def test_a_custom_run_never_leads_however_good(tmp_path: Path) -> None:
+    """It is shown elsewhere; here it neither takes a place nor moves a threshold."""
+    custom = changed(record_document(f"{RIVAL}_R18_CIFAR10_US_90", clean=1.0, robust=1.0), "protocol", "custom")
+    root = write_data(tmp_path, entry_document(), entry_document(RIVAL), record_document(), custom)
+    catalogue = load_catalogue(root)
+    ((setting, ranked),) = by_setting(catalogue).items()
+    assert setting == Setting(Dataset.CIFAR10, Architecture.RESNET18, Structure.UNSTRUCTURED, 90)
+    assert [one.model_key for one in ranked] == [MODEL]
+    assert leaders(catalogue.records.values(), 1) == {MODEL}
+
+
+def test_baselines_rank_only_on_demand(tmp_path: Path) -> None:
+    """They are there to be compared with."""
+    root = write_data(
+        tmp_path,
+        entry_document(),
+        entry_document(RIVAL, baseline=True),
+        record_document(),
+        record_document(f"{RIVAL}_R18_CIFAR10_US_90", robust=0.5),
+    )
+    catalogue = load_catalogue(root)
+    assert [one.method for one in next(iter(by_setting(catalogue).values()))] == [METHOD]
+    assert [one.method for one in next(iter(by_setting(catalogue, baselines=True).values()))] == [RIVAL, METHOD]
+
+
+def test_a_setting_without_a_ranked_record_is_left_out(tmp_path: Path) -> None:
+    """No empty columns."""
+    root = write_data(tmp_path, entry_document(), own_document())
+    assert by_setting(load_catalogue(root)) == {}
+
+
+def test_dense_networks_have_no_setting() -> None:
+    """They are compared with nothing."""
+    assert setting_of(record_from_json(record_document(f"{METHOD}_R18_CIFAR10_dense"))) is None
+    assert setting_of(record()) == Setting(Dataset.CIFAR10, Architecture.RESNET18, Structure.UNSTRUCTURED, 90)
+
+
+def test_the_survey_marks_three_unstructured_and_one_structured_leader() -> None:
+    """Captions of Tables 3 to 6."""
+    assert {structure: leader_count(structure) for structure in Structure} == {
+        Structure.UNSTRUCTURED: 3,
+        Structure.STRUCTURED: 1,
+    }
+
+
+SIZE = 1000
+THIRD = "Third_Poe2022Last"
+
+
+def per_sample(robust: range, *, first: int = 0, label: int = 3) -> Samples:
+    """Results of a thousand samples, all correct, robust at the given positions of the test set."""
+    index = np.arange(first, first + SIZE, dtype=np.int32)
+    return Samples(index, np.full(SIZE, label, np.int16), np.ones(SIZE, np.bool_), np.isin(index, robust))
+
+
+@pytest.fixture
+def contest() -> list[EvaluationRecord]:
+    """Three models of one setting, 42, 40 and 30 % robust on a thousand samples."""
+    shares = {METHOD: 0.42, RIVAL: 0.40, THIRD: 0.30}
+    found = [record_from_json(record_document(f"{key}_R18_CIFAR10_US_90", robust=shares[key])) for key in shares]
+    return [replace(one, results=replace(one.results, n_samples=SIZE)) for one in found]
+
+
+def judged(records: list[EvaluationRecord], *robust: range) -> Standings:
+    """Standings of records, the first of them with the given per-sample results."""
+    given = {one.model_key: per_sample(flags) for one, flags in zip(records, robust, strict=False)}
+    return judge(contender(one, given.get(one.model_key)) for one in records)
+
+
+def test_paired_test_separates_what_intervals_do_not(contest: list[EvaluationRecord]) -> None:
+    """Two points apart on nested samples: intervals overlap, but 20 of 20 differing samples go one way."""
+    keys = [one.model_key for one in contest]
+    by_intervals, by_pairs = judged(contest), judged(contest, range(420), range(400))
+    plain, paired = by_intervals.between(keys[0], keys[1]), by_pairs.between(keys[0], keys[1])
+    assert plain is not None
+    assert paired is not None
+    assert (plain.separated, plain.basis, plain.test) == (False, Basis.INTERVALS, None)
+    assert (paired.separated, paired.basis) == (True, Basis.PAIRED)
+    assert paired.p_value == pytest.approx(2 / 2**20)
+    assert by_pairs.separations[keys[1], keys[2]] == by_intervals.separations[keys[1], keys[2]]
+    assert by_intervals.ranks == dict(zip(keys, (1, 1, 3), strict=True))
+    assert by_pairs.ranks == dict(zip(keys, (1, 2, 3), strict=True))
+    backwards = by_pairs.between(keys[1], keys[0])
+    assert backwards is not None
+    assert backwards.test == PairedTest(SIZE, 400, 420, 0, 20)
+
+
+def test_a_lead_has_a_runner_up_a_margin_and_ties(contest: list[EvaluationRecord]) -> None:
+    """By intervals the first two are tied; by the paired test the lead of two points is separated."""
+    lead = judged(contest).lead
+    assert lead is not None
+    assert (lead.record, lead.runner_up, lead.tied) == (contest[0], contest[1], (contest[1],))
+    assert (lead.margin, lead.bounds) == (pytest.approx(0.02), robust_bounds(contest[0]))
+    assert not lead.separated
+    lead = judged(contest, range(420), range(400)).lead
+    assert lead is not None
+    assert (lead.separated, lead.tied, lead.bases) == (True, (), {Basis.PAIRED, Basis.INTERVALS})
+    alone = judged(contest[:1]).lead
+    assert alone is not None
+    assert (alone.runner_up, alone.margin, alone.separated) == (None, 0.0, False)
+    assert judged([]).lead is None
+
+
+def test_paired_test_ties_what_intervals_separate(contest: list[EvaluationRecord]) -> None:
+    """A lead with as many samples lost as won is none, whatever an interval says."""
+    standings = judged(contest, range(420), range(419, 819))
+    assert not standings.separations[contest[0].model_key, contest[1].model_key].separated
+
+
+def test_p_values_of_a_setting_are_adjusted_together(contest: list[EvaluationRecord]) -> None:
+    """Three paired tests: the smallest p-value counts threefold, the next twofold."""
+    found = judged(contest, range(420), range(400), range(392)).separations
+    keys = [one.model_key for one in contest]
+    assert found[keys[0], keys[2]].p_value == pytest.approx(3 * mcnemar_p_value(28, 0))
+    assert found[keys[0], keys[1]].p_value == pytest.approx(2 * mcnemar_p_value(20, 0))
+    assert found[keys[1], keys[2]].p_value == pytest.approx(mcnemar_p_value(8, 0))
+
+
+def test_plain_order_decides_where_the_number_of_samples_is_unknown(contest: list[EvaluationRecord]) -> None:
+    """And the basis says so; nothing is tied."""
+    standings = judged([replace(one, results=replace(one.results, n_samples=None)) for one in contest])
+    assert {separation.basis for separation in standings.separations.values()} == {Basis.ORDER}
+    assert list(standings.ranks.values()) == [1, 2, 3]
+
+
+def test_the_images_in_common_are_paired(contest: list[EvaluationRecord]) -> None:
+    """Of positions 2 to 1001 the last two are not in the other file."""
+    first, second = (
+        contender(one, per_sample(flags, first=start))
+        for one, flags, start in zip(contest, (range(5), range(3, 1002)), (0, 2), strict=False)
+    )
+    assert paired_test(first, second) == PairedTest(998, first=3, second=997, only_first=1, only_second=995)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        per_sample(range(10), first=SIZE),
+        per_sample(range(10), label=4),
+        per_sample(range(10), label=-1),
+        replace(per_sample(range(10)), aa_robust=None),
+        None,
+    ],
+    ids=["no image in common", "other labels", "images unknown", "no AutoAttack", "no file"],
+)
+def test_what_cannot_be_paired_is_not(contest: list[EvaluationRecord], other: Samples | None) -> None:
+    """Rather than paired by position."""
+    assert paired_test(contender(contest[0], per_sample(range(10))), contender(contest[1], other)) is None
+
+
+def catalogue_of(tmp_path: Path, *records: dict[str, Any]) -> Catalogue:
+    """A method, and a rival that is a baseline."""
+    documents = (entry_document(), entry_document(RIVAL, baseline=True), *records)
+    return load_catalogue(write_data(tmp_path / "data", *documents))
+
+
+def test_baselines_of_the_same_setting_are_compared(tmp_path: Path) -> None:
+    """Of the same dataset, network, structure and sparsity, and of no other; a damaged file counts as missing."""
+    own = own_document()
+    path = own["model_key"].partition("_R")[2]
+    found = catalogue_of(
+        tmp_path,
+        record_document(f"{METHOD}_R18_CIFAR10_US_95"),
+        record_document(f"{RIVAL}_R18_CIFAR10_US_95", robust=0.30),
+        record_document(f"{RIVAL}_V16_CIFAR10_US_95", robust=0.20),
+        own,
+        record_document(f"{RIVAL}_R{path}", robust=0.3),
+    )
+    one = Judge(found)
+    ((other, separation),) = one.baselines(found.records[f"{METHOD}_R18_CIFAR10_US_95"])
+    assert other.model_key == f"{RIVAL}_R18_CIFAR10_US_95"
+    assert separation is not None
+    assert (separation.separated, separation.basis) == (True, Basis.INTERVALS)
+    assert one.baselines(other) == []
+    ((other, separation),) = one.baselines(found.records[str(own["model_key"])])
+    assert (other.model_key, separation) == (f"{RIVAL}_R{path}", None), "a reduced run and a whole one"
+
+
+def test_per_sample_files_are_read_and_damaged_ones_are_missing(tmp_path: Path) -> None:
+    """The judge needs none to be valid; `apsite validate` reports them."""
+    found = catalogue_of(tmp_path, own_document())
+    (record,) = found.records.values()
+    samples = Judge(found).samples(record)
+    assert samples is not None
+    assert len(samples) == 8
+    (found.root / "evaluations" / record.path).with_suffix(".npz").write_bytes(b"damaged")
+    assert Judge(found).samples(record) is None
+
+
+def test_the_repository_s_own_runs_are_paired(benchmark_data: Catalogue) -> None:
+    """Every two baselines of a setting of the small network, on the same 64 images, in one family of tests."""
+    one = Judge(benchmark_data)
+    own = [record for record in benchmark_data.records.values() if record.samples is not None and record.structure]
+    for record in own:
+        for other, separation in one.baselines(record):
+            assert separation is not None
+            assert separation.test is not None
+            assert separation.test.n_samples >= 64
+            assert separation.p_value is not None
+            assert separation.test.p_value <= separation.p_value <= 1
+            back = one.between(other, record)
+            assert back is not None
+            assert (back.p_value, back.separated) == (separation.p_value, separation.separated)
+
+
+def test_leads_along_a_curve_are_joined_and_kept_where_equal(contest: list[EvaluationRecord]) -> None:
+    """One leads up to 4, the other from 4 to 6 and never after, where both are equal; a lead of 20 of 20 is real."""
+    shares = {0: (0.8, 0.6), 4: (0.3, 0.32), 5: (0.3, 0.3), 6: (0.2, 0.1)}
+
+    def models_at(epsilon: float) -> list[Contender]:
+        found = shares[int(epsilon)]
+        flags = (np.arange(SIZE) < share * SIZE for share in found)
+        samples = per_sample(range(0))
+        return [
+            Contender(one, share, SIZE, samples, robust)
+            for one, share, robust in zip(contest, found, flags, strict=False)
+        ]
+
+    first, second, _ = contest
+    assert leads_along(models_at, (0, 4, 5, 6, 7)) == [
+        Stretch(first, 0, 4, True), Stretch(second, 4, 6, True), Stretch(first, 6, 7, True),
+    ]  # fmt: skip
+    assert leads_along(lambda epsilon: [models_at(5)[1], models_at(5)[0]], (0, 1, 2)) == [Stretch(second, 0, 2, False)]
+    assert leads_along(lambda epsilon: [], (0, 1)) == []
+
+
+@pytest.mark.parametrize("module", [comparable, metrics])
+def test_examples_in_docstrings_run(module: Any, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a checkout."""
+    monkeypatch.chdir(repository)
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
