@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from apsite.baselines import pruning, training
 from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.testsets.image_files import read_cifar10_training
+from apsite.evaluation.testsets import cifar10
 from apsite.progress import PlainReporter
 from apsite.vocabulary import Dataset
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--keep-dense", type=Path, help="file of the dense network, written or reused")
     arguments = parser.parse_args()
 
-    images, labels = read_cifar10_training(arguments.data_dir)
+    images, labels = cifar10.read_training(arguments.data_dir)
     reporter = PlainReporter(sys.stderr)
     torch.manual_seed(DENSE.seed)
     network = layouts()["resnet8"].build(Dataset.CIFAR10)

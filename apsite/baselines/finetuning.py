@@ -26,7 +26,7 @@ from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
 from apsite.progress import Reporter, SilentReporter
 from apsite.records import CheckpointAudit
-from apsite.vocabulary import Dataset, Locality, Structure
+from apsite.vocabulary import Locality, Structure
 
 CHANCE = 0.001
 """Share of zeros that a dense network may have: a weight can be drawn as zero, or become it in half precision."""
@@ -274,5 +274,4 @@ def _plain(layout: Layout) -> Layout:
 
 
 def _example(source: Source) -> Tensor:
-    size = 224 if source.dataset is Dataset.IMAGENET else 32
-    return torch.zeros(1, 3, size, size)
+    return torch.zeros(1, *source.dataset.shape)

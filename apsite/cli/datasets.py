@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WORDS = click.Choice([word.value for word in Dataset])
-_TERMS = {
-    Dataset.CIFAR10: "no licence stated; https://www.cs.toronto.edu/~kriz/cifar.html",
-    Dataset.SVHN: "for non-commercial use only; http://ufldl.stanford.edu/housenumbers",
-    Dataset.IMAGENET: "non-commercial research, after registration; https://image-net.org",
-}
 
 
 def data_dir_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,7 +34,7 @@ def data_group() -> None:
 @data_group.command("list")
 @data_dir_option
 def list_(data_dir: Path | None) -> None:
-    """Show each dataset: size, terms, and whether it is there and the official one.
+    """Show each dataset: size, ε, terms, and whether it is there and the official one.
 
     \b
     Example:
@@ -48,16 +43,17 @@ def list_(data_dir: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from apsite.evaluation.testsets.downloads import OFFICIAL
+    from apsite.evaluation.testsets.datasets import TEST_SETS
     from apsite.evaluation.testsets.downloads import data_dir as default
 
     folder = data_dir or default()
     table = Table(caption=f"Folder: {folder}", caption_justify="left")
-    for column in ("Dataset", "Test images", "Download", "Terms, source", "Present"):
+    for column in ("Dataset", "Test images", "ε", "Download", "Terms, source", "Present"):
         table.add_column(column, overflow="fold")
-    for dataset in Dataset:
-        size = f"{OFFICIAL[dataset].size / 1e6:.0f} MB" if dataset in OFFICIAL else "by hand"
-        table.add_row(dataset.value, f"{dataset.test_samples:,}", size, _TERMS[dataset], _presence(dataset, folder))
+    for dataset, files in TEST_SETS.items():
+        size = f"{files.download.size / 1e6:.0f} MB" if files.download else "by hand"
+        images, present = f"{dataset.test_samples:,}", _presence(dataset, folder)
+        table.add_row(dataset.value, images, dataset.epsilon, size, files.terms, present)
     Console().print(table)
 
 
@@ -66,22 +62,21 @@ def list_(data_dir: Path | None) -> None:
 @data_dir_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
-    """Fetch the official test files of DATASET; an interrupted download goes on where it stopped.
+    """Fetch the official test files of DATASET; an interrupted download resumes where it stopped.
 
     \b
     Example:
       apsite data fetch cifar10
 
     The checksum that its authors publish is checked, and the folder printed; `apsite eval` looks there when no
-    --data-dir is given. ImageNet cannot be fetched for you: its terms ask for a registration. Get the
-    validation images from https://image-net.org, sort them into 1,000 class folders (val/n01440764/...), and name the
-    folder that holds val/ with --data-dir.
+    --data-dir is given. A dataset whose terms forbid it, such as ImageNet, is not fetched; the message says which files
+    to put where.
     """
+    from apsite.evaluation.testsets.datasets import fetch_test_set
     from apsite.evaluation.testsets.downloads import data_dir as default
-    from apsite.evaluation.testsets.downloads import fetch_dataset
 
     with progress(quiet=quiet) as reporter:
-        folder = fetch_dataset(Dataset(dataset), data_dir or default(), reporter)
+        folder = fetch_test_set(Dataset(dataset), data_dir or default(), reporter)
     click.echo(folder)
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from apsite.evaluation.testsets import datasets, downloads
-from apsite.evaluation.testsets.datasets import array_hash
-from apsite.evaluation.testsets.downloads import OfficialFile
+from apsite.evaluation.testsets.datasets import TEST_SETS, array_hash
+from apsite.evaluation.testsets.official import Download
 from apsite.vocabulary import Dataset
 from tests.loopback import loopback_server
 
@@ -38,9 +38,9 @@ def official(monkeypatch):
     known = array_hash(ROWS[:, 1:].reshape(-1, 3, 32, 32), ROWS[:, 0].astype(np.int64))
     with loopback_server() as server:
         url = server.serve("cifar.tar.gz", content, cut_after=100_000)
-        file = OfficialFile(url, "cifar.tar.gz", f"md5:{digest}", len(content), "cifar-10-batches-bin")
-        monkeypatch.setitem(downloads.OFFICIAL, Dataset.CIFAR10, file)
-        monkeypatch.setitem(datasets.KNOWN_SHA256, Dataset.CIFAR10, known)
+        file = Download(url, "cifar.tar.gz", f"md5:{digest}", len(content), "cifar-10-batches-bin")
+        files = replace(TEST_SETS[Dataset.CIFAR10], download=file, known_sha256=known)
+        monkeypatch.setitem(TEST_SETS, Dataset.CIFAR10, files)
         yield known
 
 
@@ -49,7 +49,7 @@ def test_a_set_is_fetched_listed_and_checked(run, cache, official):
     assert "cifar10" in run("data", "list").stdout
     cut = run("data", "fetch", "cifar10")
     assert cut.exit_code == 1
-    assert "0.1 MB are kept, the same command goes on from there" in cut.stderr
+    assert "0.1 MB are kept, run the same command again to resume" in cut.stderr
     result = run("data", "fetch", "cifar10")
     assert result.exit_code == 0
     assert result.stdout.strip() == str(cache / "data")
@@ -101,7 +101,7 @@ def test_imagenet_and_unknown_sets_cannot_be_fetched(run, cache):
     """One has a licence against it, the others do not exist."""
     result = run("data", "fetch", "imagenet")
     assert result.exit_code == 1
-    assert "register at https://image-net.org" in result.stderr
+    assert "after registration; https://image-net.org" in result.stderr
     assert run("data", "fetch", "mnist").exit_code == 2
 
 

@@ -27,12 +27,12 @@ from apsite.evaluation.checkpoints.loading import (
 )
 from apsite.evaluation.checkpoints.networks.registry import Layout
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
-from apsite.evaluation.testsets.datasets import embedded_images
+from apsite.evaluation.testsets.datasets import TEST_SETS, embedded_images
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.vocabulary import Architecture, Dataset, Structure
 
-_INPUTS = {Dataset.CIFAR10: (64, 3, 32, 32), Dataset.SVHN: (64, 3, 32, 32), Dataset.IMAGENET: (8, 3, 224, 224)}
-_CLASSES = {Dataset.CIFAR10: 10, Dataset.SVHN: 10, Dataset.IMAGENET: 1000}
+_SMALL = 64
+"""Most pixels on a side of images of which many are run at once."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _measured(report: CheckpointReport, network: nn.Module) -> CheckpointReport:
     refusals: list[str] = []
     warnings: list[EvaluationWarning] = []
     try:
-        warnings += check_behaviour(network, images, labels, _CLASSES[report.dataset])
+        warnings += check_behaviour(network, images, labels, report.dataset.classes)
     except NetworkError as error:
         refusals.append(str(error))
     try:
@@ -224,9 +224,9 @@ def _measured(report: CheckpointReport, network: nn.Module) -> CheckpointReport:
 
 def _images(dataset: Dataset) -> tuple[Tensor, Tensor, str]:
     """Images to run a network on, their labels, and what they are."""
-    shape = _INPUTS[dataset]
-    if dataset is Dataset.CIFAR10:
-        some = embedded_images().first(shape[0])
+    count = 64 if max(dataset.shape) <= _SMALL else 8
+    if TEST_SETS[dataset].embedded is not None:
+        some = embedded_images(dataset).first(count)
         return as_inputs(some.images[:], torch.device("cpu")), torch.from_numpy(some.labels), "embedded test images"
-    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    return images, torch.arange(shape[0]) % _CLASSES[dataset], "random images in [0, 1]"
+    images = torch.rand((count, *dataset.shape), generator=torch.Generator().manual_seed(0))
+    return images, torch.arange(count) % dataset.classes, "random images in [0, 1]"

@@ -49,8 +49,6 @@ from apsite.vocabulary import Dataset, Granularity, ProvenanceKind, Structure
 RUNS = Path(".apsite") / "runs"
 """Where the state of unfinished runs is kept, below the working directory."""
 
-_CLASSES = {Dataset.CIFAR10: 10, Dataset.SVHN: 10, Dataset.IMAGENET: 1000}
-
 
 @dataclass(frozen=True)
 class Request:
@@ -215,7 +213,7 @@ def audit_model(
     """Counts, sparsity and behaviour of a network; see :mod:`apsite.evaluation.checkpoints.audit` for errors."""
     some = images.first(min(64, len(images)))
     x = as_inputs(some.images[:], device)
-    behaviour = check_behaviour(network, x, torch.from_numpy(some.labels).to(device), _CLASSES[images.dataset])
+    behaviour = check_behaviour(network, x, torch.from_numpy(some.labels).to(device), images.dataset.classes)
     audit = audit_network(network, x[:1])
     finding, sparsity = check_sparsity(audit, structure, declared)
     return replace(audit, sparsity_basis=finding.basis if structure else None), finding, [*sparsity, *behaviour]

@@ -62,7 +62,7 @@ def evaluate_samples(
             the path of a checkpoint. Of a network in memory a copy is evaluated, in evaluation mode; yours stays as
             it is.
         method: Method key, such as ``HARP_Zhao2023Holistic``.
-        dataset: ``cifar10``, ``svhn`` or ``imagenet``.
+        dataset: A :class:`~apsite.vocabulary.Dataset` or its value, such as ``cifar10``.
         architecture: ``resnet18``, ``vgg16``, ``resnet50`` or ``resnet8``: the family that the model key names.
         structure: ``unstructured`` or ``structured``; ``None`` for a dense network.
         sparsity: Declared share of pruned parameters, a fraction of whole percent such as ``0.90``; 0 for a dense

@@ -1,1 +1,1 @@
-"""Test sets from their official files."""
+"""Test sets from their official files: one module per dataset, listed in `datasets`."""

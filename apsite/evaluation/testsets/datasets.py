@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.errors import DatasetError
-from apsite.evaluation.testsets.downloads import OFFICIAL, has_hash
-from apsite.evaluation.testsets.image_files import (
-    ImageFiles,
-    Images,
-    find_cifar10,
-    find_imagenet,
-    find_svhn,
-    read_cifar10,
-    read_cifar10_training,
-    read_imagenet,
-    read_svhn,
-)
+from apsite.evaluation.testsets import cifar10, imagenet, svhn
+from apsite.evaluation.testsets.downloads import DownloadError, fetch, has_hash, unpack
+from apsite.evaluation.testsets.image_files import ImageFiles, Images, Labels, Pixels
+from apsite.progress import Reporter
 from apsite.vocabulary import Dataset
 
+TEST_SETS = {
+    files.dataset: files
+    for files in (
+        cifar10.FILES,
+        svhn.FILES,
+        imagenet.FILES,
+    )
+}
+"""Official files of every dataset."""
+
 EMBEDDED = "embedded"
-"""Value of ``--data-dir`` that means the 256 test images inside the package."""
-
-KNOWN_SHA256 = {
-    Dataset.CIFAR10: "9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a",
-}
-"""SHA-256 of images (uint8, channels first, in official order) and labels of each whole test set.
-
-A set that is not listed here is known by the checksum that its authors publish for the file, if they do."""
-
-_READERS: dict[Dataset, Callable[[Path], tuple[Images, NDArray[np.int64], str]]] = {
-    Dataset.CIFAR10: read_cifar10,
-    Dataset.SVHN: read_svhn,
-    Dataset.IMAGENET: read_imagenet,
-}
-_FINDERS: dict[Dataset, Callable[[Path], Path | None]] = {
-    Dataset.CIFAR10: find_cifar10,
-    Dataset.SVHN: find_svhn,
-    Dataset.IMAGENET: find_imagenet,
-}
+"""Value of ``--data-dir`` that means the test images inside the package."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +37,7 @@ class ImageSet:
 
     Attributes:
         dataset: Which test set.
-        images: Pixels 0..255, shape ``(n, 3, height, width)``, uint8; for ImageNet decoded when sliced.
+        images: Pixels 0..255, shape ``(n, 3, height, width)``, uint8; decoded when sliced where they are files.
         labels: Class of each image, shape ``(n,)``, int64.
         index: Position of each image in the official order, shape ``(n,)``, int32, ascending.
         source: Where the images came from, for the record.
@@ -65,7 +46,7 @@ class ImageSet:
 
     dataset: Dataset
     images: Images
-    labels: NDArray[np.int64]
+    labels: Labels
     index: NDArray[np.int32]
     source: str
     known: bool
@@ -96,7 +77,7 @@ class ImageSet:
         return replace(self, images=images, labels=self.labels[chosen], index=self.index[chosen])
 
 
-def array_hash(images: Images, labels: NDArray[np.int64]) -> str:
+def array_hash(images: Images, labels: Labels) -> str:
     """SHA-256 of the pixels in C order followed by the labels as one byte each (two for over 256 classes)."""
     width = np.uint8 if labels.max(initial=0) < 256 else np.uint16
     digest = hashlib.sha256()
@@ -111,66 +92,105 @@ def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
 
     Args:
         dataset: Which one.
-        data_dir: Folder with its official files, or :data:`EMBEDDED` for the 256 images inside the package.
+        data_dir: Folder with its official files, or :data:`EMBEDDED` for the images inside the package.
 
     Raises:
-        DatasetError: If the files are missing or not of the official format; the message says what is needed.
+        DatasetError: If the files are missing or not of the official format; the message says what is required.
     """
     dataset = Dataset(dataset)
     if str(data_dir) == EMBEDDED:
         return embedded_images(dataset)
-    images, labels, source = _READERS[dataset](Path(data_dir))
+    files = TEST_SETS[dataset]
+    path = files.find(Path(data_dir))
+    if path is None:
+        ways = [f"put {files.expected} there"]
+        if files.download is not None:
+            ways.insert(0, f"fetch it with `apsite data fetch {dataset}`")
+        if files.embedded is not None:
+            ways.append(f"use the {len(embedded_images(dataset))} images of the package with --data-dir {EMBEDDED}")
+        *others, last = ways
+        choices = f"{', '.join(others)}, or {last}" if others else last
+        raise DatasetError(f"{data_dir}: has no {dataset.label} test set; {choices}")
+    images, labels = files.read(path)
+    _check(dataset, path, images, labels)
     if len(images) != dataset.test_samples:
         raise DatasetError(
-            f"{source}: holds {len(images)} images; the test set of {dataset.label} has {dataset.test_samples}"
+            f"{path.name}: holds {len(images)} images; the test set of {dataset.label} has {dataset.test_samples}"
         )
-    known = _is_official(dataset, images, labels, find_test_set(dataset, Path(data_dir)))
-    return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), source, known)
+    if files.known_sha256 is not None:
+        known = array_hash(images, labels) == files.known_sha256
+    else:
+        known = files.download is not None and has_hash(path, files.download.known_hash)
+    return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), path.name, known)
 
 
-def load_training_set(dataset: Dataset, data_dir: Path | str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def load_training_set(dataset: Dataset, data_dir: Path | str) -> tuple[Pixels, Labels]:
     """Training images of a dataset, uint8 of shape ``(n, 3, height, width)``, and their classes.
 
     Raises:
         DatasetError: If the files are missing or damaged, or if training on this dataset is not offered.
     """
-    if dataset is not Dataset.CIFAR10:
-        raise DatasetError(f"training is offered on {Dataset.CIFAR10.label} alone, not on {dataset.label}")
+    read_training = TEST_SETS[dataset].read_training
+    if read_training is None:
+        offered = ", ".join(one.label for one, files in TEST_SETS.items() if files.read_training is not None)
+        raise DatasetError(f"training is offered on {offered}, not on {dataset.label}")
     if str(data_dir) == EMBEDDED:
         raise DatasetError("only test images are embedded, and a network is not trained on them; give --data-dir")
-    return read_cifar10_training(Path(data_dir))
+    images, labels = read_training(Path(data_dir))
+    _check(dataset, data_dir, images, labels)
+    return images, labels
 
 
 def find_test_set(dataset: Dataset, data_dir: Path) -> Path | None:
-    """File (ImageNet: folder) that :func:`load_test_set` would read; ``None`` if there is none."""
-    return _FINDERS[dataset](data_dir)
+    """File or folder that :func:`load_test_set` would read; ``None`` if there is none."""
+    return TEST_SETS[dataset].find(data_dir)
 
 
 def has_known_hash(dataset: Dataset) -> bool:
-    """Whether it can be told that a set of this dataset is the official one."""
-    return dataset in KNOWN_SHA256 or dataset in OFFICIAL
-
-
-def _is_official(dataset: Dataset, images: Images, labels: NDArray[np.int64], file: Path | None) -> bool:
-    if dataset in KNOWN_SHA256:
-        return array_hash(images, labels) == KNOWN_SHA256[dataset]
-    official = OFFICIAL.get(dataset)
-    return official is not None and file is not None and has_hash(file, official.known_hash)
+    """Whether a set of this dataset can be recognised as the official one."""
+    files = TEST_SETS[dataset]
+    return files.known_sha256 is not None or files.download is not None
 
 
 def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
-    """The first 256 CIFAR-10 test images, from the package.
+    """Test images inside the package: the first 256 of CIFAR-10.
 
     Raises:
-        DatasetError: If another dataset is asked for.
+        DatasetError: If none of `dataset` are embedded.
     """
-    from PIL import Image
-
-    if dataset is not Dataset.CIFAR10:
+    embedded = TEST_SETS[dataset].embedded
+    if embedded is None:
         raise DatasetError(f"no images of {dataset.label} are embedded; name a folder with --data-dir")
-    folder = resources.files("apsite.demo")
-    with folder.joinpath("cifar10_test_first256.png").open("rb") as stream, Image.open(stream) as sheet:
-        tiles = np.asarray(sheet.convert("RGB")).reshape(16, 32, 16, 32, 3)
-    images = np.ascontiguousarray(tiles.transpose(0, 2, 4, 1, 3).reshape(256, 3, 32, 32))
-    labels = np.array(json.loads(folder.joinpath("cifar10_test_first256.json").read_text(encoding="utf-8")), np.int64)
-    return ImageSet(dataset, images, labels, np.arange(256, dtype=np.int32), "embedded images", known=True)
+    images, labels = embedded()
+    return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), "embedded images", known=True)
+
+
+def fetch_test_set(dataset: Dataset, folder: Path, reporter: Reporter) -> Path:
+    """Fetch and unpack the official files of a dataset; files that are there and right are not fetched again.
+
+    Returns:
+        The folder to give as ``--data-dir``.
+
+    Raises:
+        DownloadError: If the dataset may not be fetched, or the file is not the official one.
+    """
+    files = TEST_SETS[dataset]
+    if files.download is None:
+        raise DownloadError(
+            f"{dataset.label} cannot be fetched for you (its terms: {files.terms}); put {files.expected} "
+            "below the folder that you give as --data-dir"
+        )
+    target = folder / files.download.name
+    fetch(files.download.url, target, reporter, known_hash=files.download.known_hash, size=files.download.size)
+    if files.download.member is not None:
+        unpack(target, folder, files.download.member)
+    return folder
+
+
+def _check(dataset: Dataset, source: Path | str, images: Images, labels: Labels) -> None:
+    """Refuse images and labels that cannot be those of a dataset."""
+    if images.shape[1:] != dataset.shape or len(images) != len(labels):
+        found = f"images of shape {images.shape[1:]} and {len(labels)} labels for {len(images)}"
+        raise DatasetError(f"{source}: holds {found}; images of {dataset.label} are {dataset.shape}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < dataset.classes:
+        raise DatasetError(f"{source}: holds labels outside 0..{dataset.classes - 1}; fetch the file again")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError
 from apsite.progress import Reporter
-from apsite.vocabulary import Dataset
 
 _CHUNK = 1 << 18
 _HTML = re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml[^>]*>\s*<!doctype\s+html)", re.IGNORECASE)
@@ -21,43 +19,6 @@ _HTML = re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml[^>]*>\s*<!doctype\
 
 class DownloadError(ApsiteError):
     """A file cannot be fetched, or is not what was promised."""
-
-
-@dataclass(frozen=True)
-class OfficialFile:
-    """One official file of a dataset.
-
-    Attributes:
-        url: Where its authors publish it.
-        name: File name below the data folder.
-        known_hash: ``md5:...`` or ``sha256:...`` as its authors publish it.
-        size: Bytes.
-        member: Folder that appears when the archive is unpacked; ``None`` if it is no archive.
-    """
-
-    url: str
-    name: str
-    known_hash: str
-    size: int
-    member: str | None = None
-
-
-OFFICIAL = {
-    Dataset.CIFAR10: OfficialFile(
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        "cifar-10-binary.tar.gz",
-        "md5:c32a1d4ab5d03f1284b67883e8d87530",
-        170_052_171,
-        "cifar-10-batches-bin",
-    ),
-    Dataset.SVHN: OfficialFile(
-        "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
-        "test_32x32.mat",
-        "md5:eb5a983be6a315427106f1b164d9cef3",
-        64_275_384,
-    ),
-}
-"""Datasets that may be fetched; ImageNet's licence forbids it."""
 
 
 def cache_dir() -> Path:
@@ -72,37 +33,15 @@ def data_dir() -> Path:
     return cache_dir() / "data"
 
 
-def fetch_dataset(dataset: Dataset, folder: Path, reporter: Reporter, official: OfficialFile | None = None) -> Path:
-    """Fetch and unpack the official test files of a dataset; files that are there and right are not fetched again.
-
-    Returns:
-        The folder to give as ``--data-dir``.
-
-    Raises:
-        DownloadError: If the dataset may not be fetched, or the file is not the official one.
-    """
-    official = official or OFFICIAL.get(dataset)
-    if official is None:
-        raise DownloadError(
-            f"{dataset.label} cannot be fetched: its licence asks you to register at https://image-net.org; "
-            "put its validation folder with 1,000 class folders where --data-dir points"
-        )
-    target = folder / official.name
-    fetch(official.url, target, reporter, known_hash=official.known_hash, size=official.size)
-    if official.member is not None:
-        _unpack(target, folder, official.member)
-    return folder
-
-
 def fetch(
     url: str, target: Path, reporter: Reporter, *, known_hash: str | None = None, size: int | None = None
 ) -> Path:
-    """Fetch a file of any supported address.
+    """Fetch a file of any supported URL.
 
     Args:
         url: ``https://``, ``http://``, ``doi:10.…/file`` (Zenodo, figshare, Dataverse), ``hf://owner/repository/file``
             or ``gdrive://id``.
-        target: Where to put it. An unfinished download beside it (``.part``) is continued.
+        target: Where to put it. An unfinished download next to it (``.part``) is continued.
         reporter: Receives the progress.
         known_hash: ``sha256:…`` or ``md5:…`` that the file must have.
         size: Expected bytes, for the progress.
@@ -117,15 +56,21 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"{target.parent}: cannot be made: {error.strerror}; choose another folder") from None
-    scheme = url.split(":", 1)[0]
-    ways: dict[str, Callable[[str, Path, Reporter, int | None], None]] = {
-        "https": _http, "http": _http, "doi": _doi, "hf": _hugging_face, "gdrive": _google_drive,
-    }  # fmt: skip
-    if scheme not in ways:
-        raise DownloadError(f"{url}: addresses start with https://, doi:, hf:// or gdrive://")
     part = target.with_name(f"{target.name}.part")
-    ways[scheme](url, part, reporter, size)
-    refuse_web_page(part, url)
+    scheme = url.split(":", 1)[0]
+    if scheme in ("https", "http"):
+        _http(url, part, reporter, size)
+    elif scheme in _LIBRARIES:
+        reporter.say(f"{url}: fetching")
+        try:
+            _LIBRARIES[scheme](url, part)
+        except ImportError as error:
+            raise DownloadError(f"{url}: needs the package {error.name}: pip install 'apsite[fetch]'") from None
+        except Exception as error:  # libraries for hosts raise exceptions of many kinds; all mean: not fetched
+            raise DownloadError(f"{url}: cannot be fetched ({error})") from None
+    else:
+        raise DownloadError(f"{url}: URLs start with https://, doi:, hf:// or gdrive://")
+    _refuse_web_page(part, url)
     if known_hash is not None and not has_hash(part, known_hash):
         part.unlink()
         raise DownloadError(f"{url}: the file does not have the checksum {known_hash}; it was removed, fetch it again")
@@ -133,29 +78,13 @@ def fetch(
     return target
 
 
-def refuse_web_page(path: Path, url: str) -> None:
-    """Remove a fetched file that is an HTML page, as file hosts send in place of a file.
-
-    Raises:
-        DownloadError: If it is one, or empty.
-    """
-    with path.open("rb") as stream:
-        head = stream.read(1024)
-    if not head or _HTML.match(head):
-        path.unlink()
-        what = "a web page" if head else "nothing"
-        raise DownloadError(
-            f"{url}: the host sent {what} in place of the file; open the address in a browser to see why"
-        )
-
-
 def pinned(url: str, path: Path, pins: Path, declared: str | None) -> str:
     """SHA-256 of a fetched checkpoint, remembered at first use.
 
     Args:
-        url: Its address, the name under which it is remembered.
+        url: Its URL, the name under which it is remembered.
         path: The file.
-        pins: JSON file of addresses and hashes.
+        pins: JSON file of URLs and hashes.
         declared: Hash that its entry declares, or ``None``.
 
     Raises:
@@ -180,14 +109,19 @@ def has_hash(path: Path, known_hash: str) -> bool:
         return hashlib.file_digest(stream, algorithm).hexdigest() == expected
 
 
-def _unpack(archive: Path, folder: Path, member: str) -> None:
-    """Unpack one folder of a tar archive, data only."""
+def unpack(archive: Path, folder: Path, member: str) -> None:
+    """Unpack one folder of a tar archive, data only.
+
+    Raises:
+        DownloadError: If it cannot be unpacked or has no such folder.
+    """
     import tarfile
     import zlib
 
     try:
         with tarfile.open(archive) as files:
             chosen = [info for info in files.getmembers() if info.name.split("/")[0] == member]
+            # pooch.Untar uses this filter from Python 3.12 on only.
             files.extractall(folder, chosen, filter="data")
     except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
         raise DownloadError(f"{archive}: cannot be unpacked ({error}); remove it and fetch it again") from None
@@ -195,11 +129,21 @@ def _unpack(archive: Path, folder: Path, member: str) -> None:
         raise DownloadError(f"{archive}: has no folder {member!r}; remove it and fetch it again")
 
 
-def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
-    """Plain download that continues an unfinished one, if the host says that the file is still the same.
+def _refuse_web_page(path: Path, url: str) -> None:
+    """Remove a fetched file that is an HTML page, as file hosts send in place of a file, or empty."""
+    with path.open("rb") as stream:
+        head = stream.read(1024)
+    if not head or _HTML.match(head):
+        path.unlink()
+        what = "a web page" if head else "nothing"
+        raise DownloadError(f"{url}: the host sent {what} in place of the file; open the URL in a browser to see why")
 
-    The host's validator (entity tag or date) is kept beside the unfinished file; without one, both halves of a file
-    that changed in between would be joined unnoticed, so the download starts again.
+
+def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
+    """Download that continues an unfinished one, if the host says that the file is still the same.
+
+    The host's validator (entity tag or date) is kept next to the unfinished file; without one, both halves of a file
+    that changed in between would be joined unnoticed, so the download starts again. pooch does not continue one.
     """
     import requests
     from urllib3.exceptions import HTTPError
@@ -211,21 +155,20 @@ def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator_file.read_text(encoding="utf-8")}
     try:
         with requests.get(url, headers=headers, stream=True, timeout=60) as answer:
-            if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}":
-                validator_file.unlink()
-                return  # nothing was left to send
+            place = answer.headers.get("Content-Range", "")
             if answer.status_code == 416:
+                if place == f"bytes */{have}":  # nothing was left to send
+                    validator_file.unlink()
+                    return
                 part.unlink()
             answer.raise_for_status()
-            if have and not (
-                answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-            ):
+            if answer.status_code != 206 or not place.startswith(f"bytes {have}-"):
                 have = 0
-            validator = _validator(answer.headers)
-            if validator:
-                validator_file.write_text(validator, encoding="utf-8")
-            else:
-                validator_file.unlink(missing_ok=True)
+            tag = answer.headers.get("ETag", "W/")
+            validator = answer.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
+            validator_file.write_text(validator, encoding="utf-8")
+            if not validator:
+                validator_file.unlink()
             total = size or have + int(answer.headers.get("Content-Length", 0))
             reporter.start(part.name.removesuffix(".part"), max(total, 1))
             with part.open("ab" if have else "wb") as stream:
@@ -235,7 +178,7 @@ def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
                     reporter.advance(have, f"{have / 1e6:.1f} MB")
     except (requests.RequestException, HTTPError) as error:
         resumable = have and validator_file.exists()
-        kept = f"; {have / 1e6:.1f} MB are kept, the same command goes on from there" if resumable else ""
+        kept = f"; {have / 1e6:.1f} MB are kept, run the same command again to resume" if resumable else ""
         raise DownloadError(f"{urlsplit(url).netloc}: {url} cannot be fetched ({error}){kept}") from None
     except OSError as error:
         raise DownloadError(f"{part}: cannot be written: {error.strerror or error}; free some space there") from None
@@ -243,54 +186,30 @@ def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
     reporter.finish(f"{have / 1e6:.1f} MB")
 
 
-def _validator(headers: Mapping[str, str]) -> str | None:
-    """What identifies this version of a file to its host; a weak entity tag does not."""
-    tag = headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
-
-
-def _doi(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
-    """File of a data repository, resolved by pooch."""
+def _doi(url: str, part: Path) -> None:
+    """File of a data repository."""
     from pooch.downloaders import DOIDownloader
-    from requests import RequestException
 
-    reporter.say(f"{url}: resolving")
-    try:
-        DOIDownloader()(url, str(part), None)  # type: ignore[no-untyped-call]
-    except (ValueError, OSError, RequestException) as error:
-        raise DownloadError(f"{url}: cannot be fetched ({error})") from None
+    DOIDownloader()(url, str(part), None)  # type: ignore[no-untyped-call]
 
 
-def _hugging_face(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
-    """File of a repository on the Hugging Face hub: ``hf://owner/repository/path``."""
-    import shutil
+def _hugging_face(url: str, part: Path) -> None:
+    """File of a repository on the Hugging Face hub: ``hf://owner/repository/path``, also ``repository@revision``."""
+    from huggingface_hub import hf_hub_download
 
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        raise DownloadError(f"{url}: needs the package huggingface_hub: pip install 'apsite[fetch]'") from None
     match = re.fullmatch(r"hf://([^/]+/[^/@]+)(?:@([^/]+))?/(.+)", url)
     if match is None:
-        raise DownloadError(f"{url}: is not of the form hf://owner/repository/file")
-    reporter.say(f"{url}: fetching from the hub")
-    try:
-        found = hf_hub_download(match[1], match[3], revision=match[2])
-    except (OSError, ValueError) as error:
-        raise DownloadError(f"{url}: cannot be fetched ({error})") from None
-    shutil.copyfile(found, part)
+        raise ValueError("it is not of the form hf://owner/repository/file")
+    shutil.copyfile(hf_hub_download(match[1], match[3], revision=match[2]), part)
 
 
-def _google_drive(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
+def _google_drive(url: str, part: Path) -> None:
     """Public file on Google Drive: ``gdrive://id``."""
-    try:
-        import gdown
-    except ImportError:
-        raise DownloadError(f"{url}: needs the package gdown: pip install 'apsite[fetch]'") from None
-    identifier = url.removeprefix("gdrive://")
-    reporter.say(f"{url}: fetching from Google Drive")
-    try:
-        found: object = gdown.download(id=identifier, output=str(part), quiet=True, resume=True)
-    except Exception as error:  # gdown raises plain exceptions of many kinds; all of them mean: not fetched
-        raise DownloadError(f"{url}: cannot be fetched ({error}); the file may have too many readers today") from None
-    if found is None:
-        raise DownloadError(f"{url}: cannot be fetched; the file may not be public, or have too many readers today")
+    import gdown
+
+    if gdown.download(id=url.removeprefix("gdrive://"), output=str(part), quiet=True, resume=True) is None:
+        raise OSError("the file may not be public, or has had too many readers today")
+
+
+_LIBRARIES = {"doi": _doi, "hf": _hugging_face, "gdrive": _google_drive}
+"""Hosts that a library of their own fetches from, by scheme."""

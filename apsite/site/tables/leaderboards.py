@@ -15,7 +15,8 @@ from apsite.site.tables.methods import stage_order
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
-DATASETS = (Dataset.CIFAR10, Dataset.SVHN)
+DATASETS = tuple(dataset for dataset in Dataset if dataset is not Dataset.IMAGENET)
+"""All but ImageNet, which has a leaderboard of its own with other networks and sparsities."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class RankedResult:
 
 
 def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
-    """The survey's four leaderboards (its Tables 3 to 6): CIFAR-10 and SVHN, unstructured and structured."""
+    """Leaderboards of each dataset, unstructured and structured: those of the survey's Tables 3 to 6 come first."""
     return [
         leaderboard(catalogue, dataset, structure, NETWORKS, tuple(round(100 * s) for s in structure.sparsities))
         for dataset in DATASETS
@@ -229,8 +230,9 @@ def choices(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
 
 def dense_grid(catalogue: Catalogue) -> Grid:
     """Dense pretrained networks (survey, Table 7): methods by dataset and network."""
-    columns = [(dataset, network) for dataset in DATASETS for network in NETWORKS]
     found = {(r.method, r.dataset, r.architecture): r for r in dense(catalogue)}
+    there = {key[1:] for key in found}
+    columns = [(dataset, network) for dataset in DATASETS for network in NETWORKS if (dataset, network) in there]
     keys = {method for method, dataset, network in found if (dataset, network) in columns}
     return Grid(
         tuple(f"{dataset.label} {network.label}" for dataset, network in columns),

@@ -5,14 +5,16 @@ import io
 import sys
 import tarfile
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from apsite.documents.json_files import read_json
 from apsite.evaluation.testsets import downloads
-from apsite.evaluation.testsets.datasets import load_test_set
-from apsite.evaluation.testsets.downloads import DownloadError, OfficialFile, fetch, fetch_dataset, pinned
+from apsite.evaluation.testsets.datasets import TEST_SETS, fetch_test_set, load_test_set
+from apsite.evaluation.testsets.downloads import DownloadError, fetch, pinned
+from apsite.evaluation.testsets.official import Download
 from apsite.progress import PlainReporter, SilentReporter
 from apsite.vocabulary import Dataset
 from tests.loopback import loopback_server
@@ -49,7 +51,9 @@ def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
     """The message says what is kept; the next call asks for the rest only."""
     url = server.serve("model.pt", CONTENT, cut_after=1_000_000)
     target = tmp_path / "model.pt"
-    with pytest.raises(DownloadError, match=r"cannot be fetched .*1\.0 MB are kept, the same command goes on"):
+    with pytest.raises(
+        DownloadError, match=r"cannot be fetched .*1\.0 MB are kept, run the same command again to resume"
+    ):
         fetch(url, target, QUIET, known_hash=SHA256)
     assert not target.exists()
     assert (tmp_path / "model.pt.part").read_bytes() == CONTENT[:1_000_000]
@@ -164,30 +168,36 @@ def archive(*members: tuple[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def official(server, content: bytes, name: str = "cifar-10-binary.tar.gz", member: str | None = "cifar-10-batches-bin"):
-    """A file of the server as an official one."""
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return OfficialFile(server.serve(name, content), name, f"md5:{md5}", len(content), member)
+@pytest.fixture
+def publish(server, monkeypatch):
+    """Makes an archive on the server the official one of CIFAR-10."""
+
+    def publish(content: bytes) -> None:
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        name, files = "cifar-10-binary.tar.gz", TEST_SETS[Dataset.CIFAR10]
+        file = Download(server.serve(name, content), name, f"md5:{md5}", len(content), "cifar-10-batches-bin")
+        monkeypatch.setitem(TEST_SETS, Dataset.CIFAR10, replace(files, download=file))
+
+    return publish
 
 
-def test_a_dataset_is_fetched_unpacked_and_readable(server, tmp_path):
+def test_a_dataset_is_fetched_unpacked_and_readable(server, publish, tmp_path):
     """From the archive on the server to the images, and no second download."""
     rows = np.zeros((10_000, 3073), np.uint8)
     rows[:, 0] = np.arange(10_000) % 10
-    content = archive(("cifar-10-batches-bin/test_batch.bin", rows.tobytes()), ("elsewhere/file", b"x"))
-    file = official(server, content)
-    assert fetch_dataset(Dataset.CIFAR10, tmp_path / "data", QUIET, file) == tmp_path / "data"
+    publish(archive(("cifar-10-batches-bin/test_batch.bin", rows.tobytes()), ("elsewhere/file", b"x")))
+    assert fetch_test_set(Dataset.CIFAR10, tmp_path / "data", QUIET) == tmp_path / "data"
     assert load_test_set(Dataset.CIFAR10, tmp_path / "data").labels[:3].tolist() == [0, 1, 2]
     assert not (tmp_path / "data" / "elsewhere").exists()
-    fetch_dataset(Dataset.CIFAR10, tmp_path / "data", QUIET, file)
+    fetch_test_set(Dataset.CIFAR10, tmp_path / "data", QUIET)
     assert len(server.ranges_asked) == 1
 
 
-def test_a_hostile_member_stays_inside_the_folder(server, tmp_path):
+def test_a_hostile_member_stays_inside_the_folder(publish, tmp_path):
     """A path that leads out of the folder ends the unpacking and writes nothing there."""
-    content = archive(("cifar-10-batches-bin/../../escaped", b"x"))
+    publish(archive(("cifar-10-batches-bin/../../escaped", b"x")))
     with pytest.raises(DownloadError, match=r"cannot be unpacked .*remove it and fetch it again"):
-        fetch_dataset(Dataset.CIFAR10, tmp_path / "data", QUIET, official(server, content))
+        fetch_test_set(Dataset.CIFAR10, tmp_path / "data", QUIET)
     assert not list(tmp_path.rglob("escaped"))
 
 
@@ -199,21 +209,22 @@ def test_a_hostile_member_stays_inside_the_folder(server, tmp_path):
         pytest.param(archive(("other/a", b"x")), "has no folder 'cifar-10-batches-bin'", id="other-content"),
     ],
 )
-def test_an_archive_of_the_wrong_content_is_named(server, tmp_path, content, message):
+def test_an_archive_of_the_wrong_content_is_named(publish, tmp_path, content, message):
     """Damaged, truncated, or of something else."""
+    publish(content)
     with pytest.raises(DownloadError, match=message):
-        fetch_dataset(Dataset.CIFAR10, tmp_path, QUIET, official(server, content))
+        fetch_test_set(Dataset.CIFAR10, tmp_path, QUIET)
 
 
 def test_imagenet_is_never_fetched(tmp_path):
     """The message says where it is and why."""
-    with pytest.raises(DownloadError, match=r"licence asks you to register at https://image-net\.org"):
-        fetch_dataset(Dataset.IMAGENET, tmp_path, QUIET)
+    with pytest.raises(DownloadError, match=r"its terms: .* after registration; https://image-net\.org\); put "):
+        fetch_test_set(Dataset.IMAGENET, tmp_path, QUIET)
 
 
 def test_every_official_address_is_complete():
     """Each has a checksum of a known algorithm, a size, and https where its authors offer it."""
-    for file in downloads.OFFICIAL.values():
+    for file in filter(None, (files.download for files in TEST_SETS.values())):
         algorithm, _, digest = file.known_hash.partition(":")
         assert len(digest) == 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size
         assert file.url.endswith(file.name)
@@ -257,7 +268,7 @@ def test_a_refusal_of_google_drive_is_one_message(monkeypatch, tmp_path):
         raise RuntimeError("Too many users")
 
     module(monkeypatch, "gdown", download=refuse)
-    with pytest.raises(DownloadError, match=r"Too many users.*too many readers today"):
+    with pytest.raises(DownloadError, match=r"cannot be fetched \(Too many users\)"):
         fetch("gdrive://abc", tmp_path / "model.pt", QUIET)
     module(monkeypatch, "gdown", download=lambda **_: None)
     with pytest.raises(DownloadError, match="may not be public"):

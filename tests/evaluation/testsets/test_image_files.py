@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ import scipy.io
 from PIL import Image
 
 from apsite.errors import DatasetError
-from apsite.evaluation.testsets import datasets
-from apsite.evaluation.testsets.datasets import find_test_set, has_known_hash, load_test_set
-from apsite.evaluation.testsets.downloads import OfficialFile
-from apsite.evaluation.testsets.image_files import read_imagenet, read_svhn
+from apsite.evaluation.testsets import imagenet as class_folders
+from apsite.evaluation.testsets import svhn
+from apsite.evaluation.testsets.datasets import TEST_SETS, find_test_set, has_known_hash, load_test_set
+from apsite.evaluation.testsets.image_files import ImageFiles
+from apsite.evaluation.testsets.official import Download
 from apsite.vocabulary import Dataset
 
 
@@ -35,14 +37,14 @@ def test_svhn_images_and_labels_are_those_of_the_file(tmp_path, folder):
     (tmp_path / folder).mkdir(exist_ok=True)
     content = matlab(12)
     (tmp_path / folder / "test_32x32.mat").write_bytes(content)
-    images, labels, source = read_svhn(tmp_path)
+    path = find_test_set(Dataset.SVHN, tmp_path)
+    images, labels = svhn.read(path)
     written = scipy.io.loadmat(io.BytesIO(content))["X"]
     assert images.shape == (12, 3, 32, 32)
     assert images.dtype == np.uint8
     assert all(np.array_equal(images[n, channel], written[:, :, channel, n]) for n in range(12) for channel in range(3))
     assert labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2]
-    assert source == "test_32x32.mat"
-    assert find_test_set(Dataset.SVHN, tmp_path) == tmp_path / folder / "test_32x32.mat"
+    assert path == tmp_path / folder / "test_32x32.mat"
 
 
 def flipped(content: bytes) -> bytes:
@@ -94,8 +96,8 @@ def test_svhn_is_known_by_the_checksum_of_its_file(tmp_path, monkeypatch):
     assert not images.known
     assert set(images.labels) == {0}
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    file = OfficialFile("https://host/test_32x32.mat", "test_32x32.mat", f"md5:{digest}", len(content))
-    monkeypatch.setitem(datasets.OFFICIAL, Dataset.SVHN, file)
+    file = Download("https://host/test_32x32.mat", "test_32x32.mat", f"md5:{digest}", len(content))
+    monkeypatch.setitem(TEST_SETS, Dataset.SVHN, replace(svhn.FILES, download=file))
     assert load_test_set(Dataset.SVHN, tmp_path).known
     assert has_known_hash(Dataset.SVHN)
     assert not has_known_hash(Dataset.IMAGENET)
@@ -128,17 +130,17 @@ def imagenet(tmp_path_factory):
 def test_imagenet_images_come_in_the_order_of_their_names(imagenet, above):
     """Not class by class: the label of each is the position of its folder among the sorted folders."""
     folder, numbers = imagenet
-    images, labels, source = read_imagenet(folder.parent if above else folder)
+    assert class_folders.find(folder.parent if above else folder) == folder
+    images, labels = class_folders.read(folder)
     expected = np.empty(1005, np.int64)
     expected[numbers] = np.arange(1005) % 1000
     assert np.array_equal(labels, expected)
     assert images.shape == (1005, 3, 224, 224)
-    assert source == "val"
 
 
 def test_imagenet_images_are_decoded_when_they_are_sliced(imagenet, monkeypatch):
     """Taking a part decodes nothing, a slice only its own images, and both agree."""
-    images, _, _ = read_imagenet(imagenet[0])
+    images, _ = class_folders.read(imagenet[0])
     decoded = []
     whole = type(images)._decode
     monkeypatch.setattr(type(images), "_decode", lambda self, path: decoded.append(path) or whole(self, path))
@@ -172,8 +174,6 @@ def triangle_resized(pixels: np.ndarray, size: int) -> np.ndarray:
 )
 def test_an_image_is_resized_and_cropped_as_published(imagenet, tmp_path, width, height, resized):
     """The shorter side becomes 256, the longer is rounded down, and the centre is cut out, as torchvision does."""
-    from apsite.evaluation.testsets.image_files import ImageFiles
-
     path = tmp_path / "image.png"
     original = picture(1, width, height)
     original.save(path)
@@ -189,8 +189,6 @@ def test_an_image_is_resized_and_cropped_as_published(imagenet, tmp_path, width,
 
 def test_grey_images_have_three_channels_and_damaged_ones_are_named(tmp_path):
     """ImageNet holds both grey pictures and, after a bad copy, broken ones."""
-    from apsite.evaluation.testsets.image_files import ImageFiles
-
     picture(2, 64, 64).convert("L").save(tmp_path / "grey.JPEG")
     grey = ImageFiles([tmp_path / "grey.JPEG"])[:][0]
     assert np.array_equal(grey[0], grey[2])
@@ -202,11 +200,11 @@ def test_grey_images_have_three_channels_and_damaged_ones_are_named(tmp_path):
 
 
 def test_another_number_of_class_folders_is_refused(imagenet, tmp_path):
-    """The message says how many there are, how many are needed, and that the set cannot be fetched."""
+    """The message says how many there are and how many are required, or where the images are published."""
     (tmp_path / "val" / "n01440764").mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"val: holds 1 class folders; .* has 1,000 .*https://image-net\.org"):
+    with pytest.raises(DatasetError, match=r"val: holds 1 class folders; .* has 1,000"):
         load_test_set(Dataset.IMAGENET, tmp_path)
-    with pytest.raises(DatasetError, match="holds 0 class folders"):
+    with pytest.raises(DatasetError, match=r"has no ImageNet test set; put .*https://image-net\.org in 1,000 class"):
         load_test_set(Dataset.IMAGENET, tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="holds 1005 images; the test set of ImageNet has 50000"):
         load_test_set(Dataset.IMAGENET, imagenet[0])

@@ -58,12 +58,13 @@ class Layout:
     @property
     def datasets(self) -> tuple[Dataset, ...]:
         """Datasets whose number of classes and image size it has."""
-        return (Dataset.IMAGENET,) if self.network.classes == 1000 else (Dataset.CIFAR10, Dataset.SVHN)
+        takes = (self.network.classes, self.input_shape)
+        return tuple(dataset for dataset in Dataset if (dataset.classes, dataset.shape) == takes)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
-        return (3, 224, 224) if Dataset.IMAGENET in self.datasets else (3, 32, 32)
+        return (3, 224, 224) if isinstance(self.network, BottleneckLayout) else (3, 32, 32)
 
     @property
     def parametrisation(self) -> Parametrisation:

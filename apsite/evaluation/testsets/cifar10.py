@@ -1,0 +1,109 @@
+"""CIFAR-10 in either official layout, binary or Python.
+
+Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apsite.errors import DatasetError
+from apsite.evaluation.testsets.image_files import Labels, Pixels
+from apsite.evaluation.testsets.official import Download, OfficialFiles, first_file
+from apsite.vocabulary import Dataset
+
+
+def find(data_dir: Path) -> Path | None:
+    """Test batch of either layout."""
+    binary, python = data_dir / "cifar-10-batches-bin", data_dir / "cifar-10-batches-py"
+    return first_file(
+        binary / "test_batch.bin", data_dir / "test_batch.bin", python / "test_batch", data_dir / "test_batch"
+    )
+
+
+def read(path: Path) -> tuple[Pixels, Labels]:
+    """Images and labels of one batch of either layout."""
+    rows, labels = _read_binary(path) if path.suffix == ".bin" else _read_python(path)
+    return rows.reshape(-1, 3, 32, 32), labels
+
+
+def read_training(data_dir: Path) -> tuple[Pixels, Labels]:
+    """Images and labels of the five training batches in order."""
+    for folder in (data_dir, data_dir / "cifar-10-batches-bin", data_dir / "cifar-10-batches-py"):
+        for suffix in (".bin", ""):
+            paths = [folder / f"data_batch_{number}{suffix}" for number in range(1, 6)]
+            if all(path.is_file() for path in paths):
+                images, labels = zip(*map(read, paths), strict=True)
+                return np.concatenate(images), np.concatenate(labels)
+    raise DatasetError(
+        f"{data_dir}: has no CIFAR-10 training set; fetch it with `apsite data fetch cifar10`, or put the five "
+        "files 'cifar-10-batches-bin/data_batch_<1 to 5>.bin' or 'cifar-10-batches-py/data_batch_<1 to 5>' there"
+    )
+
+
+def embedded() -> tuple[Pixels, Labels]:
+    """The first 256 test images and their labels, from the package."""
+    from PIL import Image
+
+    folder = resources.files("apsite.demo")
+    with folder.joinpath("cifar10_test_first256.png").open("rb") as stream, Image.open(stream) as sheet:
+        tiles = np.asarray(sheet.convert("RGB")).reshape(16, 32, 16, 32, 3)
+    images = np.ascontiguousarray(tiles.transpose(0, 2, 4, 1, 3).reshape(256, 3, 32, 32))
+    labels = json.loads(folder.joinpath("cifar10_test_first256.json").read_text(encoding="utf-8"))
+    return images, np.array(labels, np.int64)
+
+
+def _read_binary(path: Path) -> tuple[Pixels, Labels]:
+    content = np.fromfile(path, np.uint8)
+    if content.size == 0 or content.size % 3073:
+        raise DatasetError(f"{path}: has {content.size:,} bytes, which is not a multiple of 3073; fetch it again")
+    rows = content.reshape(-1, 3073)
+    return rows[:, 1:], rows[:, 0].astype(np.int64)
+
+
+def _read_python(path: Path) -> tuple[Pixels, Labels]:
+    try:
+        with path.open("rb") as stream:
+            batch = _PlainUnpickler(stream, encoding="bytes").load()
+        rows, labels = batch[b"data"], np.asarray(batch[b"labels"], np.int64)
+        if rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
+            raise ValueError(f"'data' is {rows.dtype} of shape {rows.shape}")
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DatasetError(f"{path}: is not the official CIFAR-10 test batch ({error}); fetch it again") from None
+    return rows, labels
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickler that builds containers, bytes and numpy arrays and refuses every other class and function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")}:
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which a dataset has no use for")
+
+
+FILES = OfficialFiles(
+    Dataset.CIFAR10,
+    terms="no licence stated; https://www.cs.toronto.edu/~kriz/cifar.html",
+    expected="'cifar-10-batches-bin/test_batch.bin' or 'cifar-10-batches-py/test_batch'",
+    find=find,
+    read=read,
+    known_sha256="9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a",
+    download=Download(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "cifar-10-binary.tar.gz",
+        "md5:c32a1d4ab5d03f1284b67883e8d87530",
+        170_052_171,
+        "cifar-10-batches-bin",
+    ),
+    read_training=read_training,
+    embedded=embedded,
+)

@@ -1,0 +1,53 @@
+"""ImageNet, the validation set as a folder of 1,000 class folders.
+
+Source: Russakovsky et al., *ImageNet Large Scale Visual Recognition Challenge*, IJCV 2015.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from apsite.errors import DatasetError
+from apsite.evaluation.testsets.image_files import ImageFiles, Labels
+from apsite.evaluation.testsets.official import OfficialFiles
+from apsite.vocabulary import Dataset
+
+
+def find(data_dir: Path) -> Path | None:
+    """Folder ``val``, or the data folder itself if it holds 1,000 class folders."""
+    candidates = (data_dir / "val", data_dir / "imagenet" / "val")
+    named = next((path for path in candidates if path.is_dir()), None)
+    return named or (data_dir if len(_class_folders(data_dir)) == Dataset.IMAGENET.classes else None)
+
+
+def read(folder: Path) -> tuple[ImageFiles, Labels]:
+    """Images and labels, classes numbered in the order of the names of their folders.
+
+    Images come in the order of their file names (``ILSVRC2012_val_00000001`` first), so that the first so many are
+    spread over the classes.
+    """
+    classes = _class_folders(folder)
+    if len(classes) != Dataset.IMAGENET.classes:
+        raise DatasetError(f"{folder}: holds {len(classes)} class folders; the ImageNet validation set has 1,000")
+    found = sorted(
+        (path.name, number, path)
+        for number, name in enumerate(classes)
+        for path in (folder / name).iterdir()
+        if path.suffix.lower() in {".jpeg", ".jpg", ".png"}
+    )
+    return ImageFiles([path for _, _, path in found]), np.array([number for _, number, _ in found], np.int64)
+
+
+def _class_folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+FILES = OfficialFiles(
+    Dataset.IMAGENET,
+    terms="non-commercial research, after registration; https://image-net.org",
+    expected="the validation images of https://image-net.org in 1,000 class folders ('val/n01440764/…')",
+    find=find,
+    read=read,
+)
