@@ -324,6 +324,59 @@ def test_disagreements_of_the_sources_are_noted(methods: dict[str, Entry]) -> No
         assert re.search("which this entry follows", notes), name
 
 
+def test_the_page_of_discrepancies_counts_as_the_tables(
+    repository: Path, methods: dict[str, Entry], printed_rows: list[dict[str, Any]]
+) -> None:
+    """The last column of docs/survey.md, line by line, counted again from the tables above and the printed results."""
+    page = (repository / "docs/survey.md").read_text(encoding="utf-8")
+    found = [line.strip("| ").split(" | ")[-1] for line in page.splitlines() if " | " in line][1:]
+    printed = {
+        (row["table"], row["method_name"], row["architecture"], row["sparsity_percent"]): row
+        for row in printed_rows
+        if row["table"] in TABLES
+    }
+    first, second = rows(TABLE_1), rows(TABLE_2)
+    trained = [row[0] for row in first if row[1] == "A" and any(n in ("n.s.", "0", "5") for n in (row[2], row[3]))]
+    local, global_ = ([row[0] for row in first if letter in row[6].split(",")] for letter in "LG")
+    (both,), (neither,) = set(local) & set(global_), {row[0] for row in first} - {*local, *global_}
+    evaluated = {name for _, name, _, _ in printed}
+    kinds = [len({name for table, name, _, _ in printed if table in tables}) for tables in ((3, 5), (4, 6))]
+    never = [row[0] for row in second if row[1] == "no" and row[0] in evaluated]
+    attacked = [sum(row[column] == "yes" for row in second) for column in (1, 2)]
+    exceptions = [
+        (name, TABLES[table][0].label, one["robust"] <= other["robust"])
+        for (table, name, network, percent), one in printed.items()
+        if table in (3, 5)
+        and (other := printed.get((table + 1, name, network, percent)))
+        and (one["robust"] <= other["robust"] or one["clean"] <= other["clean"])
+    ]
+    assert sorted(set(exceptions)) == [("TwinRep", "CIFAR-10", True), ("TwinRep", "SVHN", False)]
+    differences = {
+        (row[0], row[1], row[6]): f"+{float(row[4]) - float(row[5]):.2f}" for row in rows(TABLE_9) if row[2] == "US"
+    }
+    assert found == [
+        f"Table 1: all except {', '.join(sorted(trained, key=found[0].find)[:-1])} and SR-GKP.",
+        f"Table 1: {len(local)} are marked L and {len(global_)} are marked G; {both} has both, {neither} neither.",
+        f"Table 2: {attacked[0]} were tested with AutoAttack, and all {attacked[1]} with PGD.",
+        f"Table 2: {', '.join(never[:-1])} and {never[-1]}.",
+        f"Tables 3 to 6: {len(evaluated)} methods, {kinds[0]} unstructured and {kinds[1]} structured.",
+        f"Tables 3 to 6: {len(printed)} values and {14 * 12 - len(printed)} dashes.",
+        "Tables 3 to 6: all but TwinRep on CIFAR-10, and TwinRep on SVHN with VGG16 (clean accuracy).",
+        found[7],
+        f"FlyingBird, ResNet18, 95 %: {differences['FlyingBird', 'ResNet18', '95']} (printed +3.32). "
+        f"RobustBird, VGG16, 90 %: {differences['RobustBird', 'VGG16', '90']} (printed +5.74).",
+    ]
+    bold = re.findall(r"(\w+) on (CIFAR-10|SVHN) with (\w+) at (\d+) % \((\d)\)", found[7])
+    assert len(bold) == 7
+    for name, dataset, network, percent, place in bold:
+        column = {
+            row[1]: result["robust"]
+            for row, result in printed.items()
+            if (row[0], row[2], row[3]) == (3 if dataset == "CIFAR-10" else 5, network.lower(), int(percent))
+        }
+        assert sorted(column, key=lambda one: -column[one]).index(name) == int(place) - 1, (name, dataset, network)
+
+
 def test_every_entry_cites_its_paper(benchmark_data: Catalogue) -> None:
     """Title, authors, venue and a BibTeX entry that agrees in year."""
     for entry in benchmark_data.entries.values():

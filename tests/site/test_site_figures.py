@@ -24,7 +24,7 @@ FIGURE = re.compile(r"\d+\.\d\d\b")
 LABELS = {word.value: word.label for kind in (Dataset, Architecture) for word in kind}
 ELSEWHERE = {
     "taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
-    "audit-methods|audit-checks|audit-years|claims-list": "answers and counts of entries: test_site_analysis.py",
+    "audit-methods|audit-checks|audit-years": "answers and counts of entries: test_site_analysis.py",
     "checkpoint-files|history-events|downloads|sample-files|updates": "files, sizes and dates: test_site_data.py",
     "fields-.*|arrays": "fields of the schemas: test_site_reference.py",
 }

@@ -31,7 +31,7 @@ NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
     "Compare": compare.PAGE,
     "Taxonomy": (taxonomy.PAGE, "taxonomy-guide"),
     "Methods": methods.PAGE,
-    "Analysis": (analysis.PAGE, baselines.PAGE),
+    "Analysis": (analysis.PAGE, baselines.PAGE, "survey"),
     "Contribute": (submit.PAGE, "submitting", "evaluate", "cluster", "baselines-guide"),
     "Data": (data.PAGE, formats.PAGE, updates.PAGE),
     "Reference": ("protocol", "glossary", "cli", python.PAGE),
