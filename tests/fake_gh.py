@@ -18,7 +18,7 @@ named = {
     if arguments[position] in ("--jq", "--method", "--field")
 }
 path = next(argument for argument in arguments[1:] if argument.startswith("repos/")).partition("?")[0]
-if "--method" in named:
+if named.get("--method", "GET") != "GET":
     name, _, source = named["--field"].partition("=@")
     body = Path(source).read_text(encoding="utf-8")
     posted = {"method": named["--method"], "path": path, name: body}
@@ -26,9 +26,7 @@ if "--method" in named:
 elif path.endswith("/zip"):
     sys.stdout.buffer.write((folder / "archive.zip").read_bytes())
 else:
-    kind = {"artifacts": "artifacts", "comments": "comments"}.get(path.rpartition("/")[2], "pull")
-    kind = "compare" if "/compare/" in path else kind
-    text = (folder / f"{kind}.json").read_text(encoding="utf-8")
+    text = (folder / f"{path.rpartition('/')[2]}.json").read_text(encoding="utf-8")
     if "--jq" in named:
         # The platform's tool has its own jq inside.
         text = subprocess.run(

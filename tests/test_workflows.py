@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -21,7 +20,7 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="workflows are YAML; the extra 'site' brings its reader")
 
-from apsite.contribution.preview import MARK, summary_document, summary_text  # noqa: E402 - after the check for what is needed
+from apsite.contribution.preview import MARK  # noqa: E402 - after the check for what is needed
 from apsite.vocabulary import Criterion, Stage, Structure  # noqa: E402
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document, write_data, write_document  # noqa: E402
 from tests.repositories import commit, git, repository_with  # noqa: E402
@@ -181,6 +180,7 @@ class Runner:
             "GITHUB_REPOSITORY": "apsite/apsite",
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_SHA": "d" * 40,
+            "GITHUB_STEP_SUMMARY": str(self.work / "summary.md"),
             "RUNNER_TEMP": str(self.temporary),
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "NO_COLOR": "1",
@@ -293,7 +293,7 @@ def add_method(folder: Path) -> None:
 
 @needs_jq
 def test_a_proposal_goes_from_the_gate_to_a_comment(tmp_path: Path) -> None:
-    """The shell of both workflows: validated, summarised, built; then the summary believed and the comment posted."""
+    """The shell of both workflows: validated, summarised, built; then the text checked and the comment posted."""
     checks = Runner(tmp_path / "checks")
     checks.values |= proposal(checks.work / "proposal", add_method)
     printed = checks.run("data-pr", "data")
@@ -302,59 +302,94 @@ def test_a_proposal_goes_from_the_gate_to_a_comment(tmp_path: Path) -> None:
     assert (checks.work / "base/README.md").exists()
     assert (checks.work / f"preview/site/methods/{RIVAL}.html").exists()
 
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
-        made.write(checks.work / "summary.json", "summary.json")
+    assert RIVAL in (checks.work / "summary.md").read_text(encoding="utf-8")
+
+    text = (checks.work / "preview.txt").read_text(encoding="utf-8")
     head = checks.values["github.event.pull_request.head.sha"]
-    event = {"github.event.workflow_run.head_sha": head, "github.event.workflow_run.id": "5"}
-    for stands in ([], [{"id": 8, "body": f"{MARK}\nold", "user": {"login": "github-actions[bot]"}}]):
-        comments = Runner(tmp_path / f"comment-{len(stands)}", **event)
-        (comments.fixtures / "archive.zip").write_bytes(archive.getvalue())
-        size = len(archive.getvalue())
-        write_document(
-            comments.fixtures / "artifacts.json",
-            {"artifacts": [{"id": 7, "name": "preview-summary", "size_in_bytes": size}]},
-        )
-        write_document(comments.fixtures / "pull.json", {"number": 17, "state": "open", "head": {"sha": head}})
-        write_document(comments.fixtures / "compare.json", {"files": [{"filename": f"entries/{RIVAL}.json"}]})
-        forged = {"id": 9, "body": f"{MARK}\nforged", "user": {"login": "mallory"}}
-        write_document(comments.fixtures / "comments.json", [forged, *stands])
+    for earlier in ([], [{"id": 8, "body": f"{MARK}\nold", "user": {"login": "github-actions[bot]"}}]):
+        comments = commenting(tmp_path / f"comment-{len(earlier)}", head, text, earlier)
         printed = comments.run("preview-comment", "comment")
         assert "failed" not in printed, printed
         posted = json.loads((comments.fixtures / "posted.json").read_text(encoding="utf-8"))
-        assert posted["body"].startswith(f"{MARK}\nChecked at {head[:12]}")
-        assert RIVAL in posted["body"]
-        assert "`**R** <img> @all`" in posted["body"] or "<img>" not in posted["body"]
+        assert posted["body"].startswith(f"{MARK}\n### Data of this pull request\n\nWritten by the checks")
+        assert "New method: **R** <img> @all (" in posted["body"].split("```")[1]
         assert "https://github.com/apsite/apsite/actions/runs/5" in posted["body"]
         wanted = (
             ("PATCH", "repos/apsite/apsite/issues/comments/8")
-            if stands
+            if earlier
             else ("POST", "repos/apsite/apsite/issues/17/comments")
         )
         assert (posted["method"], posted["path"]) == wanted
 
 
-def test_a_proposal_that_changes_its_own_checks_is_not_vouched_for(tmp_path: Path) -> None:
+def commenting(
+    folder: Path, sha: str, text: str, comments: list[Any] | None = None, files: list[Any] | None = None, **pull: Any
+) -> Runner:
+    """The second workflow, after a run of the first on the branch ``add`` of ``jane``, which kept a text.
+
+    Args:
+        folder: Scratch folder.
+        sha: Commit of the run.
+        text: Content of the file in the archive.
+        comments: Comments of the pull request, besides a forged one.
+        files: What the platform says of its files.
+        pull: What is different about the pull request that the platform describes.
+    """
+    event = "github.event.workflow_run"
+    runner = Runner(folder, **{
+        f"{event}.head_sha": sha, f"{event}.id": "5", f"{event}.head_branch": "add",
+        f"{event}.head_repository.owner.login": "jane",
+    })  # fmt: skip
+    with zipfile.ZipFile(runner.fixtures / "archive.zip", "w") as archive:
+        archive.writestr("preview.txt", text)
+    size = (runner.fixtures / "archive.zip").stat().st_size
+    described = {"number": 17, "state": "open", "head": {"sha": sha, "label": "jane:add"},
+                 "base": {"ref": "main", "repo": {"default_branch": "main"}}, **pull}  # fmt: skip
+    forged = {"id": 9, "body": f"{MARK}\nforged", "user": {"login": "mallory"}}
+    for name, document in {
+        "artifacts": {"artifacts": [{"id": 7, "name": "preview-text", "size_in_bytes": size}]},
+        "pulls": [described], "files": files or [{"filename": "entries/x.json"}],
+        "comments": [forged, *(comments or [])],
+    }.items():  # fmt: skip
+        (runner.fixtures / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+    return runner
+
+
+@needs_jq
+@pytest.mark.parametrize(
+    "file",
+    [{"filename": ".github/workflows/data-pr.yml"},
+     {"filename": "old.yml", "previous_filename": ".github/workflows/data-pr.yml"}],
+)  # fmt: skip
+def test_a_proposal_that_changes_its_own_checks_is_not_vouched_for(tmp_path: Path, file: dict[str, str]) -> None:
     """The platform runs the workflow of the proposal; its list of files says so, also of a file that was moved away."""
-    head = "a" * 40
-    event = {"github.event.workflow_run.head_sha": head, "github.event.workflow_run.id": "5"}
-    counts = {"entries": 1, "records": 0, "sample_files": 0}
-    made = summary_document(pull_request=17, head=head, base="b" * 40, counts=counts, problems=[], comparison=None)
-    workflow = ".github/workflows/data-pr.yml"
-    for number, file in enumerate(({"filename": workflow}, {"filename": "old.yml", "previous_filename": workflow})):
-        comments = Runner(tmp_path / str(number), **event)
-        with zipfile.ZipFile(comments.fixtures / "archive.zip", "w") as archive:
-            archive.writestr("summary.json", summary_text(made))
-        write_document(comments.fixtures / "artifacts.json", {"artifacts": [{"id": 7, "size_in_bytes": 9}]})
-        write_document(comments.fixtures / "pull.json", {"number": 17, "state": "open", "head": {"sha": head}})
-        write_document(comments.fixtures / "compare.json", {"files": [{"filename": "entries/x.json"}, file]})
-        write_document(comments.fixtures / "comments.json", [])
-        printed = comments.run("preview-comment", "comment")
-        assert "failed" not in printed, printed
-        assert f"compare/{'d' * 40}...{head}" in comments.calls
-        posted = json.loads((comments.fixtures / "posted.json").read_text(encoding="utf-8"))
-        assert posted["body"].splitlines()[1].startswith("**Do not rely on the checks of this pull request")
-        assert f"`{workflow}`" in posted["body"]
+    comments = commenting(tmp_path, "a" * 40, "Fine.\n", files=[{"filename": "entries/x.json"}, file])
+    printed = comments.run("preview-comment", "comment")
+    assert "failed" not in printed, printed
+    posted = json.loads((comments.fixtures / "posted.json").read_text(encoding="utf-8"))
+    assert posted["body"].splitlines()[3].startswith("**Do not rely on the checks of this pull request")
+
+
+@needs_jq
+@pytest.mark.parametrize(
+    ("pull", "text", "failed"),
+    [
+        ({"head": {"sha": "b" * 40, "label": "jane:add"}}, "Fine.\n", None),
+        ({"head": {"sha": "a" * 40, "label": "mallory:add"}}, "Fine.\n", None),
+        ({"state": "closed"}, "Fine.\n", None),
+        ({"base": {"ref": "old", "repo": {"default_branch": "main"}}}, "Fine.\n", None),
+        ({}, "```\n@everyone\n", "Write the comment"),
+        ({}, "x" * 30_001, "Write the comment"),
+        ({}, "x" * 100_001, None),
+    ],
+)
+def test_nothing_is_posted_about_another_commit_or_in_other_characters(
+    tmp_path: Path, pull: dict[str, Any], text: str, failed: str | None
+) -> None:
+    """Whose commit it is, and on which pull request, the platform says."""
+    comments = commenting(tmp_path, "a" * 40, text, **pull)
+    assert comments.run("preview-comment", "comment").get("failed") == failed
+    assert not (comments.fixtures / "posted.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -385,8 +420,9 @@ def test_only_a_maintainers_own_branch_has_a_maintainers_rights(
     }
     checks._program("apsite", f"""case "$1" in build) ;; *) exec {sys.executable} -P -m apsite "$@" ;; esac\n""")
     printed = checks.run("data-pr", "data")
-    summary = json.loads((checks.work / "summary.json").read_text(encoding="utf-8"))
-    assert (printed.get("failed"), summary["counts"]["problems"]) == ((None, 0) if passes else ("Validate", 1)), printed
+    text = (checks.work / "preview.txt").read_text(encoding="utf-8")
+    found = (printed.get("failed"), text.splitlines()[0].rpartition(": ")[2])
+    assert found == ((None, "no problem") if passes else ("Validate", "1 problem")), printed
 
 
 def test_a_proposal_that_breaks_the_rules_is_stopped_and_still_summarised(tmp_path: Path) -> None:
@@ -407,8 +443,7 @@ def test_a_proposal_that_breaks_the_rules_is_stopped_and_still_summarised(tmp_pa
     assert "MAGIC" in printed["Validate"]
     assert "README.md" in printed["Validate"]
     assert "Build the preview" not in printed
-    summary = json.loads((checks.work / "summary.json").read_text(encoding="utf-8"))
-    assert summary["counts"]["problems"] > 0
+    assert "specifics.criterion: 'MAGIC'" in (checks.work / "preview.txt").read_text(encoding="utf-8")
 
 
 def test_a_proposal_of_code_passes_the_gate_without_a_preview(tmp_path: Path) -> None:
@@ -423,29 +458,13 @@ def test_a_proposal_of_code_passes_the_gate_without_a_preview(tmp_path: Path) ->
 
 
 @needs_jq
-def test_a_summary_about_another_commit_is_not_believed(tmp_path: Path) -> None:
-    """Then nothing is posted."""
-    comments = Runner(tmp_path, **{"github.event.workflow_run.head_sha": "a" * 40, "github.event.workflow_run.id": "5"})
-    with zipfile.ZipFile(comments.fixtures / "archive.zip", "w") as made:
-        made.writestr("summary.json", "{}")
-    write_document(
-        comments.fixtures / "artifacts.json", {"artifacts": [{"id": 7, "name": "preview-summary", "size_in_bytes": 9}]}
-    )
+def test_a_run_without_a_text_ends_quietly(tmp_path: Path) -> None:
+    """A proposal of code has none."""
+    comments = commenting(tmp_path, "a" * 40, "")
+    write_document(comments.fixtures / "artifacts.json", {"artifacts": []})
     printed = comments.run("preview-comment", "comment")
-    assert printed["failed"] == "Write the comment"
-    assert not (comments.fixtures / "posted.json").exists()
-
-
-@needs_jq
-def test_a_run_without_a_summary_ends_quietly(tmp_path: Path) -> None:
-    """A proposal of code has none; one that is too large is not fetched."""
-    event = {"github.event.workflow_run.head_sha": "a" * 40, "github.event.workflow_run.id": "5"}
-    for number, artifacts in enumerate(([], [{"id": 7, "name": "preview-summary", "size_in_bytes": 300_001}])):
-        comments = Runner(tmp_path / str(number), **event)
-        write_document(comments.fixtures / "artifacts.json", {"artifacts": artifacts})
-        printed = comments.run("preview-comment", "comment")
-        assert "failed" not in printed, printed
-        assert "Write the comment" not in printed
+    assert "failed" not in printed, printed
+    assert "Write the comment" not in printed
 
 
 @pytest.mark.slow

@@ -21,10 +21,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("head", required=False)
 @click.option("--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 def diff(root: Path, output: Path | None, base: str, head: str | None, style: str) -> None:
-    """Say what changes from BASE to HEAD: results, ranks, leaders, ties.
+    """Show what changes from BASE to HEAD: results, ranks, leaders, ties.
 
     Each is a folder with entries/ and evaluations/, or a revision of the repository at --root, such as main or a
-    commit; a revision is read from git's objects, and nothing is checked out. Without HEAD, the files at --root.
+    commit. Revisions are read without a checkout. HEAD defaults to the files at --root.
 
     \b
     Examples:
@@ -36,101 +36,54 @@ def diff(root: Path, output: Path | None, base: str, head: str | None, style: st
     from apsite.validation.revisions import open_catalogue
 
     with open_catalogue(base, root) as before, open_catalogue(head or str(root), root) as after:
-        document = comparison_to_json(compare(before, after))
+        found = compare(before, after)
     if style == "json":
-        emit(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
+        emit(json.dumps(comparison_to_json(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
     else:
-        emit((to_markdown if style == "markdown" else to_text)(document), output)
+        emit((to_markdown if style == "markdown" else to_text)(found), output)
 
 
 @cli.command("preview-summary")
 @root_option
 @output_file_option
 @click.option("--base", required=True, help="Revision that the pull request would change, such as origin/main.")
-@click.option("--pull-request", type=click.IntRange(1, 99_999_999), required=True, help="Its number.")
-@click.option("--head-sha", required=True, help="Its head: full name of the commit that is checked.")
-@click.option("--maintainer", is_flag=True, help="It is a maintainer's, as for `apsite validate`.")
-def preview_summary(
-    root: Path, output: Path | None, base: str, pull_request: int, head_sha: str, maintainer: bool
-) -> None:
-    """Check a pull request's data at --root and summarise it for `apsite preview-comment`.
+@click.option("--maintainer", is_flag=True, help="Apply the rules for maintainers, as in `apsite validate`.")
+def preview_summary(root: Path, output: Path | None, base: str, maintainer: bool) -> None:
+    """Write what a pull request with the data at --root changes, or the problems of its data, as plain text.
 
-    Meant for the workflow that runs on the pull request. Problems of the data are in the summary and do not change the
-    exit code; `apsite validate` is what fails.
+    For the workflow that runs on the pull request. Problems of the data do not change the exit code; `apsite validate`
+    fails on them.
 
     \b
     Example:
-      apsite preview-summary --base origin/main --pull-request 17 --head-sha "$HEAD_SHA" --output summary.json
+      apsite preview-summary --base origin/main --output preview.txt
     """
-    from apsite.contribution.comparison import compare
-    from apsite.contribution.preview import summary_document, summary_text
-    from apsite.validation import validate
-    from apsite.validation.revisions import open_catalogue, resolve_commit
+    from apsite.contribution.preview import preview_text
 
-    base_commit = resolve_commit(root, base)
-    report = validate(root, changed_since=base_commit, maintainer=maintainer)
-    comparison = None
-    if not report.problems:
-        with open_catalogue(base_commit, root) as before, open_catalogue(str(root), root) as after:
-            comparison = compare(before, after)
-    document = summary_document(
-        pull_request=pull_request,
-        head=head_sha,
-        base=base_commit,
-        counts={"entries": report.entries, "records": report.records, "sample_files": report.sample_files},
-        problems=[(_relative(one.path, root), one.field, one.problem) for one in report.problems],
-        comparison=comparison,
-    )
-    emit(summary_text(document), output)
+    emit(preview_text(root, base, maintainer=maintainer), output)
 
 
 @cli.command("preview-comment")
 @output_file_option
-@click.argument("artifact", type=_FILE)
-@click.option("--run-head", required=True, help="Commit for which the checks ran, as the platform states it.")
-@click.option("--number", "number_only", is_flag=True, help="Print the number of the pull request and nothing else.")
-@click.option(
-    "--pull-request-file", "answer", type=_FILE, help="The platform's description of it: its API's answer, JSON."
-)
-@click.option(
-    "--changed-files", type=_FILE, help='The platform\'s list of the files it changes: JSON, {"files": [name, …]}.'
-)
-@click.option("--artifact-url", help="Address at which the built site can be had.")
-def preview_comment(
-    output: Path | None,
-    artifact: Path,
-    run_head: str,
-    number_only: bool,
-    answer: Path | None,
-    changed_files: Path | None,
-    artifact_url: str | None,
-) -> None:
-    """Write the comment on a pull request from ARTIFACT, the archive that its checks have uploaded.
+@click.argument("archive", type=_FILE)
+@click.option("--head-sha", required=True, help="Commit for which the checks ran.")
+@click.option("--changed-files", type=_FILE, required=True, help="Names of the files that it changes, one per line.")
+@click.option("--run-url", required=True, help="URL of the run of the checks.")
+def preview_comment(output: Path | None, archive: Path, head_sha: str, changed_files: Path, run_url: str) -> None:
+    """Write the comment on a pull request from ARCHIVE, which holds the text of `apsite preview-summary`.
 
-    ARTIFACT is not trusted: it must hold one small file of one schema, about the commit that the checks ran for. First
-    ask for the --number it names, fetch the description of that pull request from the platform, then give it with
-    --pull-request-file: the comment is written only if its head is that same commit. With --changed-files it warns of a
-    proposal that changes the workflows, for the checks are then its own.
+    ARCHIVE is untrusted. It must hold one small file of plain characters, which the comment shows in a code fence. Take
+    all options from the platform. The comment warns if the pull request changes its own checks.
 
     \b
     Example:
-      apsite preview-comment summary.zip --run-head "$HEAD_SHA" --number
+      apsite preview-comment preview.zip --head-sha "$HEAD_SHA" --changed-files files.txt --run-url "$RUN_URL"
     """
     from apsite.contribution import preview
 
-    if number_only == (answer is not None):
-        raise click.UsageError("give either --number or --pull-request-file")
-    summary = preview.read_artifact(artifact, run_head)
-    if answer is None:
-        emit(f"{summary['pull_request']}\n", output)
-        return
-    preview.check_pull_request(artifact, summary, answer)
-    names = None if changed_files is None else preview.changed_names(changed_files)
-    emit(preview.comment(summary, artifact_url, names), output)
-
-
-def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    names = changed_files.read_text(encoding="utf-8", errors="replace").splitlines()
+    text = preview.read_preview(archive)
+    emit(preview.comment(text, head=head_sha, changed_files=names, run_url=run_url), output)
 
 
 _KINDS = [kind.value for kind in ChangeKind if kind is not ChangeKind.SUPERSEDES]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from apsite.catalogue import Catalogue
@@ -35,8 +35,8 @@ class RecordChange:
     Attributes:
         model_key: The model.
         name: Name of its method.
-        before: The record that stood, or ``None`` if there was none.
-        after: The record that stands, or ``None`` if there is none any more.
+        before: The record before, or ``None`` if there was none.
+        after: The record after, or ``None`` if there is none any more.
         retracted: Whether it is gone from the results because it was retracted.
         fields: Names of the fields that differ, where both are there.
     """
@@ -50,7 +50,7 @@ class RecordChange:
 
     @property
     def kind(self) -> str:
-        """One word of :data:`KINDS`."""
+        """One of :data:`KINDS`."""
         if self.before is None:
             return "added"
         if self.after is None:
@@ -191,23 +191,21 @@ def _differing(before: Entry | EvaluationRecord, after: Entry | EvaluationRecord
 
 
 def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as a document with raw numbers; the schema ``preview`` says what each field is."""
+    """The comparison as JSON values: accuracies are fractions, and ``None`` is what one side does not have."""
     return {
         "methods": {
-            "added": [{"key": one.key, "name": one.name} for one in comparison.methods_added],
-            "removed": [{"key": one.key, "name": one.name} for one in comparison.methods_removed],
-            "edited": [
-                {"key": one.key, "name": one.name, "fields": list(one.fields)} for one in comparison.methods_edited
-            ],
+            "added": [asdict(one) for one in comparison.methods_added],
+            "removed": [asdict(one) for one in comparison.methods_removed],
+            "edited": [asdict(one) for one in comparison.methods_edited],
         },
         "records": [
             {
                 "model_key": one.model_key,
                 "name": one.name,
                 "kind": one.kind,
-                "fields": list(one.fields),
-                "before": _figures(one.before),
-                "after": _figures(one.after),
+                "fields": one.fields,
+                "before": _numbers(one.before),
+                "after": _numbers(one.after),
             }
             for one in comparison.records
         ],
@@ -217,29 +215,15 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
                 "architecture": one.setting.architecture.value,
                 "structure": one.setting.structure.value,
                 "percent": one.setting.percent,
-                "leader_before": one.leader_before,
-                "leader_after": one.leader_after,
-                "tied_before": list(one.tied_before),
-                "tied_after": list(one.tied_after),
-                "models": [
-                    {
-                        "model_key": model.model_key,
-                        "name": model.name,
-                        "rank_before": model.rank_before,
-                        "rank_after": model.rank_after,
-                        "robust_before": model.robust_before,
-                        "robust_after": model.robust_after,
-                    }
-                    for model in one.models
-                ],
+                **{name: value for name, value in asdict(one).items() if name != "setting"},
             }
             for one in comparison.settings
         ],
     }
 
 
-def _figures(record: EvaluationRecord | None) -> dict[str, Any] | None:
-    """What tables show of a record: shares and who vouches for them."""
+def _numbers(record: EvaluationRecord | None) -> dict[str, Any] | None:
+    """What tables show of a record: accuracies, and who vouches for them."""
     if record is None:
         return None
     results = record.results
@@ -254,14 +238,3 @@ def _figures(record: EvaluationRecord | None) -> dict[str, Any] | None:
         "version": record.version,
         "warnings": [warning.code for warning in record.warnings],
     }
-
-
-def shortened(comparison: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """The document of a comparison with at most `limit` members in each of its lists, for messages of bounded size."""
-
-    def cut(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: cut(part) for name, part in value.items()}
-        return [cut(part) for part in value[:limit]] if isinstance(value, list) else value
-
-    return {name: cut(part) for name, part in comparison.items()}

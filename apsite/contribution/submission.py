@@ -11,7 +11,7 @@ from typing import Any
 
 from apsite.catalogue import Catalogue, load_catalogue, scan
 from apsite.comparable import rankable
-from apsite.contribution.comparison import compare, comparison_to_json
+from apsite.contribution.comparison import compare
 from apsite.contribution.comparison_text import code, to_markdown, to_text
 from apsite.entries import Entry
 from apsite.errors import ApsiteError
@@ -123,7 +123,7 @@ def check_submission(root: Path, key: str) -> Submission:
         return Submission(key, tuple(points), (), "", "")
     records = tuple(catalogue.records_of(key))
     points += [*_entry_points(entry), *_record_points(records)]
-    change = comparison_to_json(compare(_without(catalogue, key), catalogue))
+    change = compare(_without(catalogue, key), catalogue)
     body = _body(entry, records, points, to_markdown(change))
     return Submission(key, tuple(points), records, to_text(change), body)
 

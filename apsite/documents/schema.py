@@ -1,4 +1,4 @@
-"""The JSON Schemas of entries, records and previews, and what they say about a document in this project's words."""
+"""The JSON Schemas of entries and records, and what they say about a document in this project's words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 80
 
 @functools.cache
 def load_schema(name: str) -> dict[str, Any]:
-    """JSON Schema (2020-12) of ``"entry"``, ``"record"`` or ``"preview"`` documents, with the terms of the vocabulary.
+    """JSON Schema (2020-12) of ``"entry"`` or ``"record"`` documents, with the terms of the vocabulary.
 
     The files name an enum of :mod:`apsite.vocabulary` as ``x-values`` where its terms are allowed, and a pattern of
     :mod:`apsite.keys` as ``x-pattern``; here they become ``enum`` and ``pattern``.
@@ -62,7 +62,7 @@ def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[Doc
 
     Args:
         path: File of the document, for the messages.
-        name: ``"entry"``, ``"record"`` or ``"preview"``.
+        name: ``"entry"`` or ``"record"``.
         document: Its content.
     """
     # One library decides, a hundred times faster; the other one has what the messages need. A test holds them equal.

@@ -32,7 +32,7 @@ def test_diff_says_what_a_branch_changes(run: Run, proposal: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == (
         f"New method: Rival ({RIVAL})\n"
-        f"added: {RIVAL}_R18_CIFAR10_US_90: clean 80.00, AutoAttack 50.00, published\n"
+        f"added: {RIVAL}_R18_CIFAR10_US_90: clean 80.00, AutoAttack 50.00, HO-FMN –, joint –, piras-2024, published\n"
         "CIFAR-10, ResNet18, unstructured, 90 %: new leader Rival (before: Tiny)\n"
         "  rank – → 1  Rival  AutoAttack – → 50.00\n"
         "  rank 1 → 2  Tiny  AutoAttack 40.00\n"
@@ -44,7 +44,9 @@ def test_diff_says_what_a_branch_changes(run: Run, proposal: Path) -> None:
 
 def test_diff_speaks_markdown_and_json(run: Run, proposal: Path, tmp_path: Path) -> None:
     """For comments and for scripts, on stdout or into a file."""
-    assert run("diff", "--root", proposal, "main", "--format", "markdown").stdout.startswith("### What changes\n")
+    assert run("diff", "--root", proposal, "main", "--format", "markdown").stdout.startswith(
+        "### What changes\n\n```text\nNew"
+    )
     document = json.loads(run("diff", "--root", proposal, "main", "--format", "json").stdout)
     assert document["settings"][0]["leader_after"] == "Rival"
     run("diff", "--root", proposal, "main", "--format", "json", "-o", tmp_path / "diff.json")
@@ -68,67 +70,28 @@ def test_diff_needs_two_sound_catalogues(run: Run, proposal: Path) -> None:
     assert "baseline: 1 is not of type boolean" in result.stderr
 
 
-def packed(run: Run, folder: Path, where: Path, head: str) -> Path:
-    """Archive with the summary of a maintainer's pull request: the records are of the survey."""
-    summary = where / "summary.json"
-    result = run(
-        "preview-summary", "--root", folder, "--base", "main", "--pull-request", 12, "--head-sha", head, "-o", summary,
-        "--maintainer",
-    )  # fmt: skip
-    assert result.exit_code == 0
-    with zipfile.ZipFile(where / "artifact.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(summary, "summary.json")
-    return where / "artifact.zip"
+def test_the_text_of_the_checks_becomes_the_comment(run: Run, proposal: Path, tmp_path: Path) -> None:
+    """Whether the data is good or bad; an archive of anything else is refused with one line."""
+    text, files, head = tmp_path / "preview.txt", tmp_path / "files.txt", git(proposal, "rev-parse", "HEAD")
+    files.write_text(f"entries/{RIVAL}.json\n")
+    options = ("--head-sha", head, "--changed-files", files, "--run-url", "https://example.org/runs/1")
 
+    def made() -> Result:
+        run("preview-summary", "--root", proposal, "--base", "main", "--maintainer", "-o", text)
+        with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(text, "preview.txt")
+        return run("preview-comment", tmp_path / "archive.zip", *options)
 
-def described(where: Path, head: str) -> Path:
-    """The platform's description of the pull request."""
-    path = where / "pull.json"
-    path.write_text(json.dumps({"number": 12, "state": "open", "head": {"sha": head}}))
-    return path
-
-
-def test_the_summary_of_a_good_change_becomes_its_comment(run: Run, proposal: Path, tmp_path: Path) -> None:
-    """Number first, then the comment."""
-    head = git(proposal, "rev-parse", "HEAD")
-    artifact = packed(run, proposal, tmp_path, head)
-    assert run("preview-comment", artifact, "--run-head", head, "--number").stdout == "12\n"
-    result = run(
-        "preview-comment", artifact, "--run-head", head, "--pull-request-file", described(tmp_path, head),
-        "--artifact-url", "https://example.org/artifacts/1",
-    )  # fmt: skip
-    assert result.exit_code == 0
-    assert "new leader `Rival` (before: `Tiny`)" in result.stdout
-    assert "[download](https://example.org/artifacts/1)" in result.stdout
-
-
-def test_the_summary_of_a_bad_change_lists_its_problems(run: Run, proposal: Path, tmp_path: Path) -> None:
-    """Paths are those of the repository; nothing is compared."""
+    good = made()
+    assert good.exit_code == 0
+    assert "new leader Rival (before: Tiny)" in good.stdout
+    assert "[The run](https://example.org/runs/1)" in good.stdout
     write_data(proposal, changed(record_document(), "dataset", "svhn"))
-    head = commit(proposal)
-    artifact = packed(run, proposal, tmp_path, head)
-    result = run(
-        "preview-comment", artifact, "--run-head", head, "--pull-request-file", described(tmp_path, head)
-    )  # fmt: skip
-    assert f"- `evaluations/{METHOD}/{MODEL}.json`, `dataset`: `'svhn' contradicts the model key" in result.stdout
-    assert "What changes" not in result.stdout
-
-
-def test_a_hostile_artifact_is_refused_with_one_line(run: Run, proposal: Path, tmp_path: Path) -> None:
-    """Exit 1 and no comment."""
-    head = git(proposal, "rev-parse", "HEAD")
-    artifact = packed(run, proposal, tmp_path, head)
-    for arguments in (
-        ["--run-head", "c" * 40, "--number"],
-        ["--run-head", head, "--pull-request-file", described(tmp_path, "c" * 40)],
-        ["--run-head", "HEAD", "--number"],
-    ):
-        result = run("preview-comment", artifact, *arguments)
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("Error: ")
-        assert result.stderr.count("\n") == 1
-
-
-def test_the_comment_needs_the_platforms_word(run: Run, tmp_path: Path) -> None:
-    """Either the number is asked for, or the description is given."""
-    assert run("preview-comment", tmp_path / "a.zip", "--run-head", "a" * 40).exit_code == 2
+    bad = made()
+    assert f"\nevaluations/{METHOD}/{MODEL}.json: dataset: 'svhn' contradicts the model key" in bad.stdout
+    assert "new leader" not in bad.stdout
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("preview.txt", "```\n@everyone")
+    refused = run("preview-comment", tmp_path / "archive.zip", *options)
+    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert refused.stderr.startswith("Error: ")

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from apsite.catalogue import Catalogue, load_catalogue
-from apsite.contribution.comparison import KINDS, Comparison, compare, comparison_to_json, shortened
+from apsite.contribution.comparison import KINDS, Comparison, compare, comparison_to_json
 from apsite.contribution.comparison_text import code, to_markdown, to_text
-from apsite.documents.schema import load_schema
 from tests.builders import (
     METHOD,
     MODEL,
@@ -56,8 +55,8 @@ def test_the_same_data_do_not_differ(folder: Folder, benchmark_data: Catalogue) 
     for catalogue in (folder("one", record_document()), benchmark_data):
         comparison = compare(catalogue, catalogue)
         assert comparison.empty
-        assert to_text(comparison_to_json(comparison)) == "No result, rank or method changes.\n"
-        assert "No result, rank or method changes." in to_markdown(comparison_to_json(comparison))
+        assert to_text(comparison) == "No result, rank or method changes.\n"
+        assert "No result, rank or method changes." in to_markdown(comparison)
 
 
 def test_a_first_result_leads(folder: Folder) -> None:
@@ -67,7 +66,7 @@ def test_a_first_result_leads(folder: Folder) -> None:
     (setting,) = comparison.settings
     assert (setting.leader_before, setting.leader_after, setting.new_leader) == (None, "Tiny", True)
     assert [(model.rank_before, model.rank_after) for model in setting.models] == [(None, 1)]
-    assert "CIFAR-10, ResNet18, unstructured, 90 %: first leader Tiny" in to_text(comparison_to_json(comparison))
+    assert "CIFAR-10, ResNet18, unstructured, 90 %: first leader Tiny" in to_text(comparison)
 
 
 def test_a_better_rival_takes_the_lead_and_moves_the_other_down(folder: Folder) -> None:
@@ -81,12 +80,10 @@ def test_a_better_rival_takes_the_lead_and_moves_the_other_down(folder: Folder) 
     assert [(model.model_key, model.rank_before, model.rank_after) for model in setting.models] == [
         (RIVAL_MODEL, None, 1), (MODEL, 1, 2),
     ]  # fmt: skip
-    text = to_text(comparison_to_json(comparison))
+    text = to_text(comparison)
     assert "new leader Rival (before: Tiny)" in text
     assert "  rank 1 → 2  Tiny  AutoAttack 40.00\n" in text
-    markdown = to_markdown(comparison_to_json(comparison))
-    assert f"| `{RIVAL_MODEL}` | – → 1 | – → 50.00 |" in markdown
-    assert f"| `{MODEL}` | 1 → 2 | 40.00 |" in markdown
+    assert to_markdown(comparison) == f"### What changes\n\n```text\n{text}```\n"
 
 
 def test_a_result_within_the_interval_ties(folder: Folder) -> None:
@@ -96,7 +93,7 @@ def test_a_result_within_the_interval_ties(folder: Folder) -> None:
     (setting,) = compare(base, head).settings
     assert (setting.leader_after, setting.tied_before, setting.tied_after) == ("Rival", (), ("Tiny",))
     assert [(model.model_key, model.rank_after) for model in setting.models] == [(RIVAL_MODEL, 1)]
-    assert "new leader Rival (before: Tiny), tied with Tiny" in to_text(comparison_to_json(compare(base, head)))
+    assert "new leader Rival (before: Tiny), tied with Tiny" in to_text(compare(base, head))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +111,7 @@ def test_what_happened_to_a_record_has_one_word(folder: Folder, before: Document
     comparison = compare(folder("one", before), folder("two", after))
     assert records_of(comparison) == [(kind, MODEL)]
     assert kind in KINDS
-    assert f"{kind}: {MODEL}: " in to_text(comparison_to_json(comparison))
+    assert f"{kind}: {MODEL}: " in to_text(comparison)
 
 
 def test_a_removed_record_and_method_are_named(folder: Folder, tmp_path: Path) -> None:
@@ -124,7 +121,7 @@ def test_a_removed_record_and_method_are_named(folder: Folder, tmp_path: Path) -
     comparison = compare(base, head)
     assert [one.key for one in comparison.methods_removed] == [METHOD]
     assert records_of(comparison) == [("removed", MODEL)]
-    text = to_text(comparison_to_json(comparison))
+    text = to_text(comparison)
     assert f"Removed method: Tiny ({METHOD})" in text
     assert "nothing ranks any more (before: Tiny)" in text
 
@@ -142,7 +139,7 @@ def test_a_new_version_supersedes(folder: Folder, tmp_path: Path) -> None:
     (setting,) = comparison.settings
     assert not setting.new_leader
     assert [(model.robust_before, model.robust_after) for model in setting.models] == [(0.4, 0.5)]
-    assert "AutoAttack 40.00 → 50.00" in to_text(comparison_to_json(comparison))
+    assert "AutoAttack 40.00 → 50.00" in to_text(comparison)
 
 
 def test_an_edited_entry_names_its_fields(folder: Folder) -> None:
@@ -150,7 +147,7 @@ def test_an_edited_entry_names_its_fields(folder: Folder) -> None:
     comparison = compare(folder("one"), folder("two", entry_document(baseline=False, notes=["Another."])))
     assert [(one.key, one.fields) for one in comparison.methods_edited] == [(METHOD, ("notes",))]
     assert comparison.settings == ()
-    assert "Edited entry: Tiny (notes)" in to_text(comparison_to_json(comparison))
+    assert "Edited entry: Tiny (notes)" in to_text(comparison)
 
 
 def test_settings_come_in_table_order(folder: Folder) -> None:
@@ -163,17 +160,24 @@ def test_settings_come_in_table_order(folder: Folder) -> None:
 
 
 def test_the_whole_benchmark_as_new_data(benchmark_data: Catalogue) -> None:
-    """Every ranking has a first leader; the document is JSON and can be shortened."""
-    empty = Catalogue(benchmark_data.root, {}, {})
-    comparison = compare(empty, benchmark_data)
+    """Every ranking has a first leader, and the document is JSON."""
+    comparison = compare(Catalogue(benchmark_data.root, {}, {}), benchmark_data)
     assert len(comparison.methods_added) == len(benchmark_data.entries)
     assert len(comparison.records) == len(benchmark_data.records)
     assert all(setting.new_leader for setting in comparison.settings)
-    document = comparison_to_json(comparison)
-    assert json.loads(json.dumps(document, allow_nan=False)) == document
-    short = shortened(document, 3)
-    assert len(short["records"]) == len(short["settings"]) == len(short["methods"]["added"]) == 3
-    assert short["records"] == document["records"][:3]
+    document = json.loads(json.dumps(comparison_to_json(comparison), allow_nan=False))
+    assert [one["model_key"] for one in document["records"]] == list(benchmark_data.records)
+    assert document["settings"][0] | {"models": []} == {
+        "dataset": "cifar10", "architecture": "resnet18", "structure": "unstructured", "percent": 90, "models": [],
+        "leader_before": None, "leader_after": comparison.settings[0].leader_after, "tied_before": [],
+        "tied_after": list(comparison.settings[0].tied_after),
+    }  # fmt: skip
+
+
+def test_warnings_of_new_records_are_shown(folder: Folder) -> None:
+    """A reviewer reads them."""
+    warned = changed(own_document(), "warnings", [{"code": "fab-did-nothing", "message": "A remark."}])
+    assert "  warnings: fab-did-nothing\n" in to_text(compare(folder("one"), folder("two", warned)))
 
 
 @pytest.mark.parametrize(
@@ -191,10 +195,3 @@ def test_the_whole_benchmark_as_new_data(benchmark_data: Catalogue) -> None:
 def test_a_code_span_cannot_be_left(text: str, shown: str) -> None:
     """Markdown gives nothing a meaning inside, and there is no way out."""
     assert code(text) == shown
-
-
-def test_kinds_are_those_of_the_schema() -> None:
-    """The summary of a preview may hold every kind and no other."""
-    schema = load_schema("preview")
-    comparison = schema["properties"]["comparison"]["anyOf"][0]["properties"]
-    assert tuple(comparison["records"]["items"]["properties"]["kind"]["enum"]) == KINDS
