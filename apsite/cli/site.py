@@ -68,7 +68,7 @@ def snapshot(root: Path, output: Path) -> None:
     Prints the SHA-256 of the archive and its path. The same data gives the same bytes. Releases have one attached.
     """
     from apsite.catalogue import load_catalogue
-    from apsite.snapshot import write_snapshot
+    from apsite.export import write_snapshot
 
     click.echo(f"{write_snapshot(load_catalogue(root), output)}  {output}")
 
@@ -86,8 +86,8 @@ def links(root: Path, output: Path | None) -> None:
     Addresses of stores (hf://, gdrive://, doi:) are written as the site links them.
     """
     from apsite.catalogue import load_catalogue
+    from apsite.export import addresses
     from apsite.site.links import external
-    from apsite.snapshot import addresses
 
     found = (external(address) for address in addresses(load_catalogue(root)))
     emit("".join(f"{address}\n" for address in dict.fromkeys(found) if address), output)

@@ -13,9 +13,8 @@ from typing import Any
 from apsite.catalogue import Catalogue
 from apsite.documents.references import load_references
 from apsite.documents.schema import load_schema
-from apsite.export import to_csv, to_json_rows
+from apsite.export import to_csv, to_json_rows, write_snapshot
 from apsite.site.news import newest
-from apsite.snapshot import write_snapshot
 
 _SCHEMAS = {"entry": "JSON Schema of a taxonomy entry", "record": "JSON Schema of an evaluation record"}
 _UNDATED = "1980-01-01"

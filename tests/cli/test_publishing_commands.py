@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from apsite.catalogue import load_catalogue
-from apsite.snapshot import addresses, snapshot_bytes
+from apsite.export import addresses, snapshot_bytes
 
 
 def test_the_same_data_gives_the_same_archive(tiny_data: Path) -> None:
