@@ -1,17 +1,53 @@
-"""Settings of an evaluation and which protocol they amount to."""
+"""What the protocols fix: settings and presets, attacks, the search space of HO-FMN, and limits. No torch.
+
+``apb-1`` is the default of every setting. The evaluator runs by it, `apsite validate` checks records against it, and a
+test holds the numbers on the protocol page equal to it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TypeVar
 
 from apsite.errors import EvaluationError
-from apsite.records import ROTATING, SEARCH_BATCH, Scalar
-from apsite.vocabulary import Dataset, Protocol, epsilon_value
+from apsite.vocabulary import Dataset, Protocol, Term, epsilon_value
 
-_Value = TypeVar("_Value", str, int)
+Scalar = str | int | float | bool | None
+"""A value of the open mappings ``settings`` and ``environment`` of a record."""
+
+_Term = TypeVar("_Term", bound=StrEnum)
+
+SURVEY_CITATION = "Piras2024Adversarial"
+"""Citation key of the survey, the only source of results of protocol ``piras-2024``."""
+
+SEARCH_SPACE: Mapping[str, tuple[float, float]] = {
+    "learning_rate": (8 / 255, 10.0),
+    "momentum": (0.0, 0.9),
+    "weight_decay": (0.01, 1.0),
+    "dampening": (0.0, 0.2),
+}
+"""Bounds of each hyperparameter in the HO-FMN search; the learning rate is searched on a logarithmic scale."""
+
+LOGARITHMIC = frozenset({"learning_rate"})
+"""Hyperparameters that are searched on a logarithmic scale."""
+
+SPARSITY_WARNING = 0.005
+"""Difference of declared and measured sparsity above which a record carries a warning."""
+
+SPARSITY_LIMIT = 0.02
+"""Difference of declared and measured sparsity above which nothing is evaluated and no record accepted."""
+
+DISAGREEMENT_LIMIT = 0.01
+"""Share of samples whose results may differ between a record and its verification."""
+
+VERIFICATION_ALPHA = 0.01
+"""p-value below which the differences between a record and its verification count as going one way."""
+
+BATCH_SIZES = {"cpu": 128, "cuda": 1024}
+"""Default batch size by type of device. Results of the engine ``fast`` do not depend on it."""
 
 
 class Preset(StrEnum):
@@ -22,8 +58,30 @@ class Preset(StrEnum):
     QUICK = "quick"
 
 
+class AttackName(Term):
+    """An attack of the protocol, one row each: its name in ``--attacks`` and records, its label, what it gives.
+
+    Attributes:
+        label: Name in text and tables.
+        array: Per-sample array that it fills, see :class:`apsite.samples.Samples`.
+    """
+
+    label: str
+    array: str
+
+    AUTOATTACK = "autoattack", "AutoAttack", "aa_robust"
+    HOFMN = "hofmn", "HO-FMN", "distance"
+
+
+class EngineName(StrEnum):
+    """Implementations of AutoAttack: ``fast`` is built in, ``reference`` is pyautoattack."""
+
+    FAST = "fast"
+    REFERENCE = "reference"
+
+
 class Precision(StrEnum):
-    """How the network computes while AutoAttack searches."""
+    """Arithmetic of the network while AutoAttack searches."""
 
     FLOAT32 = "float32"
     TF32 = "tf32"
@@ -32,77 +90,93 @@ class Precision(StrEnum):
     """bfloat16 convolutions and products by autocast."""
 
 
-ATTACKS = ("autoattack", "hofmn")
+class SearchBatch(StrEnum):
+    """Which samples the trials of the HO-FMN search attack."""
 
-ENGINES = ("fast", "reference")
-"""Implementations of AutoAttack: our own, and `pyautoattack`."""
+    FIXED = "fixed"
+    """The same correctly classified samples, drawn by the seed, in all trials; HO-FMN's results count every sample."""
+    ROTATING = "rotating"
+    """Each trial attacks the next samples of the set; HO-FMN's results leave out all samples that the search took."""
 
-BATCH_SIZES = {"cpu": 128, "cuda": 1024}
-"""Batch size where none is given, by type of device. Verdicts of the engine ``fast`` do not depend on it."""
 
-FIXED = "fixed"
-"""Search batch of ``apb-1``: one batch of correctly classified samples, drawn by the seed, in all trials."""
+class WorkersKind(StrEnum):
+    """Where attacks run: in this process, or on workers that Ray starts."""
 
-SEARCH_BATCHES = (FIXED, ROTATING)
+    LOCAL = "local"
+    RAY = "ray"
 
-EARLIER: Mapping[str, Scalar] = {"precision": Precision.FLOAT32.value, "remove_channels": True}
-"""Settings that records of earlier versions do not state, with values that are true of them."""
 
-LOCAL, RAY = "local", "ray"
-"""Words of ``--workers``: this process, or workers that Ray runs."""
+def _term(name: str, kind: type[_Term], value: object) -> _Term:
+    """Term of a closed set."""
+    if value not in tuple(kind):
+        raise EvaluationError(f"{name} {value!r} is not one of {', '.join(kind)}")
+    return kind(str(value))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to evaluate. The defaults are protocol ``apb-1``.
+    """How to evaluate a model. The defaults are protocol ``apb-1``.
 
     Attributes:
         preset: Name of the set of settings these came from.
         seed: Seed of AutoAttack and of the HO-FMN search.
-        batch_size: Samples that are attacked together and finished together; ``None`` for what suits the device.
-        attacks: Which of ``autoattack`` and ``hofmn`` to run.
+        batch_size: Samples attacked together; ``None`` for the default of the device.
+        attacks: Attacks to run.
         engine: Implementation of AutoAttack.
-        precision: Arithmetic of AutoAttack's search; verdicts are always given in float32, and HO-FMN computes in it.
-        remove_channels: Whether attacks search on a network without the channels that pruning has emptied.
-        epsilon: Exact budget; ``None`` for the benchmark's budget of the dataset.
+        precision: Arithmetic of AutoAttack's search. Adversarial examples are always confirmed in float32, and HO-FMN
+            computes in it.
+        remove_channels: Attack a copy of the network without fully pruned channels.
+        epsilon: Perturbation size as exact text; ``None`` for the benchmark's ε of the dataset.
         trials: Configurations that the HO-FMN search tries.
         search_samples: Samples in each trial.
-        search_batch: ``fixed``: the same correctly classified samples in all trials, and the figures of HO-FMN count
-            every sample. ``rotating``: each trial takes the next samples of the set (those of them that are correctly
-            classified), and the figures of HO-FMN leave out all samples that the search took.
+        search_batch: Which samples the trials attack.
         search_steps: FMN steps in each trial.
         attack_steps: FMN steps of the final attack.
         n_examples: Evaluate only the first so many samples; ``None`` for the whole test set.
+
+    Raises:
+        EvaluationError: If a value is not allowed.
+
+    Examples:
+        >>> Settings().attack_steps
+        200
+        >>> Settings(engine="other")
+        Traceback (most recent call last):
+            ...
+        apsite.errors.EvaluationError: engine 'other' is not one of fast, reference
     """
 
     preset: Preset = Preset.APB_1
     seed: int = 0
     batch_size: int | None = None
-    attacks: tuple[str, ...] = ATTACKS
-    engine: str = "fast"
+    attacks: tuple[AttackName, ...] = tuple(AttackName)
+    engine: EngineName = EngineName.FAST
     precision: Precision = Precision.FLOAT32
     remove_channels: bool = True
     epsilon: str | None = None
     trials: int = 32
     search_samples: int = 64
-    search_batch: str = FIXED
+    search_batch: SearchBatch = SearchBatch.FIXED
     search_steps: int = 100
     attack_steps: int = 200
     n_examples: int | None = None
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.attacks if name not in ATTACKS]
-        if unknown or not self.attacks or len(set(self.attacks)) != len(self.attacks):
-            raise EvaluationError(f"--attacks {','.join(self.attacks)}: choose from {', '.join(ATTACKS)}, each once")
+        """Turn words into enums, put the attacks in order, and check each value."""
+        for one in fields(self):
+            if isinstance(one.default, StrEnum):
+                object.__setattr__(self, one.name, _term(one.name, type(one.default), getattr(self, one.name)))
+        if not self.attacks or not set(self.attacks) <= set(AttackName) or len(set(self.attacks)) != len(self.attacks):
+            allowed = ", ".join(AttackName)
+            raise EvaluationError(f"--attacks {','.join(self.attacks)}: choose from {allowed}, each once")
+        object.__setattr__(self, "attacks", tuple(attack for attack in AttackName if attack in self.attacks))
         for name in ("batch_size", "trials", "search_samples", "search_steps", "attack_steps"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise EvaluationError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.engine not in ENGINES:
-            raise EvaluationError(f"--engine {self.engine!r} is not one of {', '.join(ENGINES)}")
-        if self.engine == "reference" and self.precision is not Precision.FLOAT32:
-            raise EvaluationError(f"--precision {self.precision}: only --engine fast has other than float32")
-        if self.search_batch not in SEARCH_BATCHES:
-            raise EvaluationError(f"search_batch {self.search_batch!r} is not one of {', '.join(SEARCH_BATCHES)}")
+        if self.engine is EngineName.REFERENCE and self.precision is not Precision.FLOAT32:
+            raise EvaluationError(
+                f"--precision {self.precision} requires --engine fast; reference runs in float32 only"
+            )
         if not 0 <= self.seed < 2**31:
             raise EvaluationError(f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
 
@@ -111,7 +185,7 @@ class Settings:
         """Settings of a preset, changed where a keyword says so."""
         base = {
             Preset.APB_1: cls(),
-            Preset.PAPER: cls(preset=Preset.PAPER, search_batch=ROTATING),
+            Preset.PAPER: cls(preset=Preset.PAPER, search_batch=SearchBatch.ROTATING),
             Preset.QUICK: cls(
                 preset=Preset.QUICK, trials=8, search_samples=32, search_steps=30, attack_steps=60, n_examples=64
             ),
@@ -123,103 +197,118 @@ class Settings:
         """Settings that a record states, which is untrusted: the inverse of :meth:`as_scalars`.
 
         Raises:
-            EvaluationError: If one is missing or of the wrong kind.
+            EvaluationError: If one is missing, of the wrong type or not allowed.
         """
-
-        def read(name: str, kind: type[_Value]) -> _Value:
-            value = stated.get(name)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise EvaluationError(f"settings.{name} of the record is {value!r}; a {kind.__name__} is needed")
-            return value
-
-        preset = read("preset", str)
-        if preset not in tuple(Preset):
-            raise EvaluationError(f"settings.preset of the record is {preset!r}; known are {', '.join(Preset)}")
-        return cls(
-            preset=Preset(preset),
-            seed=read("seed", int),
-            batch_size=None if stated.get("batch_size") is None else read("batch_size", int),
-            attacks=tuple(read("attacks", str).split(",")),
-            engine=read("engine", str),
-            precision=_precision(stated.get("precision", EARLIER["precision"])),
-            remove_channels=stated.get("remove_channels") is not False,
-            epsilon=read("epsilon", str),
-            trials=read("search_trials", int),
-            search_samples=read("search_samples", int),
-            search_batch=read(SEARCH_BATCH, str) if SEARCH_BATCH in stated else FIXED,
-            search_steps=read("search_steps", int),
-            attack_steps=read("attack_steps", int),
-            n_examples=None if stated.get("n_examples") is None else read("n_examples", int),
-        )
+        values: dict[str, object] = {}
+        for one in fields(cls):
+            name = _STATED_AS.get(one.name, one.name)
+            value = stated.get(name, EARLIER.get(name))
+            optional = one.name in ("batch_size", "n_examples")
+            kind = int if optional else type(one.default) if isinstance(one.default, bool | int) else str
+            if type(value) is not kind and not (optional and value is None):
+                raise EvaluationError(f"settings.{name} of the record is {value!r}; it must be of type {kind.__name__}")
+            values[one.name] = tuple(value.split(",")) if one.name == "attacks" and isinstance(value, str) else value
+        return cls(**values)  # type: ignore[arg-type]
 
     def on(self, device_type: str) -> Settings:
-        """The same settings with a batch size, chosen for ``cpu`` or ``cuda`` where none is given."""
+        """The same settings with a batch size, the default for ``cpu`` or ``cuda`` where none is given."""
         return self if self.batch_size else replace(self, batch_size=BATCH_SIZES[device_type])
 
     @property
     def rows(self) -> int:
-        """Images or pairs of image and target that the network sees at a time."""
+        """Images or pairs of image and target in one forward pass."""
         assert self.batch_size is not None, "settings are used before their device is known"
         return self.batch_size
 
     @property
     def left_out(self) -> int:
-        """Samples at the start of the set that the search takes and the figures of HO-FMN leave out."""
-        return self.trials * self.search_samples if self.search_batch == ROTATING else 0
+        """Samples at the start of the set that the search takes and HO-FMN's results leave out."""
+        return self.trials * self.search_samples if self.search_batch is SearchBatch.ROTATING else 0
 
     def epsilon_text(self, dataset: Dataset) -> str:
-        """Exact budget of this run."""
+        """Exact text of ε."""
         return self.epsilon or dataset.epsilon
 
     def epsilon_value(self, dataset: Dataset) -> float:
-        """Budget of this run in input units."""
+        """Perturbation size ε in input units."""
         return epsilon_value(self.epsilon_text(dataset))
 
     def protocol(self, dataset: Dataset, n_samples: int) -> Protocol:
-        """``apb-1`` if nothing is reduced or changed, else ``custom``. What changes no verdict is free."""
-        neutral = replace(
-            self, seed=0, batch_size=None, engine="fast", remove_channels=True, n_examples=None, epsilon=None
-        )
-        whole = n_samples == dataset.test_samples and self.epsilon_text(dataset) == dataset.epsilon
-        same = replace(neutral, attacks=tuple(sorted(self.attacks))) == Settings()
-        return Protocol.APB_1 if whole and same else Protocol.CUSTOM
+        """``apb-1`` for the whole test set at the benchmark's ε with ranking settings, else ``custom``."""
+        stated = self.as_scalars(dataset)
+        whole = n_samples == dataset.test_samples and stated["epsilon"] == dataset.epsilon
+        return Protocol.APB_1 if whole and not departures(stated) else Protocol.CUSTOM
 
     def as_scalars(self, dataset: Dataset) -> dict[str, Scalar]:
-        """Every setting by name, as records hold them."""
-        return {
-            "preset": self.preset.value,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "attacks": ",".join(self.attacks),
-            "engine": self.engine,
-            "precision": self.precision.value,
-            "remove_channels": self.remove_channels,
-            "epsilon": self.epsilon_text(dataset),
-            "search_trials": self.trials,
-            "search_samples": self.search_samples,
-            "search_steps": self.search_steps,
-            "attack_steps": self.attack_steps,
-            "n_examples": self.n_examples,
-            **({SEARCH_BATCH: self.search_batch} if self.search_batch != FIXED else {}),
-        }
+        """Every setting by name, as records state them."""
+        stated: dict[str, Scalar] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            stated[_STATED_AS.get(one.name, one.name)] = value.value if isinstance(value, StrEnum) else value
+        return {**stated, "attacks": ",".join(self.attacks), "epsilon": self.epsilon_text(dataset)}
 
 
-def _precision(word: Scalar) -> Precision:
-    """Precision that a record states."""
-    if word not in tuple(Precision):
-        raise EvaluationError(f"settings.precision of the record is {word!r}; known are {', '.join(Precision)}")
-    return Precision(str(word))
+_STATED_AS = {"trials": "search_trials"}
+"""Settings that records state by another name."""
+
+EARLIER: Mapping[str, Scalar] = {
+    "precision": Precision.FLOAT32.value,
+    "remove_channels": True,
+    "search_batch": SearchBatch.FIXED.value,
+}
+"""Settings that records of earlier versions do not state, with values that are true of them."""
+
+FREE = frozenset({"seed", "batch_size", "engine", "remove_channels", "epsilon", "n_examples"})
+"""Settings that a ranking run may choose: they change no result, or (ε, samples) the record itself states them."""
+
+RANKING: Mapping[str, Scalar] = {
+    name: value for name, value in Settings().as_scalars(Dataset.CIFAR10).items() if name not in FREE
+}
+"""All other settings, with the only value that ranks."""
 
 
-def parse_workers(text: str) -> tuple[str, int | None]:
+def departures(stated: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Settings of a record that keep it from ranking, each with the value that it has.
+
+    Examples:
+        >>> departures(Settings().as_scalars(Dataset.SVHN))
+        {}
+        >>> departures(Settings(attack_steps=50).as_scalars(Dataset.SVHN))
+        {'attack_steps': 50}
+    """
+    effective = {**EARLIER, **stated}
+    return {name: effective.get(name) for name, value in RANKING.items() if effective.get(name) != value}
+
+
+def at_bounds(parameters: Mapping[str, float], tolerance: float = 1e-3) -> tuple[str, ...]:
+    """Hyperparameters of HO-FMN that are within `tolerance` of a bound of :data:`SEARCH_SPACE`, relative to its width.
+
+    Examples:
+        >>> at_bounds({"learning_rate": 0.5, "momentum": 0.0, "weight_decay": 1.0, "dampening": 0.1})
+        ('momentum', 'weight_decay')
+    """
+    found = []
+    for name, (low, high) in SEARCH_SPACE.items():
+        values = low, parameters[name], high
+        lowest, value, highest = map(math.log, values) if name in LOGARITHMIC else values
+        if min(value - lowest, highest - value) <= tolerance * (highest - lowest):
+            found.append(name)
+    return tuple(found)
+
+
+def parse_workers(text: str) -> tuple[WorkersKind, int | None]:
     """Kind and number of workers that ``--workers`` names; ``None`` for as many as there are devices.
 
     Raises:
-        EvaluationError: If it names none.
+        EvaluationError: If `text` is not one of the allowed forms.
+
+    Examples:
+        >>> parse_workers("ray:4")
+        (<WorkersKind.RAY: 'ray'>, 4)
     """
     kind, colon, number = text.partition(":")
-    if kind == RAY and (not colon or (number.isascii() and number.isdigit() and int(number) > 0)):
-        return kind, int(number) if colon else None
-    if text != LOCAL:
+    if kind == WorkersKind.RAY and (not colon or (number.isascii() and number.isdigit() and int(number) > 0)):
+        return WorkersKind.RAY, int(number) if colon else None
+    if text != WorkersKind.LOCAL:
         raise EvaluationError(f"--workers {text!r} is not one of 'local', 'ray', 'ray:<number of workers>'")
-    return kind, None
+    return WorkersKind.LOCAL, None

@@ -30,6 +30,7 @@ from apsite.evaluation.runs.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
+from apsite.protocol import AttackName
 from apsite.records import read_record
 from apsite.vocabulary import Granularity, ProvenanceKind
 
@@ -210,7 +211,7 @@ def _before(
         key=pruning.key,
         layout=series.source.layout,
         granularity=pruning.granularity,
-        settings=replace(series.settings, attacks=("autoattack",)),
+        settings=replace(series.settings, attacks=(AttackName.AUTOATTACK,)),
         output=None,
         device=places.device,
         run_dir=places.work / "runs",

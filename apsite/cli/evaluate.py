@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from apsite.cli.group import cli
 from apsite.cli.options import progress, root_option
 from apsite.cli.reference import reference
+from apsite.protocol import AttackName, EngineName, Precision, Preset
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 if TYPE_CHECKING:
@@ -62,19 +63,20 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
               help="local: this process. ray or ray:N: N workers, each on a GPU (or CPU core) of its own, of the Ray "
               "cluster that RAY_ADDRESS names or of this machine.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all randomness.")
-@click.option("--protocol", type=click.Choice(["apb-1", "paper", "quick"]), default="apb-1", show_default=True,
+@click.option("--protocol", type=click.Choice([word.value for word in Preset]), default="apb-1", show_default=True,
               help="paper: HO-FMN searches on the first 2,048 samples and counts the others, as in the survey. "
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
-@click.option("--attacks", default="autoattack,hofmn", show_default=True,
+@click.option("--attacks", default=",".join(AttackName), show_default=True,
               help="Which attacks to run, separated by a comma; with one alone the run does not rank.")  # fmt: skip
 @click.option(
     "--engine",
-    type=click.Choice(["fast", "reference"]),
+    type=click.Choice([word.value for word in EngineName]),
     default="fast",
     show_default=True,
     help="AutoAttack by our own implementation, whose verdicts depend on no batch, or by pyautoattack.",
 )
-@click.option("--precision", type=click.Choice(["float32", "tf32", "bf16"]), default="float32", show_default=True,
+@click.option("--precision", type=click.Choice([word.value for word in Precision]), default="float32",
+              show_default=True,
               help="Arithmetic in which AutoAttack searches; verdicts are always given in float32. Other than float32 "
               "is quicker on GPUs and does not rank.")  # fmt: skip
 @click.option("--remove-channels/--keep-channels", default=True, show_default=True,

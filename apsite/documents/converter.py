@@ -14,8 +14,7 @@ from typing import Any
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-Scalar = str | int | float | bool | None
-"""A value of the open mappings ``settings`` and ``environment``."""
+from apsite.protocol import Scalar
 
 converter = Converter(
     omit_if_default=True,

@@ -6,7 +6,7 @@ document, and ``documents`` read and write it.
 
 from __future__ import annotations
 
-from apsite.documents.converter import Scalar
+from apsite.protocol import Scalar
 from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
 from apsite.records.parts import (
     AttackCount,
@@ -27,13 +27,11 @@ from apsite.records.parts import (
     ThreatModel,
     Verification,
 )
-from apsite.records.record import HISTORY, ROTATING, SEARCH_BATCH, EvaluationRecord, with_verification
+from apsite.records.record import HISTORY, EvaluationRecord, with_verification
 from apsite.records.rules import record_problems
 
 __all__ = [
     "HISTORY",
-    "ROTATING",
-    "SEARCH_BATCH",
     "AttackCount",
     "AutoAttackResult",
     "Checkpoint",

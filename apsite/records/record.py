@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from apsite.documents.changes import Change, open_dispute, retraction
-from apsite.documents.converter import Scalar
 from apsite.keys import ModelKey
+from apsite.protocol import Scalar, SearchBatch
 from apsite.records.parts import (
     Checkpoint,
     CheckpointAudit,
@@ -23,12 +23,6 @@ from apsite.records.parts import (
     Verification,
 )
 from apsite.vocabulary import Architecture, ChangeKind, Dataset, Granularity, Protocol, ProvenanceKind, Structure
-
-SEARCH_BATCH = "search_batch"
-"""Setting that says which samples the HO-FMN search took; records without it have one fixed batch."""
-
-ROTATING = "rotating"
-"""Value of that setting in the survey's way: a new batch in each trial, HO-FMN counted over the other samples."""
 
 HISTORY = "history"
 """Folder, below that of a method, of records that a newer one has replaced."""
@@ -86,7 +80,7 @@ class EvaluationRecord:
     @property
     def leaves_out_tuning(self) -> bool:
         """Whether HO-FMN and joint figures count only samples that the search did not take (``--protocol paper``)."""
-        rotating = self.settings is not None and self.settings.get(SEARCH_BATCH) == ROTATING
+        rotating = (self.settings or {}).get("search_batch") == SearchBatch.ROTATING
         return rotating and self.protocol is Protocol.CUSTOM
 
     @property

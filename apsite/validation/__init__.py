@@ -7,8 +7,8 @@ together (``together``), and what a proposed change may touch (``proposal``).
 
 from __future__ import annotations
 
-from apsite.validation.figures import plausibility_problems
 from apsite.validation.gate import Report, validate
+from apsite.validation.plausibility import plausibility_problems
 from apsite.validation.sample_files import recounted, samples_problems
 
 __all__ = ["Report", "plausibility_problems", "recounted", "samples_problems", "validate"]

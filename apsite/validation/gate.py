@@ -11,8 +11,8 @@ from pathlib import Path
 from apsite.catalogue import scan
 from apsite.errors import DocumentError
 from apsite.validation.entries import entry_problems
-from apsite.validation.figures import plausibility_problems
 from apsite.validation.files import file_problems, kind_problems
+from apsite.validation.plausibility import plausibility_problems
 from apsite.validation.proposal import proposal_problems
 from apsite.validation.revisions import uncommitted_files
 from apsite.validation.sample_files import samples_problems

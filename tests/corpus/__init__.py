@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.corpus.entries import ENTRIES
-from tests.corpus.figures import FIGURES
 from tests.corpus.files import IDENTITY, RAW
+from tests.corpus.plausibility import IMPLAUSIBLE
 from tests.corpus.proposals import PROPOSALS
 from tests.corpus.records import WORDS
 from tests.corpus.sample_files import SAMPLED
 
-CORPUS = [*ENTRIES, *WORDS, *RAW, *IDENTITY, *SAMPLED, *FIGURES, *PROPOSALS]
+CORPUS = [*ENTRIES, *WORDS, *RAW, *IDENTITY, *SAMPLED, *IMPLAUSIBLE, *PROPOSALS]

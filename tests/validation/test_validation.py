@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from apsite.errors import ApsiteError
+from apsite.protocol import RANKING
 from apsite.records import record_from_json, record_problems
 from apsite.samples import Samples, samples_bytes
 from apsite.validation import plausibility_problems, validate
-from apsite.validation.figures import APB_1_SETTINGS
 from apsite.vocabulary import Attack
 from tests.builders import (
     METHOD,
@@ -41,7 +41,7 @@ def own_run(protocol: str, **results: Any) -> Document:
     document = changed(own_document(), "protocol", protocol)
     document = changed(changed(document, "provenance.kind", "submitted"), "verification")
     if protocol == "apb-1":
-        document["settings"].update(APB_1_SETTINGS, preset="apb-1")
+        document["settings"].update(RANKING)
         document["results"]["hofmn"].update(steps=200)
         document["results"]["hofmn"]["search"].update(trials=32, steps=100)
         document["warnings"] += [
@@ -103,19 +103,22 @@ def test_plausible_figures_have_no_problem(document: Document) -> None:
             "results.joint.robust_accuracy",
             "0.25 exceeds results.hofmn.robust_accuracy 0.2; it counts samples robust under both",
         ),
-        (record_document(clean=None, robust=None), "results", "holds no figure at all"),
+        (record_document(clean=None, robust=None), "results", "holds no number at all; `apsite eval` writes them"),
         (
             changed(record_document(), "protocol", "apb-1"),
-            "protocol", "a published figure was not obtained by apb-1; use 'piras-2024' or 'custom'",
+            "protocol", "a published result was not obtained by apb-1; use 'piras-2024' or 'custom'",
         ),
-        (own_run("piras-2024"), "protocol", "'piras-2024' is for the survey's published figures only"),
+        (
+            own_run("piras-2024"),
+            "protocol", "'piras-2024' is for the survey's published results only; use 'apb-1' or 'custom'",
+        ),
         (
             changed(own_run("apb-1"), "threat_model.epsilon", "4/255"),
-            "threat_model.epsilon", "apb-1 needs 8/255, not 4/255",
+            "threat_model.epsilon", "apb-1 requires 8/255, not 4/255",
         ),
         (
             changed(own_run("apb-1"), "threat_model.epsilon", "16/510"),
-            "threat_model.epsilon", "apb-1 needs 8/255, not 16/510",
+            "threat_model.epsilon", "apb-1 requires 8/255, not 16/510",
         ),
         (
             own_run("apb-1", n_samples=9_999),

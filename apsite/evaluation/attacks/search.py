@@ -10,14 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from apsite.evaluation.attacks.fmn import FmnParameters
-
-SPACE: dict[str, tuple[float, float]] = {
-    "learning_rate": (8 / 255, 10.0),
-    "momentum": (0.0, 0.9),
-    "weight_decay": (0.01, 1.0),
-    "dampening": (0.0, 0.2),
-}
-"""Bounds of each hyperparameter; the learning rate is searched on a logarithmic scale."""
+from apsite.protocol import LOGARITHMIC, SEARCH_SPACE
 
 INDEPENDENT = 10
 """First trials, drawn at random; none of them depends on the results of others, so they can be run together."""
@@ -45,7 +38,7 @@ def suggest(finished: Sequence[Trial], seed: int) -> FmnParameters:
     from optuna.trial import create_trial
 
     distributions: dict[str, BaseDistribution] = {
-        name: FloatDistribution(low, high, log=name == "learning_rate") for name, (low, high) in SPACE.items()
+        name: FloatDistribution(low, high, log=name in LOGARITHMIC) for name, (low, high) in SEARCH_SPACE.items()
     }
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
@@ -59,7 +52,7 @@ def suggest(finished: Sequence[Trial], seed: int) -> FmnParameters:
                 create_trial(params=trial.parameters.as_dict(), distributions=distributions, value=trial.objective)
             )
         asked = study.ask(distributions)
-    return FmnParameters(**{name: float(asked.params[name]) for name in SPACE})
+    return FmnParameters(**{name: float(asked.params[name]) for name in SEARCH_SPACE})
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
@@ -103,17 +96,3 @@ def run_search(
         store(first, finished)
         trials += finished
     return trials
-
-
-def at_bounds(parameters: FmnParameters, tolerance: float = 1e-3) -> tuple[str, ...]:
-    """Hyperparameters that lie at a bound of :data:`SPACE`, within `tolerance` of its width (in logs for the rate)."""
-    import math
-
-    found = []
-    for name, bounds in SPACE.items():
-        low, high, value = (*bounds, getattr(parameters, name))
-        if name == "learning_rate":
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        if min(value - low, high - value) <= tolerance * (high - low):
-            found.append(name)
-    return tuple(found)

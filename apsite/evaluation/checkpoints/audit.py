@@ -10,14 +10,10 @@ from torch import Tensor, nn
 
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.attacks.fmn import dlr_margin
+from apsite.protocol import SPARSITY_LIMIT, SPARSITY_WARNING
 from apsite.records import CheckpointAudit, EvaluationWarning, LayerAudit
+from apsite.results import differs, sparsity_warning, zero_shares
 from apsite.vocabulary import Structure
-
-WARN_BEYOND = 0.005
-"""Difference of declared and measured sparsity above which the record carries a warning."""
-
-REFUSE_BEYOND = 0.02
-"""Difference of declared and measured sparsity above which nothing is evaluated."""
 
 
 @dataclass(frozen=True)
@@ -137,27 +133,22 @@ def check_sparsity(
     Raises:
         CheckpointError: If they differ by more than 2 points.
     """
-    measured = audit.zero_weights / audit.weights
-    shares = {"weights": measured}
-    if structure is Structure.STRUCTURED:
-        shares["filters"] = audit.zero_filters / max(audit.filters, 1)
-        shares["channels"] = (audit.zero_channels or 0) / max(audit.channels or 0, 1)
+    shares = zero_shares(audit, structure)
+    measured = shares["weights"]
     if structure is None:
         return SparsityFinding(measured, "weights", measured), []
     basis = min(shares, key=lambda name: abs(shares[name] - declared))
     finding = SparsityFinding(measured, basis, shares[basis])
-    difference = abs(finding.matched - declared)
-    listed = ", ".join(f"{share:.2%} of the {name}" for name, share in shares.items())
-    if difference > REFUSE_BEYOND:
+    if differs(finding.matched, declared, SPARSITY_LIMIT):
+        listed = ", ".join(f"{share:.2%} of the {name}" for name, share in shares.items())
         nearest = round(finding.matched * 100)
         raise CheckpointError(
             f"declared sparsity is {declared:.2%} but {listed} are zero; give the right --sparsity"
             + (f" (about {nearest / 100:.2f})" if 1 <= nearest <= 99 else "")
             + ", or check that this is the pruned checkpoint and that its mask was saved"
         )
-    if difference > WARN_BEYOND:
-        message = f"Declared sparsity is {declared:.2%}, but {listed} are zero."
-        return finding, [EvaluationWarning("sparsity-differs", message)]
+    if differs(finding.matched, declared, SPARSITY_WARNING):
+        return finding, [sparsity_warning(audit, structure, declared)]
     return finding, []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from apsite.errors import EvaluationError
-from apsite.records import Scalar
+from apsite.protocol import Scalar
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -17,19 +17,18 @@ from torch import nn
 from apsite.documents.schema import load_schema
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
-from apsite.evaluation.attacks.search import Trial
+from apsite.evaluation.attacks.search import Trial, best_of
 from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
-from apsite.evaluation.runs.findings import results_of, warnings_of
 from apsite.evaluation.runs.ray_workers import RayWorkers
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter, SilentReporter
-from apsite.protocol import LOCAL, RAY, Settings, parse_workers
+from apsite.protocol import EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
 from apsite.records import (
     Checkpoint,
     CheckpointAudit,
@@ -37,12 +36,14 @@ from apsite.records import (
     EvaluationRecord,
     EvaluationWarning,
     Provenance,
+    Results,
     SamplesFile,
-    Scalar,
+    SearchResult,
     Sparsity,
     ThreatModel,
     write_record,
 )
+from apsite.results import results_of, warnings_of
 from apsite.samples import Samples, write_samples
 from apsite.vocabulary import Dataset, Granularity, ProvenanceKind, Structure
 
@@ -83,7 +84,7 @@ class Request:
     settings: Settings = field(default_factory=Settings)
     output: Path | None = Path("evaluations")
     device: str | None = None
-    workers: str = LOCAL
+    workers: str = WorkersKind.LOCAL
     run_dir: Path = RUNS
     fresh: bool = False
     overwrite: bool = False
@@ -194,7 +195,7 @@ def run_request(
             reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
         with contextlib.ExitStack() as stack:
             workers: RayWorkers | None = None
-            if kind == RAY:
+            if kind is WorkersKind.RAY:
                 example, epsilon = np.asarray(images.images[:8]), settings.epsilon_value(key.dataset)
                 workers = stack.enter_context(RayWorkers(evaluated, example, settings, epsilon, device.type, count))
                 reporter.say(f"{workers.count} workers, each on a device of its own ({device.type})")
@@ -243,22 +244,14 @@ def _record(
     environment: Mapping[str, Scalar],
 ) -> EvaluationRecord:
     settings, key = request.settings, request.key
-    results = results_of(outcome.samples, outcome.trials, settings, key.dataset)
-    found = [*warnings, *warnings_of(results, settings)]
-    if not images.known:
-        message = f"The images are not the official test set of {key.dataset.label} as far as its hash is known."
-        found.append(EvaluationWarning("unknown-data", message))
-    if model.file.unsafe_load:
-        message = "The checkpoint was unpickled without restrictions, which runs code that it may carry."
-        found.append(EvaluationWarning("unsafe-load", message))
     whole = len(images) == key.dataset.test_samples
-    return EvaluationRecord(
+    record = EvaluationRecord(
         key=key,
         protocol=settings.protocol(key.dataset, len(images)),
         granularity=request.granularity or (Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else None),
         sparsity=Sparsity(key.sparsity, finding.measured),
         threat_model=ThreatModel("linf", settings.epsilon_text(key.dataset)),
-        results=results,
+        results=_results(outcome, settings, key.dataset),
         checkpoint=Checkpoint(
             url=request.url,
             sha256=model.file.sha256,
@@ -268,7 +261,6 @@ def _record(
             unsafe_load=model.file.unsafe_load or None,
         ),
         provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),
-        warnings=tuple(found),
         environment=dict(environment),
         notes=(*request.notes, *model.notes),
         audit=audit,
@@ -282,11 +274,33 @@ def _record(
         passes=outcome.passes,
         seconds=outcome.seconds,
     )
+    found = {warning.code: warning for warning in (*warnings, *warnings_of(record))}
+    return replace(record, warnings=tuple(found.values()))
+
+
+def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
+    """Results of an evaluation: the numbers of its samples, and how HO-FMN was configured."""
+    samples, trials = outcome.samples, outcome.trials
+    results = results_of(samples, settings.epsilon_value(dataset), without_tuning=settings.left_out > 0)
+    if results.hofmn is None:
+        return results
+    hofmn = replace(results.hofmn, steps=settings.attack_steps)
+    if trials and samples.tuning is not None:
+        best = best_of(trials)
+        search = SearchResult(
+            trials=len(trials),
+            samples=settings.search_samples if settings.left_out else int(samples.tuning.sum()),
+            steps=settings.search_steps,
+            best_median=best.objective,
+            at_bound=at_bounds(best.parameters.as_dict()),
+        )
+        hofmn = replace(hofmn, parameters=best.parameters.as_dict(), search=search)
+    return replace(results, hofmn=hofmn)
 
 
 def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:
     """The settings that an interrupted run must have been begun with, to be gone on with: those that matter."""
-    free = {"remove_channels"} | (set() if settings.engine == "reference" else {"batch_size"})
+    free = {"remove_channels"} | (set() if settings.engine is EngineName.REFERENCE else {"batch_size"})
     return {name: value for name, value in settings.as_scalars(dataset).items() if name not in free}
 
 

@@ -32,7 +32,7 @@ from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.protocol import EARLIER, ENGINES, LOCAL, RAY, Precision, Preset, Settings, parse_workers
+from apsite.protocol import EARLIER, EngineName, Precision, Preset, Settings, WorkersKind, parse_workers
 from apsite.records import EvaluationRecord, read_record
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
 
@@ -49,7 +49,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "structure": tuple(Structure),
     "granularity": tuple(Granularity),
     "protocol": tuple(Preset),
-    "engine": ENGINES,
+    "engine": tuple(EngineName),
     "precision": tuple(Precision),
 }
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
@@ -113,10 +113,10 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     if (structure is None) != (not sparsity):
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
     changes: dict[str, object] = {
-        name: given[name] for name in ("batch_size", "seed", "engine", "n_examples", "remove_channels") if name in given
+        name: given[name]
+        for name in ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels")
+        if name in given
     }
-    if "precision" in given:
-        changes["precision"] = Precision(given["precision"])
     if "attacks" in given:
         changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))
     try:
@@ -139,7 +139,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         settings=Settings.of(Preset(given.get("protocol", Preset.APB_1)), **changes),
         output=Path(given.get("output", "evaluations")),
         device=given.get("device"),
-        workers=given.get("workers", LOCAL),
+        workers=given.get("workers", WorkersKind.LOCAL),
         run_dir=Path(given.get("run_dir", RUNS)),
         fresh=not given.get("resume", True),
         overwrite=given.get("overwrite", False),
@@ -225,7 +225,7 @@ def run_manifest(
                 if existing is not None:
                     yield ModelOutcome(request.key, Status.SKIPPED, existing, request.target, "its record is there")
                     continue
-                if parse_workers(request.workers)[0] == RAY:
+                if parse_workers(request.workers)[0] is WorkersKind.RAY:
                     stack.enter_context(cluster())  # started once, for this model and those after it
                 done = evaluate(request, reporter)
             except ApsiteError as error:

@@ -22,7 +22,7 @@ from apsite.evaluation.runs.worker import LANES, Call, Chosen, Result, Worker
 from apsite.evaluation.runs.workers import LocalWorkers, Workers
 from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.progress import Reporter
-from apsite.protocol import Precision, Settings
+from apsite.protocol import AttackName, EngineName, Precision, Settings
 from apsite.records import Passes
 from apsite.samples import Samples
 from apsite.vocabulary import Attack
@@ -79,7 +79,7 @@ def run(
             are finished by then stay in `state`.
         NetworkError: If the network returns something that is not finite.
     """
-    if settings.left_out >= len(images) and "hofmn" in settings.attacks:
+    if settings.left_out >= len(images) and AttackName.HOFMN in settings.attacks:
         raise EvaluationError(
             f"--protocol {settings.preset.value}: the search takes the first {settings.left_out} samples, which the "
             f"figures of HO-FMN leave out, and there are only {len(images)}; evaluate more or choose another protocol"
@@ -129,9 +129,9 @@ class _Run:
         distance: NDArray[np.float32] | None = None
         tuning: NDArray[np.bool_] | None = None
         trials: tuple[Trial, ...] = ()
-        if "autoattack" in self.settings.attacks:
+        if AttackName.AUTOATTACK in self.settings.attacks:
             robust_after = self.autoattack(clean)
-        if "hofmn" in self.settings.attacks:
+        if AttackName.HOFMN in self.settings.attacks:
             if parameters is None:
                 tuning, trials = self.search(clean)
                 parameters = best_of(trials).parameters if trials else None
@@ -334,7 +334,7 @@ class _Run:
         The reference engine seeds every batch, so its partition must not depend on what is done already.
         """
         left, size = samples, self.settings.rows
-        if self.settings.engine != "reference":
+        if self.settings.engine is not EngineName.REFERENCE:
             left = samples[~done[samples]]
             if self.workers.count > 1:  # two parts a worker and round, so that slow ones hold nobody up
                 size = min(size, grain * max(1, -(-len(left) // (2 * grain * self.workers.count))))

@@ -1,9 +1,9 @@
 """Checking a record: its evaluation again on a random part of its samples, compared verdict by verdict.
 
 The rule. A re-run agrees if the record is about this very checkpoint and this very data, the measured sparsity is the
-stated one, at most :data:`TOLERANCE` of the samples have a verdict (correct; robust under AutoAttack; further than
-epsilon under HO-FMN) that differs, and the differences do not go one way: McNemar's exact two-sided test of each
-verdict has a p-value of at least :data:`ALPHA`.
+stated one, at most ``DISAGREEMENT_LIMIT`` of the samples have a result (correct; robust under AutoAttack; further than
+epsilon under HO-FMN) that differs, and the differences do not go one way: McNemar's exact two-sided test of each result
+has a p-value of at least ``VERIFICATION_ALPHA``; see :mod:`apsite.protocol`.
 
 Differences are expected to be rare. HO-FMN is deterministic up to rounding. `pyautoattack` draws its random numbers per
 batch, and a part of the samples makes other batches: the union of its attacks is stable, a rare sample is not.
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from apsite.documents.json_files import write_json
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.fmn import FmnParameters
-from apsite.evaluation.attacks.search import SPACE
 from apsite.evaluation.checkpoints.loading import IN_MEMORY, Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.runs.environment import choose_device
@@ -33,17 +32,11 @@ from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.metrics import mcnemar_p_value, robust_flags
 from apsite.progress import Reporter, SilentReporter
-from apsite.protocol import FIXED, Settings
+from apsite.protocol import DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, AttackName, SearchBatch, Settings
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
 from apsite.samples import Samples, read_samples
 from apsite.validation import plausibility_problems, samples_problems
 from apsite.vocabulary import ProvenanceKind, epsilon_value
-
-TOLERANCE = 0.01
-"""Share of the samples whose verdicts may differ."""
-
-ALPHA = 0.01
-"""p-value below which the differences count as going one way."""
 
 _SPARSITY_SLACK = 1e-6
 
@@ -195,15 +188,15 @@ def compare(record: EvaluationRecord, recorded: Samples, again: Samples, sparsit
     stated = record.sparsity.measured
     if sparsity is not None and (stated is None or abs(stated - sparsity) > _SPARSITY_SLACK):
         objections.append(f"The record states a measured sparsity of {stated}; it is {sparsity}.")
-    if int(differs.sum()) > TOLERANCE * len(differs):
+    if int(differs.sum()) > DISAGREEMENT_LIMIT * len(differs):
         objections.append(
-            f"{int(differs.sum())} of {len(differs)} samples have another verdict; at most {TOLERANCE:.0%} may."
+            f"{int(differs.sum())} of {len(differs)} samples have another result; at most {DISAGREEMENT_LIMIT:.0%} may."
         )
     objections += [
         f"{one.verdict}: the differences go one way, {one.only_recorded} for the record and {one.only_rerun} against "
-        f"it (p = {one.p_value:.2g}, below {ALPHA})."
+        f"it (p = {one.p_value:.2g}, below {VERIFICATION_ALPHA})."
         for one in comparisons
-        if one.p_value < ALPHA
+        if one.p_value < VERIFICATION_ALPHA
     ]
     return Finding(record, len(recorded), tuple(comparisons), agreement, tuple(objections))
 
@@ -251,13 +244,13 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     stated, results = Settings.from_scalars(record.settings or {}), record.results
     attacks, parameters, steps = [], None, stated.attack_steps
     if results.autoattack is not None:
-        attacks.append("autoattack")
+        attacks.append(AttackName.AUTOATTACK)
     if results.hofmn is not None and results.hofmn.parameters:
-        missing = [name for name in SPACE if name not in results.hofmn.parameters]
+        missing = [name for name in SEARCH_SPACE if name not in results.hofmn.parameters]
         if missing:
             raise EvaluationError(f"results.hofmn.parameters of the record lacks {', '.join(missing)}")
-        attacks.append("hofmn")
-        parameters = FmnParameters(**{name: float(results.hofmn.parameters[name]) for name in SPACE})
+        attacks.append(AttackName.HOFMN)
+        parameters = FmnParameters(**{name: float(results.hofmn.parameters[name]) for name in SEARCH_SPACE})
         steps = results.hofmn.steps or steps
     if not attacks:
         raise EvaluationError(f"{record.model_key}: the record has no attack that could be run again")
@@ -268,7 +261,7 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
             epsilon=record.threat_model.epsilon,
             batch_size=batch_size or stated.batch_size,
             attack_steps=steps,
-            search_batch=FIXED,
+            search_batch=SearchBatch.FIXED,
             n_examples=None,
         ),
         parameters,

@@ -24,7 +24,7 @@ from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, 
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, lane_count, shares
 from apsite.evaluation.attacks.precision import InBfloat16
 from apsite.evaluation.attacks.simplification import Simplified, simplified
-from apsite.protocol import Precision, Settings
+from apsite.protocol import EngineName, Precision, Settings
 from apsite.records import Passes
 from apsite.vocabulary import Attack
 
@@ -138,7 +138,7 @@ class Worker:
 
     def _make_engine(self) -> Engine:
         settings = self.settings
-        if settings.engine == "reference":
+        if settings.engine is EngineName.REFERENCE:
             return ReferenceEngine(self.network, self.epsilon, settings.seed, self.device)
         searched = self.searched
         if settings.precision is Precision.BF16:
@@ -176,7 +176,7 @@ class Worker:
             try:
                 return work(call, samples)
             except torch.OutOfMemoryError:
-                if call.attack and self.settings.engine == "reference":
+                if call.attack and self.settings.engine is EngineName.REFERENCE:
                     raise EvaluationError(
                         f"{self.device} has too little memory for {self.settings.rows} samples at a time, and --engine "
                         "reference seeds each batch, so they cannot be divided; choose a smaller --batch-size"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from apsite.evaluation.attacks.fmn import FmnParameters
-from apsite.evaluation.attacks.search import INDEPENDENT, SPACE, Trial, at_bounds, best_of, run_search, suggest
+from apsite.evaluation.attacks.search import INDEPENDENT, Trial, best_of, run_search, suggest
+from apsite.protocol import SEARCH_SPACE, at_bounds
 
 
 def bowl(first: int, together: Sequence[FmnParameters]) -> list[float]:
@@ -45,7 +46,7 @@ def test_suggestions_stay_in_the_space_and_differ_by_seed():
     first, second = run_search(bowl, 4, seed=0), run_search(bowl, 4, seed=1)
     assert [trial.parameters for trial in first] != [trial.parameters for trial in second]
     for trial in first + second:
-        for name, (low, high) in SPACE.items():
+        for name, (low, high) in SEARCH_SPACE.items():
             assert low <= getattr(trial.parameters, name) <= high
 
 
@@ -65,9 +66,9 @@ def test_every_new_trial_is_stored_once():
 def test_bounds_are_recognised():
     """The smallest learning rate lies at its bound, a middle one does not."""
     low = FmnParameters(8 / 255, 0.5, 0.5, 0.1)
-    assert at_bounds(low) == ("learning_rate",)
-    assert at_bounds(FmnParameters(0.5, 0.0, 1.0, 0.2)) == ("momentum", "weight_decay", "dampening")
-    assert at_bounds(FmnParameters(0.5, 0.5, 0.5, 0.1)) == ()
+    assert at_bounds(low.as_dict()) == ("learning_rate",)
+    assert at_bounds(FmnParameters(0.5, 0.0, 1.0, 0.2).as_dict()) == ("momentum", "weight_decay", "dampening")
+    assert at_bounds(FmnParameters(0.5, 0.5, 0.5, 0.1).as_dict()) == ()
 
 
 def test_of_equal_trials_the_first_is_best():

@@ -13,13 +13,12 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.runs import runner
 from apsite.evaluation.runs.demonstration import request
 from apsite.evaluation.runs.evaluate import run_request
-from apsite.evaluation.runs.findings import results_of, warnings_of
 from apsite.evaluation.runs.run_state import RunState
 from apsite.metrics import robust_flags
 from apsite.progress import SilentReporter
-from apsite.protocol import FIXED, Preset, Settings
-from apsite.records import ROTATING, SEARCH_BATCH, AutoAttackResult, HofmnResult, JointResult, Results, read_record
-from apsite.samples import Samples, read_samples
+from apsite.protocol import Preset, SearchBatch, Settings
+from apsite.records import read_record
+from apsite.samples import read_samples
 from apsite.validation import plausibility_problems, recounted, samples_problems
 from apsite.vocabulary import Dataset, Protocol
 
@@ -31,19 +30,16 @@ SHORT = Settings.of(
 def test_the_preset_is_the_surveys():
     """2,048 samples are left out, nothing else differs from apb-1, and it never ranks."""
     paper = Settings.of(Preset.PAPER)
-    assert paper.left_out == 2048
-    assert dataclasses.replace(paper, preset=Preset.APB_1, search_batch=FIXED) == Settings()
+    assert (paper.left_out, Settings().left_out) == (2048, 0)
+    assert dataclasses.replace(paper, preset=Preset.APB_1, search_batch=SearchBatch.FIXED) == Settings()
     assert paper.protocol(Dataset.CIFAR10, 10_000) is Protocol.CUSTOM
-    assert dataclasses.replace(Settings(), search_batch=ROTATING).protocol(Dataset.CIFAR10, 10_000) is Protocol.CUSTOM
-    assert paper.as_scalars(Dataset.CIFAR10)[SEARCH_BATCH] == ROTATING
+    assert (
+        dataclasses.replace(Settings(), search_batch=SearchBatch.ROTATING).protocol(Dataset.CIFAR10, 10_000)
+        is Protocol.CUSTOM
+    )
+    assert paper.as_scalars(Dataset.CIFAR10)["search_batch"] == "rotating"
     with pytest.raises(EvaluationError, match="search_batch 'other' is not one of fixed, rotating"):
         Settings(search_batch="other")
-
-
-def test_the_records_of_apb_1_do_not_change():
-    """The preset adds a setting to its own records only."""
-    assert SEARCH_BATCH not in Settings().as_scalars(Dataset.CIFAR10)
-    assert Settings().left_out == 0
 
 
 def test_each_trial_takes_the_next_samples(demo_network, images, tmp_path, monkeypatch):
@@ -84,7 +80,7 @@ def test_a_record_counts_the_other_samples_and_validates(tmp_path):
     assert samples_problems(path, record) == ([], True)
     assert plausibility_problems(path, record) == []
     assert any("12 searched samples left out" in str(cell) for cell in result_table(record).columns[0].cells)
-    claimed = dataclasses.replace(record, settings={**record.settings, SEARCH_BATCH: FIXED})
+    claimed = dataclasses.replace(record, settings={**record.settings, "search_batch": "fixed"})
     assert claimed.hofmn_samples == 20
     counted = {field: (stated, count) for field, stated, count in recounted(claimed, samples)}
     assert counted["results.hofmn.robust_accuracy"][1] == robust_flags(samples.distance, 8 / 255).mean()
@@ -96,29 +92,6 @@ def test_a_ranking_record_cannot_leave_samples_out(tmp_path):
     claimed = dataclasses.replace(record, protocol=Protocol.APB_1)
     assert not claimed.leaves_out_tuning
     assert claimed.hofmn_samples == 20
-
-
-def eight_samples():
-    """Eight verdicts, of which the search took the first four."""
-    flags = np.array([1, 1, 1, 1, 1, 1, 0, 0], bool)
-    robust = np.array([1, 1, 1, 1, 1, 0, 0, 0], bool)
-    distance = np.array([0.5, 0.5, 0.5, 0.01, 0.01, 0.5, 0, 0], np.float32)
-    return Samples(np.arange(8, dtype=np.int32), np.zeros(8, np.int16), flags, robust, distance, np.arange(8) < 4)
-
-
-def test_figures_and_warnings_speak_of_the_same_samples():
-    """The joint figure, its counts and the comparison with AutoAttack are about the samples that are counted."""
-    settings = Settings.of(Preset.PAPER, trials=2, search_samples=2)
-    results = results_of(eight_samples(), (), settings, Dataset.CIFAR10)
-    assert results.autoattack.robust_accuracy == 5 / 8
-    assert results.hofmn.robust_accuracy == 1 / 4
-    assert results.joint == JointResult(0, 1, 1)
-    assert results.hofmn.median_distance == pytest.approx((0.01 + 0.5) / 2)
-    messages = {warning.code: warning.message for warning in warnings_of(results, settings)}
-    assert "1 of 4 samples" in messages["autoattack-incomplete"]
-    assert "hofmn-weak" not in messages  # 1/4 against AutoAttack's 1/4 on the same samples
-    weak = Results(8, 1.0, AutoAttackResult(0.9), HofmnResult(0.5), JointResult(0.25, 1, 0))
-    assert "hofmn-weak" in {warning.code for warning in warnings_of(weak, settings)}
 
 
 @pytest.mark.parametrize("count", [11, 12])

@@ -9,12 +9,12 @@ import torch
 from apsite.errors import ApsiteError, EvaluationError, NetworkError
 from apsite.evaluation.attacks.autoattack import broken
 from apsite.evaluation.runs import worker
-from apsite.evaluation.runs.findings import results_of, warnings_of
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.runs.worker import LANES
 from apsite.progress import SilentReporter
 from apsite.protocol import Precision, Settings
+from apsite.results import results_of
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack, Protocol
 
@@ -115,7 +115,7 @@ def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_pat
 def test_counts_add_up(uninterrupted):
     """Each attack attacks what the one before left; the joint figure is within both; passes are counted."""
     samples = uninterrupted.samples
-    results = results_of(samples, uninterrupted.trials, SHORT, images_dataset())
+    results = results_of(samples, SHORT.epsilon_value(images_dataset()))
     counts = results.autoattack.per_attack
     assert list(counts) == list(Attack)
     expected = int(samples.clean_correct.sum())
@@ -153,7 +153,7 @@ def test_a_network_that_knows_nothing_is_evaluated_without_attack(images, tmp_pa
     settings = dataclasses.replace(SHORT, n_examples=None)
     with RunState(tmp_path, {}) as state:
         outcome = run(Wrong().eval(), chosen, settings, state, CPU, SilentReporter())
-    results = results_of(outcome.samples, outcome.trials, settings, images_dataset())
+    results = results_of(outcome.samples, settings.epsilon_value(images_dataset()))
     assert results.clean_accuracy == results.autoattack.robust_accuracy == results.hofmn.robust_accuracy == 0
     assert outcome.trials == ()
 
@@ -287,22 +287,3 @@ def test_the_lines_that_users_of_autoattack_grep_are_said(tiny, tiny_images, tmp
     for attack in Attack:
         assert f"robust accuracy after {attack.label.upper()}: " in text
     assert "\nrobust accuracy: " in text
-
-
-def test_warnings_follow_from_the_figures(uninterrupted):
-    """A search on too few samples is warned about; figures that agree are not."""
-    results = results_of(uninterrupted.samples, uninterrupted.trials, SHORT, images_dataset())
-    codes = {warning.code for warning in warnings_of(results, dataclasses.replace(SHORT, search_samples=64))}
-    assert "few-search-samples" in codes
-    weak = dataclasses.replace(
-        results, hofmn=dataclasses.replace(results.hofmn, robust_accuracy=results.autoattack.robust_accuracy + 0.06)
-    )
-    assert "hofmn-weak" in {warning.code for warning in warnings_of(weak, SHORT)}
-    gained = dataclasses.replace(
-        results.autoattack,
-        per_attack={
-            attack: dataclasses.replace(count, broken=1) for attack, count in results.autoattack.per_attack.items()
-        },
-    )
-    codes = {warning.code for warning in warnings_of(dataclasses.replace(results, autoattack=gained), SHORT)}
-    assert {"fab-gains", "square-gains"} <= codes

@@ -13,9 +13,10 @@ from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError, DatasetError, EvaluationError
 from apsite.evaluation.runs.demonstration import network_path, request
 from apsite.evaluation.runs.evaluate import run_request
-from apsite.evaluation.runs.verification import ALPHA, TOLERANCE, compare, verify_record, write_verification
-from apsite.protocol import Preset, Settings
+from apsite.evaluation.runs.verification import compare, verify_record, write_verification
+from apsite.protocol import DISAGREEMENT_LIMIT, VERIFICATION_ALPHA, Preset, Settings
 from apsite.records import read_record
+from apsite.results import results_of
 from apsite.samples import read_samples, write_samples
 from apsite.validation import plausibility_problems, samples_problems
 from apsite.vocabulary import ProvenanceKind
@@ -82,9 +83,7 @@ def forge(path, how):
     record, samples = read_record(path), read_samples(path.with_suffix(".npz"))
     samples = how(samples)
     digest = write_samples(path.with_suffix(".npz"), samples)
-    from apsite.evaluation.runs.findings import results_of
-
-    results = results_of(samples, (), SHORT, record.dataset)
+    results = results_of(samples, SHORT.epsilon_value(record.dataset))
     results = dataclasses.replace(
         results,
         hofmn=dataclasses.replace(
@@ -115,7 +114,7 @@ def test_a_forged_record_is_found_out(path):
     forge(path, more_robust)
     finding = verify(path, samples=24)
     assert not finding.agrees
-    assert "have another verdict; at most 1% may" in finding.objections[0]
+    assert "have another result; at most 1% may" in finding.objections[0]
     assert any("AutoAttack: the differences go one way" in objection for objection in finding.objections)
     assert any("HO-FMN: the differences go one way" in objection for objection in finding.objections)
     with pytest.raises(ValueError, match="only a re-run that agrees"):
@@ -184,7 +183,7 @@ def paired(differences_against, differences_for, n=2000):
 )
 def test_the_rule(against, for_it, objections):
     """At most one sample in a hundred, and not all on one side."""
-    assert (TOLERANCE, ALPHA) == (0.01, 0.01)
+    assert (DISAGREEMENT_LIMIT, VERIFICATION_ALPHA) == (0.01, 0.01)
     finding = compare(*paired(against, for_it))
     assert len(finding.objections) == len(objections)
     assert all(part in objection for part, objection in zip(objections, finding.objections, strict=True))
@@ -228,9 +227,9 @@ def test_published_figures_cannot_be_verified(repository):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["settings"].pop("seed"), "settings.seed of the record is None; a int is needed"),
-        (lambda d: d["settings"].update(preset="x"), "settings.preset of the record is 'x'; known are apb-1"),
-        (lambda d: d["settings"].update(engine="other"), "--engine 'other' is not one of"),
+        (lambda d: d["settings"].pop("seed"), "settings.seed of the record is None; it must be of type int"),
+        (lambda d: d["settings"].update(preset="x"), "preset 'x' is not one of apb-1"),
+        (lambda d: d["settings"].update(engine="other"), "engine 'other' is not one of"),
         (lambda d: d["settings"].update(batch_size=0), "batch_size must be at least 1"),
         (lambda d: d["results"]["hofmn"]["parameters"].pop("momentum"), "parameters of the record lacks momentum"),
     ],

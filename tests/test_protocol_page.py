@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from apsite.evaluation.attacks.search import SPACE
-from apsite.evaluation.checkpoints import audit
 from apsite.intervals import LEVEL
-from apsite.protocol import Preset, Settings
+from apsite.protocol import SEARCH_SPACE, SPARSITY_LIMIT, SPARSITY_WARNING, Preset, Settings
 from apsite.vocabulary import Attack, Dataset, Structure
 
 
@@ -28,10 +26,10 @@ def test_the_page_states_settings_of_the_protocol(page: str) -> None:
         f"{default.search_samples} correctly classified images"
     ) in page
     assert f"with {default.attack_steps} steps." in page
-    space = {name: "8/255" if name == "learning_rate" else f"{low:g}" for name, (low, _) in SPACE.items()}
-    assert SPACE["learning_rate"][0] == 8 / 255
+    space = {name: "8/255" if name == "learning_rate" else f"{low:g}" for name, (low, _) in SEARCH_SPACE.items()}
+    assert SEARCH_SPACE["learning_rate"][0] == 8 / 255
     for name, low in space.items():
-        stated = f"{name.replace('_', ' ')} from {low} to {SPACE[name][1]:g}"
+        stated = f"{name.replace('_', ' ')} from {low} to {SEARCH_SPACE[name][1]:g}"
         assert stated in page.replace("10 on a logarithmic scale", "10"), stated
 
 
@@ -55,6 +53,6 @@ def test_the_page_states_what_is_compared(page: str) -> None:
         assert dataset.epsilon in page
     first, *between, last = (attack.label for attack in Attack)
     assert f"{', '.join([first, *between])} and {last}, one after another" in page
-    assert f"more than {audit.WARN_BEYOND * 100:g} points from the declared one is a warning" in page
-    assert f"more than {audit.REFUSE_BEYOND * 100:g} points an error" in page
+    assert f"more than {SPARSITY_WARNING * 100:g} points from the declared one is a warning" in page
+    assert f"more than {SPARSITY_LIMIT * 100:g} points an error" in page
     assert f"separate two models below {LEVEL:g}." in page

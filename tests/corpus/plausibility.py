@@ -1,4 +1,4 @@
-"""Figures that cannot be true."""
+"""Records that contradict themselves, their protocol or their samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.submissions import (
     full_run,
 )
 
-FIGURES = [
+IMPLAUSIBLE = [
     record("results.autoattack.robust_accuracy", 0.9, "0.9 exceeds the clean accuracy 0.8"),
     record("results.autoattack.robust_accuracy", 0.33, "0.33 contradicts the per-sample file, which gives 0.32"),
     record("results.hofmn.robust_accuracy", 0.81, "0.81 exceeds the clean accuracy 0.8"),
@@ -41,17 +41,20 @@ FIGURES = [
     record("results.hofmn.parameters.momentum", 0.99, "0.99 is outside apb-1's search, 0 to 0.9"),
     record("results.hofmn.parameters.learning_rate", 1000.0, "1000.0 is outside apb-1's search"),
     record("results.hofmn.search.at_bound", ["momentum"], "lacks 'search-at-bound'", "warnings"),
-    record("threat_model.epsilon", "4/255", "apb-1 needs 8/255, not 4/255"),
+    record("threat_model.epsilon", "4/255", "apb-1 requires 8/255, not 4/255"),
     record("threat_model.epsilon", "9/8", "epsilon must be in (0, 1], not '9/8'"),
     record("threat_model.epsilon", None, "is missing; records of own runs are written by `apsite eval`"),
     record("settings.search_trials", 8, "8 is not apb-1's 32; a run with other settings has protocol 'custom'"),
     record("settings.attack_steps", "200", "'200' is not apb-1's 200"),
-    record("settings.search_batch", "rotating", "'rotating' is not apb-1's; such a run has protocol 'custom'"),
+    record("settings.search_batch", "rotating", "'rotating' is not apb-1's 'fixed'; a run with other settings has protocol 'custom'"),
+    record("settings.precision", "bf16", "'bf16' is not apb-1's 'float32'; a run with other settings"),
+    record("settings.attacks", "autoattack", "'autoattack' is not apb-1's 'autoattack,hofmn'"),
+    record("settings.preset", "quick", "'quick' is not apb-1's 'apb-1'"),
     record("settings.epsilon", "1/255", "'1/255' is not threat_model.epsilon"),
     record("settings", REMOVED, "is missing; records of own runs are written by `apsite eval`"),
     record("audit", REMOVED, "is missing; records of own runs are written by `apsite eval`"),
     record("data", REMOVED, "is missing; records of own runs"),
-    record("data.known", False, "lacks 'unknown-data', which follows from data.known; a record keeps its warnings", "warnings"),
+    record("data.known", False, "lacks 'unknown-data', which follows from the record (The images are not the official test set", "warnings"),
     record("samples", REMOVED, "is missing; records of own runs"),
     record("checkpoint.sha256", None, "is missing; records of own runs"),
     record("checkpoint.unsafe_load", True, "lacks 'unsafe-load'", "warnings"),
@@ -66,10 +69,10 @@ FIGURES = [
         RECORD, "sparsity.declared", "0.9 is more than 2 points from the measured share of zero weights, 0.0000"),
     Bad("sparsity off by a point, with no warning",
         edit(RECORD, ("audit.zero_weights", 8_900), ("audit.layers[0].zero_weights", 8_900), ("sparsity.measured", 0.89)),
-        RECORD, "warnings", "lacks 'sparsity-differs', which follows from sparsity.declared and audit"),
-    record("protocol", "piras-2024", "'piras-2024' is for the survey's published figures only"),
+        RECORD, "warnings", "lacks 'sparsity-differs', which follows from the record (Declared sparsity is 90.00%, but 89.00% of the weights are zero)"),
+    record("protocol", "piras-2024", "'piras-2024' is for the survey's published results only"),
     Bad("own figures called published", edit(RECORD, ("provenance.kind", "published"), ("provenance.source", METHOD)),
-        RECORD, "protocol", "a published figure was not obtained by apb-1"),
+        RECORD, "protocol", "a published result was not obtained by apb-1"),
     Bad("one checkpoint for two models",
         edit(SECOND, ("checkpoint.sha256", full_run(90)["checkpoint"]["sha256"])),
         SECOND, "checkpoint.sha256", f"is also that of {MODELS[90]}; two models cannot share one checkpoint"),

@@ -1,0 +1,215 @@
+"""The numbers of a record counted from its per-sample results, and the warnings that follow from them.
+
+The evaluator writes what is computed here, and `apsite validate` computes it again from the files of a submission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from apsite.metrics import median_distance, robust_flags
+from apsite.protocol import SPARSITY_WARNING
+from apsite.records import (
+    AttackCount,
+    AutoAttackResult,
+    CheckpointAudit,
+    EvaluationRecord,
+    EvaluationWarning,
+    HofmnResult,
+    JointResult,
+    Results,
+)
+from apsite.samples import Samples
+from apsite.vocabulary import Attack, Structure
+
+TOLERANCE = 1e-9
+"""Difference of two fractions that is rounding."""
+
+GAIN = 0.002
+"""Share of samples that a later attack may break after APGD before it is worth a warning (AutoAttack's own limit)."""
+
+WEAK = 0.05
+"""Difference by which HO-FMN may exceed AutoAttack's robust accuracy before its curve is called too optimistic."""
+
+
+def results_of(samples: Samples, epsilon: float | None, *, without_tuning: bool = False) -> Results:
+    """Every number of a record that its per-sample results determine.
+
+    The search and the parameters of HO-FMN are not among them.
+
+    Args:
+        samples: Per-sample results. Where it is unknown which samples they are (see
+            :attr:`apsite.samples.Samples.indexed`), a distance of 0 need not be a clean error, so clean accuracy and
+            the number of samples that were never broken are ``None``.
+        epsilon: Perturbation size in input units; ``None`` where it is unknown, and nothing is counted for HO-FMN.
+        without_tuning: Whether HO-FMN and joint results leave out the samples that the search took.
+
+    Examples:
+        >>> import numpy as np
+        >>> samples = Samples(
+        ...     index=np.arange(4, dtype=np.int32),
+        ...     label=np.zeros(4, dtype=np.int16),
+        ...     clean_correct=np.array([True, True, True, False]),
+        ...     distance=np.array([0.05, 0.01, np.inf, 0.0], dtype=np.float32),
+        ... )
+        >>> results = results_of(samples, 8 / 255)
+        >>> results.clean_accuracy, results.hofmn.robust_accuracy, results.hofmn.not_found
+        (0.75, 0.5, 1)
+    """
+    n, counted = len(samples), samples.without_tuning() if without_tuning else samples
+    m, autoattack, hofmn, joint = len(counted), None, None, None
+    if samples.aa_robust is not None:
+        autoattack = AutoAttackResult(int(samples.aa_robust.sum()) / n, _per_attack(samples))
+    if counted.distance is not None and epsilon is not None and m:
+        robust = robust_flags(counted.distance, epsilon)
+        hofmn = HofmnResult(
+            robust_accuracy=int(robust.sum()) / m,
+            median_distance=median_distance(counted.distance),
+            not_found=int(np.isinf(counted.distance).sum()) if samples.indexed else None,
+        )
+        if counted.aa_robust is not None:
+            joint = JointResult(
+                robust_accuracy=int((counted.aa_robust & robust).sum()) / m,
+                broken_only_by_autoattack=int((~counted.aa_robust & robust).sum()),
+                broken_only_by_hofmn=int((counted.aa_robust & ~robust).sum()),
+            )
+    clean = int(samples.clean_correct.sum()) / n if samples.indexed else None
+    return Results(n, clean, autoattack, hofmn, joint)
+
+
+def _per_attack(samples: Samples) -> dict[Attack, AttackCount]:
+    """Counts of AutoAttack's attacks, each of which attacks what the one before left robust."""
+    counts, before = {}, int(samples.clean_correct.sum())
+    for attack in Attack:
+        if attack in samples.robust_after:
+            after = int(samples.robust_after[attack].sum())
+            counts[attack] = AttackCount(attacked=before, broken=before - after, robust_after=after)
+            before = after
+    return counts
+
+
+def numbers(results: Results, places: Results | None = None) -> dict[str, float | None]:
+    """Numbers of :func:`results_of` by their JSON path in a record; attacks without a result are left out.
+
+    Args:
+        results: The numbers.
+        places: Results of the record that gives the paths; ``None`` for `results`.
+
+    Examples:
+        >>> numbers(Results(8, 0.75, None, None, JointResult(0.5)))["results.joint.robust_accuracy"]
+        0.5
+    """
+    places = places or results
+    found: dict[str, float | None] = {
+        "results.n_samples": results.n_samples,
+        "results.clean_accuracy": results.clean_accuracy,
+    }
+    if results.autoattack is not None:
+        found[f"{places.place('autoattack')}.robust_accuracy"] = results.autoattack.robust_accuracy
+    for attack, count in results.stages.items():
+        for name in ("attacked", "broken", "robust_after"):
+            found[f"{places.stage_place(attack)}.{name}"] = getattr(count, name)
+    if results.hofmn is not None:
+        for name in ("robust_accuracy", "not_found", "median_distance"):
+            found[f"{places.place('hofmn')}.{name}"] = getattr(results.hofmn, name)
+    if results.joint is not None:
+        found["results.joint.robust_accuracy"] = results.joint.robust_accuracy
+        for name in ("autoattack", "hofmn"):
+            found[places.only_place(name)] = results.broken_only_by(name)
+    return found
+
+
+def zero_shares(audit: CheckpointAudit, structure: Structure | None) -> dict[str, float]:
+    """Shares of zeros that may match a declared sparsity: of the weights; for structured pruning also of units."""
+    counts = {"weights": (audit.zero_weights, audit.weights)}
+    if structure is Structure.STRUCTURED:
+        counts["filters"] = (audit.zero_filters, audit.filters)
+        counts["channels"] = (audit.zero_channels or 0, audit.channels or 0)
+    return {unit: zero / total if total else 0.0 for unit, (zero, total) in counts.items()}
+
+
+def matching_share(record: EvaluationRecord) -> float | None:
+    """Share of zeros that the audit compares with the declared sparsity; ``None`` for dense or unaudited networks."""
+    if record.audit is None or record.structure is None:
+        return None
+    shares = zero_shares(record.audit, record.structure)
+    return shares.get(record.audit.sparsity_basis or "weights", shares["weights"])
+
+
+def differs(one: float, other: float, limit: float = 0.0) -> bool:
+    """Whether two fractions differ by more than a limit, rounding aside.
+
+    Examples:
+        >>> differs(0.9, 0.1 + 0.8), differs(0.905, 0.9, 0.005), differs(0.906, 0.9, 0.005)
+        (False, False, True)
+    """
+    return abs(one - other) > limit + TOLERANCE
+
+
+def sparsity_warning(audit: CheckpointAudit, structure: Structure, declared: float) -> EvaluationWarning:
+    """Warning that the declared sparsity is not what was measured."""
+    listed = ", ".join(f"{share:.2%} of the {unit}" for unit, share in zero_shares(audit, structure).items())
+    return EvaluationWarning("sparsity-differs", f"Declared sparsity is {declared:.2%}, but {listed} are zero.")
+
+
+def warnings_of(record: EvaluationRecord) -> list[EvaluationWarning]:
+    """Every warning that follows from the numbers of a record itself.
+
+    What only a run can see, such as a network that is not deterministic, is not among them.
+    """
+    return [EvaluationWarning(code, message) for code, message in _warnings(record)]
+
+
+def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
+    """Codes and messages."""
+    results = record.results
+    n, m, stages = results.n_samples, record.hofmn_samples or 1, results.stages
+    for attack, meaning in (
+        (Attack.FAB_T, "APGD may have stopped in poor optima"),
+        (Attack.SQUARE, "gradients may be masked, so the robust accuracy may be overestimated"),
+    ):
+        if n and attack in stages and stages[attack].broken / n > GAIN:
+            yield (
+                f"{attack.value.split('-')[0]}-gains",
+                f"{attack.label} broke {stages[attack].broken} of {n} samples that the attacks before it left robust: "
+                f"{meaning}.",
+            )
+    autoattack, hofmn, joint = results.accuracies[1:]
+    only_hofmn = results.broken_only_by("hofmn") or 0
+    if autoattack is not None and hofmn is not None:
+        if record.leaves_out_tuning and joint is not None:  # AutoAttack on the samples behind HO-FMN's result
+            autoattack = joint + only_hofmn / m
+        if hofmn - autoattack > WEAK + TOLERANCE:
+            yield (
+                "hofmn-weak",
+                f"HO-FMN leaves {(hofmn - autoattack) * 100:.1f} points more samples robust than AutoAttack: "
+                "its curve is too optimistic.",
+            )
+    if only_hofmn:
+        yield (
+            "autoattack-incomplete",
+            f"HO-FMN broke {only_hofmn} of {m} samples that AutoAttack left robust: "
+            "the joint result is the better estimate.",
+        )
+    search = results.search
+    if search is not None:
+        if search.at_bound:
+            names = ", ".join(name.replace("_", " ") for name in search.at_bound)
+            yield "search-at-bound", f"The best configuration lies at a bound of the search space: {names}."
+        usual = (record.settings or {}).get("search_samples")
+        if isinstance(usual, int) and search.samples < usual:
+            yield (
+                "few-search-samples",
+                f"Only {search.samples} correctly classified samples were there for the search; {usual} are usual.",
+            )
+    share, structure = matching_share(record), record.structure
+    if share is not None and record.audit and structure and differs(share, record.sparsity.declared, SPARSITY_WARNING):
+        warning = sparsity_warning(record.audit, structure, record.sparsity.declared)
+        yield warning.code, warning.message
+    if record.data is not None and not record.data.known:
+        label = record.dataset.label
+        yield "unknown-data", f"The images are not the official test set of {label} as far as its hash is known."
+    if record.checkpoint.unsafe_load:
+        yield "unsafe-load", "The checkpoint was loaded with unrestricted pickle, which executes code in the file."

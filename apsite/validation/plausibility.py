@@ -1,0 +1,227 @@
+"""What in a record contradicts itself or its protocol, seen from the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from apsite.errors import DocumentError
+from apsite.protocol import (
+    DISAGREEMENT_LIMIT,
+    RANKING,
+    SEARCH_SPACE,
+    SPARSITY_LIMIT,
+    SURVEY_CITATION,
+    AttackName,
+    departures,
+)
+from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
+from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
+from apsite.validation.dates import date_problems
+from apsite.vocabulary import Attack, Granularity, Protocol, ProvenanceKind, Structure
+
+Found = Iterator[tuple[str, str]]
+"""Problems as pairs of the place in the record and what is wrong there."""
+
+_PARTS = (
+    ("nonzero_parameters", "parameters"), ("weights", "parameters"), ("zero_weights", "weights"),
+    ("effective_macs", "macs"), ("zero_filters", "filters"), ("zero_channels", "channels"),
+)  # fmt: skip
+"""Counts of an audit that are part of another count."""
+
+
+def plausibility_problems(path: Path, record: EvaluationRecord) -> list[DocumentError]:
+    """Contradictions within a record, and what it lacks to be what it says it is."""
+    rules = (_order, _counts, _granularity, _audit, _verification)
+    own = _published if record.provenance.kind is ProvenanceKind.PUBLISHED else _own_run
+    dates = {
+        "provenance.date": record.provenance.date,
+        "verification.date": record.verification.date if record.verification else None,
+        **{f"changes[{number}].date": change.date for number, change in enumerate(record.changes)},
+    }
+    found = [DocumentError(path, *problem) for rule in (*rules, own) for problem in rule(record)]
+    return found + date_problems(path, dates)
+
+
+def _order(record: EvaluationRecord) -> Found:
+    """Robust accuracy is never above clean accuracy, joint never above that of one attack."""
+    results, clean, partly = record.results, record.results.clean_accuracy, record.leaves_out_tuning
+    joint = results.joint_robust_accuracy
+    if all(accuracy is None for accuracy in results.accuracies[:3]):
+        yield "results", "holds no number at all; `apsite eval` writes them"
+    for place, value, whole in (
+        (f"{results.place('autoattack')}.robust_accuracy", results.aa_robust_accuracy, True),
+        (f"{results.place('hofmn')}.robust_accuracy", results.hofmn_robust_accuracy, not partly),
+        ("results.joint.robust_accuracy", joint, not partly),
+    ):
+        # Results over different samples need not be ordered; the per-sample file says whether they are right.
+        if value is None:
+            continue
+        if whole and clean is not None and value > clean + TOLERANCE:
+            yield place, f"{value} exceeds the clean accuracy {clean}"
+        if whole is not partly and joint is not None and joint > value + TOLERANCE:
+            wrong = f"{joint} exceeds {place} {value}; it counts samples robust under both"
+            yield "results.joint.robust_accuracy", wrong
+
+
+def _counts(record: EvaluationRecord) -> Found:
+    """Counts of AutoAttack's attacks follow each other; there are no more samples than the test set has."""
+    results, size = record.results, record.dataset.test_samples
+    if results.n_samples is not None and results.n_samples > size:
+        yield "results.n_samples", f"{results.n_samples} exceeds the test set of {size} images; recount"
+    left: int | None = None
+    for attack in Attack:
+        if attack not in results.stages:
+            continue
+        count, place = results.stages[attack], f"{results.stage_place(attack)}.attacked"
+        if count.broken + count.robust_after != count.attacked:
+            parts = f"broken {count.broken} and robust_after {count.robust_after}"
+            yield place, f"{count.attacked} is not the sum of {parts}"
+        if left is not None and count.attacked != left:
+            yield place, f"{count.attacked} is not what the attack before left robust, {left}"
+        left = count.robust_after
+
+
+def _granularity(record: EvaluationRecord) -> Found:
+    """The unit is one that the structure removes."""
+    unit, structure = record.granularity, record.structure
+    if unit is None:
+        return
+    if structure is None:
+        yield "granularity", "a dense network has none; set it to null"
+    elif (unit is Granularity.WEIGHT) != (structure is Structure.UNSTRUCTURED):
+        allowed = (
+            "'weight' or null is" if structure is Structure.UNSTRUCTURED else "'filter', 'channel', 'kernel' or null is"
+        )
+        yield "granularity", f"{unit.value!r} is not what {structure.value} pruning removes; {allowed}"
+
+
+def _verification(record: EvaluationRecord) -> Found:
+    """A record is verified exactly if it has a verification, which agrees and came after the run."""
+    verification, kind, n = record.verification, record.provenance.kind, record.results.n_samples
+    if verification is None:
+        if kind is ProvenanceKind.VERIFIED:
+            yield "verification", "is missing; `apsite verify` writes it"
+        return
+    if kind is not ProvenanceKind.VERIFIED:
+        yield "provenance.kind", f"{kind.value!r} contradicts the field verification; remove it or say 'verified'"
+    elif verification.agreement < 1 - DISAGREEMENT_LIMIT - TOLERANCE:
+        limit = f"{verification.agreement} is below {1 - DISAGREEMENT_LIMIT:g}"
+        yield "verification.agreement", f"{limit}; such a re-run does not verify a record"
+    if n is not None and verification.samples > n:
+        yield "verification.samples", f"{verification.samples} exceeds the {n} samples of the record"
+    if verification.date < record.provenance.date:
+        yield "verification.date", f"{verification.date!r} is before the run itself, {record.provenance.date!r}"
+
+
+def _published(record: EvaluationRecord) -> Found:
+    """What a result from a paper may claim."""
+    epsilon, needed, source = record.threat_model.epsilon, record.dataset.epsilon, record.provenance.source
+    if record.protocol is Protocol.APB_1:
+        yield "protocol", "a published result was not obtained by apb-1; use 'piras-2024' or 'custom'"
+    if record.protocol is Protocol.SURVEY:
+        if source != SURVEY_CITATION:
+            yield "protocol", f"'piras-2024' is for results of {SURVEY_CITATION}, not of {source}; use 'custom'"
+        if epsilon not in (None, needed):
+            yield "threat_model.epsilon", f"piras-2024 requires {needed} or null, not {epsilon}; use 'custom'"
+
+
+def _own_run(record: EvaluationRecord) -> Found:
+    """What a submitted or verified record must have beyond a published result."""
+    required = {
+        "samples": record.samples,
+        "settings": record.settings,
+        "data": record.data,
+        "audit": record.audit,
+        "checkpoint.sha256": record.checkpoint.sha256,
+        "sparsity.measured": record.sparsity.measured,
+        "results.n_samples": record.results.n_samples,
+        "threat_model.norm": record.threat_model.norm,
+        "threat_model.epsilon": record.threat_model.epsilon,
+    }
+    for place, value in required.items():
+        if value is None:
+            yield place, "is missing; records of own runs are written by `apsite eval`"
+    if record.protocol is Protocol.SURVEY:
+        yield "protocol", "'piras-2024' is for the survey's published results only; use 'apb-1' or 'custom'"
+    if record.protocol is Protocol.APB_1:
+        yield from _apb_1(record)
+
+
+def _apb_1(record: EvaluationRecord) -> Found:
+    """What a run must be to rank: nothing reduced or changed, and no warning left out."""
+    epsilon, settings = record.threat_model.epsilon, record.settings
+    n, size = record.results.n_samples, record.dataset.test_samples
+    if epsilon not in (None, record.dataset.epsilon):
+        yield "threat_model.epsilon", f"apb-1 requires {record.dataset.epsilon}, not {epsilon}"
+    if n not in (None, size):
+        yield "results.n_samples", f"{n} is not the whole test set of {size}; such a run has protocol 'custom'"
+    for attack in AttackName:
+        if getattr(record.results, attack) is None:
+            yield record.results.place(attack), "is missing; apb-1 has both attacks"
+    if settings is not None:
+        for name, value in departures(settings).items():
+            wrong = f"{value!r} is not apb-1's {RANKING[name]!r}"
+            yield f"settings.{name}", f"{wrong}; a run with other settings has protocol 'custom'"
+        if None not in (settings.get("epsilon"), epsilon) and settings["epsilon"] != epsilon:
+            yield "settings.epsilon", f"{settings['epsilon']!r} is not threat_model.epsilon; run `apsite eval` again"
+    yield from _hofmn(record)
+    present = {warning.code for warning in record.warnings}
+    for warning in warnings_of(record):
+        if warning.code not in present:
+            reason = warning.message.rstrip(".")
+            yield "warnings", f"lacks {warning.code!r}, which follows from the record ({reason}); add it again"
+
+
+def _hofmn(record: EvaluationRecord) -> Found:
+    """HO-FMN was configured and run as apb-1 says."""
+    hofmn, at = record.results.hofmn, record.results.place("hofmn")
+    if hofmn is None:
+        return
+    stated = {f"{at}.steps": (hofmn.steps, "attack_steps")}
+    if hofmn.search is not None:
+        stated[f"{at}.search.trials"] = hofmn.search.trials, "search_trials"
+        stated[f"{at}.search.steps"] = hofmn.search.steps, "search_steps"
+    for place, (value, setting) in stated.items():
+        if value != RANKING[setting]:
+            yield place, f"{value} is not apb-1's {RANKING[setting]}"
+    for name, parameter in hofmn.parameters.items():
+        low, high = SEARCH_SPACE[name]
+        if not low - 1e-6 <= parameter <= high + 1e-6:
+            yield f"{at}.parameters.{name}", f"{parameter} is outside apb-1's search, {low:g} to {high:g}"
+
+
+def _audit(record: EvaluationRecord) -> Found:
+    """Counts of the audit: parts within wholes, layers that add up, and the sparsity that follows."""
+    audit, declared, measured = record.audit, record.sparsity.declared, record.sparsity.measured
+    if audit is None:
+        return
+    for part, count, whole, total in _exceeding(audit):
+        yield f"audit.{part}", f"{count} exceeds audit.{whole} {total}"
+    for number, layer in enumerate(audit.layers):
+        for part, count, whole, total in _exceeding(layer):
+            yield f"audit.layers[{number}].{part}", f"{count} exceeds {whole} {total} of this layer"
+    for name in ("weights", "zero_weights"):
+        count, total = getattr(audit, name), sum(getattr(layer, name) for layer in audit.layers)
+        if count != total:
+            yield f"audit.{name}", f"{count} is not the sum over audit.layers, {total}"
+    share = zero_shares(audit, None)["weights"]
+    if measured is not None and differs(measured, share):
+        yield "sparsity.measured", f"{measured} contradicts audit.zero_weights over audit.weights, {share}"
+    basis, matched = audit.sparsity_basis or "weights", matching_share(record)
+    if basis != "weights" and record.structure is Structure.UNSTRUCTURED:
+        yield "audit.sparsity_basis", f"{basis!r} is not of unstructured pruning; 'weights' is"
+    if matched is not None and differs(matched, declared, SPARSITY_LIMIT):
+        yield (
+            "sparsity.declared",
+            f"{declared} is more than {SPARSITY_LIMIT * 100:g} points from the measured share of zero {basis}, "
+            f"{matched:.4f}; evaluate the pruned checkpoint, or declare its sparsity",
+        )
+
+
+def _exceeding(counts: CheckpointAudit | LayerAudit) -> Iterator[tuple[str, int, str, int]]:
+    """Parts that are larger than their whole: part, its count, whole, its count."""
+    for part, whole in _PARTS:
+        count, total = getattr(counts, part, None), getattr(counts, whole, None)
+        if count is not None and total is not None and count > total:
+            yield part, count, whole, total

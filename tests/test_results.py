@@ -1,0 +1,106 @@
+"""Numbers counted from per-sample results, and the warnings that follow, by known answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apsite.records import (
+    AttackCount,
+    AutoAttackResult,
+    EvaluationRecord,
+    HofmnResult,
+    JointResult,
+    Results,
+    SearchResult,
+    record_from_json,
+)
+from apsite.results import results_of, warnings_of
+from apsite.samples import Samples
+from apsite.vocabulary import Attack
+from tests.builders import changed, own_document
+
+N = 1000
+
+
+def eight_samples() -> Samples:
+    """Eight samples, of which the search took the first four."""
+    clean = np.array([1, 1, 1, 1, 1, 1, 0, 0], bool)
+    robust = np.array([1, 1, 1, 1, 1, 0, 0, 0], bool)
+    distance = np.array([0.5, 0.5, 0.5, 0.01, 0.01, 0.5, 0, 0], np.float32)
+    return Samples(np.arange(8, dtype=np.int32), np.zeros(8, np.int16), clean, robust, distance, np.arange(8) < 4)
+
+
+def test_results_are_counted_over_every_sample_or_without_those_of_the_search() -> None:
+    """AutoAttack always counts all; HO-FMN and the joint result may leave out what the search took."""
+    results = results_of(eight_samples(), 8 / 255, without_tuning=True)
+    assert results.autoattack is not None
+    assert results.autoattack.robust_accuracy == 5 / 8
+    assert results.joint == JointResult(0, 1, 1)
+    assert results.hofmn == HofmnResult(1 / 4, {}, pytest.approx((0.01 + 0.5) / 2), 0)  # type: ignore[arg-type]
+    assert results_of(eight_samples(), 8 / 255).joint == JointResult(3 / 8, 1, 2)
+    unknown = results_of(eight_samples(), None)
+    assert (unknown.n_samples, unknown.clean_accuracy, unknown.hofmn, unknown.joint) == (8, 6 / 8, None, None)
+    assert results_of(replace(eight_samples(), tuning=np.ones(8, bool)), 0.1, without_tuning=True).hofmn is None
+
+
+def record(results: Results, **fields: Any) -> EvaluationRecord:
+    """Record without any reason for a warning but its results and `fields`."""
+    document = changed(own_document(), "settings.search_samples", 64)
+    return replace(record_from_json(document), results=results, **fields)
+
+
+def results(hofmn: float = 0.5, only_hofmn: int = 0, fab: int = 0, square: int = 0, **search: Any) -> Results:
+    """Results of 1,000 samples, half of them robust under AutoAttack."""
+    counts = {Attack.FAB_T: AttackCount(600, fab, 600 - fab), Attack.SQUARE: AttackCount(600, square, 600 - square)}
+    found = SearchResult(**{"trials": 4, "samples": 64, "steps": 9, "best_median": 0.1, "at_bound": (), **search})
+    return Results(
+        N, 0.9, AutoAttackResult(0.5, counts), HofmnResult(hofmn, search=found), JointResult(0.4, 0, only_hofmn)
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "message"),
+    [
+        (results(fab=3), "fab-gains", "FAB-T broke 3 of 1000 samples that the attacks before it left robust"),
+        (results(square=3), "square-gains", "Square broke 3 of 1000 samples that the attacks before it left robust"),
+        (results(hofmn=0.551), "hofmn-weak", "HO-FMN leaves 5.1 points more samples robust than AutoAttack"),
+        (results(only_hofmn=1), "autoattack-incomplete", "HO-FMN broke 1 of 1000 samples that AutoAttack left robust"),
+        (results(at_bound=("weight_decay",)), "search-at-bound", "at a bound of the search space: weight decay"),
+        (results(samples=63), "few-search-samples", "Only 63 correctly classified samples"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_warning_follows_from_the_results(found: Results, code: str, message: str) -> None:
+    """One reason, one warning, which says the numbers."""
+    (warning,) = warnings_of(record(found))
+    assert warning.code == code
+    assert message in warning.message
+
+
+def test_results_at_the_limits_need_no_warning() -> None:
+    """A gain of 0.2 %, a difference of five points, the usual number of samples."""
+    assert warnings_of(record(results(fab=2, square=2, hofmn=0.55))) == []
+
+
+def test_a_warning_compares_results_of_the_same_samples() -> None:
+    """Where HO-FMN leaves out the samples of the search, AutoAttack is compared on the others."""
+    settings = {"search_batch": "rotating", "search_samples": 64}
+    found = replace(results(hofmn=0.8, trials=4, samples=64), joint=JointResult(0.7, 0, 50))
+    codes = {warning.code: warning.message for warning in warnings_of(record(found, settings=settings))}
+    assert codes.keys() == {"autoattack-incomplete"}  # 0.8 against 0.7 + 50 / 744
+    assert "50 of 744 samples" in codes["autoattack-incomplete"]
+
+
+def test_warnings_of_the_checkpoint_and_the_data() -> None:
+    """Declared and measured sparsity half a point apart, unofficial images, unrestricted pickle."""
+    document = changed(changed(own_document(), "data.known", False), "checkpoint.unsafe_load", True)
+    document = changed(changed(document, "audit.zero_weights", 9_051), "results.hofmn.search.at_bound", [])
+    document = changed(document, "results.joint.broken_only_by_hofmn", 0)
+    whole = record_from_json(document)
+    few = replace(whole, results=replace(whole.results, n_samples=10_000))
+    assert [warning.code for warning in warnings_of(few)] == ["sparsity-differs", "unknown-data", "unsafe-load"]
+    assert "Declared sparsity is 90.00%, but 90.51% of the weights are zero." in warnings_of(few)[0].message
