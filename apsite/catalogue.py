@@ -31,7 +31,7 @@ class Catalogue:
     Attributes:
         root: Folder that holds ``entries/`` and ``evaluations/``.
         entries: By method key, sorted by key without regard to case.
-        records: Results that stand, by model key, sorted by method, then dataset, architecture, structure and sparsity.
+        records: Current results, by model key, sorted by method, then dataset, architecture, structure and sparsity.
         retracted: Withdrawn results by model key, in the same order. They have no part in tables, ranks and exports.
         superseded: By model key the records that a newer one has replaced, the oldest first.
     """
@@ -55,7 +55,7 @@ class Catalogue:
         return [record for record in self.records.values() if record.method == method]
 
     def versions(self, model_key: str) -> list[EvaluationRecord]:
-        """Every record that a model has or had, the oldest first; the last one stands, unless it is retracted."""
+        """Every record that a model has or had, the oldest first; the last one is current, unless it is retracted."""
         current = self.records.get(model_key) or self.retracted.get(model_key)
         return [*self.superseded.get(model_key, ()), *([current] if current else [])]
 

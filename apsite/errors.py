@@ -1,4 +1,4 @@
-"""Errors that a user can mend. Each message says where, what was found, what is allowed and how to mend it."""
+"""Errors that a user can fix. Each message says where, what was found, what is allowed and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class ApsiteError(Exception):
-    """Something the user can mend; the command line prints it as one ``Error: ...`` line and exits with 1."""
+    """Something the user can fix; the command line prints it as one ``Error: ...`` line and exits with 1."""
 
 
 class DocumentError(ApsiteError):
@@ -15,7 +15,7 @@ class DocumentError(ApsiteError):
     Attributes:
         path: The file.
         field: Where in the file, such as ``specifics.structure[0]``; empty for the file as a whole.
-        problem: What was found, what is allowed and how to mend it.
+        problem: What was found, what is allowed and how to fix it.
     """
 
     def __init__(self, path: Path, field: str, problem: str) -> None:

@@ -123,7 +123,7 @@ def snapshot_bytes(catalogue: Catalogue) -> bytes:
 
 
 def addresses(catalogue: Catalogue) -> list[str]:
-    """Every address that entries and records name, each once, in the order of the catalogue."""
+    """Every URL in entries and records, each once, in the order of the catalogue."""
     found: list[str | None] = []
     for entry in catalogue.entries.values():
         found += [entry.paper.url, entry.code_url, *(checkpoint.url for checkpoint in entry.checkpoints)]

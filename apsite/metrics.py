@@ -13,12 +13,12 @@ Distances = NDArray[np.floating[Any]]
 
 
 def robust_accuracy(distances: Distances, epsilon: float) -> float:
-    """Fraction of samples that no perturbation within a budget misclassifies.
+    """Fraction of samples that no perturbation of size at most `epsilon` misclassifies.
 
     Args:
         distances: Minimum-norm distance of each sample, shape ``(n_samples,)``, in the norm of the threat model and in
             input units. ``0``: wrong with no attack; ``inf``: the attack never broke it.
-        epsilon: Perturbation budget in the same units: ``8 / 255``, not ``8``.
+        epsilon: Perturbation size in the same units: ``8 / 255``, not ``8``.
 
     Returns:
         A fraction in [0, 1]. At ``epsilon=0`` it is the clean accuracy.
@@ -45,23 +45,23 @@ def robust_flags(distances: Distances, epsilon: float) -> NDArray[np.bool_]:
 
 
 def robustness_curve(distances: Distances) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Robust accuracy as a function of the budget, exact: a step function that is right-continuous.
+    """Robust accuracy as a function of ε, exact: a right-continuous step function.
 
     Args:
         distances: As in :func:`robust_accuracy`.
 
     Returns:
-        Budgets at which the curve steps, ascending and starting with 0, and the robust accuracy from each on.
+        Values of ε at which the curve steps, ascending and starting with 0, and the robust accuracy from each on.
     """
     robust_flags(distances, 0.0)
     finite = np.sort(distances[np.isfinite(distances)].astype(np.float64))
-    budgets, counts = np.unique(np.concatenate([[0.0], finite]), return_counts=True)
+    steps, counts = np.unique(np.concatenate([[0.0], finite]), return_counts=True)
     counts[0] -= 1
-    return budgets, 1.0 - np.cumsum(counts) / distances.size
+    return steps, 1.0 - np.cumsum(counts) / distances.size
 
 
 def area_under_curve(distances: Distances, limit: float) -> float:
-    """Mean robust accuracy over budgets from 0 to `limit`: the exact area under the curve, divided by `limit`.
+    """Mean robust accuracy for ε from 0 to `limit`: the exact area under the curve, divided by `limit`.
 
     Raises:
         ValueError: If `limit` is not positive, or as :func:`robust_accuracy`.
@@ -73,7 +73,7 @@ def area_under_curve(distances: Distances, limit: float) -> float:
 
 
 def median_distance(distances: Distances) -> float | None:
-    """Median distance of the samples that are correct with no attack.
+    """Median distance of the samples that are correct without an attack.
 
     Returns:
         The median in input units; ``None`` if no sample is correct or at least half of them were never broken.

@@ -1,4 +1,4 @@
-"""How numbers are spelt for readers. The only place where figures are rounded."""
+"""Format numbers for readers; the only place where they are rounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from apsite.vocabulary import epsilon_value
 
 MINUS = "\N{MINUS SIGN}"
 MISSING = "–"
-"""What a table shows where there is no figure."""
+"""What a table shows in place of an unknown number."""
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -20,7 +20,7 @@ def signed_points(fraction: float) -> str:
 
 
 def sparsity(fraction: float | None) -> str:
-    """A sparsity as a percentage with its sign and no needless digits, such as ``90 %`` or ``93.75 %``."""
+    """A sparsity as a percentage with its sign and only the significant digits, such as ``90 %`` or ``93.75 %``."""
     return MISSING if fraction is None else f"{round(100 * fraction, 4):g} %"
 
 
@@ -50,7 +50,7 @@ def distance(value: float | None) -> str:
 
 
 def budget(text: str | None) -> str:
-    """A perturbation budget as its exact text; a dash where the source does not state it."""
+    """ε as its exact text; a dash where the source does not state it."""
     if text is None:
         return MISSING
     epsilon_value(text)

@@ -112,7 +112,7 @@ class TerminalReporter(AbstractContextManager["TerminalReporter"]):
             self._progress.update(self._task, completed=done, note=note)
 
     def finish(self, note: str) -> None:
-        """Fill the bar and leave its result beside it."""
+        """Fill the bar and leave its result next to it."""
         if self._task is not None:
             task = next(task for task in self._progress.tasks if task.id == self._task)
             self._progress.update(self._task, completed=task.total, note=note)

@@ -1,4 +1,4 @@
-"""Per-sample results: the ``.npz`` beside a record, from which its figures can be recomputed."""
+"""Per-sample results: the ``.npz`` next to a record, from which its results can be recomputed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Samples:
-    """Verdicts of every evaluated sample; arrays of the same length, one element a sample.
+    """Results of every evaluated sample; arrays of the same length, one element per sample.
 
     Attributes:
         index: Position in the official order of the test set, int32, ascending; see :attr:`indexed`.
@@ -104,7 +104,7 @@ class Samples:
 
 
 def samples_bytes(samples: Samples) -> bytes:
-    """Content of the file: the same bytes for the same arrays, so that its hash identifies the verdicts."""
+    """Content of the file: the same bytes for the same arrays, so that its hash identifies the results."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **samples.arrays())
     return buffer.getvalue()
@@ -142,7 +142,7 @@ def read_samples_and_hash(path: Path) -> tuple[Samples, str]:
         content = path.read_bytes()
         arrays = _unpack(content)
     except FileNotFoundError:
-        raise DocumentError(path, "", "is missing; add the file that `apsite eval` wrote beside the record") from None
+        raise DocumentError(path, "", "is missing; add the file that `apsite eval` wrote next to the record") from None
     except _UNREADABLE as error:
         raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
     flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): attack for attack in Attack}
@@ -158,7 +158,7 @@ def read_samples_and_hash(path: Path) -> tuple[Samples, str]:
             raise DocumentError(
                 path,
                 name,
-                f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is needed",
+                f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is required",
             )
     samples = Samples(
         **{name: array for name, array in arrays.items() if name in _DTYPES},
@@ -220,7 +220,7 @@ def _contradictions(samples: Samples) -> list[tuple[str, str]]:
     if not samples.indexed and (samples.label != UNKNOWN_LABEL).any():
         problems.append(("label", f"must be 0 or more, or {UNKNOWN_LABEL} for all samples"))
     if samples.aa_robust is not None and (samples.aa_robust & ~samples.clean_correct).any():
-        problems.append(("aa_robust", "names samples robust that are wrong with no attack"))
+        problems.append(("aa_robust", "marks samples as robust that are misclassified without an attack"))
     if samples.distance is not None:
         if np.isnan(samples.distance).any() or (samples.distance < 0).any():
             problems.append(("distance", "holds a negative or NaN value"))
@@ -231,7 +231,7 @@ def _contradictions(samples: Samples) -> list[tuple[str, str]]:
         if attack in samples.robust_after:
             flag = samples.robust_after[attack]
             if (flag & ~before).any():
-                problems.append((f"robust_after_{attack.value}", "names samples robust that were already broken"))
+                problems.append((f"robust_after_{attack.value}", "marks samples as robust that were already broken"))
             before = flag
     if samples.robust_after and (samples.aa_robust is None or (before != samples.aa_robust).any()):
         problems.append(("aa_robust", "does not equal the flags after the last attack"))

@@ -24,23 +24,23 @@ from tests.builders import METHOD, changed, entry_document, write_document
 
 PATH = Path(f"entries/{METHOD}.json")
 OBJECTIVES = ", ".join(repr(word.value) for word in Objective)
-HTTPS = "does not have the form needed here: Where to read it, https only."
+HTTPS = "does not have the required form: Where to read it, https only."
 REMOVED = object()
 
 BROKEN: list[tuple[str, Any, str, str]] = [
     # what is set, to what, where the message stands, what it says
     ("schema_version", 2, "schema_version", "2 is not 1"),
-    ("key", "tiny", "key", "'tiny' does not have the form needed here: <Name>_<FirstAuthor><Year><FirstTitleWord>"),
+    ("key", "tiny", "key", "'tiny' does not have the required form: <Name>_<FirstAuthor><Year><FirstTitleWord>"),
     ("key", "Tiny_Doe2024Other", "key", "'Tiny_Doe2024Other' does not match the file name; rename one"),
     ("key", REMOVED, "", "lacks 'key'; add it"),
     ("key", None, "key", "null is not of type string"),
     ("name", "", "name", "is empty"),
     ("name", "x" * 41, "name", "has 41 characters; at most 40 are allowed"),
-    ("name", "Ti\u202eny", "name", "does not have the form needed here: Name of the method"),
+    ("name", "Ti\u202eny", "name", "does not have the required form: Name of the method"),
     ("name", 7, "name", "7 is not of type string"),
     ("aliases", "Tiny_Doe2024Old", "aliases", "'Tiny_Doe2024Old' is not of type array"),
-    ("aliases", ["a/b"], "aliases[0]", "'a/b' does not have the form needed here"),
-    ("aliases", ["<script>"], "aliases[0]", "'<script>' does not have the form needed here"),
+    ("aliases", ["a/b"], "aliases[0]", "'a/b' does not have the required form"),
+    ("aliases", ["<script>"], "aliases[0]", "'<script>' does not have the required form"),
     ("aliases", ["a", "a"], "aliases", "names something twice; name each once"),
     ("aliases", [f"a{i}" for i in range(11)], "aliases", "has 11 members; at most 10 are allowed"),
     ("baseline", "no", "baseline", "'no' is not of type boolean"),
@@ -59,7 +59,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("paper.url", 5, "paper.url", "5 is not of type string or null"),
     ("paper.bibtex", "", "paper.bibtex", "is empty"),
     ("code", "https://example.org", "code", "'https://example.org' is not of type object or null"),
-    ("code.url", "git@example.org:x", "code.url", "does not have the form needed here: Repository, https only."),
+    ("code.url", "git@example.org:x", "code.url", "does not have the required form: Repository, https only."),
     ("code.url", None, "code.url", "null is not of type string"),
     ("code.licence", "MIT", "code", "has unknown 'licence'; known are url"),
     ("pipeline", {}, "pipeline", "lacks 'stage'"),
@@ -97,8 +97,8 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("notes[0]", "x" * 1001, "notes[0]", "has 1,001 characters; at most 1,000 are allowed"),
     ("notes", REMOVED, "", "lacks 'notes'"),
     ("checkpoints[0].model_key", "Tiny", "checkpoints[0].model_key", "<method key>_<network>_<dataset>_<US|S>"),
-    ("checkpoints[0].url", "ftp://example.org/x", "checkpoints[0].url", "https address, hf://owner/repository/file"),
-    ("checkpoints[0].sha256", "A" * 64, "checkpoints[0].sha256", "does not have the form needed here"),
+    ("checkpoints[0].url", "ftp://example.org/x", "checkpoints[0].url", "https URL, hf://owner/repository/file"),
+    ("checkpoints[0].sha256", "A" * 64, "checkpoints[0].sha256", "does not have the required form"),
     ("checkpoints[0].sha256", REMOVED, "checkpoints[0]", "lacks 'sha256'; add it (null where the value is not known)"),
     ("colour", "red", "", "has unknown 'colour'; known are schema_version, key, name, aliases, baseline, paper, code"),
 ]  # fmt: skip

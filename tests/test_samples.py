@@ -205,14 +205,14 @@ def test_a_bare_pickle_is_refused_and_not_unpickled(tmp_path: Path) -> None:
         ({"clean_correct": None}, "clean_correct", "is missing from the file"),
         ({"tuning": None, "images": np.zeros(8, np.uint8)}, "images", "is not a known array; known are index, label"),
         ({"tuning": None, "robust_after_pgd": np.zeros(8, bool)}, "robust_after_pgd", "is not a known array"),
-        ({"index": np.arange(8)}, "index", "is int64 of shape (8,); int32 of shape (8,) is needed"),
-        ({"index": np.arange(8, dtype=">i4")}, "index", "is >i4 of shape (8,); int32 of shape (8,) is needed"),
-        ({"index": np.int32(5)}, "index", "is int32 of shape (); int32 of shape (1,) is needed"),
-        ({"label": np.zeros((8, 1), np.int16)}, "label", "is int16 of shape (8, 1); int16 of shape (8,) is needed"),
-        ({"label": np.zeros(7, np.int16)}, "label", "is int16 of shape (7,); int16 of shape (8,) is needed"),
+        ({"index": np.arange(8)}, "index", "is int64 of shape (8,); int32 of shape (8,) is required"),
+        ({"index": np.arange(8, dtype=">i4")}, "index", "is >i4 of shape (8,); int32 of shape (8,) is required"),
+        ({"index": np.int32(5)}, "index", "is int32 of shape (); int32 of shape (1,) is required"),
+        ({"label": np.zeros((8, 1), np.int16)}, "label", "is int16 of shape (8, 1); int16 of shape (8,) is required"),
+        ({"label": np.zeros(7, np.int16)}, "label", "is int16 of shape (7,); int16 of shape (8,) is required"),
         ({"clean_correct": np.ones(8, np.uint8)}, "clean_correct", "is uint8 of shape (8,); bool of shape (8,) is"),
-        ({"distance": np.zeros(8)}, "distance", "is float64 of shape (8,); float32 of shape (8,) is needed"),
-        ({"tuning": np.zeros(8, "U3")}, "tuning", "is <U3 of shape (8,); bool of shape (8,) is needed"),
+        ({"distance": np.zeros(8)}, "distance", "is float64 of shape (8,); float32 of shape (8,) is required"),
+        ({"tuning": np.zeros(8, "U3")}, "tuning", "is <U3 of shape (8,); bool of shape (8,) is required"),
         ({"robust_after_square": np.zeros(3, bool)}, "robust_after_square", "is bool of shape (3,); bool of shape (8"),
     ],
 )  # fmt: skip
@@ -248,7 +248,7 @@ ASCENDING = "must be ascending with no duplicate, from 0 on"
         ({"index": np.array([0, 1, 2, 3, 4, 5, 6, 6], np.int32)}, "index", ASCENDING),
         ({"index": np.arange(-1, 7, dtype=np.int32)}, "index", ASCENDING),
         ({"index": np.array([5, 6, 7, 8, 9, 10, 11, -(2**31)], np.int32)}, "index", ASCENDING),
-        ({"aa_robust": flags("11100010")}, "aa_robust", "names samples robust that are wrong with no attack"),
+        ({"aa_robust": flags("11100010")}, "aa_robust", "marks samples as robust that are misclassified"),
         ({"aa_robust": flags("11110000")}, "aa_robust", "does not equal the flags after the last attack"),
         ({"aa_robust": None}, "aa_robust", "does not equal the flags after the last attack"),
         ({"distance": distances(s2=-1)}, "distance", "holds a negative or NaN value"),
@@ -256,10 +256,10 @@ ASCENDING = "must be ascending with no duplicate, from 0 on"
         ({"distance": distances(s2=-np.inf)}, "distance", "holds a negative or NaN value"),
         ({"distance": distances(s2=0)}, "distance", "must be 0 exactly where clean_correct is false"),
         ({"distance": distances(s7=0.1)}, "distance", "must be 0 exactly where clean_correct is false"),
-        ({"robust_after_apgd_ce": flags("11111010")}, "robust_after_apgd-ce", "names samples robust that were already"),
-        ({"robust_after_apgd_t": flags("11110100")}, "robust_after_apgd-t", "names samples robust that were already"),
-        ({"robust_after_fab_t": flags("11111000")}, "robust_after_fab-t", "names samples robust that were already"),
-        ({"robust_after_square": flags("11101000")}, "robust_after_square", "names samples robust that were already"),
+        ({"robust_after_apgd_ce": flags("11111010")}, "robust_after_apgd-ce", "marks samples as robust that were"),
+        ({"robust_after_apgd_t": flags("11110100")}, "robust_after_apgd-t", "marks samples as robust that were"),
+        ({"robust_after_fab_t": flags("11111000")}, "robust_after_fab-t", "marks samples as robust that were"),
+        ({"robust_after_square": flags("11101000")}, "robust_after_square", "marks samples as robust that were"),
     ],
 )  # fmt: skip
 def test_arrays_that_contradict_each_other_are_refused(
@@ -371,7 +371,7 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     """One that was left out is asked for; otherwise the reason is that of the operating system."""
-    with pytest.raises(DocumentError, match="is missing; add the file that `apsite eval` wrote beside the record"):
+    with pytest.raises(DocumentError, match="is missing; add the file that `apsite eval` wrote next to the record"):
         read_samples(tmp_path / "absent.npz")
     with pytest.raises(DocumentError, match=r"is not a readable \.npz file"):
         read_samples(tmp_path)

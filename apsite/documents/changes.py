@@ -1,4 +1,4 @@
-"""What happened to an entry or a record after it was first published, as a dated list that the file itself carries."""
+"""What happened to an entry or a record after it was first published, as a dated list in the file itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Change:
 
 
 def open_dispute(changes: Sequence[Change]) -> Change | None:
-    """The last dispute if nothing has settled it since."""
+    """The last dispute, if it is not settled."""
     found = None
     for change in changes:
         if change.kind is ChangeKind.DISPUTED:
@@ -42,7 +42,7 @@ def open_dispute(changes: Sequence[Change]) -> Change | None:
 
 
 def retraction(changes: Sequence[Change]) -> Change | None:
-    """The event that withdrew the figures, if there is one."""
+    """The event that withdrew the results, if there is one."""
     return next((change for change in changes if change.kind is ChangeKind.RETRACTED), None)
 
 
@@ -65,7 +65,7 @@ def change_problems(path: Path, document: Mapping[str, Any]) -> list[DocumentErr
         if kind == ChangeKind.SUPERSEDES and number:
             problems.append(DocumentError(path, f"{place}.kind", "'supersedes' must be the first change of a record"))
         if kind == ChangeKind.SETTLED and not disputed:
-            problems.append(DocumentError(path, f"{place}.kind", "'settled' needs an open dispute before it"))
+            problems.append(DocumentError(path, f"{place}.kind", "'settled' requires an open dispute before it"))
         if retracted:
             problems.append(
                 DocumentError(path, place, "follows a retraction, which is final; a new run supersedes the record")

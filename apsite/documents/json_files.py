@@ -21,7 +21,7 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
 MAX_INTEGER = 2**63 - 1
 IS_A_LINK = "is a symbolic link; links are not allowed here, so put the file itself there"
-"""What is said of a link in place of a data file, by whoever meets it first."""
+"""Message for a link in place of a data file."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
     except _RefusedError as error:
         raise DocumentError(path, "", str(error)) from None
     if not isinstance(value, dict):
-        raise DocumentError(path, "", f"holds a JSON {type(value).__name__}; an object is needed")
+        raise DocumentError(path, "", f"holds a JSON {type(value).__name__}; an object is required")
     if _depth(value) > MAX_DEPTH:
         raise DocumentError(path, "", f"is nested deeper than {MAX_DEPTH} levels")
     if "\\u" in text and _has_surrogate(value):
@@ -81,7 +81,7 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def to_json(value: object) -> str:
-    """Text of a document as it stands in this repository: two-space indent, names in given order, one final newline.
+    """Text of a document as files have it: two-space indent, names in the given order, one final newline.
 
     Raises:
         ValueError: If `value` holds NaN or an infinity.
@@ -90,14 +90,14 @@ def to_json(value: object) -> str:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a document atomically: the file is there whole or not at all, and an old one stays until then."""
+    """Write a document atomically: an old file stays until the new one is complete."""
     with atomic_file(path) as temporary:
         temporary.write_text(to_json(value), encoding="utf-8")
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Temporary path beside `path` that takes its name when the block ends well and is removed when it does not.
+    """Temporary path next to `path`, renamed to it when the block succeeds and removed when it fails.
 
     Raises:
         ApsiteError: If the folder cannot be made or written to.

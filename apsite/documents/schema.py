@@ -1,4 +1,4 @@
-"""The JSON Schemas of entries and records, and what they say about a document in this project's words."""
+"""The JSON Schemas of entries and records, and messages for documents that break them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _pattern(validator: Any, pattern: str, instance: object, _schema: object) ->
 
 
 def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[DocumentError]:
-    """Everything in which `document` breaks the schema `name`, in order of place; empty if nothing.
+    """Problems of `document` under the schema `name`, in order of place; empty if it is valid.
 
     Args:
         path: File of the document, for the messages.
@@ -141,7 +141,7 @@ def _explain(error: ValidationError) -> str:
             return f"{found} is not of type {' or '.join(kinds)}{_type_hint(instance, kinds, schema)}"
         case "pattern":
             meaning = schema.get("description", "")
-            return f"{found} does not have the form needed here: {meaning or rule}"
+            return f"{found} does not have the required form: {meaning or rule}"
         case "minimum" | "maximum":
             if error.validator == "minimum":
                 return f"{found} is below the minimum {rule}"
@@ -179,14 +179,14 @@ def _types(error: ValidationError) -> list[str]:
 
 
 def _type_hint(instance: object, kinds: list[str], schema: dict[str, Any]) -> str:
-    """How a value of the wrong type is mended, for what people write by habit: one word, a quoted number, a float."""
+    """Suggested fix of a value of the wrong type, such as a single term, a quoted number or a float."""
     if isinstance(instance, str) and "array" in kinds:
         unknown = ", or null where it is not specified" if "null" in kinds else ""
         return f"; several values are possible here, so write a list: […]{unknown}"
     if isinstance(instance, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|true|false", instance):
         return "; write it without quotes" if {"integer", "number", "boolean"} & set(kinds) else ""
     if isinstance(instance, int | float) and "string" in kinds and "description" in schema:
-        return f"; needed here: {schema['description']}"
+        return f"; required: {schema['description']}"
     return ""
 
 

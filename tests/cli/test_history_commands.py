@@ -86,7 +86,7 @@ def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: P
         (lambda root, new: new.write_text("{}"), (), "lacks 'schema_version'"),
         (lambda root, new: new.unlink(), (), "cannot be read"),
         (lambda root, new: (root / RECORD).write_text("{}"), (), "lacks 'schema_version'"),
-        (lambda root, new: None, ("--date", "today"), "needed here: Day of the change, as year-month-day."),
+        (lambda root, new: None, ("--date", "today"), "the required form: Day of the change, as year-month-day."),
         (lambda root, new: None, ("--url", "http://example.org"), "changes[0].url: 'http://example.org'"),
         (lambda root, new: None, ("--reason", ""), "changes[0].reason: is empty"),
         (lambda root, new: write_kept(root), (), "is already there; history is never overwritten"),
@@ -179,7 +179,7 @@ def test_an_entry_is_amended_by_its_key(run: Run, tmp_path: Path) -> None:
     [
         ("nothing", "corrected", "'nothing' is neither the key of an entry nor of a record"),
         ("../../etc/passwd", "corrected", "is neither the key of an entry nor of a record"),
-        (MODEL, "settled", "changes[0].kind: 'settled' needs an open dispute before it"),
+        (MODEL, "settled", "changes[0].kind: 'settled' requires an open dispute before it"),
         (METHOD, "retracted", "changes[0].kind: 'retracted' is not one of 'corrected', 'disputed', 'settled'"),
     ],
 )

@@ -24,7 +24,7 @@ RAW = [
     text("no JSON", "not json", "is not JSON: Expecting value at line 1"),
     text("empty file", "", "is not JSON"),
     text("half a file", json.dumps(entry_document())[:200], "is not JSON"),
-    text("a list", "[]", "holds a JSON list; an object is needed"),
+    text("a list", "[]", "holds a JSON list; an object is required"),
     text("a trailing comma", '{"a": 1,}', "is not JSON"),
     text("a comment", '{"a": 1} // x', "is not JSON"),
     text("NaN", '{"a": NaN}', "holds NaN, which is not a JSON number; use null"),

@@ -93,8 +93,8 @@ def test_the_last_open_dispute_is_shown() -> None:
         ([change("forgotten")], "changes[0].kind", "'forgotten' is not one of 'supersedes', 'corrected', 'disputed'"),
         ([{"kind": "retracted", "date": "2026-01-01"}], "changes[0]", "lacks 'reason'"),
         ([change("retracted", reason="")], "changes[0].reason", "is empty"),
-        ([change("disputed", url="http://example.org")], "changes[0].url", "does not have the form needed here"),
-        ([change("disputed", "1 March")], "changes[0].date", "does not have the form needed here"),
+        ([change("disputed", url="http://example.org")], "changes[0].url", "does not have the required form"),
+        ([change("disputed", "1 March")], "changes[0].date", "does not have the required form"),
         ([change("supersedes")], "changes[0].version", "is missing; say which version was replaced"),
         ([change("supersedes", version=0)], "changes[0].version", "0 is below the minimum 1"),
         ([change("corrected", version=1)], "changes[0].version", "belongs to a change of kind 'supersedes' only"),
@@ -102,10 +102,10 @@ def test_the_last_open_dispute_is_shown() -> None:
             [change("corrected"), change("supersedes", version=1)], "changes[1].kind",
             "'supersedes' must be the first change of a record",
         ),
-        ([change("settled")], "changes[0].kind", "'settled' needs an open dispute before it"),
+        ([change("settled")], "changes[0].kind", "'settled' requires an open dispute before it"),
         (
             [change("disputed"), change("settled"), change("settled")], "changes[2].kind",
-            "'settled' needs an open dispute before it",
+            "'settled' requires an open dispute before it",
         ),
         ([change("retracted"), change("corrected")], "changes[1]", "follows a retraction, which is final"),
         (

@@ -130,7 +130,7 @@ def test_a_pattern_ends_where_the_text_ends(document: str, field: str, value: An
     assert schema_problems(PATH, document, changed(good, field, value)) == []
     (problem,) = schema_problems(PATH, document, changed(good, field, bad))
     assert problem.field.startswith(field)
-    assert "does not have the form needed here" in problem.problem
+    assert "does not have the required form" in problem.problem
 
 
 @given(

@@ -302,7 +302,7 @@ def test_a_missing_per_sample_file_is_noticed(tiny_data: Path) -> None:
     report = validate(tiny_data)
     assert report.sample_files == 0
     assert [found.path.name for found in report.problems] == [f"{MODEL}.npz"]
-    assert report.problems[0].problem == "is missing; add the file that `apsite eval` wrote beside the record"
+    assert report.problems[0].problem == "is missing; add the file that `apsite eval` wrote next to the record"
 
 
 def test_an_unreadable_per_sample_file_is_one_problem(tiny_data: Path) -> None:

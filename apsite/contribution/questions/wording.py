@@ -85,7 +85,7 @@ MESSAGES = {
     "too_long": "Has {found} characters; at most {allowed} are allowed.",
     "too_many": "Has {found} lines; at most {allowed} are allowed.",
     "twice": "“{found}” is there twice; name it once.",
-    "pattern": "“{found}” does not have the form needed here: {allowed}",
+    "pattern": "“{found}” does not have the required form: {allowed}",
     "whole": "“{found}” is not a whole number from {minimum} to {maximum}.",
     "fraction": "“{found}” is not a fraction from 0 to 1 with at most four decimals, such as 0.95.",
     "unknown": "“{found}” is not one of: {allowed}",

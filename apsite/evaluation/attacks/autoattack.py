@@ -1,8 +1,8 @@
 """AutoAttack standard, l-inf, through `pyautoattack`: the engine ``reference``.
 
 `pyautoattack` computes bit for bit what the official code does. Its faults stay outside: its checks (they end tracing
-and count in module globals), its state file (cannot be restored) and its printed figures are not used; parameters are
-frozen, because FAB would compute their gradients for nothing; the caller's random state is left as it was.
+and count in module globals), its state file (cannot be restored) and its printed numbers are not used; parameters are
+frozen, because FAB would compute their gradients without using them; the caller's random state is left as it was.
 
 Source: Croce and Hein, *Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
 attacks*, ICML 2020.
@@ -47,7 +47,7 @@ class ReferenceEngine:
 
     Args:
         network: The evaluated network, which takes images in [0, 1] and returns at least 10 logits.
-        epsilon: Budget in input units.
+        epsilon: Perturbation size in input units.
         seed: Seed of every batch, as in the official code.
         device: Where `network` is.
     """
@@ -94,14 +94,14 @@ class ReferenceEngine:
 
 
 def broken(network: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, epsilon: float) -> Tensor:
-    """Which perturbed images are true adversarial examples, decided by one fresh forward pass in float32.
+    """Flags of the perturbed images that are true adversarial examples, from one new forward pass in float32.
 
     Args:
         network: The evaluated network itself.
         images: Clean images in [0, 1].
         perturbed: Images of the same shape.
         labels: True classes.
-        epsilon: Budget in input units.
+        epsilon: Perturbation size in input units.
 
     Returns:
         Shape ``(n,)``, bool: misclassified, inside the ball (within :data:`TOLERANCE`) and inside [0, 1].
@@ -115,5 +115,5 @@ def broken(network: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor
         raise NetworkError("the network returns NaN or infinite logits for an attacked image; it cannot be evaluated")
     inside_ball = (perturbed - images).abs().amax(dim=(1, 2, 3)) <= epsilon + TOLERANCE
     inside_box = (perturbed.amin(dim=(1, 2, 3)) >= 0) & (perturbed.amax(dim=(1, 2, 3)) <= 1)
-    verdict: Tensor = (logits.argmax(1) != labels) & inside_ball & inside_box
-    return verdict
+    adversarial: Tensor = (logits.argmax(1) != labels) & inside_ball & inside_box
+    return adversarial

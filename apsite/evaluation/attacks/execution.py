@@ -17,7 +17,7 @@ PassListener = Callable[[int], None]
 
 
 class StoppedError(Exception):
-    """The work on a network is to end before its time."""
+    """The work on a network was stopped."""
 
 
 class CountedNetwork(nn.Module):
@@ -57,7 +57,7 @@ class CountedNetwork(nn.Module):
         return torch.as_tensor(logits)
 
     def stop(self) -> None:
-        """Let every evaluation from now on fail, so that attacks in other threads end."""
+        """Make every later evaluation fail, so that attacks in other threads end."""
         self._stopped = True
 
     def take_passes(self) -> Passes:
@@ -73,9 +73,9 @@ FEWEST_ROWS = 4
 
 
 class FilledUp(nn.Module):
-    """A network that sees no batch of less than :data:`FEWEST_ROWS` rows: smaller ones are filled up with their last.
+    """A network whose batches have at least :data:`FEWEST_ROWS` rows: smaller ones repeat their last row.
 
-    So the logits of an image, and its gradient, do not depend on how many others are left beside it.
+    So the logits of an image, and its gradient, do not depend on how many others are in the batch.
 
     Args:
         network: Network in evaluation mode, on a CPU.
@@ -97,7 +97,7 @@ class FilledUp(nn.Module):
 def as_inputs(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Images as float32 in [0, 1] on `device`, contiguous, channels first."""
     pixels = torch.from_numpy(np.ascontiguousarray(images))
-    if device.type == "cuda":  # from pinned memory the copy runs beside the computation
+    if device.type == "cuda":  # from pinned memory the copy overlaps with the computation
         pixels = pixels.pin_memory()
     return pixels.to(device, non_blocking=True).float().div_(255)
 

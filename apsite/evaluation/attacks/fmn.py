@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from apsite.errors import NetworkError
 
 DECISION_MARGIN = 1e-5
-"""How far past the boundary, in units of the DLR loss, an example must lie. Keeps verdicts stable against rounding."""
+"""How far past the boundary, in units of the DLR loss, an example must lie. Keeps results stable against rounding."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def dlr_margin(logits: Tensor, labels: Tensor) -> Tensor:
         NetworkError: If there are fewer than three classes.
     """
     if logits.shape[1] < 3:
-        raise NetworkError(f"the network has {logits.shape[1]} logits; the DLR loss needs at least 3")
+        raise NetworkError(f"the network has {logits.shape[1]} logits; the DLR loss requires at least 3")
     top = logits.topk(3, dim=1)
     own = logits.gather(1, labels[:, None]).squeeze(1)
     first_is_own = top.indices[:, 0] == labels
@@ -74,7 +74,7 @@ def fmn_attack(
     gamma_start: float = 0.05,
     gamma_end: float = 0.001,
 ) -> tuple[Tensor, Tensor]:
-    """Closest misclassified image that FMN finds for each image. Deterministic; draws nothing at random.
+    """Closest misclassified image that FMN finds for each image. Deterministic.
 
     Args:
         network: Network in evaluation mode; only gradients of the input are computed.

@@ -1,7 +1,7 @@
 """Lanes: several batches at a time on a CPU, each computed by one thread.
 
 A convolution that is split over the cores of a CPU makes them wait for each other after every layer. Batches that are
-attacked side by side, each by a thread of its own, do not: on two cores that is about 1.4 times quicker, with the same
+attacked in parallel, each by its own thread, do not: on two cores that is about 1.4 times faster, with the same
 results, because a sample's values do not depend on the batch it is in.
 """
 
@@ -19,12 +19,12 @@ ROWS_ON_CPU = 64
 
 
 def lane_count(device: torch.device) -> int:
-    """As many lanes as torch has threads on a CPU; one on a GPU, which a single batch fills."""
+    """Number of lanes: on a CPU one per torch thread; on a GPU one, since a single batch fills it."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 class Lanes:
-    """Threads that work side by side; a context manager.
+    """Threads that work in parallel; a context manager.
 
     Args:
         count: Number of threads; with 1 everything runs in the calling thread, as torch is set up.
@@ -46,10 +46,10 @@ class Lanes:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, pieces: Sequence[Callable[[], None]]) -> None:
-        """Do all pieces of work.
+        """Run all pieces of work.
 
         Raises:
-            BaseException: That of the first piece that fails, or of the calling thread; no other piece goes on.
+            BaseException: That of the first piece that fails, or of the calling thread; no other piece continues.
         """
         if self._pool is None or len(pieces) < 2:
             for piece in pieces:

@@ -1,6 +1,6 @@
-"""Arithmetic of the search for adversarial examples; their verdict is always given in float32.
+"""Arithmetic of the search for adversarial examples; float32 decides every result.
 
-Lower precision makes GPUs quicker. A success that float32 does not confirm is searched again in float32, so no success
+Lower precision makes GPUs faster. A success that float32 does not confirm is searched again in float32, so no success
 is wrong; but a sample that stays robust was attacked with coarser gradients, so such a run is labelled and never ranks.
 """
 

@@ -13,7 +13,7 @@ from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.protocol import LOGARITHMIC, SEARCH_SPACE
 
 INDEPENDENT = 10
-"""First trials, drawn at random; none of them depends on the results of others, so they can be run together."""
+"""Number of first trials, drawn at random; they do not depend on each other's results, so they can run together."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def suggest(finished: Sequence[Trial], seed: int) -> FmnParameters:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
-    """Trial of the smallest median distance; of equal ones the first."""
+    """Trial with the smallest median distance; of equal ones the first."""
     return min(trials, key=lambda trial: trial.objective)
 
 

@@ -1,4 +1,4 @@
-"""An equal network that runs faster: batch norms folded, channels that carry no information removed.
+"""An equivalent, faster network: batch norms folded, channels that carry no information removed.
 
 Pruning leaves channels behind that no longer depend on the image: every weight that leads into them is zero. Such a
 channel is a constant, but not always zero: batch norm turns it into its shift, and the zero padding of the next
@@ -6,7 +6,7 @@ convolution makes the constant felt less near the border. All of this is known b
 are therefore propagated through the network once, in float64, and what they add to the outputs of the next layer is
 kept as a bias (or as a bias map, where the border differs). Channels that nothing reads any more are removed as well.
 
-Attacks may search on the simplified network; verdicts are always given by the evaluated one.
+Attacks may run on the simplified network; the evaluated network decides every result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Simplified:
-    """A network to search on, and what makes it quicker than the evaluated one.
+    """A network to attack, and what makes it faster than the evaluated one.
 
     Attributes:
         network: Equal network in evaluation mode with frozen parameters; the given one where nothing could be done.
@@ -48,7 +48,7 @@ class _UnknownOperationError(Exception):
 
 
 def simplified(network: nn.Module, example: Tensor, *, remove_channels: bool = True) -> Simplified:
-    """The quickest network found that is equal to `network`.
+    """The fastest equivalent of `network` that was found.
 
     Nothing is assumed: each candidate must give the logits of `network` on `example` within :data:`TOLERANCE`. Networks
     that cannot be traced come back as they are.
@@ -61,15 +61,15 @@ def simplified(network: nn.Module, example: Tensor, *, remove_channels: bool = T
     with torch.no_grad():
         expected = network(example)
         for candidate in _candidates(network, example, remove_channels=remove_channels):
-            quick = _in_fast_layout(candidate.network.eval().requires_grad_(False), example.device)
-            difference = (quick(example) - expected).abs().max()
+            fast = _in_fast_layout(candidate.network.eval().requires_grad_(False), example.device)
+            difference = (fast(example) - expected).abs().max()
             if float(difference) <= TOLERANCE * max(1.0, float(expected.abs().max())):
                 return candidate
     return Simplified(network)
 
 
 def _candidates(network: nn.Module, example: Tensor, *, remove_channels: bool) -> Iterator[Simplified]:
-    """Networks to try, quickest first."""
+    """Networks to try, fastest first."""
     try:
         folded, norms = _fold(fx.symbolic_trace(copy.deepcopy(network)))
     except Exception:  # tracing runs foreign code, which may fail in any way; simplifying is optional
@@ -84,7 +84,7 @@ def _candidates(network: nn.Module, example: Tensor, *, remove_channels: bool) -
 
 
 def _in_fast_layout(network: nn.Module, device: torch.device) -> nn.Module:
-    """On a CPU convolutions are quicker with channels last; on a GPU in float32 that is not so in general."""
+    """On a CPU, convolutions are faster with channels last; on a GPU in float32, generally not."""
     return network.to(memory_format=torch.channels_last) if device.type == "cpu" else network  # type: ignore[call-overload]
 
 
@@ -325,7 +325,7 @@ class _Reduction:
         """Let convolutions before a sum compute all of its channels, and the last layer all logits.
 
         A channel of a sum may be constant in one operand and not in the other. A convolution gives its constants for
-        nothing, as a bias beside a filter of zeros, where adding tensors of different widths costs more than it saves.
+        nothing, as a bias next to a filter of zeros, where adding tensors of different widths costs more than it saves.
         """
         if self.kinds[node] not in ("sum", "output"):
             return

@@ -110,9 +110,7 @@ class Request:
         if self.url is not None and not (
             len(self.url) <= rule["maxLength"] and re.fullmatch(rule["pattern"].removesuffix("$"), self.url)
         ):
-            raise EvaluationError(
-                f"checkpoint address {self.url!r} is none that a record may name: {rule['description']}"
-            )
+            raise EvaluationError(f"--checkpoint-url {self.url!r} is not an allowed URL: {rule['description']}")
 
     @property
     def target(self) -> Path | None:

@@ -179,9 +179,9 @@ def test_contradicting_options_are_an_error_of_their_own():
         ({"granularity": "filter"}, "granularity 'filter' is not what LAMP_Lee2021Layer_R18_CIFAR10_US_90 prunes; "
          "allowed: weight"),
         ({"granularity": "weight", "structure": "structured"}, "allowed: filter, channel, kernel"),
-        ({"checkpoint_url": "http://example.org/a.pt"}, "is none that a record may name: https address"),
-        ({"checkpoint_url": "https://example.org/a b"}, "is none that a record may name"),
-        ({"checkpoint_url": "https://example.org/" + "a" * 500}, "is none that a record may name"),
+        ({"checkpoint_url": "http://example.org/a.pt"}, "is not an allowed URL: https URL"),
+        ({"checkpoint_url": "https://example.org/a b"}, "is not an allowed URL"),
+        ({"checkpoint_url": "https://example.org/" + "a" * 500}, "is not an allowed URL"),
     ],
 )  # fmt: skip
 def test_what_the_gate_would_refuse_later_is_refused_before_the_run(options, message):

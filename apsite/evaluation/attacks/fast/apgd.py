@@ -36,7 +36,7 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass
 class _Rows(PerRow):
-    """State of every row that is still attacked; all tensors have one entry a row."""
+    """State of every row that is still attacked; all tensors have one entry per row."""
 
     owner: Tensor
     images: Tensor
@@ -87,10 +87,10 @@ def apgd(
         starts: Start of each row, shape ``(rows, 3, height, width)``.
         targets: Target class of each row; ignored by an untargeted objective.
         objective: Loss to maximise.
-        epsilon: Budget in input units.
+        epsilon: Perturbation size in input units.
         found: Whether a sample is fooled, shape ``(samples,)``; changed in place.
         adversarial: An adversarial image for each fooled sample; changed in place.
-        to_the_end: Go on with fooled samples, as the official code does, which keeps the last image that fools.
+        to_the_end: Continue with fooled samples, as the official code does, which keeps the last image that fools.
     """
     rows = _start(images[owner], labels[owner], owner, starts, targets, epsilon)
     loss = _evaluate(network, rows, objective)
@@ -158,7 +158,7 @@ def _evaluate(network: nn.Module, rows: _Rows, objective: Objective) -> Tensor:
 
 
 def _harvest(rows: _Rows, found: Tensor, adversarial: Tensor) -> None:
-    """Note the samples of the rows that were misclassified at some point; a GPU has to finish everything before."""
+    """Note the samples of the rows that were misclassified at some point; this synchronises the GPU."""
     chosen = rows.fooled.nonzero().squeeze(1)
     note_fooled(rows.owner[chosen], rows.fooling[chosen], found, adversarial)
 

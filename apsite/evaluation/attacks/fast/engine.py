@@ -1,6 +1,6 @@
-"""Engine ``fast``: our AutoAttack, with what makes it quick and nothing that changes its verdicts.
+"""Engine ``fast``: the built-in AutoAttack, optimised without changing its results.
 
-Parameters are frozen, fooled samples leave their batch, the nine targets of a sample are attacked side by side, and so
+Parameters are frozen, fooled samples leave their batch, the nine targets of a sample share a batch, and so
 are batches on the cores of a CPU. Attacks search on an equal network that runs faster; a success counts only where the
 evaluated network itself confirms it, and a success that it does not confirm is searched again on that network.
 """
@@ -44,7 +44,7 @@ class _Batch:
     def of(
         cls, network: CountedNetwork, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int], noise: Noise
     ) -> _Batch:
-        """Samples for which nothing is found yet."""
+        """Samples without an adversarial example so far."""
         found = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         return cls(network, attack, images, labels, index, noise, found, images.clone())
 
@@ -69,17 +69,17 @@ class FastEngine:
 
     Args:
         network: The evaluated network, in evaluation mode, on its device.
-        epsilon: Budget in input units.
+        epsilon: Perturbation size in input units.
         seed: Seed of all draws.
         rows: Rows evaluated at a time on a GPU; a row is a sample, or a sample with one target. A CPU takes
             :data:`apsite.evaluation.attacks.lanes.ROWS_ON_CPU` at most.
         searched: Equal network to search on; ``None`` for `network`.
         precision: Arithmetic of the search on a GPU; a success is confirmed in float32.
-        lanes: Batches that are attacked side by side.
+        lanes: Batches that are attacked in parallel.
         exact: Draw and order as the official code does; for parity tests.
 
     Attributes:
-        rows: As above; may be changed between attacks, which changes no verdict.
+        rows: As above; may be changed between attacks, which changes no result.
     """
 
     cost = COST
@@ -155,7 +155,7 @@ class FastEngine:
         self._ascend(batch, rows, starts, y, apgd.cross_entropy)
 
     def _targets(self, batch: _Batch) -> None:
-        """All targets of each sample side by side."""
+        """All targets of each sample in one batch."""
         targets = batch.ranked_targets()
         rows = torch.arange(len(targets), device=targets.device).repeat_interleave(targets.shape[1])
         self._rows(batch, rows, targets.flatten())

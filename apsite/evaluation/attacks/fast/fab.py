@@ -61,7 +61,7 @@ def fab_targeted(
     *,
     to_the_end: bool = False,
 ) -> None:
-    """Attack rows until each has its 100 steps or its sample is fooled within the budget.
+    """Attack rows until each has its 100 steps or its sample is fooled within ε.
 
     Args:
         network: Network in evaluation mode.
@@ -69,10 +69,10 @@ def fab_targeted(
         labels: Their classes, shape ``(samples,)``.
         owner: Sample of each row, shape ``(rows,)``.
         targets: Target class of each row, shape ``(rows,)``.
-        epsilon: Budget in input units.
-        found: Whether a sample is fooled within the budget, shape ``(samples,)``; changed in place.
+        epsilon: Perturbation size in input units.
+        found: Whether a sample is fooled within ε, shape ``(samples,)``; changed in place.
         adversarial: The closest adversarial image so far of each fooled sample; changed in place.
-        to_the_end: Go on with fooled samples, as the official code does, which keeps the closest image that fools.
+        to_the_end: Continue with fooled samples, as the official code does, which keeps the closest image that fools.
     """
     clean, own = images[owner], labels[owner]
     point = clean

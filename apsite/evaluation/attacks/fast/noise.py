@@ -1,6 +1,6 @@
 """Random numbers of the attacks.
 
-By default every draw belongs to one sample, attack and target, so that a verdict depends on neither batch, order,
+By default every draw belongs to one sample, attack and target, so that a result depends on neither batch, order,
 device nor resume. The exact mode draws as the official code does, which makes parity testable.
 """
 
@@ -20,11 +20,11 @@ class Noise(Protocol):
     """Source of uniform random numbers in [0, 1)."""
 
     def uniform(self, attack: Attack, stream: int, samples: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-        """Float32 on the CPU, shape ``(len(samples), *shape)``; `stream` tells draws of one attack apart."""
+        """Float32 on the CPU, shape ``(len(samples), *shape)``; `stream` separates the draws of one attack."""
 
 
 class SampleNoise:
-    """A generator of its own for each sample, attack and stream."""
+    """One generator per sample, attack and stream."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -41,7 +41,7 @@ class SampleNoise:
 
 
 class BatchNoise:
-    """One generator per attack and batch, read in the order in which the official code reads its own."""
+    """One generator per attack and batch, read in the order of the official code."""
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What attacks share: their state by row, when they look at how far it is, and how they note fooled samples."""
+"""What the attacks share: state per row, when to check which samples are fooled, and how to note them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _EVERY_ON_GPU = 10
 
 @dataclass
 class PerRow:
-    """State of what is still attacked: tensors that all have one entry a row."""
+    """State of the rows that are still attacked: tensors with one entry per row."""
 
     def keep(self, chosen: Tensor) -> None:
-        """Go on with the rows numbered `chosen` only."""
+        """Keep only the rows numbered `chosen`."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name)[chosen])
 
 
 def look_every(device: torch.device) -> int:
-    """Steps between two looks: a GPU has to finish all that was begun before it can say who is fooled."""
+    """Steps between two checks of which samples are fooled, each of which synchronises the GPU."""
     return 1 if device.type == "cpu" else _EVERY_ON_GPU
 
 

@@ -1,4 +1,4 @@
-"""Square: random search over squares, l-inf, with no gradient.
+"""Square: random search over squares, l-inf, without gradients.
 
 Source: Andriushchenko et al., *Square Attack: a query-efficient black-box adversarial attack via random search*, ECCV
 2020.
@@ -19,11 +19,11 @@ QUERIES = 5000
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _AHEAD_ON_CPU, _AHEAD_ON_GPU = 4, 16
-"""Most queries of one sample in one pass. Those after an accepted one are asked again, which is work for nothing on a
-CPU; a GPU that is not full has it for free."""
+"""Most queries of one sample in one pass. Those after an accepted one are evaluated again, which is
+wasted work on a CPU but free on a GPU that is not full."""
 
 _WASTE = 0.25
-"""About this share of the queries may be asked for nothing; mostly one in twenty is accepted, at first many more."""
+"""About this share of the queries may be wasted; mostly one in twenty is accepted, at first many more."""
 
 _MEMORY = 0.95
 
@@ -58,7 +58,7 @@ def square_attack(
         stripes: Uniform draws for the vertical stripes of the start, shape ``(n, channels, 1, side)``.
         places: Uniform draws for the place of each square, shape ``(n or 1, queries, 2)``.
         colours: Uniform draws for the sign of each square and channel, shape ``(n or 1, queries, channels)``.
-        epsilon: Budget in input units.
+        epsilon: Perturbation size in input units.
         found: Whether a sample is fooled, shape ``(n,)``; changed in place.
         adversarial: An adversarial image for each fooled sample; changed in place.
         rows: Rows that a pass may take when fewer samples are left.
@@ -97,7 +97,7 @@ def square_attack(
 
 @dataclass
 class _Samples(PerRow):
-    """State of every sample that is still attacked; all tensors have one entry a sample."""
+    """State of every sample that is still attacked; all tensors have one entry per sample."""
 
     owner: Tensor
     labels: Tensor
