@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from apsite.errors import EvaluationError
-from apsite.vocabulary import Dataset, Protocol, Term, epsilon_value
+from apsite.vocabulary import AttackName, Dataset, Protocol, epsilon_value
 
 Scalar = str | int | float | bool | None
 """A value of the open mappings ``settings`` and ``environment`` of a record."""
@@ -56,21 +56,6 @@ class Preset(StrEnum):
     APB_1 = "apb-1"
     PAPER = "paper"
     QUICK = "quick"
-
-
-class AttackName(Term):
-    """An attack of the protocol, one row each: its name in ``--attacks`` and records, its label, what it gives.
-
-    Attributes:
-        label: Name in text and tables.
-        array: Per-sample array that it fills, see :class:`apsite.samples.Samples`.
-    """
-
-    label: str
-    array: str
-
-    AUTOATTACK = "autoattack", "AutoAttack", "aa_robust"
-    HOFMN = "hofmn", "HO-FMN", "distance"
 
 
 class EngineName(StrEnum):

@@ -227,6 +227,23 @@ class Attack(Term):
     SQUARE = "square", "Square"
 
 
+class AttackName(Term):
+    """An attack that a record has results of.
+
+    Attributes:
+        label: Name in text and tables.
+        array: Per-sample array that it fills, see :class:`apsite.samples.Samples`.
+        minimum_norm: Whether it looks for the smallest perturbation of each sample, not for one of a given size.
+    """
+
+    label: str
+    array: str
+    minimum_norm: bool
+
+    AUTOATTACK = "autoattack", "AutoAttack", "aa_robust", False
+    HOFMN = "hofmn", "HO-FMN", "distance", True
+
+
 class Protocol(Term):
     """How a result was obtained. Only results of protocols that `ranks` are ranked, and those together."""
 

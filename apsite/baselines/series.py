@@ -30,9 +30,8 @@ from apsite.evaluation.runs.manifest import ModelOutcome, Status, run_manifest
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.protocol import AttackName
 from apsite.records import read_record
-from apsite.vocabulary import Granularity, ProvenanceKind
+from apsite.vocabulary import AttackName, Granularity, ProvenanceKind
 
 REPORT = "series.json"
 BEFORE = 32

@@ -16,8 +16,8 @@ from click.core import ParameterSource
 from apsite.cli.group import cli
 from apsite.cli.options import progress, root_option
 from apsite.cli.reference import reference
-from apsite.protocol import AttackName, EngineName, Precision, Preset
-from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
+from apsite.protocol import EngineName, Precision, Preset
+from apsite.vocabulary import Architecture, AttackName, Dataset, Granularity, Structure
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.evaluate import Request

@@ -12,13 +12,12 @@ from apsite.protocol import (
     SEARCH_SPACE,
     SPARSITY_LIMIT,
     SURVEY_CITATION,
-    AttackName,
     departures,
 )
 from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
 from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
 from apsite.validation.dates import date_problems
-from apsite.vocabulary import Attack, Granularity, Protocol, ProvenanceKind, Structure
+from apsite.vocabulary import Attack, AttackName, Granularity, Protocol, ProvenanceKind, Structure
 
 Found = Iterator[tuple[str, str]]
 """Problems as pairs of the place in the record and what is wrong there."""

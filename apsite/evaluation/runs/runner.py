@@ -22,10 +22,10 @@ from apsite.evaluation.runs.worker import LANES, Call, Chosen, Result, Worker
 from apsite.evaluation.runs.workers import LocalWorkers, Workers
 from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.progress import Reporter
-from apsite.protocol import AttackName, EngineName, Precision, Settings
+from apsite.protocol import EngineName, Precision, Settings
 from apsite.records import Passes
 from apsite.samples import Samples
-from apsite.vocabulary import Attack
+from apsite.vocabulary import Attack, AttackName
 
 Arrays = dict[str, NDArray[np.generic]]
 

@@ -32,11 +32,11 @@ from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.metrics import mcnemar_p_value, robust_flags
 from apsite.progress import Reporter, SilentReporter
-from apsite.protocol import DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, AttackName, SearchBatch, Settings
+from apsite.protocol import DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, SearchBatch, Settings
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
 from apsite.samples import Samples, read_samples
 from apsite.validation import plausibility_problems, samples_problems
-from apsite.vocabulary import ProvenanceKind, epsilon_value
+from apsite.vocabulary import AttackName, ProvenanceKind, epsilon_value
 
 _SPARSITY_SLACK = 1e-6
 
