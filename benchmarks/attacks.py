@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.attacks.autoattack import broken
+from apsite.evaluation.attacks.autoattack import is_adversarial
 from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fmn import FmnParameters
-from apsite.evaluation.runs.worker import Call, Chosen, Worker
+from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
 from apsite.protocol import Settings
 from apsite.vocabulary import Attack
 from benchmarks.plain_fmn import plain_fmn
@@ -90,13 +90,13 @@ def official_stage(suite: Any, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
             return suite.square.perturb(x, y)
 
 
-def correct_part(case: Case, device: torch.device) -> Chosen:
+def correct_part(case: Case, device: torch.device) -> LabelledImages:
     """Samples that the network classifies correctly."""
     x = torch.from_numpy(case.images).to(device).float() / 255
     with torch.no_grad():
         right = torch.cat([case.network(part).argmax(1) for part in x.split(64)]).cpu().numpy() == case.labels
     chosen = np.flatnonzero(right)
-    return Chosen(case.images[chosen], case.labels[chosen], chosen)
+    return LabelledImages(case.images[chosen], case.labels[chosen], chosen)
 
 
 class _Contest:
@@ -111,34 +111,34 @@ class _Contest:
         self.suite = official(self.plain, case.epsilon, device, case.budget)
         self.passes = {attack: [0, 0] for attack in Attack}
 
-    def ours(self, attack: Attack, samples: Chosen, left: np.ndarray) -> np.ndarray:
+    def ours(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
         """Which samples are left after our attack."""
-        some = Chosen(samples.images[left], samples.labels[left], samples.index[left])
+        some = LabelledImages(samples.images[left], samples.labels[left], samples.index[left])
         if not len(some):
             return left
         with short_attacks(self.case.budget):
-            found = self.worker.run(Call("attack", some, attack))
+            found = self.worker.run(Call(Work.ATTACK, some, attack))
         self.passes[attack][0] += found.passes.forward
         self.passes[attack][1] += found.passes.backward
         return _without(left, found.values)
 
-    def theirs(self, attack: Attack, samples: Chosen, left: np.ndarray) -> np.ndarray:
+    def theirs(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
         """Which samples are left after the official attack, re-verified like ours."""
         if not left.any():
             return left
         x, y = self.tensors(samples, left)
         perturbed = official_stage(self.suite, attack, x, y).detach()
-        return _without(left, broken(self.plain, x, perturbed, y, self.case.epsilon).cpu().numpy())
+        return _without(left, is_adversarial(self.plain, x, perturbed, y, self.case.epsilon).cpu().numpy())
 
-    def with_their_draws(self, attack: Attack, samples: Chosen, left: np.ndarray) -> np.ndarray:
+    def with_their_draws(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
         """Which samples are left after our attack in exact mode."""
         if not left.any():
             return left
         x, y = self.tensors(samples, left)
         perturbed = self.exact.perturb(attack, x, y, samples.index[left].tolist())
-        return _without(left, broken(self.worker.network, x, perturbed, y, self.case.epsilon).cpu().numpy())
+        return _without(left, is_adversarial(self.worker.network, x, perturbed, y, self.case.epsilon).cpu().numpy())
 
-    def tensors(self, samples: Chosen, left: np.ndarray) -> tuple[Tensor, Tensor]:
+    def tensors(self, samples: LabelledImages, left: np.ndarray) -> tuple[Tensor, Tensor]:
         """Images and labels of the samples that are left."""
         x = torch.from_numpy(samples.images[left]).to(self.device).float() / 255
         return x, torch.from_numpy(samples.labels[left]).to(self.device)
@@ -207,7 +207,7 @@ def hofmn_row(case: Case, device: torch.device, steps: int, repetitions: int) ->
 
     def ours() -> None:
         samples = correct_part(case, device)  # finding out who is worth an attack belongs to the work
-        found = worker.run(Call("distances", samples, trials=(GENTLE,), steps=steps)).values
+        found = worker.run(Call(Work.DISTANCES, samples, trials=(GENTLE,), steps=steps)).values
         reached["ours"] = np.zeros(len(y), np.float32)
         reached["ours"][samples.index] = found
 
@@ -239,7 +239,7 @@ def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
 
     def whole() -> None:
         with short_attacks(case.budget):
-            result["passes"] = worker.run(Call("attack", samples, attack)).passes
+            result["passes"] = worker.run(Call(Work.ATTACK, samples, attack)).passes
 
     def bare() -> None:
         size = min(rows, max(1, -(-len(samples) * each // lanes)))
@@ -248,12 +248,12 @@ def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
         def forward(count: int) -> None:
             with torch.inference_mode():
                 for _ in range(count):
-                    worker.searched(x)
+                    worker.surrogate(x)
 
         def gradient(count: int) -> None:
             for _ in range(count):
                 point = x.clone().requires_grad_(True)
-                torch.autograd.grad(worker.searched(point).sum(), point)
+                torch.autograd.grad(worker.surrogate(point).sum(), point)
 
         with Lanes(lanes) as pool:
             for kind, count in ((forward, result["passes"].forward), (gradient, result["passes"].backward)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from apsite.evaluation.runs.ray_workers import RayWorkers, import_ray, start_cluster
-from apsite.evaluation.runs.worker import Call, Chosen
+from apsite.evaluation.runs.ray_pool import RayPool, import_ray, start_cluster
+from apsite.evaluation.runs.worker import Call, LabelledImages, Work
 from apsite.protocol import Settings
 from apsite.vocabulary import Attack
 from benchmarks.attacks import EPSILON, GENTLE, Case, correct_part
@@ -20,13 +20,13 @@ def two_workers_row(case: Case) -> Row:
     calls = [call for part in parts for call in _calls(part)]
     found: dict[int, list[np.ndarray]] = {}
 
-    def by(workers: RayWorkers) -> None:
+    def by(workers: RayPool) -> None:
         results = dict(workers.results(calls, lambda passes: None, lambda line: None))
         found[workers.count] = [results[number].values for number in range(len(calls))]
 
     inputs = (case.network, case.images[:8], Settings().on("cpu"), EPSILON, "cpu")
     start_cluster(num_cpus=3)
-    with RayWorkers(*inputs, count=1) as one, RayWorkers(*inputs, count=2) as two:
+    with RayPool(*inputs, count=1) as one, RayPool(*inputs, count=2) as two:
         by(one), by(two)  # both have computed once
         ours, theirs = in_turn(lambda: by(two), lambda: by(one), 3)
     import_ray().shutdown()
@@ -34,5 +34,5 @@ def two_workers_row(case: Case) -> Row:
     return Row("workers", case.name, "two Ray workers", ours, theirs, "one Ray worker", {"results_equal": same})
 
 
-def _calls(part: Chosen) -> list[Call]:
-    return [Call("attack", part, Attack.APGD_CE), Call("distances", part, trials=(GENTLE,), steps=40)]
+def _calls(part: LabelledImages) -> list[Call]:
+    return [Call(Work.ATTACK, part, Attack.APGD_CE), Call(Work.DISTANCES, part, trials=(GENTLE,), steps=40)]

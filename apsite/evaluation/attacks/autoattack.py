@@ -32,11 +32,11 @@ class Engine(Protocol):
 
     Attributes:
         cost: Passes of one sample that stays robust, for progress.
-        searched: Network through which it makes its passes.
+        surrogate: Network through which it makes its passes.
     """
 
     cost: Mapping[Attack, int]
-    searched: CountedNetwork
+    surrogate: CountedNetwork
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
         """Perturbed images of one attack, unverified; see the engines."""
@@ -58,7 +58,7 @@ class ReferenceEngine:
         from pyautoattack.autoattack import AutoAttack
 
         self._suite: Any = AutoAttack(network, norm="Linf", eps=epsilon, seed=seed, version="standard", device=device)
-        self.searched = network
+        self.surrogate = network
         self._seed = seed
         self._device = device
 
@@ -93,7 +93,7 @@ class ReferenceEngine:
         return torch.as_tensor(perturbed).detach()
 
 
-def broken(network: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+def is_adversarial(network: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, epsilon: float) -> Tensor:
     """Flags of the perturbed images that are true adversarial examples, from one new forward pass in float32.
 
     Args:

@@ -68,7 +68,7 @@ class Lanes:
             raise
 
 
-def shares(count: int, rows_per_sample: int, rows: int, lanes: int) -> list[slice]:
+def batch_slices(count: int, rows_per_sample: int, rows: int, lanes: int) -> list[slice]:
     """Samples in equal shares of at most `rows` rows each, as many of them as fill the lanes.
 
     Args:

@@ -22,7 +22,7 @@ from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, 
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
-from apsite.evaluation.runs.ray_workers import RayWorkers
+from apsite.evaluation.runs.ray_pool import RayPool
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
@@ -192,13 +192,13 @@ def run_request(
         if len(state):
             reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
         with contextlib.ExitStack() as stack:
-            workers: RayWorkers | None = None
+            workers: RayPool | None = None
             if kind is WorkersKind.RAY:
                 example, epsilon = np.asarray(images.images[:8]), settings.epsilon_value(key.dataset)
-                workers = stack.enter_context(RayWorkers(evaluated, example, settings, epsilon, device.type, count))
+                workers = stack.enter_context(RayPool(evaluated, example, settings, epsilon, device.type, count))
                 reporter.say(f"{workers.count} workers, each on a device of its own ({device.type})")
             outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
-        described = describe(device) | {"workers": workers.count if workers else 1} | _searched(outcome)
+        described = describe(device) | {"workers": workers.count if workers else 1} | _surrogate(outcome)
         record, path = _record(request, model, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
             record, path = _write(request.output, record, outcome)
@@ -302,13 +302,13 @@ def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:
     return {name: value for name, value in settings.as_scalars(dataset).items() if name not in free}
 
 
-def _searched(outcome: Outcome) -> dict[str, Scalar]:
+def _surrogate(outcome: Outcome) -> dict[str, Scalar]:
     """What attacks searched on, for the record: how far the network was simplified without changing its outputs."""
-    searched = outcome.simplified
+    found = outcome.simplified
     return {
-        "folded_norms": searched.folded_norms,
-        "removed_channels": searched.removed_channels,
-        "channels": searched.channels or None,
+        "folded_norms": found.folded_norms,
+        "removed_channels": found.removed_channels,
+        "channels": found.channels or None,
     }
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.checkpoints.loading import Declared
 from apsite.evaluation.runs.evaluate import RUNS, Evaluation, Request, run_request
-from apsite.evaluation.runs.ray_workers import cluster
+from apsite.evaluation.runs.ray_pool import cluster
 from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey

@@ -17,9 +17,9 @@ from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
+from apsite.evaluation.runs.pool import LocalPool, Pool
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.worker import LANES, Call, Chosen, Result, Worker
-from apsite.evaluation.runs.workers import LocalWorkers, Workers
+from apsite.evaluation.runs.worker import LANES, Call, LabelledImages, Result, Work, Worker
 from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.progress import Reporter
 from apsite.protocol import EngineName, Precision, Settings
@@ -60,7 +60,7 @@ def run(
     device: torch.device,
     reporter: Reporter,
     parameters: FmnParameters | None = None,
-    workers: Workers | None = None,
+    workers: Pool | None = None,
 ) -> Outcome:
     """Evaluate a network; resumes from what `state` holds.
 
@@ -111,14 +111,14 @@ class _Run:
         state: RunState,
         device: torch.device,
         reporter: Reporter,
-        workers: Workers | None,
+        workers: Pool | None,
     ) -> None:
         self.network = CountedNetwork(network)
         self.images, self.settings, self.state = images, settings, state
         self.device, self.reporter = device, reporter
         self.epsilon = settings.epsilon_value(images.dataset)
         self.worker = Worker(network, np.asarray(images.images[:8]), settings, self.epsilon, device)
-        self.workers: Workers = workers or LocalWorkers(self.worker)
+        self.workers: Pool = workers or LocalPool(self.worker)
         self.passes: dict[str, Passes] = {}
         self.seconds: dict[str, float] = {}
 
@@ -173,8 +173,8 @@ class _Run:
             survivors = np.flatnonzero(robust)
             self.reporter.start(attack.label, len(survivors))
 
-            def call(samples: Chosen, attack: Attack = attack) -> Call:
-                return Call("attack", samples, attack)
+            def call(samples: LabelledImages, attack: Attack = attack) -> Call:
+                return Call(Work.ATTACK, samples, attack)
 
             def finished(chosen: NDArray[np.int64], broken: NDArray[np.generic]) -> str:
                 robust[chosen[broken.astype(np.bool_)]] = False
@@ -251,7 +251,7 @@ class _Run:
         for trials, batch in groups:
             size = LANES * max(1, -(-len(batch) // (LANES * self.workers.count)))
             parts = [batch[start : start + size] for start in range(0, len(batch), size)]
-            calls += [Call("search", self.chosen(part), trials=trials, steps=steps) for part in parts]
+            calls += [Call(Work.SEARCH, self.chosen(part), trials=trials, steps=steps) for part in parts]
         return calls
 
     def search_batches(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Callable[[int], NDArray[np.int64]]]:
@@ -277,8 +277,8 @@ class _Run:
         if parameters is not None:
             steps = self.settings.attack_steps
 
-            def call(samples: Chosen) -> Call:
-                return Call("distances", samples, trials=(parameters,), steps=steps)
+            def call(samples: LabelledImages) -> Call:
+                return Call(Work.DISTANCES, samples, trials=(parameters,), steps=steps)
 
             def finished(chosen: NDArray[np.int64], reached: NDArray[np.generic]) -> str:
                 distance[chosen] = reached
@@ -294,7 +294,7 @@ class _Run:
         phase: str,
         samples: NDArray[np.int64],
         cost: int,
-        call: Callable[[Chosen], Call],
+        call: Callable[[LabelledImages], Call],
         finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str],
         *,
         grain: int = 4,
@@ -341,11 +341,11 @@ class _Run:
         parts = [left[start : start + size] for start in range(0, len(left), size)]
         return [part for part in parts if not done[part].all()]
 
-    def chosen(self, positions: NDArray[np.int64]) -> Chosen:
+    def chosen(self, positions: NDArray[np.int64]) -> LabelledImages:
         """The samples at some positions."""
         images = self.images
         index = images.index[positions].astype(np.int64)
-        return Chosen(np.asarray(images.images[positions]), images.labels[positions], index)
+        return LabelledImages(np.asarray(images.images[positions]), images.labels[positions], index)
 
     def keep(self, unit: str, result: Result, **arrays: NDArray[np.generic]) -> Arrays:
         """Store a finished unit of work."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 import numpy as np
 import torch
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from apsite.errors import EvaluationError
-from apsite.evaluation.attacks.autoattack import Engine, ReferenceEngine, broken
+from apsite.evaluation.attacks.autoattack import Engine, ReferenceEngine, is_adversarial
 from apsite.evaluation.attacks.execution import CountedNetwork, FilledUp, as_inputs
 from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
-from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, lane_count, shares
+from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices, lane_count
 from apsite.evaluation.attacks.precision import InBfloat16
 from apsite.evaluation.attacks.simplification import Simplified, simplified
 from apsite.protocol import EngineName, Precision, Settings
@@ -34,8 +34,19 @@ LANES = 16
 PassListener = Callable[[int], None]
 
 
+class Work(StrEnum):
+    """Kinds of work."""
+
+    ATTACK = "attack"
+    """Which samples one attack of AutoAttack breaks: bool, shape ``(n,)``."""
+    DISTANCES = "distances"
+    """Confirmed HO-FMN distances with one configuration: float32, in input units, shape ``(n,)``."""
+    SEARCH = "search"
+    """Unconfirmed HO-FMN distances of several trials, the worst norm where nothing was found: shape ``(trials, n)``."""
+
+
 @dataclass(frozen=True)
-class Chosen:
+class LabelledImages:
     """Samples to attack.
 
     Attributes:
@@ -51,9 +62,9 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, chosen: slice) -> Chosen:
+    def part(self, chosen: slice) -> LabelledImages:
         """Some of the samples."""
-        return Chosen(self.images[chosen], self.labels[chosen], self.index[chosen])
+        return LabelledImages(self.images[chosen], self.labels[chosen], self.index[chosen])
 
 
 @dataclass(frozen=True)
@@ -61,17 +72,15 @@ class Call:
     """One piece of work.
 
     Attributes:
-        work: ``attack`` finds which samples `attack` breaks, shape ``(n,)``, bool. ``distances`` gives verified HO-FMN
-            distances with the one configuration in `trials`, ``search`` unverified ones of all trials, shape
-            ``(trials, n)``, with the worst norm where nothing was found; both float32, in input units.
+        work: What to find out.
         samples: Correctly classified samples.
         attack: The attack of AutoAttack.
         trials: Configurations of HO-FMN.
         steps: FMN steps.
     """
 
-    work: Literal["attack", "distances", "search"]
-    samples: Chosen
+    work: Work
+    samples: LabelledImages
     attack: Attack | None = None
     trials: tuple[FmnParameters, ...] = ()
     steps: int = 0
@@ -82,7 +91,7 @@ class Result:
     """What a piece of work gave.
 
     Attributes:
-        values: See :class:`Call`.
+        values: See :class:`Work`.
         passes: Passes through the network.
         seconds: Wall time of the worker.
     """
@@ -119,7 +128,7 @@ class Worker:
             if len(example)
             else Simplified(self.network.network)
         )
-        self.searched = self._counted(self.simplified.network)
+        self.surrogate = self._counted(self.simplified.network)
         self.listener: PassListener | None = None
         self.say: Callable[[str], None] = lambda message: None
         self._engine: Engine | None = None
@@ -140,15 +149,15 @@ class Worker:
         settings = self.settings
         if settings.engine is EngineName.REFERENCE:
             return ReferenceEngine(self.network, self.epsilon, settings.seed, self.device)
-        searched = self.searched
+        surrogate = self.surrogate
         if settings.precision is Precision.BF16:
-            searched = self._counted(InBfloat16(self.simplified.network))
+            surrogate = self._counted(InBfloat16(self.simplified.network))
         return FastEngine(
             self.network,
             self.epsilon,
             settings.seed,
             self._rows,
-            searched=searched,
+            surrogate=surrogate,
             precision=settings.precision,
             lanes=lane_count(self.device),
         )
@@ -159,7 +168,9 @@ class Worker:
         Raises:
             torch.OutOfMemoryError: If the device has too little memory even for one sample.
         """
-        networks = {self.network, self.searched, self.engine.searched} if call.attack else {self.network, self.searched}
+        networks = (
+            {self.network, self.surrogate, self.engine.surrogate} if call.attack else {self.network, self.surrogate}
+        )
         for network in networks:
             network.take_passes()
             network.listener = self.listener
@@ -169,9 +180,9 @@ class Worker:
         passes = Passes(sum(count.forward for count in counts), sum(count.backward for count in counts))
         return Result(values, passes, time.monotonic() - started)
 
-    def _in_memory(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+    def _in_memory(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
         """Result for `samples`, with fewer rows at a time, from now on, where the device has too little memory."""
-        work = {"attack": self._attack, "distances": self._distances, "search": self._search}[call.work]
+        work = {Work.ATTACK: self._attack, Work.DISTANCES: self._distances, Work.SEARCH: self._search}[call.work]
         while True:
             try:
                 return work(call, samples)
@@ -190,39 +201,39 @@ class Worker:
                 self._engine.rows = self._rows
             self.say(f"out of memory; going on with {self._rows} rows at a time")
 
-    def _tensors(self, samples: Chosen) -> tuple[Tensor, Tensor]:
+    def _tensors(self, samples: LabelledImages) -> tuple[Tensor, Tensor]:
         return as_inputs(samples.images, self.device), torch.from_numpy(samples.labels).to(self.device)
 
-    def _attack(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+    def _attack(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
         assert call.attack is not None
         x, y = self._tensors(samples)
         perturbed = self.engine.perturb(call.attack, x, y, samples.index.tolist())
-        return np.asarray(self._broken(x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
+        return np.asarray(self._adversarial(x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
 
-    def _distances(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+    def _distances(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
         x, y = self._tensors(samples)
         (parameters,) = call.trials
-        adversarial, found = self._fmn(self.searched, x, y, [parameters] * len(x), call.steps)
-        verified = found & self._broken(x, adversarial, y, 1.0)
+        adversarial, found = self._fmn(self.surrogate, x, y, [parameters] * len(x), call.steps)
+        verified = found & self._adversarial(x, adversarial, y, 1.0)
         again = (found & ~verified).nonzero().squeeze(1)
         if len(again):  # what the simplified network alone takes for adversarial is searched on the evaluated one
             a, b = x[again], y[again]
             adversarial[again], found[again] = self._fmn(self.network, a, b, [parameters] * len(a), call.steps)
-            verified[again] = found[again] & self._broken(a, adversarial[again], b, 1.0)
+            verified[again] = found[again] & self._adversarial(a, adversarial[again], b, 1.0)
         return np.asarray(distances(x, adversarial, verified).cpu().numpy(), dtype=np.float32)
 
-    def _broken(self, x: Tensor, perturbed: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    def _adversarial(self, x: Tensor, perturbed: Tensor, y: Tensor, epsilon: float) -> Tensor:
         """Which perturbed images are true adversarial examples, shape ``(n,)``; the evaluated network decides."""
         clean, attacked, classes = (torch.split(values, self._rows) for values in (x, perturbed, y))
         parts = zip(clean, attacked, classes, strict=True)
-        return torch.cat([broken(self.network, a, b, c, epsilon) for a, b, c in parts])
+        return torch.cat([is_adversarial(self.network, a, b, c, epsilon) for a, b, c in parts])
 
-    def _search(self, call: Call, samples: Chosen) -> NDArray[np.generic]:
+    def _search(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
         x, y = (_filled(values, LANES) for values in self._tensors(samples))  # each trial takes the same passes
         rows, trials = len(x), len(call.trials)
         x, y = (values.repeat(trials, *[1] * (values.dim() - 1)) for values in (x, y))
         adversarial, found = self._fmn(
-            self.searched, x, y, [trial for trial in call.trials for _ in range(rows)], call.steps
+            self.surrogate, x, y, [trial for trial in call.trials for _ in range(rows)], call.steps
         )
         reached = torch.minimum(distances(x, adversarial, found), worst_norms(x))
         return np.asarray(reached.view(trials, rows)[:, : len(samples)].cpu().numpy(), dtype=np.float32)
@@ -238,7 +249,7 @@ class Worker:
         rows, count = self._rows, lane_count(self.device)
         if self.device.type == "cpu":
             rows = min(rows, ROWS_ON_CPU)
-        parts = shares(-(-len(x) // LANES), LANES, rows, count)
+        parts = batch_slices(-(-len(x) // LANES), LANES, rows, count)
 
         def attack(part: slice) -> None:
             chosen = slice(part.start * LANES, min(part.stop * LANES, len(x)))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from apsite.errors import NetworkError
-from apsite.evaluation.attacks.autoattack import ReferenceEngine, broken
+from apsite.evaluation.attacks.autoattack import ReferenceEngine, is_adversarial
 from apsite.evaluation.attacks.execution import CountedNetwork
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
@@ -48,7 +48,7 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
             image, label, epsilon = grey_images[index, None], labels[index, None], float(exact[index]) * factor
             engine = ReferenceEngine(CountedNetwork(one_boundary), epsilon, 0, CPU)
             perturbed = engine.perturb(attack, image, label, [0])
-            assert bool(broken(one_boundary, image, perturbed, label, epsilon)) is expected
+            assert bool(is_adversarial(one_boundary, image, perturbed, label, epsilon)) is expected
 
 
 def test_the_random_state_of_the_caller_is_untouched(one_boundary, grey_images):
@@ -67,10 +67,10 @@ def test_success_needs_the_ball_the_box_and_the_wrong_class(many_boundaries, gre
     labels = many_boundaries(grey_images).argmax(1)
     far = 1 - grey_images
     assert (many_boundaries(far).argmax(1) != labels).any()
-    assert not broken(many_boundaries, grey_images, far, labels, EPSILON).any()
-    assert broken(many_boundaries, grey_images, far, labels, 1.0).any()
-    assert not broken(many_boundaries, grey_images, far + 1, labels, 10.0).any()
-    assert not broken(many_boundaries, grey_images, grey_images, labels, EPSILON).any()
+    assert not is_adversarial(many_boundaries, grey_images, far, labels, EPSILON).any()
+    assert is_adversarial(many_boundaries, grey_images, far, labels, 1.0).any()
+    assert not is_adversarial(many_boundaries, grey_images, far + 1, labels, 10.0).any()
+    assert not is_adversarial(many_boundaries, grey_images, grey_images, labels, EPSILON).any()
 
 
 def test_infinite_logits_are_an_error():
@@ -82,4 +82,4 @@ def test_infinite_logits_are_an_error():
 
     x = torch.zeros(1, 3, 4, 4)
     with pytest.raises(NetworkError, match="NaN or infinite"):
-        broken(Broken(), x, x, torch.zeros(1, dtype=torch.int64), EPSILON)
+        is_adversarial(Broken(), x, x, torch.zeros(1, dtype=torch.int64), EPSILON)

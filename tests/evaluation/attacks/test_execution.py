@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apsite.evaluation.attacks.execution import CountedNetwork, StoppedError, as_inputs, predict
-from apsite.evaluation.attacks.lanes import Lanes, shares
+from apsite.evaluation.attacks.lanes import Lanes, batch_slices
 
 
 def test_passes_are_counted_by_kind(many_boundaries, grey_images):
@@ -50,7 +50,7 @@ def test_a_failure_in_one_lane_ends_the_others(many_boundaries, grey_images):
 @given(st.integers(1, 300), st.sampled_from([1, 9]), st.integers(1, 128), st.integers(1, 8))
 def test_shares_cover_all_samples_and_fill_the_lanes(count, each, rows, lanes):
     """Every sample is in one share, none is too large, and no lane has a sample a round more than its part."""
-    parts = shares(count, each, rows, lanes)
+    parts = batch_slices(count, each, rows, lanes)
     assert [position for part in parts for position in range(part.start, part.stop)] == list(range(count))
     assert all(1 <= part.stop - part.start <= max(1, rows // each) for part in parts)
     rounds = -(-len(parts) // lanes)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pyautoattack.fab_projections import projection_linf
 
-from apsite.evaluation.attacks.autoattack import ReferenceEngine, broken
+from apsite.evaluation.attacks.autoattack import ReferenceEngine, is_adversarial
 from apsite.evaluation.attacks.execution import CountedNetwork, as_inputs
 from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.attacks.fast.engine import FastEngine
@@ -51,9 +51,9 @@ def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):
     broken_by = {}
     for attack in Attack:
         left = robust.nonzero().squeeze(1)
-        theirs = broken(network, x[left], reference.perturb(attack, x[left], y[left], []), y[left], EPSILON)
+        theirs = is_adversarial(network, x[left], reference.perturb(attack, x[left], y[left], []), y[left], EPSILON)
         chosen = [index[int(position)] for position in left]
-        mine = broken(network, x[left], ours.perturb(attack, x[left], y[left], chosen), y[left], EPSILON)
+        mine = is_adversarial(network, x[left], ours.perturb(attack, x[left], y[left], chosen), y[left], EPSILON)
         assert torch.equal(theirs, mine), attack
         robust[left[theirs]] = False
         broken_by[attack] = int(theirs.sum())
@@ -82,13 +82,13 @@ def test_images_equal_the_reference_in_exact_mode(problem, attack, monkeypatch):
 def test_a_verdict_depends_on_neither_batch_nor_order_nor_lanes(problem, attack, lanes):
     """Alone, in another order, with others, or side by side: each sample is broken or not."""
     network, x, y, index = problem
-    searched = CountedNetwork(simplified(network.network, x).network)
-    whole = FastEngine(network, EPSILON, 0, rows=64, searched=searched, lanes=lanes)
-    small = FastEngine(network, EPSILON, 0, rows=18, searched=searched)
-    flags = broken(network, x, whole.perturb(attack, x, y, index), y, EPSILON)
+    surrogate = CountedNetwork(simplified(network.network, x).network)
+    whole = FastEngine(network, EPSILON, 0, rows=64, surrogate=surrogate, lanes=lanes)
+    small = FastEngine(network, EPSILON, 0, rows=18, surrogate=surrogate)
+    flags = is_adversarial(network, x, whole.perturb(attack, x, y, index), y, EPSILON)
     turned = torch.arange(len(x) - 1, -1, -1)
     again = small.perturb(attack, x[turned], y[turned], [index[int(position)] for position in turned])
-    assert torch.equal(broken(network, x[turned], again, y[turned], EPSILON)[turned], flags)
+    assert torch.equal(is_adversarial(network, x[turned], again, y[turned], EPSILON)[turned], flags)
 
 
 @pytest.mark.parametrize("attack", list(Attack))
@@ -98,10 +98,10 @@ def test_looking_seldom_changes_no_verdict(problem, attack, monkeypatch):
     engine = FastEngine(network, EPSILON, 0, rows=64)
     monkeypatch.setattr(fab, "STEPS", FEW_STEPS)
     monkeypatch.setattr(square, "QUERIES", 150)
-    flags = broken(network, x, engine.perturb(attack, x, y, index), y, EPSILON)
+    flags = is_adversarial(network, x, engine.perturb(attack, x, y, index), y, EPSILON)
     for module in (apgd, fab, square):
         monkeypatch.setattr(module, "look_every", lambda device: 7)
-    assert torch.equal(broken(network, x, engine.perturb(attack, x, y, index), y, EPSILON), flags)
+    assert torch.equal(is_adversarial(network, x, engine.perturb(attack, x, y, index), y, EPSILON), flags)
     assert flags.any() or attack is Attack.SQUARE
 
 
@@ -115,7 +115,7 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
             x, y, epsilon = grey_images[position, None], labels[position, None], float(exact[position]) * factor
             engine = FastEngine(CountedNetwork(one_boundary), epsilon, 0, rows=16)
             perturbed = engine.perturb(attack, x, y, [int(position)])
-            assert bool(broken(one_boundary, x, perturbed, y, epsilon)) is expected
+            assert bool(is_adversarial(one_boundary, x, perturbed, y, epsilon)) is expected
 
 
 def test_a_failed_attack_returns_the_clean_image(one_boundary, grey_images):

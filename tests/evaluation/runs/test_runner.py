@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from apsite.errors import ApsiteError, EvaluationError, NetworkError
-from apsite.evaluation.attacks.autoattack import broken
+from apsite.evaluation.attacks.autoattack import is_adversarial
 from apsite.evaluation.runs import worker
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
@@ -217,14 +217,14 @@ def test_lower_precision_makes_up_no_success(tiny, tiny_images, tmp_path, precis
     confirmed = []
 
     def listening(network, images, perturbed, labels, epsilon):
-        flags = broken(network, images, perturbed, labels, epsilon)
+        flags = is_adversarial(network, images, perturbed, labels, epsilon)
         assert torch.equal(flags, tiny(perturbed).argmax(1) != labels)
         confirmed.append(int(flags.sum()))
         return flags
 
     settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="fast", precision=precision)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "broken", listening)
+        patch.setattr(worker, "is_adversarial", listening)
         found = evaluate(tiny, tiny_images, settings, tmp_path).samples
     assert int(found.clean_correct.sum() - found.aa_robust.sum()) == sum(confirmed) > 0
     assert settings.protocol(tiny_images.dataset, len(tiny_images)) is Protocol.CUSTOM

@@ -16,7 +16,7 @@ from torch import Tensor
 from apsite.evaluation.attacks.execution import CountedNetwork
 from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.attacks.fast.noise import BatchNoise, Noise, SampleNoise
-from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, shares
+from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.protocol import Precision
 from apsite.vocabulary import Attack
@@ -73,7 +73,7 @@ class FastEngine:
         seed: Seed of all draws.
         rows: Rows evaluated at a time on a GPU; a row is a sample, or a sample with one target. A CPU takes
             :data:`apsite.evaluation.attacks.lanes.ROWS_ON_CPU` at most.
-        searched: Equal network to search on; ``None`` for `network`.
+        surrogate: Equal network to search on; ``None`` for `network`.
         precision: Arithmetic of the search on a GPU; a success is confirmed in float32.
         lanes: Batches that are attacked in parallel.
         exact: Draw and order as the official code does; for parity tests.
@@ -91,13 +91,13 @@ class FastEngine:
         seed: int,
         rows: int,
         *,
-        searched: CountedNetwork | None = None,
+        surrogate: CountedNetwork | None = None,
         precision: Precision = Precision.FLOAT32,
         lanes: int = 1,
         exact: bool = False,
     ) -> None:
         self._network = network
-        self.searched = searched or network
+        self.surrogate = surrogate or network
         self.rows = rows
         self._epsilon, self._seed, self._precision, self._lanes, self._exact = epsilon, seed, precision, lanes, exact
 
@@ -114,7 +114,7 @@ class FastEngine:
             Images of the same shape.
         """
         noise: Noise = BatchNoise(self._seed) if self._exact else SampleNoise(self._seed)
-        batch = _Batch.of(self.searched, attack, images, labels, index, noise)
+        batch = _Batch.of(self.surrogate, attack, images, labels, index, noise)
         with arithmetic(self._precision):
             self._attack(batch)
         if self._exact or not bool(batch.found.any()):
@@ -141,7 +141,7 @@ class FastEngine:
             run(batch)
             return
         size = self._rows_at_a_time(batch.images.device)
-        parts = shares(len(batch.images), TARGETS if targeted else 1, size, self._lanes)
+        parts = batch_slices(len(batch.images), TARGETS if targeted else 1, size, self._lanes)
         with Lanes(self._lanes, batch.network.stop) as lanes:
             lanes.run([lambda part=part: run(batch.part(part)) for part in parts])  # type: ignore[misc]
 

@@ -135,7 +135,7 @@ class _Remote:
             return self._worker.run(call)
 
 
-class RayWorkers:
+class RayPool:
     """One worker for each device of a Ray cluster; a context manager.
 
     The cluster is the one that the environment variable ``RAY_ADDRESS`` names, else one that is started on this machine
@@ -204,7 +204,7 @@ class RayWorkers:
     def results(
         self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
     ) -> Iterator[tuple[int, Result]]:
-        """Number and result of every piece, as they finish; see :class:`apsite.evaluation.runs.workers.Workers`.
+        """Number and result of every piece, as they finish; see :class:`apsite.evaluation.runs.pool.Pool`.
 
         Raises:
             EvaluationError: If a piece of work loses :data:`TRIES` workers, or workers cannot start.

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from apsite.errors import EvaluationError, NetworkError
-from apsite.evaluation.runs import ray_workers
-from apsite.evaluation.runs.ray_workers import TRIES, RayWorkers, import_ray, start_cluster
+from apsite.evaluation.runs import ray_pool
+from apsite.evaluation.runs.ray_pool import TRIES, RayPool, import_ray, start_cluster
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
-from apsite.evaluation.runs.worker import Call, Chosen, Worker
+from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
 from apsite.progress import SilentReporter
 from apsite.protocol import Settings, parse_workers
 from apsite.samples import samples_bytes
@@ -67,7 +67,7 @@ def evaluate(images, folder, workers=None):
 
 def hired(images, count):
     """Ray workers for the tiny network."""
-    return RayWorkers(Tiny(), images.images[:8], SETTINGS, SETTINGS.epsilon_value(images.dataset), "cpu", count)
+    return RayPool(Tiny(), images.images[:8], SETTINGS, SETTINGS.epsilon_value(images.dataset), "cpu", count)
 
 
 def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_path):
@@ -84,8 +84,8 @@ def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_p
 def test_a_killed_worker_costs_its_part_only(cluster, tiny_images):
     """A worker process is killed while it works: a line says so, and every result is there and right."""
     chosen = np.arange(16)
-    samples = Chosen(tiny_images.images[chosen], tiny_images.labels[chosen], chosen)
-    calls = [Call("attack", samples.part(slice(i, i + 4)), Attack.SQUARE) for i in range(0, 16, 4)]
+    samples = LabelledImages(tiny_images.images[chosen], tiny_images.labels[chosen], chosen)
+    calls = [Call(Work.ATTACK, samples.part(slice(i, i + 4)), Attack.SQUARE) for i in range(0, 16, 4)]
     expected = [Worker(Tiny(), samples.images[:8], SETTINGS, 1 / 255, CPU).run(call).values for call in calls]
     said, found = [], {}
     with hired(tiny_images, 2) as workers:
@@ -108,12 +108,12 @@ def test_work_that_kills_every_worker_ends_the_run(cluster, tiny_images):
                 os._exit(1)
             return super().forward(x)
 
-    samples = Chosen(tiny_images.images[:5], tiny_images.labels[:5], np.arange(5))
+    samples = LabelledImages(tiny_images.images[:5], tiny_images.labels[:5], np.arange(5))
     with (
-        RayWorkers(Deadly(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
+        RayPool(Deadly(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
         pytest.raises(EvaluationError, match="3 workers were lost over the same samples; the finished work is kept"),
     ):
-        list(workers.results([Call("attack", samples, Attack.SQUARE)], lambda passes: None, lambda line: None))
+        list(workers.results([Call(Work.ATTACK, samples, Attack.SQUARE)], lambda passes: None, lambda line: None))
 
 
 class Unpacked(Tiny):
@@ -130,7 +130,7 @@ def test_workers_that_cannot_start_are_not_taken_for_lost_ones(cluster, tiny_ima
     """The cause is named, and what every machine needs; nothing is tried again."""
     with (
         pytest.raises(EvaluationError, match=r"workers cannot start \(.*a_module_that_is_not_there.*the same apsite"),
-        RayWorkers(Unpacked(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
+        RayPool(Unpacked(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
     ):
         workers.processes()
 
@@ -138,7 +138,7 @@ def test_workers_that_cannot_start_are_not_taken_for_lost_ones(cluster, tiny_ima
 @pytest.mark.slow
 def test_other_versions_elsewhere_are_an_error(cluster, tiny_images, monkeypatch):
     """Another torch rounds differently; the message says which version is where."""
-    monkeypatch.setattr(ray_workers, "versions", lambda: {"apsite": "9.9", "torch": torch.__version__})
+    monkeypatch.setattr(ray_pool, "versions", lambda: {"apsite": "9.9", "torch": torch.__version__})
     with hired(tiny_images, 1) as workers, pytest.raises(EvaluationError, match=r"has apsite \S+ instead of 9\.9"):
         workers.processes()
 
@@ -150,10 +150,10 @@ def test_errors_of_a_worker_are_those_of_one_process(cluster, tiny_images):
         def forward(self, x):
             return super().forward(x) * (float("nan") if len(x) == 5 else 1)
 
-    samples = Chosen(tiny_images.images[:5], tiny_images.labels[:5], np.arange(5))
-    call = Call("attack", samples, Attack.APGD_CE)
+    samples = LabelledImages(tiny_images.images[:5], tiny_images.labels[:5], np.arange(5))
+    call = Call(Work.ATTACK, samples, Attack.APGD_CE)
     with (
-        RayWorkers(Broken(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
+        RayPool(Broken(), tiny_images.images[:8], SETTINGS, 1 / 255, "cpu", 1) as workers,
         pytest.raises(NetworkError, match="returns NaN or infinite logits"),
     ):
         list(workers.results([call], lambda passes: None, lambda line: None))
@@ -203,10 +203,10 @@ def test_a_cluster_of_ones_own_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     before = set(Path("/tmp").glob("apsite-ray-*"))
-    with ray_workers.cluster():
+    with ray_pool.cluster():
         (folder,) = set(Path("/tmp").glob("apsite-ray-*")) - before
         assert any(folder.iterdir())
-        with ray_workers.cluster():
+        with ray_pool.cluster():
             assert ray.is_initialized()
         assert ray.is_initialized()
     assert not ray.is_initialized()
@@ -219,8 +219,8 @@ def test_a_lost_machine_costs_its_part_only(tiny_images):
     from ray.cluster_utils import Cluster
 
     chosen = np.arange(32)
-    samples = Chosen(tiny_images.images[chosen], tiny_images.labels[chosen], chosen)
-    calls = [Call("attack", samples.part(slice(i, i + 4)), Attack.SQUARE) for i in range(0, 32, 4)]
+    samples = LabelledImages(tiny_images.images[chosen], tiny_images.labels[chosen], chosen)
+    calls = [Call(Work.ATTACK, samples.part(slice(i, i + 4)), Attack.SQUARE) for i in range(0, 32, 4)]
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     other = machines.add_node(num_cpus=1)
     try:

@@ -8,7 +8,7 @@ from typing import Protocol
 from apsite.evaluation.runs.worker import Call, Result, Worker
 
 
-class Workers(Protocol):
+class Pool(Protocol):
     """Does pieces of work, in any order.
 
     Attributes:
@@ -29,7 +29,7 @@ class Workers(Protocol):
         """
 
 
-class LocalWorkers:
+class LocalPool:
     """One worker in this process.
 
     Args:
