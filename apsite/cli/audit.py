@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from apsite.cli.group import cli
+from apsite.cli.options import state_option
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 @click.option("--structure", type=click.Choice([word.value for word in Structure]), help="What was pruned.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
 @click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
-@click.option("--unsafe-load", is_flag=True, help="Unpickle without restrictions. RUNS CODE from the file.")
+@state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def audit(
     checkpoint: Path, arch: str, method: str | None, dataset: str, structure: str | None, sparsity: float | None,
-    layout: str | None, unsafe_load: bool, as_json: bool,
+    layout: str | None, state: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure CHECKPOINT without attacking it: layout, sparsity, costs, behaviour.
 
@@ -48,7 +49,7 @@ def audit(
         raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")
     report = reports.audit(
         checkpoint, architecture=arch, method=method, dataset=dataset, structure=structure, sparsity=sparsity,
-        layout=layout, unsafe=unsafe_load,
+        layout=layout, state=state,
     )  # fmt: skip
     if as_json:
         click.echo(to_json(report.to_json()), nl=False)

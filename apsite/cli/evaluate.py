@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from apsite.cli.group import cli
-from apsite.cli.options import progress, root_option
+from apsite.cli.options import progress, root_option, state_option
 from apsite.cli.reference import reference
 from apsite.protocol import EngineName, Precision, Preset
 from apsite.vocabulary import Architecture, AttackName, Dataset, Granularity, Structure
@@ -90,7 +90,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--run-dir", type=_FOLDER, default=Path(".apsite/runs"), show_default=True,
               help="Where the state of unfinished runs is kept.")  # fmt: skip
 @click.option("--checkpoint-url", help="Where the checkpoint can be had, for the record.")
-@click.option("--unsafe-load", is_flag=True, help="Unpickle without restrictions. RUNS CODE from the file; recorded.")
+@state_option
 @click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), help="Append progress lines to this file.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")

@@ -36,6 +36,13 @@ def output_file_option(command: Command) -> Command:
     )(command)
 
 
+def state_option(command: Command) -> Command:
+    """``--state``: which of several state dicts in a checkpoint."""
+    return click.option(
+        "--state", metavar="KEYS", help="Which state dict of the file to read, where it holds several, such as ema."
+    )(command)
+
+
 def emit(text: str, output: Path | None) -> None:
     """Write a result to stdout or, atomically, to a file."""
     from apsite.documents.json_files import atomic_file

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from apsite.cli.group import cli
-from apsite.cli.options import progress
+from apsite.cli.options import progress, state_option
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.verification import Finding
@@ -31,7 +31,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
 @click.option("--batch-size", type=click.IntRange(1), help="Images attacked together.  [default: as in the record]")
 @click.option("--arch", help="'file.py:factory' or 'module:factory', for a record whose network its author built.")
-@click.option("--unsafe-load", is_flag=True, help="Unpickle without restrictions. RUNS CODE from the file.")
+@state_option
 @click.option("--write/--no-write", default=True, show_default=True, help="Put the outcome into RECORD if it agrees.")
 @click.option("--by", help="Who verifies, for the record.")
 @click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), default=Path(".apsite/runs"),
@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def verify(
     record: Path, checkpoint: Path, samples: int, seed: int, data_dir: str | None, device: str | None,
-    batch_size: int | None, arch: str | None, unsafe_load: bool, write: bool, by: str | None, run_dir: Path,
+    batch_size: int | None, arch: str | None, state: str | None, write: bool, by: str | None, run_dir: Path,
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the attacks of RECORD again on a random part of its samples, and compare every verdict.
@@ -61,7 +61,7 @@ def verify(
         try:
             finding = verify_record(
                 record, checkpoint, samples=samples, seed=seed, data_dir=data_dir, device=device, factory=arch,
-                batch_size=batch_size, unsafe=unsafe_load, run_dir=run_dir, reporter=reporter,
+                batch_size=batch_size, state=state, run_dir=run_dir, reporter=reporter,
             )  # fmt: skip
         except KeyboardInterrupt:
             reporter.say("interrupted: the finished work is kept; give the same command again to go on")

@@ -136,7 +136,7 @@ def load_network(
     dataset: str | Dataset = Dataset.CIFAR10,
     sparsity: float | None = None,
     layout: str | None = None,
-    unsafe: bool = False,
+    state: str | None = None,
 ) -> nn.Module:
     """The pruned network of a checkpoint, in evaluation mode, float32, on the CPU.
 
@@ -153,7 +153,7 @@ def load_network(
         dataset: Decides the constants of layouts that normalise inside the network.
         sparsity: Declared sparsity, a fraction. Needed only where a checkpoint holds scores instead of zeros.
         layout: Name of a registered layout, to choose it explicitly.
-        unsafe: Allow the file to execute code; see :func:`apsite.evaluation.checkpoints.reading.read_checkpoint`.
+        state: Dotted keys of the state dict to read, where the file holds several.
 
     Returns:
         A network from images ``(n, 3, height, width)`` in [0, 1] to logits ``(n, classes)``.
@@ -166,7 +166,7 @@ def load_network(
     if architecture not in tuple(Architecture) and architecture in layouts():
         architecture, layout = layouts()[architecture].architecture, layout or architecture
     declared = Declared(architecture, method, Dataset(dataset), None, sparsity, layout)
-    return open_network(read_checkpoint(Path(checkpoint), unsafe=unsafe), declared).network
+    return open_network(read_checkpoint(Path(checkpoint), state=state), declared).network
 
 
 def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:

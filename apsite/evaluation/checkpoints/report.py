@@ -113,7 +113,7 @@ def audit(
     structure: str | Structure | None = None,
     sparsity: float | None = None,
     layout: str | None = None,
-    unsafe: bool = False,
+    state: str | None = None,
 ) -> CheckpointReport:
     """Zeros, parameters, multiply-accumulates and behaviour of a network; nothing is attacked or written.
 
@@ -131,7 +131,7 @@ def audit(
         structure: Declared structure; give it together with `sparsity`.
         sparsity: Declared sparsity, a fraction; 0 or ``None`` declares nothing.
         layout: Registered parameter layout of a checkpoint, where several fit.
-        unsafe: Let a checkpoint execute code while it is loaded.
+        state: Dotted keys of the state dict to read, where the file holds several.
 
     Returns:
         The report. What would make an evaluation refuse the network is in its `refusals`; shares are fractions.
@@ -150,7 +150,7 @@ def audit(
         architecture or IN_MEMORY, method, Dataset(dataset), Structure(structure) if structure else None,
         sparsity or None, layout,
     )  # fmt: skip
-    file = loaded.file if loaded else read_checkpoint(Path(network), unsafe=unsafe)  # type: ignore[arg-type]
+    file = loaded.file if loaded else read_checkpoint(Path(network), state=state)  # type: ignore[arg-type]
     report = CheckpointReport(
         file.path, file.size, file.sha256, file.format, file.container, declared.architecture, declared.dataset,
         declared.structure, declared.sparsity, notes=file.notes,

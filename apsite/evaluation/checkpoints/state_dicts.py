@@ -2,90 +2,228 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from apsite.errors import CheckpointError
+from apsite.evaluation.checkpoints.torch_files import TorchFile, stored_array
+from apsite.evaluation.checkpoints.unpickling import Object, PickleError, StoredTensor
 
+BARE = "bare"
+"""What stands for the keys of a state dict that is the saved object itself."""
 CONTAINERS = (
-    "state_dict",
-    "net",
-    "model",
-    "model_state_dict",
-    "model_state",
-    "network",
-    "net_state_dict",
-    "params",
-    "weights",
-)
-"""Keys under which training scripts store the state dict."""
+    "state_dict", "net", "model", "model_state_dict", "model_state", "network", "net_state_dict", "params", "weights",
+)  # fmt: skip
+"""Keys under which training scripts store the network itself; what is under other keys has to be the only one."""
 
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_DEEPEST = 3
+_NO_WEIGHTS = ("optim", "sched", "scaler", "grad", "history", "momentum", "mask")
+"""Parts of keys under which tensors are no weights."""
+_DEEPEST = 6
 
 
-def find_state(path: Path, content: object) -> tuple[dict[str, Tensor], str]:
-    """The state dict in `content` and the key it was under, ``bare`` if there was none.
+def state_dicts(content: object) -> dict[str, dict[str, Any]]:
+    """Every state dict in a saved object, by the dotted keys that lead to it; ``bare`` for the object itself.
+
+    A state dict is a mapping from text in which there is a tensor of two or more dimensions, or a whole network.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    seen: set[int] = set()
+
+    def visit(value: object, keys: tuple[str, ...]) -> None:
+        if id(value) in seen or len(keys) > _DEEPEST:
+            return
+        seen.add(id(value))
+        state = dict(_of_network(value)) if isinstance(value, Object) else value
+        if isinstance(state, dict) and any(_dimensions(tensor) > 1 for tensor in state.values()):
+            for name, part in _averages(state).items():
+                found[".".join((*keys, *name)) or BARE] = part
+            return
+        for key, child in _children(value):
+            if not any(part in key.lower() for part in _NO_WEIGHTS):
+                visit(child, (*keys, key))
+
+    visit(content, ())
+    return found
+
+
+def find_state(path: Path, content: object, wanted: str | None = None) -> tuple[dict[str, Any], str, tuple[str, ...]]:
+    """The state dict of the network, the keys that lead to it, and what was left aside, one sentence each.
+
+    Args:
+        path: Where `content` comes from, for messages.
+        content: What was saved.
+        wanted: The keys of the state dict to take, if there are several.
 
     Raises:
-        CheckpointError: If there is no state dict, more than one, or one with something else than tensors in it.
+        CheckpointError: If there is none, or if there are several and it is not known which one is the network.
     """
-    keys: list[str] = []
-    for _ in range(_DEEPEST):
-        if isinstance(content, nn.Module):  # possible in an unsafe load only
-            content = content.state_dict()
-            keys.append("network object")
-        if not isinstance(content, dict):
-            break
-        # dict.items, since a stored dict may shadow its own methods
-        inside = {key: value for key, value in dict.items(content) if isinstance(value, dict | nn.Module)}
-        found = [key for key in CONTAINERS if key in inside]
-        if len(found) > 1:
+    found = state_dicts(content)
+    if wanted is not None:
+        if wanted not in found:
+            raise CheckpointError(f"{path}: no state dict under {wanted}; there is {_listed(list(found))}.")
+        chosen = wanted
+    elif len(found) == 1:
+        (chosen,) = found
+    elif not found:
+        keys = [key for key, _ in _children(content)]
+        what = _listed(keys) if keys else f"a {_name_of(content)}"
+        raise CheckpointError(f"{path}: holds no state dict (found {what}). {_EXPECTED}")
+    else:
+        usual = [keys for keys in found if keys == BARE or keys.rpartition(".")[2] in CONTAINERS]
+        if len(usual) != 1 or any(_alike(found[usual[0]], found[keys]) for keys in found if keys != usual[0]):
             raise CheckpointError(
-                f"{path}: holds networks under {_listed(found)}. Save the one to evaluate as {{'state_dict': ...}}."
+                f"{path}: holds several state dicts: {_listed(list(found))}. Choose one with --state, such as "
+                f"--state {next(iter(found))}."
             )
-        if not found:
-            break
-        keys.append(found[0])
-        content = inside[found[0]]
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, no state dict. {_EXPECTED}")
-    items = dict.items(content)
-    if not any(isinstance(value, Tensor) for _, value in items):
+        (chosen,) = usual
+    others = [keys for keys in found if keys != chosen]
+    notes = (f"The state dict under {chosen} was taken; {_listed(others)} left aside.",) if others else ()
+    return found[chosen], chosen, notes
+
+
+def _of_network(value: Object) -> Iterator[tuple[str, Any]]:
+    """Names and tensors of a whole pickled network, as its ``state_dict()`` gives them; of TorchScript likewise."""
+    state = value.state if isinstance(value.state, dict) else {}
+    if value.items:  # a subclass of dict
+        yield from value.items.items()
+    scripted = value.kind.startswith("__torch__.")
+    hidden = state.get("_non_persistent_buffers_set") or ()
+    tensors = state if scripted else {**_dict(state.get("_parameters")), **_dict(state.get("_buffers"))}
+    modules = state if scripted else _dict(state.get("_modules"))
+    for name, tensor in tensors.items():
+        if _dimensions(tensor) >= 0 and name not in hidden:
+            yield str(name), tensor
+    for name, module in modules.items():
+        if isinstance(module, Object):
+            yield from ((f"{name}.{inner}", tensor) for inner, tensor in _of_network(module))
+
+
+def _averages(state: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The networks of a state dict that holds one twice, raw and averaged, under two prefixes; else the whole."""
+    groups: dict[str, dict[str, Any]] = {}
+    for name, tensor in state.items():
+        first, _, rest = str(name).partition(".")
+        groups.setdefault(first, {})[rest] = tensor
+    for first, inner in groups.items():
+        twins = [other for other in groups if other != first and set(groups[other]) == set(inner)]
+        if "ema" in first.lower() and twins:
+            return {(name,): groups[name] for name in (first, *twins)}
+    return {(): state}
+
+
+def _children(value: object) -> list[tuple[str, Any]]:
+    """What lies inside a container or object, each with its key."""
+    if isinstance(value, Object):
+        return [(str(key), child) for part in (value.items, _dict(value.state)) for key, child in part.items()]
+    if isinstance(value, dict):
+        return [(str(key), child) for key, child in value.items()]
+    return [(str(at), child) for at, child in enumerate(value)] if isinstance(value, list | tuple) else []
+
+
+def _dimensions(value: object) -> int:
+    """Number of dimensions of a tensor; -1 of everything else. Tensors that are not read count as matrices."""
+    if isinstance(value, StoredTensor | Tensor):
+        return len(value.shape)
+    if isinstance(value, Object):
+        array = stored_array(value)
+        return len(array.shape) if array else 2 if value.kind.startswith(_UNUSUAL) else -1
+    return -1
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two state dicts are of similar networks, so that their names do not say which one is meant."""
+    names = [{str(name).removeprefix("module.") for name in state} for state in (one, other)]
+    return len(names[0] & names[1]) * 2 > min(map(len, names))
+
+
+def _name_of(value: object) -> str:
+    return value.kind if isinstance(value, Object) else "tensor" if _dimensions(value) >= 0 else type(value).__name__
+
+
+def _dict(value: object) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def tensors_of(
+    path: Path, file: TorchFile, state: Mapping[str, Any], limit: int
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors of a state dict as described, and the names of what is none.
+
+    Args:
+        path: Where they come from, for messages.
+        file: Where their numbers are.
+        state: Tensors by name; other values are left aside.
+        limit: Most bytes that they may take together. A few stored numbers can claim to be a huge tensor.
+
+    Raises:
+        CheckpointError: If a tensor is quantised, without data, or too large.
+        PickleError: If one is damaged.
+    """
+    read: dict[str, Tensor] = {}
+    others = []
+    for name, value in state.items():
+        stored = stored_array(value) if isinstance(value, Object) else value
+        kind = value.kind if isinstance(value, Object) else ""
+        if isinstance(stored, StoredTensor):
+            limit -= 4 * math.prod(stored.shape)
+            _check_limit(path, limit)
+            read[str(name)] = file.tensor(stored)
+        elif kind == "torch._utils._rebuild_sparse_tensor":
+            read[str(name)], limit = _dense(path, file, value, limit)
+        elif kind.startswith(_UNUSUAL):
+            problem = (
+                "quantised. Save the network before it is quantised" if "qtensor" in kind else f"without data. {_AGAIN}"
+            )
+            raise CheckpointError(f"{path}: {name} is {problem.removesuffix('.')}.")
+        else:
+            others.append(str(name))
+    return read, others
+
+
+_UNUSUAL = "torch._utils._rebuild_"
+"""How the names of functions begin that make tensors which are no ordinary arrays."""
+
+
+def _dense(path: Path, file: TorchFile, value: Object, limit: int) -> tuple[Tensor, int]:
+    """A sparse tensor with its zeros, and what is left of the limit."""
+    parts = value.arguments[1] if len(value.arguments) > 1 and isinstance(value.arguments[1], tuple) else ()
+    inner = [file.tensor(part) for part in parts if isinstance(part, StoredTensor)]
+    size = next((part for part in parts if isinstance(part, tuple)), ())
+    limit -= 4 * math.prod(size)
+    _check_limit(path, limit)
+    make: Callable[..., Tensor] = torch.sparse_coo_tensor if len(inner) == 2 else torch.sparse_csr_tensor
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch calls one of the formats a beta
+            return make(*inner, size=size, check_invariants=True).to_dense(), limit
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise PickleError(f"a sparse tensor is damaged: {str(error).splitlines()[0]}") from None
+
+
+def _check_limit(path: Path, left: int) -> None:
+    if left < 0:
         raise CheckpointError(
-            f"{path}: holds no tensors (found {_listed([str(key) for key, _ in items])}). {_EXPECTED}"
+            f"{path}: its tensors claim far more bytes than the file holds; they were not unpacked. {_AGAIN}"
         )
-    other = [f"{key} ({type(value).__name__})" for key, value in items if not isinstance(value, Tensor)]
-    other += [f"{key!r}" for key, _ in items if not isinstance(key, str)]
-    if other:
-        raise CheckpointError(f"{path}: not only tensors among the weights: {_listed(other)}. {_EXPECTED}")
-    return dict(items), ".".join(keys) or "bare"
 
 
-def usable_tensors(
-    path: Path, stored: Mapping[str, Tensor], limit: int
-) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+def usable_tensors(path: Path, stored: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
     """Tensors as float32 (counters as int64), contiguous, on the CPU; and what was converted.
 
     Args:
         path: Where they come from, for messages.
         stored: Tensors by name.
-        limit: Most bytes that they may take together. A few stored numbers can claim to be a huge tensor.
 
     Raises:
-        CheckpointError: If a tensor is sparse, quantised, without data, of a type that weights cannot have, or holds
-            NaN or infinity.
+        CheckpointError: If a tensor is of a type that weights cannot have, or holds NaN or infinity.
     """
-    _check_kinds(path, stored)
-    needed = sum(tensor.numel() * 4 for tensor in stored.values())
-    if needed > limit:
-        raise CheckpointError(
-            f"{path}: its tensors claim {needed} bytes, far more than the file holds; they were not unpacked. {_AGAIN}"
-        )
     state = {}
     converted: dict[str, int] = {}
     for name, tensor in stored.items():
@@ -110,22 +248,9 @@ def usable_tensors(
     return MappingProxyType(state), notes
 
 
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _AGAIN = "Save it again with torch.save(network.state_dict(), ...)."
 _EXPECTED = "Save {'state_dict': network.state_dict()}, or the state dict alone."
-
-
-def _check_kinds(path: Path, stored: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not ordinary arrays of numbers."""
-    for name, tensor in stored.items():
-        if tensor.is_quantized:
-            problem = "quantised. Save the network before it is quantised"
-        elif tensor.layout is not torch.strided or tensor.is_nested:
-            problem = "sparse. Save it with to_dense()"
-        elif tensor.device.type != "cpu" or type(tensor) not in (Tensor, nn.Parameter):
-            problem = f"not an ordinary tensor ({type(tensor).__name__} on {tensor.device.type}). {_AGAIN[:-1]}"
-        else:
-            continue
-        raise CheckpointError(f"{path}: {name} is {problem}.")
 
 
 def _kind(name: str, tensor: Tensor) -> torch.dtype | None:

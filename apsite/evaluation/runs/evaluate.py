@@ -69,7 +69,7 @@ class Request:
         run_dir: Where the state of unfinished runs is kept.
         fresh: Start again instead of resuming.
         overwrite: Replace an existing record.
-        unsafe_load: Unpickle the checkpoint without restrictions.
+        state: Dotted keys of the state dict to read, where the file holds several.
         url: Where the checkpoint can be had, for the record.
         source: Who ran the evaluation, for the record.
         notes: Remarks for the record.
@@ -88,7 +88,7 @@ class Request:
     run_dir: Path = RUNS
     fresh: bool = False
     overwrite: bool = False
-    unsafe_load: bool = False
+    state: str | None = None
     url: str | None = None
     source: str = "the authors"
     notes: Sequence[str] = ()
@@ -162,7 +162,7 @@ def run_request(
     device = choose_device(request.device)
     settings = request.settings.on(device.type)
     if network is None:
-        file = read_checkpoint(request.checkpoint, unsafe=request.unsafe_load)
+        file = read_checkpoint(request.checkpoint, state=request.state)
         network = open_network(file, Declared.of(key, request.factory, request.layout))
     if images is None:
         images = load_test_set(key.dataset, request.data_dir).first(settings.n_examples)
@@ -256,7 +256,6 @@ def _record(
             size=model.file.size,
             layout=model.layout,
             format=model.file.format,
-            unsafe_load=model.file.unsafe_load or None,
         ),
         provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),
         environment=dict(environment),

@@ -53,9 +53,9 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "precision": tuple(Precision),
 }
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
-_TEXTS = ("method", "arch", "layout", "device", "attacks", "checkpoint_url", "workers")
+_TEXTS = ("method", "arch", "layout", "state", "device", "attacks", "checkpoint_url", "workers")
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
-_FLAGS = ("overwrite", "resume", "unsafe_load", "remove_channels")
+_FLAGS = ("overwrite", "resume", "remove_channels")
 NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
 _FREE = ("batch_size", "engine", "remove_channels")
 
@@ -143,7 +143,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         run_dir=Path(given.get("run_dir", RUNS)),
         fresh=not given.get("resume", True),
         overwrite=given.get("overwrite", False),
-        unsafe_load=given.get("unsafe_load", False),
+        state=given.get("state"),
         url=given.get("checkpoint_url"),
     )
 

@@ -48,7 +48,7 @@ def evaluate_samples(
     reporter: Reporter | None = None,
     run_dir: str | Path | None = None,
     fresh: bool = False,
-    unsafe: bool = False,
+    state: str | None = None,
     url: str | None = None,
     source: str = "the authors",
     notes: Sequence[str] = (),
@@ -83,7 +83,7 @@ def evaluate_samples(
         run_dir: Where finished work is kept until the end, so that an interrupted call goes on when it is made again;
             ``None`` keeps nothing.
         fresh: Forget what an interrupted call has finished.
-        unsafe: Let a checkpoint execute code while it is loaded; recorded.
+        state: Dotted keys of the state dict to read, where the file holds several.
         url: Where the checkpoint can be had, for the record.
         source: Who ran the evaluation, for the record.
         notes: Remarks for the record.
@@ -111,8 +111,8 @@ def evaluate_samples(
     """
     structure = Structure(structure) if structure else None
     key = ModelKey.of(method, Architecture(architecture), Dataset(dataset), structure, sparsity)
-    if isinstance(network, nn.Module) and (factory or layout or unsafe):
-        raise ValueError("factory, layout and unsafe are about checkpoints; the network is already in memory")
+    if isinstance(network, nn.Module) and (factory or layout or state):
+        raise ValueError("factory, layout and state are about checkpoints; the network is already in memory")
     kept = tempfile.TemporaryDirectory() if run_dir is None else nullcontext(str(run_dir))
     with kept as folder:
         request = Request(
@@ -128,7 +128,7 @@ def evaluate_samples(
             run_dir=Path(folder),
             fresh=fresh,
             overwrite=overwrite,
-            unsafe_load=unsafe,
+            state=state,
             url=url,
             source=source,
             notes=tuple(notes),

@@ -106,7 +106,7 @@ def verify_record(
     device: str | None = None,
     factory: str | None = None,
     batch_size: int | None = None,
-    unsafe: bool = False,
+    state: str | None = None,
     run_dir: Path = RUNS,
     reporter: Reporter | None = None,
 ) -> Finding:
@@ -123,7 +123,7 @@ def verify_record(
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
         factory: Builds the network of a record that names a factory. What a record names is never executed.
         batch_size: Samples attacked together; ``None`` for the record's.
-        unsafe: Let the checkpoint execute code while it is loaded.
+        state: Dotted keys of the state dict to read, where the file holds several.
         run_dir: Where finished work is kept, so that an interrupted verification goes on.
         reporter: Receives the progress.
 
@@ -140,7 +140,7 @@ def verify_record(
     chosen_device = choose_device(device)
     settings, parameters = _settings(record, batch_size)
     settings = settings.on(chosen_device.type)
-    file = _same_checkpoint(record, checkpoint, unsafe=unsafe)
+    file = _same_checkpoint(record, checkpoint, state=state)
     images = _same_images(record, recorded, data_dir)
     chosen = np.sort(np.random.default_rng(seed).choice(len(recorded), min(samples, len(recorded)), replace=False))
     recorded, images = recorded.take(chosen), images.take(chosen)
@@ -158,9 +158,9 @@ def verify_record(
         "version": 1,
     }
     reporter.say(f"{record.model_key}: {len(images)} of {record.results.n_samples} samples again")
-    with RunState(run_dir, identity) as state:
-        again = run(network, images, settings, state, chosen_device, reporter, parameters).samples
-        state.clear()
+    with RunState(run_dir, identity) as kept:
+        again = run(network, images, settings, kept, chosen_device, reporter, parameters).samples
+        kept.clear()
     return compare(record, recorded, again, finding.measured)
 
 
@@ -268,8 +268,8 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     )
 
 
-def _same_checkpoint(record: EvaluationRecord, path: Path, *, unsafe: bool) -> CheckpointFile:
-    file = read_checkpoint(path, unsafe=unsafe)
+def _same_checkpoint(record: EvaluationRecord, path: Path, *, state: str | None) -> CheckpointFile:
+    file = read_checkpoint(path, state=state)
     if file.sha256 != record.checkpoint.sha256:
         raise EvaluationError(
             f"{path}: is not the checkpoint of the record: its SHA-256 is {file.sha256}, the record has "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import functools
 import hashlib
 import io
 import os
 import pickle
 import random
 import tarfile
+import warnings
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +24,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from apsite.errors import CheckpointError
-from apsite.evaluation.checkpoints.reading import MAX_BYTES, UnsafeLoadWarning, read_checkpoint
+from apsite.evaluation.checkpoints.reading import MAX_BYTES, read_checkpoint
 from apsite.evaluation.checkpoints.state_dicts import CONTAINERS
 
 STATE = {"conv.weight": torch.linspace(-1, 1, 108).view(4, 3, 3, 3), "bn.num_batches_tracked": torch.tensor(7)}
@@ -71,7 +74,7 @@ def test_safetensors_are_read_under_any_name(tmp_path):
         save_file(STATE, tmp_path / name)
         checkpoint = read_checkpoint(tmp_path / name)
         same_as_state(checkpoint)
-        assert (checkpoint.format, checkpoint.container, checkpoint.unsafe_load) == ("safetensors", "bare", False)
+        assert (checkpoint.format, checkpoint.container) == ("safetensors", "bare")
 
 
 def test_the_hash_and_size_are_those_of_the_whole_file(tmp_path):
@@ -144,28 +147,160 @@ def test_the_state_cannot_be_changed(tmp_path):
         checkpoint.state["conv.weight"] = torch.zeros(1)
 
 
-def test_an_unsafe_load_is_loud_and_recorded(tmp_path):
-    """It executes what the file says: the same file that is refused otherwise."""
-    sentinel = tmp_path / "executed"
-    path = saved({"state_dict": STATE, "extra": Hostile(sentinel)}, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError):
-        read_checkpoint(path)
-    assert not sentinel.exists()
-    with pytest.warns(UnsafeLoadWarning, match="a.pt: loaded with the permission to execute code"):
-        checkpoint = read_checkpoint(path, unsafe=True)
-    assert sentinel.exists()
-    assert checkpoint.unsafe_load
+class Pruned(nn.Module):
+    """A network class of somebody's training script, which does not exist where its file is read."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, bias=False)
+        self.block = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+        self.register_buffer("seen", torch.ones(2), persistent=False)
+
+
+class Meter:
+    """What training scripts keep running averages in."""
+
+    def __init__(self):
+        self.average = 1.0
+
+
+class NamedState(OrderedDict):
+    """A state dict of a class of its own."""
+
+
+BESIDE = {
+    "date": datetime.date(2023, 5, 1),
+    "defaultdict": defaultdict(list, {"losses": [0.1]}),
+    "meter": Meter(),
+    "counter": Counter("ab"),
+    "partial": functools.partial(nn.BatchNorm2d, eps=1e-3),
+    "loss": nn.CrossEntropyLoss(),
+    "dtype": [torch.float32, torch.device("cuda:0"), torch.Size([1]), torch.get_rng_state(), random.getstate()],
+    "arrays": [np.zeros(3, np.uint8), np.random.RandomState(0).get_state(), np.array([{"a": 1}], dtype=object)],
+    "version": torch.__version__,
+    "set": {1, 2, frozenset({3})},
+    "complex": 1j,
+    "slice": slice(1, 2),
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_whatever_lies_beside_the_weights_is_left_aside(tmp_path, beside, legacy):
+    """An honest author saves what the training script had at hand."""
+    content = {"state_dict": STATE, beside: BESIDE[beside]}
+    same_as_state(read_checkpoint(saved(content, tmp_path / "a.pt", legacy=legacy)))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_protocol_of_pickle_is_read(tmp_path, protocol):
+    """Of `torch.save`, and of `pickle.dump` with tensors or arrays."""
+    path = tmp_path / "a.pt"
+    torch.save({"net": STATE}, path, pickle_protocol=protocol)
+    same_as_state(read_checkpoint(path))
+    path.write_bytes(pickle.dumps({"net": STATE}, protocol=protocol))
+    same_as_state(read_checkpoint(path))
+    arrays = {name: np.asfortranarray(value) if value.ndim else value.numpy() for name, value in STATE.items()}
+    path.write_bytes(pickle.dumps({"net": arrays}, protocol=protocol))
+    checkpoint = read_checkpoint(path)
     same_as_state(checkpoint)
+    assert checkpoint.format == "pickle"
 
 
-def test_an_unsafe_load_reads_a_whole_pickled_network(tmp_path):
-    """Without it, the message says how to save the tensors alone."""
-    path = saved({"model": nn.Linear(2, 3)}, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=r"asks for torch.nn.modules.linear.Linear, .* Save the tensors alone"):
+def test_arrays_of_numpy_are_read(tmp_path):
+    """Under any name, since the format is told by the bytes."""
+    np.savez(tmp_path / "a.npz", **{name: value.numpy() for name, value in STATE.items()})
+    same_as_state(read_checkpoint(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("container", [None, "model"])
+def test_a_whole_pickled_network_gives_its_state_dict(tmp_path, legacy, container):
+    """Its class is never imported; buffers that are not stored stay out."""
+    network = Pruned()
+    path = saved({container: network} if container else network, tmp_path / "a.pt", legacy=legacy)
+    checkpoint = read_checkpoint(path)
+    wanted = network.state_dict()
+    assert set(checkpoint.state) == set(wanted)
+    assert all(torch.equal(checkpoint.state[name], value) for name, value in wanted.items())
+
+
+def test_a_script_gives_its_parameters(tmp_path):
+    """Of TorchScript the program is left alone."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(7200, 10))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(network), tmp_path / "a.pt")
+    state = read_checkpoint(tmp_path / "a.pt").state
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("form", ["coo", "csr", "negative zero", "subclass", "attribute", "view"])
+def test_unusual_tensors_keep_their_numbers(tmp_path, form):
+    """Sparse ones, subclasses, and ones that carry attributes."""
+    weight = torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]])
+    stored = {
+        "coo": weight.to_sparse,
+        "csr": weight.to_sparse_csr,
+        "negative zero": lambda: torch.where(weight == 0, -0.0, weight),
+        "subclass": lambda: nn.Parameter(weight),
+        "attribute": weight.clone,
+        "view": lambda: weight.T.contiguous().T,
+    }[form]()
+    if form == "attribute":
+        stored.data_ptr = stored.mask = "shadows a method"
+    found = read_checkpoint(saved({"fc.weight": stored, "epoch": 3}, tmp_path / "a.pt"))
+    assert found.state["fc.weight"].tolist() == weight.tolist()
+    assert found.notes == ("No tensors among the weights, left aside: epoch.",)
+
+
+HALF = {name: value * 0.5 if value.is_floating_point() else value for name, value in STATE.items()}
+SEVERAL = {
+    "raw and averaged": ({"state_dict": HALF, "state_dict_ema": STATE}, "state_dict_ema"),
+    "best": ({"net": HALF, "best_net": STATE, "optimizer": {"state": {0: {"v": torch.ones(2, 2)}}}}, "best_net"),
+    "two usual names": ({"net": HALF, "model": STATE}, "model"),
+    "distillation": ({"teacher": HALF, "student": STATE}, "student"),
+    "one dict": (
+        {
+            f"{where}.{name}": value
+            for where, half in (("online", HALF), ("ema", STATE))
+            for name, value in half.items()
+        },
+        "ema",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_of_several_networks_one_is_chosen(tmp_path, case):
+    """Averaged weights beside raw ones are never guessed; the option that chooses is in the message."""
+    content, keys = SEVERAL[case]
+    path = saved(content, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"holds several state dicts: .* Choose one with --state") as caught:
         read_checkpoint(path)
-    with pytest.warns(UnsafeLoadWarning):
-        checkpoint = read_checkpoint(path, unsafe=True)
-    assert set(checkpoint.state) == {"weight", "bias"}
+    assert keys in str(caught.value)
+    same_as_state(read_checkpoint(path, state=keys))
+    with pytest.raises(CheckpointError, match="no state dict under nothing"):
+        read_checkpoint(path, state="nothing")
+
+
+@pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        ({"ema": STATE, "epoch": 9}, "ema"),
+        ({"checkpoint": {"trainer": {"model": {"state_dict": STATE}}}}, "checkpoint.trainer.model.state_dict"),
+        ({"state_dict": STATE, "model": "resnet18", "params": {"lr": 0.1}}, "state_dict"),
+        ({"state_dict": STATE, "projector": {"head.weight": torch.ones(2, 2)}}, "state_dict"),
+        ([{"params_ema": STATE}, 3], "0.params_ema"),
+        (NamedState(STATE), "bare"),
+    ],
+)
+def test_a_single_network_is_found_under_any_key(tmp_path, content, keys):
+    """Options and other small tensors beside it are no networks."""
+    checkpoint = read_checkpoint(saved(content, tmp_path / "a.pt"))
+    same_as_state(checkpoint)
+    assert checkpoint.container == keys
 
 
 # --- files that would execute code ------------------------------------------------------------------------------------
@@ -226,25 +361,27 @@ def hostile_state_method(path, bad):
     saved({"state_dict": state}, path)
 
 
+HARMLESS = (hostile_zip, hostile_legacy, hostile_in_namespace, hostile_state_method)
 HOSTILE = {
-    hostile_zip: "exec, which is not plain data; loading it could execute code, so it was not loaded",
-    hostile_legacy: "exec, which is not plain data; loading it could execute code, so it was not loaded",
-    hostile_in_namespace: "exec, which is not plain data",
-    hostile_after_magic: "exec, which is not plain data",
-    hostile_state_method: "exec, which is not plain data",
-    hostile_pickle: "a pickle that torch.save did not write; reading it could execute code",
+    **dict.fromkeys(HARMLESS),
+    hostile_after_magic: "truncated or damaged",
+    hostile_pickle: "holds no state dict",
     hostile_text_pickle: "not a checkpoint (it starts with",
     hostile_tar: "a tar archive, which is not read",
-    hostile_safetensors: "a pickle that torch.save did not write",
-    hostile_script: "a TorchScript program, which would be executed",
+    hostile_safetensors: "holds no state dict",
+    hostile_script: "holds no state dict",
 }
 
 
 @pytest.mark.parametrize("write", HOSTILE, ids=lambda write: write.__name__)
 def test_no_file_executes_code(tmp_path, write):
-    """Each container is refused, and the file that its code would create is not there."""
+    """The file that its code would create is not there; weights beside it are read, and nothing else is a network."""
     sentinel, path = tmp_path / "executed", tmp_path / "checkpoint.pth.tar"
     write(path, Hostile(sentinel))
+    if write in HARMLESS:
+        assert torch.equal(read_checkpoint(path).state["conv.weight"], STATE["conv.weight"])
+        assert not sentinel.exists()
+        return
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(path)
     assert not sentinel.exists()
@@ -360,20 +497,12 @@ def a_list(path):
     saved([1, 2, 3], path)
 
 
-def other_values(path):
-    saved({**STATE, "epoch": 3}, path)
-
-
 def numbered_keys(path):
     saved({0: torch.zeros(2), 1: torch.ones(2)}, path)
 
 
-def two_networks(path):
-    saved({"net": STATE, "model": STATE}, path)
-
-
 def nan_weights(path):
-    saved({"state_dict": {"conv.weight": torch.tensor([1.0, float("nan"), 2.0, float("nan")])}}, path)
+    saved({"state_dict": {"conv.weight": torch.tensor([[1.0, float("nan"), 2.0, float("nan")]])}}, path)
 
 
 def infinite_weights(path):
@@ -381,7 +510,7 @@ def infinite_weights(path):
 
 
 def too_large_for_float32(path):
-    saved({"conv.weight": torch.tensor([1e300], dtype=torch.float64)}, path)
+    saved({"conv.weight": torch.tensor([[1e300]], dtype=torch.float64)}, path)
 
 
 def integer_weights(path):
@@ -394,10 +523,6 @@ def bool_weights(path):
 
 def complex_weights(path):
     saved({"conv.weight": torch.ones(2, 2, dtype=torch.complex64)}, path)
-
-
-def sparse_weights(path):
-    saved({"conv.weight": torch.eye(3).to_sparse()}, path)
 
 
 def quantised_weights(path):
@@ -428,22 +553,19 @@ BAD = {
     text: "not a checkpoint (it starts with b'{\"accura'). Give a safetensors file or one that torch.save wrote.",
     other_zip: "a zip archive that torch.save did not write. If a checkpoint is inside, unpack it first.",
     zip_bomb: "unpack to 67108866, as in a zip bomb; it was not unpacked.",
-    tensor_bomb: "its tensors claim 4398046511104 bytes, far more than the file holds; they were not unpacked.",
-    no_tensors: "holds no tensors (found epoch, best_acc). Save {'state_dict': network.state_dict()}",
-    nothing: "holds no tensors (found nothing).",
-    a_list: "holds a list, no state dict.",
-    other_values: "not only tensors among the weights: epoch (int).",
-    numbered_keys: "not only tensors among the weights: 0, 1.",
-    two_networks: "holds networks under net, model. Save the one to evaluate as {'state_dict': ...}.",
+    tensor_bomb: "its tensors claim far more bytes than the file holds; they were not unpacked.",
+    no_tensors: "holds no state dict (found epoch, best_acc). Save {'state_dict': network.state_dict()}",
+    nothing: "holds no state dict (found a dict).",
+    a_list: "holds no state dict (found 0, 1, 2).",
+    numbered_keys: "holds no state dict (found 0, 1).",
     nan_weights: "2 of the 4 numbers of conv.weight are NaN or infinite. Save the network from before its training",
     infinite_weights: "1 of the 2 numbers of conv.weight are NaN or infinite.",
     too_large_for_float32: "1 of the 1 numbers of conv.weight are NaN or infinite.",
     integer_weights: "conv.weight holds int8 numbers; weights must be float32",
     bool_weights: "conv.weight holds bool numbers; weights must be float32",
     complex_weights: "conv.weight holds complex64 numbers; weights must be float32",
-    sparse_weights: "conv.weight is sparse. Save it with to_dense().",
     quantised_weights: "conv.weight is quantised. Save the network before it is quantised.",
-    weights_without_data: "conv.weight is not an ordinary tensor (Tensor on meta).",
+    weights_without_data: "conv.weight is without data.",
 }
 
 

@@ -74,7 +74,7 @@ device = "cpu"
 run_dir = "runs"
 resume = false
 overwrite = true
-unsafe_load = true
+state = "ema"
 data_dir = "data"
 """
     )
@@ -93,7 +93,7 @@ data_dir = "data"
     )
     assert (first.workers, second.workers) == ("local", "ray:2")
     assert (second.layout, second.granularity, second.device) == ("x", Granularity.FILTER, "cpu")
-    assert (second.fresh, second.overwrite, second.unsafe_load) == (True, True, True)
+    assert (second.fresh, second.overwrite, second.state) == (True, True, "ema")
     assert second.data_dir == str(path.parent / "data")
     assert second.run_dir == path.parent / "runs"
 

@@ -1,0 +1,218 @@
+"""What ``torch.save`` wrote, read without PyTorch's unpickler: descriptions first, then the numbers of chosen tensors.
+
+Source of the formats: ``torch/serialization.py`` of PyTorch 2, its zip archive and the older stream of pickles.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from apsite.evaluation.checkpoints.unpickling import Global, Object, PickleError, Storage, StoredTensor, read_pickle
+
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How the older format begins: a pickle of one large number."""
+_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "ComplexDoubleStorage": torch.complex128,
+    "ComplexFloatStorage": torch.complex64,
+    "UntypedStorage": torch.uint8,
+}
+"""Type of the numbers in each kind of storage."""
+
+
+@dataclass(frozen=True)
+class TorchFile:
+    """What a file holds, and how to get the numbers of its tensors.
+
+    Attributes:
+        content: The saved object, as :func:`.unpickling.read_pickle` describes it.
+        bytes_of: Bytes of a storage.
+    """
+
+    content: Any
+    bytes_of: Callable[[Storage], bytes]
+
+    def tensor(self, stored: StoredTensor) -> Tensor:
+        """The tensor of a description: contiguous, on the CPU, in memory of its own.
+
+        Raises:
+            PickleError: If its storage is missing or shorter than it says, or its numbers are of an unknown type.
+        """
+        kind = stored.storage.kind
+        dtype = DTYPES.get(kind)
+        if stored.dtype is not None:
+            dtype = getattr(torch, stored.dtype.removeprefix("torch."), None)
+        if not isinstance(dtype, torch.dtype):
+            raise PickleError(f"numbers of the type {stored.dtype or kind} are not read")
+        data = stored.storage.data if stored.storage.data is not None else self.bytes_of(stored.storage)
+        if not all(stored.shape):
+            return torch.empty(stored.shape, dtype=dtype)
+        span = (
+            stored.offset + sum((size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True)) + 1
+        )
+        if span * dtype.itemsize > len(data):
+            raise PickleError("a storage is shorter than its tensors")
+        flat = torch.frombuffer(bytearray(data[: span * dtype.itemsize]), dtype=dtype)
+        return flat.as_strided(stored.shape, stored.stride, stored.offset).clone(memory_format=torch.contiguous_format)
+
+
+def read_zip(file: IO[bytes]) -> TorchFile:
+    """A zip archive of ``torch.save`` or TorchScript; of the latter the parameters, never the program.
+
+    Raises:
+        PickleError: If it holds no pickle, or one that is damaged.
+        zipfile.BadZipFile: If the archive is damaged; the checksum of every member that is read is checked.
+    """
+    archive = zipfile.ZipFile(file)
+    names = {PurePosixPath(info.filename): info.filename for info in archive.infolist() if not info.is_dir()}
+    pickles = [path for path in names if path.name == "data.pkl" and path.parts[0] != "__MACOSX"]
+    if len(pickles) != 1:
+        raise PickleError("it is a zip archive that torch.save did not write")
+    folder = pickles[0].parent
+
+    def member(name: str) -> bytes:
+        try:
+            return archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+            raise PickleError(str(error)) from None
+
+    order = names.get(folder / "byteorder")
+    if order is not None and member(order).strip() != b"little":
+        raise PickleError("its numbers are stored with the highest byte first")
+
+    def bytes_of(storage: Storage) -> bytes:
+        for place in ("data", "constants"):
+            name = names.get(folder / place / storage.key)
+            if name is not None:
+                return member(name)
+        raise PickleError(f"storage {storage.key} is missing")
+
+    return TorchFile(read_pickle(io.BytesIO(member(names[pickles[0]])), _storage), bytes_of)
+
+
+def read_legacy(file: IO[bytes]) -> TorchFile:
+    """A stream of pickles, as ``torch.save`` wrote before version 1.6.
+
+    Raises:
+        PickleError: If it is damaged.
+    """
+    used: dict[str, Storage] = {}
+
+    def persistent(reference: Any) -> Any:
+        if isinstance(reference, tuple) and reference[:1] == ("module",) and len(reference) > 1:
+            return reference[1]  # the class of a network, beside its source
+        storage = _storage(reference)
+        return used.setdefault(storage.key, storage)
+
+    if read_pickle(file) != _MAGIC_NUMBER:
+        raise PickleError("it does not begin as torch.save begins a file")
+    version, system = read_pickle(file), read_pickle(file)
+    if version != 1001 or not (isinstance(system, dict) and system.get("little_endian", True)):
+        raise PickleError("its format is not known")
+    content = read_pickle(file, persistent)
+    keys = read_pickle(file)
+    start, places = file.tell(), {}
+    for key in keys if isinstance(keys, list) else ():
+        storage = used.get(str(key))
+        if storage is None or storage.kind not in DTYPES:
+            raise PickleError(f"storage {key} is of no known kind")
+        size = storage.length * DTYPES[storage.kind].itemsize
+        places[storage.key] = (start + 8, size)
+        start += 8 + size
+
+    def bytes_of(storage: Storage) -> bytes:
+        if storage.key not in places:
+            raise PickleError(f"storage {storage.key} is missing")
+        position, size = places[storage.key]
+        file.seek(position)
+        data = file.read(size)
+        if len(data) < size:
+            raise PickleError("it ends within a storage")
+        return data
+
+    return TorchFile(content, bytes_of)
+
+
+def read_plain(file: IO[bytes]) -> TorchFile:
+    """A pickle of tensors or NumPy arrays that ``torch.save`` did not write.
+
+    Raises:
+        PickleError: If it is damaged.
+    """
+
+    def nested(data: Any) -> Storage:
+        """A storage that the pickle holds as bytes of the older format."""
+        inner = read_legacy(io.BytesIO(data if isinstance(data, bytes) else b""))
+        if not isinstance(inner.content, Storage):
+            raise PickleError("it holds something that is no storage where one belongs")
+        return replace(inner.content, data=inner.bytes_of(inner.content))
+
+    def bytes_of(storage: Storage) -> bytes:
+        raise PickleError(f"storage {storage.key} is missing")
+
+    return TorchFile(read_pickle(file, known={"torch.storage._load_from_bytes": nested}), bytes_of)
+
+
+def stored_array(value: Object) -> StoredTensor | None:
+    """The numbers of a NumPy array; ``None`` for any other object, and for arrays of other things than numbers."""
+    if value.kind.endswith(".multiarray._reconstruct") and isinstance(value.state, tuple) and len(value.state) == 5:
+        _, shape, kind, by_columns, data = value.state
+    elif value.kind.endswith(".numeric._frombuffer") and len(value.arguments) == 4:
+        data, kind, shape, order = value.arguments
+        by_columns = order == "F"
+    else:
+        return None
+    code = kind.arguments[0] if isinstance(kind, Object) and kind.kind == "numpy.dtype" and kind.arguments else None
+    order = kind.state[1] if isinstance(kind, Object) and isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
+    name = _NUMPY.get(code) if isinstance(code, str) else None
+    if name is None or order == ">" or not isinstance(data, bytes | bytearray) or not isinstance(shape, tuple):
+        return None
+    strides, step = [], 1
+    for size in shape if by_columns else shape[::-1]:
+        strides.append(step)
+        step *= size
+    strides = strides if by_columns else strides[::-1]
+    storage = Storage("", "", step, bytes(data))
+    return StoredTensor(storage, 0, shape, tuple(strides), name)
+
+
+_NUMPY = {
+    "f2": "torch.float16", "f4": "torch.float32", "f8": "torch.float64", "i8": "torch.int64", "i4": "torch.int32",
+    "i2": "torch.int16", "i1": "torch.int8", "u1": "torch.uint8", "b1": "torch.bool",
+}  # fmt: skip
+
+
+def mapped(file: IO[bytes]) -> Any:
+    """The bytes of a file, none of them in memory before they are read; a read never takes more than there are."""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _storage(reference: Any) -> Storage:
+    """The storage of a persistent reference: ``("storage", class, key, device, number of elements, ...)``."""
+    if not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
+        raise PickleError("it refers to something that is no storage")
+    _, kind, key, _, length, *rest = reference
+    if not isinstance(kind, Global) or type(length) is not int or length < 0 or any(part is not None for part in rest):
+        raise PickleError("it refers to a storage in a way that is not known")
+    return Storage(str(key), kind.name.rpartition(".")[2], length)

@@ -1,0 +1,308 @@
+"""What a pickle describes, without running anything of it.
+
+A pickle is a program for a small stack machine whose instructions may import and call anything. This module runs that
+machine on descriptions only: a class becomes a :class:`Global`, an object of any class an :class:`Object` with its
+arguments, attributes and items, and a tensor a :class:`StoredTensor` that says where in the file its numbers are. No
+name is imported, nothing is called, and memory is bounded by the size of the file.
+
+Source of the instructions: the module :mod:`pickletools` of the standard library, which documents and decodes them.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import IO, Any
+
+MAX_DIMENSIONS = 64
+"""As many as PyTorch itself can hold."""
+
+
+class PickleError(Exception):
+    """The bytes are not a whole pickle, or describe what no pickle of tensors does."""
+
+
+@dataclass(frozen=True)
+class Global:
+    """A class or function by name.
+
+    Attributes:
+        name: Its dotted name, such as ``collections.OrderedDict``.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Numbers in the file, as one flat array.
+
+    Attributes:
+        key: Its name in the file.
+        kind: Type of its elements as the storage class is named, such as ``FloatStorage``.
+        length: Its number of elements.
+        data: Its bytes, where the pickle itself holds them.
+    """
+
+    key: str
+    kind: str
+    length: int
+    data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A view of a storage.
+
+    Attributes:
+        storage: Where its numbers are.
+        offset: Position of its first element in the storage.
+        shape: Size of each dimension.
+        stride: Steps in the storage of each dimension, in elements.
+        dtype: Type of its elements where the storage does not say it, such as ``torch.float32``.
+    """
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: str | None = None
+
+
+@dataclass(eq=False)
+class Object:
+    """An object of a class that is not known here, as its parts.
+
+    Attributes:
+        kind: Dotted name of its class, or of the function that would have made it.
+        arguments: What that would have been given.
+        state: What its attributes would have been restored from.
+        items: What was put into it by key.
+        elements: What was appended to it.
+    """
+
+    kind: str
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
+
+
+def read_pickle(
+    file: IO[bytes],
+    persistent: Callable[[Any], Any] | None = None,
+    known: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+) -> Any:
+    """The object that the next pickle of a file describes; the file is left behind its end.
+
+    Args:
+        file: Where the pickle begins.
+        persistent: What to put in the place of a persistent reference, which a pickle makes to what lies beside it.
+        known: What to put in the place of an object, by the dotted name of what would have made it.
+
+    Returns:
+        Numbers, text, bytes, lists, tuples, dicts, :class:`Global`, :class:`Object` and :class:`StoredTensor`. Sets are
+        lists. Keys of a dict that are no plain values are replaced by their description.
+
+    Raises:
+        PickleError: If the bytes are damaged or no pickle.
+    """
+    machine = _Machine(persistent, {**_KNOWN, **known})
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name == "STOP":
+                return machine.stack.pop()
+            machine.run(opcode.name, argument)
+    except PickleError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError) as error:
+        raise PickleError(str(error) or type(error).__name__) from None
+    raise PickleError("it has no end")
+
+
+class _Mark:
+    """Where a list of arguments begins on the stack."""
+
+
+_MARK = _Mark()
+_CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_MAKERS: Mapping[str, Callable[[], Any]] = {
+    "EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
+}  # fmt: skip
+_FROM_MARK: Mapping[str, Callable[[list[Any]], Any]] = {
+    "TUPLE": tuple,
+    "LIST": list,
+    "FROZENSET": list,
+    "DICT": lambda items: _filled({}, items),
+}
+_IGNORED = frozenset({"PROTO", "FRAME", "READONLY_BUFFER"})
+
+
+class _Machine:
+    """Stack and memo of a pickle that is being read."""
+
+    def __init__(self, persistent: Callable[[Any], Any] | None, known: Mapping[str, Callable[..., Any]]) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.persistent = persistent
+        self.known = known
+
+    def run(self, name: str, argument: Any) -> None:
+        """Do what one instruction says, to the stack alone."""
+        push, pop = self.stack.append, self.stack.pop
+        if name in _IGNORED:
+            return
+        if name in _CONSTANTS:
+            push(_CONSTANTS[name])
+        elif name in _MAKERS:
+            push(_MAKERS[name]())
+        elif name in _FROM_MARK:
+            push(_FROM_MARK[name](self._to_mark()))
+        elif name == "MARK":
+            push(_MARK)
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            count = int(name[-1])
+            push(tuple(pop() for _ in range(count))[::-1])
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = self.stack[-1]
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = self.stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            push(self.memo[argument])
+        elif name == "POP":
+            pop()
+        elif name == "POP_MARK":
+            self._to_mark()
+        elif name == "DUP":
+            push(self.stack[-1])
+        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+            added = [pop()] if name == "APPEND" else self._to_mark()
+            _elements_of(self.stack[-1]).extend(added)
+        elif name in ("SETITEM", "SETITEMS"):
+            added = [pop(), pop()][::-1] if name == "SETITEM" else self._to_mark()
+            _filled(_items_of(self.stack[-1]), added)
+        elif name == "GLOBAL":
+            push(Global(argument.replace(" ", ".")))
+        elif name == "STACK_GLOBAL":
+            attribute, module = pop(), pop()
+            push(Global(f"{module}.{attribute}"))
+        elif name in ("REDUCE", "NEWOBJ"):
+            arguments, kind = pop(), pop()
+            push(self._made(kind, tuple(arguments)))
+        elif name == "NEWOBJ_EX":
+            _, arguments, kind = pop(), pop(), pop()
+            push(self._made(kind, tuple(arguments)))
+        elif name in ("INST", "OBJ"):
+            parts = self._to_mark()
+            kind = Global(argument.replace(" ", ".")) if name == "INST" else parts.pop(0)
+            push(self._made(kind, tuple(parts)))
+        elif name == "BUILD":
+            state = pop()
+            if isinstance(self.stack[-1], Object):
+                self.stack[-1].state = state
+        elif name in ("PERSID", "BINPERSID"):
+            reference = pop() if name == "BINPERSID" else argument
+            push(self.persistent(reference) if self.persistent else Object("persistent reference", (reference,)))
+        elif name in ("EXT1", "EXT2", "EXT4"):
+            push(Global(f"extension {argument}"))
+        elif name == "NEXT_BUFFER":
+            raise PickleError("it refers to buffers outside of the file")
+        else:
+            push(argument)  # a number, text or bytes
+
+    def _to_mark(self) -> list[Any]:
+        """What lies on the stack above the last mark; both are taken off."""
+        for position in range(len(self.stack) - 1, -1, -1):
+            if self.stack[position] is _MARK:
+                above = self.stack[position + 1 :]
+                del self.stack[position:]
+                return above
+        raise PickleError("a mark is missing")
+
+    def _made(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
+        """What a class or function would have made of its arguments: a known value, or an object of that name."""
+        if not isinstance(kind, Global):
+            return Object("unknown", arguments)
+        if kind.name == "torch._tensor._rebuild_from_type_v2" and len(arguments) > 2:  # a subclass of tensors
+            return self._made(arguments[0], tuple(arguments[2]))
+        maker = self.known.get(kind.name)
+        if maker is not None:
+            try:
+                return maker(*arguments)
+            except TypeError:
+                raise PickleError(f"{kind.name} is given {len(arguments)} arguments") from None
+        if kind.name == "copyreg._reconstructor" and arguments and isinstance(arguments[0], Global):
+            return Object(arguments[0].name, arguments[1:])
+        return Object(kind.name, arguments)
+
+
+def _elements_of(target: Any) -> list[Any]:
+    found = target.elements if isinstance(target, Object) else target
+    return found if isinstance(found, list) else []
+
+
+def _items_of(target: Any) -> dict[Any, Any]:
+    found = target.items if isinstance(target, Object) else target
+    return found if isinstance(found, dict) else {}
+
+
+def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+    """A dict with keys and values that alternate in a list."""
+    if len(items) % 2:
+        raise PickleError("a key has no value")
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        target[_key(key)] = value
+    return target
+
+
+def _key(key: Any) -> Any:
+    """A key that can be hashed in one step; a description of any other one."""
+    plain = (str, int, float, bool, bytes, type(None))
+    flat = isinstance(key, tuple) and len(key) < 100 and all(isinstance(part, plain) for part in key)
+    return key if isinstance(key, plain) or flat else f"<{type(key).__name__}>"
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any, dtype: str | None = None) -> StoredTensor:
+    """The view that :func:`torch._utils._rebuild_tensor_v2` would have made, its bounds checked."""
+    shape, stride = tuple(shape), tuple(stride)
+    numbers = (offset, *shape, *stride)
+    if not isinstance(storage, Storage) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise PickleError("a tensor has no storage or no shape")
+    if len(shape) != len(stride) or len(shape) > MAX_DIMENSIONS:
+        raise PickleError(f"a tensor has {len(shape)} dimensions")
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    if all(shape) and last >= storage.length:
+        raise PickleError("a tensor is larger than its storage")
+    return StoredTensor(storage, offset, shape, stride, dtype)
+
+
+def _tensor_of_type(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> StoredTensor:
+    """The view that ``torch._utils._rebuild_tensor_v3`` would have made; after gradient and hooks comes its type."""
+    dtype = rest[2] if len(rest) > 2 else None
+    return _tensor(storage, offset, shape, stride, dtype=dtype.name if isinstance(dtype, Global) else None)
+
+
+def _encoded(text: Any, encoding: Any = "latin1") -> Any:
+    """Bytes, as protocol 2 writes them."""
+    return text.encode("latin1") if isinstance(text, str) else text
+
+
+_KNOWN: Mapping[str, Callable[..., Any]] = {
+    "collections.OrderedDict": lambda pairs=(): _filled({}, [part for pair in pairs for part in pair]),
+    "collections.defaultdict": lambda *factory: {},
+    "builtins.dict": lambda: {},
+    "builtins.set": lambda elements=(): list(elements),
+    "builtins.frozenset": lambda elements=(): list(elements),
+    "__builtin__.set": lambda elements=(): list(elements),
+    "torch.Size": lambda sizes=(): tuple(sizes),
+    "_codecs.encode": _encoded,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_of_type,
+    "torch._utils._rebuild_parameter": lambda data, *rest: data,
+    "torch._utils._rebuild_parameter_with_state": lambda data, *rest: data,
+    "torch.nn.parameter.Parameter": lambda data, *rest: data,
+}
+"""What is understood. Nothing of it is called: each is described by what stands here."""
