@@ -28,6 +28,13 @@ FRACTIONS = tuple(name for name in COLUMNS if name == "sparsity" or name.endswit
 class Catalogue:
     """Entries and records that belong together.
 
+    >>> catalogue = load_catalogue()
+    >>> catalogue.entries["HARP_Zhao2023Holistic"].paper.year, len(catalogue.methods())
+    (2023, 26)
+    >>> frame = catalogue.to_frame()
+    >>> len(frame) == len(catalogue.records)
+    True
+
     Attributes:
         root: Folder that holds ``entries/`` and ``evaluations/``.
         entries: By method key, sorted by key without regard to case.
@@ -92,6 +99,12 @@ class Catalogue:
 
 def load_catalogue(root: Path | str = ".") -> Catalogue:
     """Catalogue of a data folder.
+
+    In a checkout of the benchmark's repository:
+
+    >>> catalogue = load_catalogue()
+    >>> catalogue.records["HARP_Zhao2023Holistic_R18_CIFAR10_US_90"].robust_accuracy
+    0.454
 
     Raises:
         ApsiteError: If the folder holds no data, or with every problem of its files, one a line.

@@ -15,6 +15,10 @@ Distances = NDArray[np.floating[Any]]
 def robust_accuracy(distances: Distances, epsilon: float) -> float:
     """Fraction of samples that no perturbation of size at most `epsilon` misclassifies.
 
+    >>> distances = np.array([0.0, 0.01, 0.05, np.inf])
+    >>> robust_accuracy(distances, 8 / 255), robust_accuracy(distances, 0)
+    (0.5, 0.75)
+
     Args:
         distances: Minimum-norm distance of each sample, shape ``(n_samples,)``, in the norm of the threat model and in
             input units. ``0``: wrong with no attack; ``inf``: the attack never broke it.
@@ -32,6 +36,9 @@ def robust_accuracy(distances: Distances, epsilon: float) -> float:
 def robust_flags(distances: Distances, epsilon: float) -> NDArray[np.bool_]:
     """Whether each sample is further than `epsilon` from an adversarial example; compared in float32, as stored.
 
+    >>> robust_flags(np.array([0.0, 0.01, 0.05, np.inf]), 8 / 255).tolist()
+    [False, False, True, True]
+
     Raises:
         ValueError: As :func:`robust_accuracy`.
     """
@@ -46,6 +53,10 @@ def robust_flags(distances: Distances, epsilon: float) -> NDArray[np.bool_]:
 
 def robustness_curve(distances: Distances) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Robust accuracy as a function of ε, exact: a right-continuous step function.
+
+    >>> steps, robust = robustness_curve(np.array([0.0, 0.01, 0.05, np.inf]))
+    >>> steps.tolist(), robust.tolist()
+    ([0.0, 0.01, 0.05], [0.75, 0.5, 0.25])
 
     Args:
         distances: As in :func:`robust_accuracy`.
@@ -63,6 +74,9 @@ def robustness_curve(distances: Distances) -> tuple[NDArray[np.float64], NDArray
 def area_under_curve(distances: Distances, limit: float) -> float:
     """Mean robust accuracy for ε from 0 to `limit`: the exact area under the curve, divided by `limit`.
 
+    >>> area_under_curve(np.array([0.0, 0.25, np.inf]), limit=0.5)
+    0.5
+
     Raises:
         ValueError: If `limit` is not positive, or as :func:`robust_accuracy`.
     """
@@ -74,6 +88,9 @@ def area_under_curve(distances: Distances, limit: float) -> float:
 
 def median_distance(distances: Distances) -> float | None:
     """Median distance of the samples that are correct without an attack.
+
+    >>> median_distance(np.array([0.0, 0.25, 0.5, np.inf]))
+    0.5
 
     Returns:
         The median in input units; ``None`` if no sample is correct or at least half of them were never broken.
@@ -117,6 +134,9 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values adjusted for the number of tests by the step-down method of Holm.
 
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+
     Rejecting where the adjusted value is below a level keeps the chance of any false rejection below that level,
     whatever the tests have to do with each other.
 
@@ -144,6 +164,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion.
+
+    >>> low, high = wilson_interval(4540, 10_000)
+    >>> round(low, 4), round(high, 4)
+    (0.4443, 0.4638)
 
     Args:
         successes: Samples counted, 0..`trials`.

@@ -122,13 +122,12 @@ class Settings:
     Raises:
         EvaluationError: If a value is not allowed.
 
-    Examples:
-        >>> Settings().attack_steps
-        200
-        >>> Settings(engine="other")
-        Traceback (most recent call last):
-            ...
-        apsite.errors.EvaluationError: engine 'other' is not one of fast, reference
+    >>> Settings().attack_steps
+    200
+    >>> Settings(engine="other")
+    Traceback (most recent call last):
+        ...
+    apsite.errors.EvaluationError: engine 'other' is not one of fast, reference
     """
 
     preset: Preset = Preset.APB_1
@@ -255,11 +254,10 @@ RANKING: Mapping[str, Scalar] = {
 def departures(stated: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Settings of a record that keep it from ranking, each with the value that it has.
 
-    Examples:
-        >>> departures(Settings().as_scalars(Dataset.SVHN))
-        {}
-        >>> departures(Settings(attack_steps=50).as_scalars(Dataset.SVHN))
-        {'attack_steps': 50}
+    >>> departures(Settings().as_scalars(Dataset.SVHN))
+    {}
+    >>> departures(Settings(attack_steps=50).as_scalars(Dataset.SVHN))
+    {'attack_steps': 50}
     """
     effective = {**EARLIER, **stated}
     return {name: effective.get(name) for name, value in RANKING.items() if effective.get(name) != value}
@@ -268,9 +266,8 @@ def departures(stated: Mapping[str, Scalar]) -> dict[str, Scalar]:
 def at_bounds(parameters: Mapping[str, float], tolerance: float = 1e-3) -> tuple[str, ...]:
     """Hyperparameters of HO-FMN that are within `tolerance` of a bound of :data:`SEARCH_SPACE`, relative to its width.
 
-    Examples:
-        >>> at_bounds({"learning_rate": 0.5, "momentum": 0.0, "weight_decay": 1.0, "dampening": 0.1})
-        ('momentum', 'weight_decay')
+    >>> at_bounds({"learning_rate": 0.5, "momentum": 0.0, "weight_decay": 1.0, "dampening": 0.1})
+    ('momentum', 'weight_decay')
     """
     found = []
     for name, (low, high) in SEARCH_SPACE.items():
@@ -287,9 +284,8 @@ def parse_workers(text: str) -> tuple[WorkersKind, int | None]:
     Raises:
         EvaluationError: If `text` is not one of the allowed forms.
 
-    Examples:
-        >>> parse_workers("ray:4")
-        (<WorkersKind.RAY: 'ray'>, 4)
+    >>> parse_workers("ray:4")
+    (<WorkersKind.RAY: 'ray'>, 4)
     """
     kind, colon, number = text.partition(":")
     if kind == WorkersKind.RAY and (not colon or (number.isascii() and number.isdigit() and int(number) > 0)):

@@ -46,17 +46,16 @@ def results_of(samples: Samples, epsilon: float | None, *, without_tuning: bool 
         epsilon: Perturbation size in input units; ``None`` where it is unknown, and nothing is counted for HO-FMN.
         without_tuning: Whether HO-FMN and joint results leave out the samples that the search took.
 
-    Examples:
-        >>> import numpy as np
-        >>> samples = Samples(
-        ...     index=np.arange(4, dtype=np.int32),
-        ...     label=np.zeros(4, dtype=np.int16),
-        ...     clean_correct=np.array([True, True, True, False]),
-        ...     distance=np.array([0.05, 0.01, np.inf, 0.0], dtype=np.float32),
-        ... )
-        >>> results = results_of(samples, 8 / 255)
-        >>> results.clean_accuracy, results.hofmn.robust_accuracy, results.hofmn.not_found
-        (0.75, 0.5, 1)
+    >>> import numpy as np
+    >>> samples = Samples(
+    ...     index=np.arange(4, dtype=np.int32),
+    ...     label=np.zeros(4, dtype=np.int16),
+    ...     clean_correct=np.array([True, True, True, False]),
+    ...     distance=np.array([0.05, 0.01, np.inf, 0.0], dtype=np.float32),
+    ... )
+    >>> results = results_of(samples, 8 / 255)
+    >>> results.clean_accuracy, results.hofmn.robust_accuracy, results.hofmn.not_found
+    (0.75, 0.5, 1)
     """
     n, counted = len(samples), samples.without_tuning() if without_tuning else samples
     m, autoattack, hofmn, joint = len(counted), None, None, None
@@ -97,9 +96,8 @@ def numbers(results: Results, places: Results | None = None) -> dict[str, float 
         results: The numbers.
         places: Results of the record that gives the paths; ``None`` for `results`.
 
-    Examples:
-        >>> numbers(Results(8, 0.75, None, None, JointResult(0.5)))["results.joint.robust_accuracy"]
-        0.5
+    >>> numbers(Results(8, 0.75, None, None, JointResult(0.5)))["results.joint.robust_accuracy"]
+    0.5
     """
     places = places or results
     found: dict[str, float | None] = {
@@ -141,9 +139,8 @@ def matching_share(record: EvaluationRecord) -> float | None:
 def differs(one: float, other: float, limit: float = 0.0) -> bool:
     """Whether two fractions differ by more than a limit, rounding aside.
 
-    Examples:
-        >>> differs(0.9, 0.1 + 0.8), differs(0.905, 0.9, 0.005), differs(0.906, 0.9, 0.005)
-        (False, False, True)
+    >>> differs(0.9, 0.1 + 0.8), differs(0.905, 0.9, 0.005), differs(0.906, 0.9, 0.005)
+    (False, False, True)
     """
     return abs(one - other) > limit + TOLERANCE
 

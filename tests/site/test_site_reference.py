@@ -93,6 +93,9 @@ def test_signatures_are_those_of_python():
     assert found["apsite.metrics.robust_accuracy"].signature == (
         "robust_accuracy(distances: NDArray[np.floating], epsilon: float) -> float"
     ) or found["apsite.metrics.robust_accuracy"].signature.startswith("robust_accuracy(")
+    (example,) = found["apsite.metrics.holm"].examples
+    assert example.splitlines() == [">>> holm([0.01, 0.04, 0.03])", "[0.03, 0.06, 0.06]"]
+    assert not any(">>>" in text for item in found.values() for text in item.paragraphs)
     loader = found["apsite.load_catalogue"]
     assert loader.signature == "load_catalogue(root: Path | str = '.') -> Catalogue"
     assert [item.name for item in loader.raises] == ["ApsiteError"]

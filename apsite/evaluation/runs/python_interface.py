@@ -55,6 +55,15 @@ def evaluate_samples(
 ) -> Evaluation:
     """Evaluate a network: audit, clean accuracy, AutoAttack, HO-FMN; record and result of every sample.
 
+    >>> from apsite.evaluation.runs.demonstration import network_path  # the embedded checkpoint
+    >>> evaluation = evaluate_samples(
+    ...     network_path(), method="LAMP_Lee2021Layer", dataset="cifar10", architecture="resnet8",
+    ...     structure="unstructured", sparsity=0.90, data_dir="embedded",
+    ...     settings=Settings(n_examples=4, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",)),
+    ... )
+    >>> evaluation.samples.distance.shape, len(evaluation.trials)
+    ((4,), 2)
+
     The arguments are those of :func:`evaluate` as well.
 
     Args:

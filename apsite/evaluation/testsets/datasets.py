@@ -90,6 +90,10 @@ def array_hash(images: Images, labels: Labels) -> str:
 def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
     """Whole test set of a dataset.
 
+    >>> images = load_test_set("cifar10", "embedded")
+    >>> images.images.shape, images.labels.shape
+    ((256, 3, 32, 32), (256,))
+
     Args:
         dataset: Which one.
         data_dir: Folder with its official files, or :data:`EMBEDDED` for the images inside the package.

@@ -20,9 +20,11 @@ MODULES = (
     ("apsite.entries", "Taxonomy entries."),
     ("apsite.records", "Evaluation records."),
     ("apsite.samples", "Per-sample results."),
-    ("apsite.metrics", "Figures computed from per-sample results."),
+    ("apsite.metrics", "Numbers computed from per-sample results."),
     ("apsite.leaderboard", "Comparable groups, rankings and leaders."),
     ("apsite.intervals", "Intervals, ties and ranks."),
+    ("apsite.protocol", "Settings, presets and limits of the protocols."),
+    ("apsite.results", "Numbers of a record, and warnings that follow from them."),
     ("apsite.vocabulary", "The closed sets of terms."),
 )
 """Modules that programs may rely on, with what they are about."""
@@ -46,7 +48,8 @@ class Documented:
         name: Its own name, with that of its class in front.
         kind: ``function``, ``class``, ``method`` or ``property``.
         signature: Parameters and result as Python writes them.
-        paragraphs: What the docstring says, without its sections.
+        paragraphs: What the docstring says, without its sections and examples.
+        examples: Examples as in an interactive session.
         parameters: Section on arguments.
         attributes: Section on attributes.
         returns: What comes back; empty where the docstring does not say.
@@ -59,6 +62,7 @@ class Documented:
     kind: str
     signature: str
     paragraphs: tuple[str, ...]
+    examples: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     attributes: tuple[Parameter, ...]
     returns: str
@@ -115,10 +119,10 @@ def _homes(module: Any) -> dict[str, str]:
 
 def _documented(member: Any, path: str, name: str) -> Documented:
     sections: dict[str, list[Any]] = {}
-    paragraphs: list[str] = []
+    texts: list[str] = []
     for section in member.docstring.parsed if member.docstring else []:
         if section.kind.value == "text":
-            paragraphs += [part for part in section.value.split("\n\n") if part.strip()]
+            texts += [part for part in section.value.split("\n\n") if part.strip()]
         else:
             sections.setdefault(section.kind.value, []).extend(
                 section.value if isinstance(section.value, list) else [section.value]
@@ -129,7 +133,8 @@ def _documented(member: Any, path: str, name: str) -> Documented:
         name=name,
         kind=kind,
         signature=_signature(member, name) if kind == "function" else "",
-        paragraphs=tuple(" ".join(part.split()) for part in paragraphs),
+        paragraphs=tuple(" ".join(part.split()) for part in texts if not part.startswith(">>>")),
+        examples=tuple(part for part in texts if part.startswith(">>>")),
         parameters=tuple(_parameters(sections.get("parameters", ()))),
         attributes=tuple(_parameters(sections.get("attributes", ()))),
         returns=" ".join(" ".join(item.description.split()) for item in sections.get("returns", ())),

@@ -1,0 +1,34 @@
+"""The examples of docstrings run and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from importlib import import_module
+
+import pytest
+
+import apsite
+
+pytest.importorskip("torch", reason="the interface of the evaluation needs the extra 'eval'")
+
+MODULES = ("apsite.comparable", "apsite.metrics", "apsite.protocol", "apsite.results")
+"""Modules with examples, besides the homes of ``apsite.__all__``."""
+HOMES = sorted({*MODULES, *apsite._HOMES.values()})
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_examples_give_what_they_say(name: str, repository, monkeypatch) -> None:
+    """Those that read data run in a checkout of the repository."""
+    monkeypatch.chdir(repository)
+    result = doctest.testmod(import_module(name))
+    assert result.failed == 0
+    assert result.attempted
+
+
+def test_every_public_name_has_an_example() -> None:
+    """Names that ``import apsite`` gives, and functions of the metrics."""
+    finder, metrics = doctest.DocTestFinder(), import_module("apsite.metrics")
+    public = [getattr(apsite, name) for name in apsite.__all__]
+    public += [function for _, function in inspect.getmembers(metrics, inspect.isfunction)]
+    assert [one.__name__ for one in public if not any(test.examples for test in finder.find(one))] == []
