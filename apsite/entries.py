@@ -33,7 +33,7 @@ STEPS = ("pretraining", "finetuning", "pruning", "training")
 
 @dataclass(frozen=True)
 class Paper:
-    """Publication of a method. `url` is ``None`` where no address is known."""
+    """Publication of a method. `url` is ``None`` where it is unknown."""
 
     title: str
     authors: tuple[str, ...]
@@ -100,7 +100,7 @@ class ReportedResult:
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """Where a checkpoint can be had. `sha256` is ``None`` until it is first pinned."""
+    """A checkpoint to download. `sha256` is ``None`` until it is first pinned."""
 
     model_key: str
     url: str
@@ -117,7 +117,7 @@ class Entry:
         key: Method key, also the name of the file.
         name: Name for tables.
         aliases: Other keys of the same method.
-        baseline: Whether it is a naive criterion kept for comparison and not counted in the taxonomy.
+        baseline: Whether it is a simple criterion for comparison, not counted in the taxonomy.
         paper: Publication.
         code_url: Public implementation, or ``None``.
         pipeline: When it prunes.
@@ -145,7 +145,7 @@ class Entry:
 
 
 def entry_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
-    """Everything wrong with an entry taken alone: schema, order of its changes, and file name against key."""
+    """Problems of a single entry: schema, order of its changes, and file name against key."""
     problems = schema_problems(path, "entry", document)
     problems += change_problems(path, document)
     key = document.get("key")

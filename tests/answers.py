@@ -74,7 +74,7 @@ CONTRADICTIONS = [
     (
         {"checkpoints": [_CHECKPOINT, {**_CHECKPOINT, "model_key": f"{FULL['key']}_V16_SVHN_S_50"}]},
         "checkpoints",
-        "Row 2, Address: “hf://jane/tiny/model.pt” is also that of Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90",
+        "Row 2, URL: “hf://jane/tiny/model.pt” is also that of Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90",
     ),
 ]
 """Answers that, within the full set, contradict another one: what is said, the question named, part of the message."""

@@ -38,18 +38,23 @@ WORDS = {
 """What readers should not meet, as regular expressions of whole words, and what to write instead."""
 
 ROOMS = (
-    "documents",
-    "evaluation/attacks",
-    "samples.py",
-    "metrics.py",
+    "baselines",
     "catalogue.py",
-    "export.py",
-    "snapshot.py",
+    "contribution",
     "demo",
+    "documents",
+    "entries.py",
+    "errors.py",
+    "evaluation/attacks",
+    "evaluation/checkpoints",
+    "evaluation/testsets",
+    "export.py",
+    "keys.py",
+    "metrics.py",
     "numbers.py",
     "progress.py",
-    "errors.py",
-    "keys.py",
+    "samples.py",
+    "validation",
 )
 """Rooms of the package whose texts are read."""
 

@@ -1,1 +1,1 @@
-"""Baselines of our own: training, pruning, fine-tuning, and series of these."""
+"""The project's baselines: training, pruning, fine-tuning, and series of them."""

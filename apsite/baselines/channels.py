@@ -53,7 +53,7 @@ class ChannelGroup:
         if self.size != other.size:
             raise NetworkError(
                 f"{self.name} and {other.name} are added with {self.size} and {other.size} channels; which filters "
-                "belong together cannot be told"
+                "belong together is ambiguous"
             )
         self.writers += other.writers
         self.norms += other.norms

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from apsite.baselines.pruning import NaiveCriterion, apply_masks, masks_for, prunable_weights, zero_masks
+from apsite.baselines.pruning import BaselineCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
 from apsite.evaluation.checkpoints.audit import audit_network, check_sparsity
@@ -112,7 +112,7 @@ def load_dense(source: Source) -> LoadedNetwork:
 
 def prune(
     source: Source,
-    criterion: NaiveCriterion,
+    criterion: BaselineCriterion,
     locality: Locality,
     sparsity: float,
     output: Path,
@@ -144,7 +144,7 @@ def prune(
         for name, weight in prunable_weights(loaded.network).items():
             if not torch.equal(weight != 0, masks[name]):
                 raise EvaluationError(
-                    f"{source.checkpoint}: {name} has more zeros of its own than {sparsity:.2%} removes; choose a "
+                    f"{source.checkpoint}: {name} already has more zeros than {sparsity:.2%} removes; choose a "
                     "higher --sparsity"
                 )
     audit = audit_network(loaded.network, _example(source))
@@ -156,7 +156,7 @@ def prune(
         "criterion": criterion.value,
         "locality": locality.value,
         "sparsity": sparsity,
-        **({"seed": seed} if criterion is NaiveCriterion.RANDOM else {}),
+        **({"seed": seed} if criterion is BaselineCriterion.RANDOM else {}),
     }
     return _write(output, loaded.network, written, audit, about)
 
@@ -175,7 +175,7 @@ def finetune(
     note: Mapping[str, object] | None = None,
     reporter: Reporter | None = None,
 ) -> Written:
-    """Train a network adversarially and write it; zeros of a pruned one stay zeros, and no others come.
+    """Train a network adversarially and write it, with exactly the zeros of a pruned one.
 
     Args:
         source: Where to start: a pruned or dense checkpoint, or new weights.
@@ -186,7 +186,7 @@ def finetune(
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
         precision: As in :func:`apsite.baselines.training.train`.
         run_dir: Where the state of unfinished runs is kept.
-        fresh: Start again instead of going on with an interrupted run.
+        fresh: Start again instead of resuming an interrupted run.
         note: More for the file's metadata.
         reporter: Receives the progress.
 
@@ -228,7 +228,7 @@ def finetune(
 
 
 def _check_output(output: Path, source: Source) -> None:
-    """Find out before hours of training whether the result can be written, and keep what it starts from.
+    """Check before the training that the result can be written without overwriting the source.
 
     Raises:
         EvaluationError: If it cannot, or would take the place of the checkpoint that it is made from.

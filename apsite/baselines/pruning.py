@@ -1,4 +1,4 @@
-"""Naive pruning criteria: which weights or filters a mask keeps.
+"""Baseline criteria: which weights or filters a mask keeps.
 
 A criterion scores weights (unstructured) or channels (structured); scores become masks of an exact size. Weights are
 those of convolutions and linear layers; biases and batch-norm parameters are pruned only where their whole channel is.
@@ -29,7 +29,7 @@ Masks = dict[str, Tensor]
 """Boolean masks by name in the state dict, ``True`` where a value stays."""
 
 
-class NaiveCriterion(StrEnum):
+class BaselineCriterion(StrEnum):
     """Criteria of ``apsite prune``."""
 
     LWM = "lwm"
@@ -40,11 +40,11 @@ class NaiveCriterion(StrEnum):
     @property
     def structure(self) -> Structure:
         """What it removes."""
-        return Structure.STRUCTURED if self is NaiveCriterion.FILTER_L1 else Structure.UNSTRUCTURED
+        return Structure.STRUCTURED if self is BaselineCriterion.FILTER_L1 else Structure.UNSTRUCTURED
 
 
 def masks_for(
-    network: nn.Module, criterion: NaiveCriterion, locality: Locality, sparsity: float, seed: int = 0
+    network: nn.Module, criterion: BaselineCriterion, locality: Locality, sparsity: float, seed: int = 0
 ) -> Masks:
     """Masks that prune a network by a criterion.
 
@@ -63,24 +63,24 @@ def masks_for(
     check_locality(criterion, locality)
     weights = prunable_weights(network)
     match criterion:
-        case NaiveCriterion.FILTER_L1:
+        case BaselineCriterion.FILTER_L1:
             return filter_masks(network, locality, sparsity)
-        case NaiveCriterion.LAMP:
+        case BaselineCriterion.LAMP:
             scores = lamp_scores(weights)
-        case NaiveCriterion.RANDOM:
+        case BaselineCriterion.RANDOM:
             scores = random_scores(weights, seed)
-        case NaiveCriterion.LWM:
+        case BaselineCriterion.LWM:
             scores = lwm_scores(weights)
     return global_masks(scores, sparsity) if locality is Locality.GLOBAL else local_masks(scores, sparsity)
 
 
-def check_locality(criterion: NaiveCriterion, locality: Locality) -> None:
+def check_locality(criterion: BaselineCriterion, locality: Locality) -> None:
     """Whether a criterion can be used in this way.
 
     Raises:
         EvaluationError: If it is LAMP, locally.
     """
-    if criterion is NaiveCriterion.LAMP and locality is Locality.LOCAL:
+    if criterion is BaselineCriterion.LAMP and locality is Locality.LOCAL:
         raise EvaluationError(
             "lamp finds a sparsity for each layer, which is global pruning; within one layer it orders weights as lwm "
             "does: choose --criterion lwm --locality local for that"
@@ -124,7 +124,7 @@ def lamp_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def random_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """A uniformly random score of each weight, zeros first: the criterion that any other has to beat."""
+    """A uniformly random score of each weight, zeros first."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.rand(weight.shape, generator=generator, dtype=torch.float64).masked_fill(weight.detach() == 0, -1)
@@ -228,8 +228,7 @@ def _kept_globally(groups: tuple[ChannelGroup, ...], scores: list[Tensor], spars
     first = [(number, best[number]) for number in range(len(groups))]
     if sum(len(group.writers) for group in groups) > left:
         raise EvaluationError(
-            f"{sparsity:.2%} of the filters leaves {left}, fewer than one channel in each layer needs; "
-            "choose a lower --sparsity"
+            f"{sparsity:.2%} of the filters leaves {left}, fewer than one channel per layer; choose a lower --sparsity"
         )
     for number, channel in [*first, *((number, channel) for _, number, channel in ranked)]:
         cost = len(groups[number].writers)

@@ -1,7 +1,7 @@
-"""The series of baselines: one dense network, pruned by naive criteria, fine-tuned and evaluated, step by step.
+"""A series of baselines: one dense network, pruned by several criteria, fine-tuned and evaluated.
 
 Every step leaves a file and is not done again while that file is of these very settings, so a series that was
-interrupted goes on where it stopped. Beside the checkpoints stands ``series.json``, which says what each model cost and
+interrupted resumes where it stopped. ``series.json``, next to the checkpoints, says what each model cost and
 how it fared before fine-tuning. What can be known to fail is found out before anything is trained.
 """
 
@@ -35,7 +35,7 @@ from apsite.vocabulary import AttackName, Granularity, ProvenanceKind
 
 REPORT = "series.json"
 BEFORE = 32
-"""Images on which AutoAttack looks at a network before fine-tuning, at most: a network near chance needs no more."""
+"""Images on which AutoAttack looks at a network before fine-tuning, at most: a network near chance requires no more."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Places:
         training_data: Folder with the official training files.
         test_data: Folder with the official test files, or ``embedded``.
         records: Folder of records.
-        work: Folder for what is needed on the way: pruned networks, states of interrupted runs.
+        work: Folder for intermediate files: pruned networks, states of interrupted runs.
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
     """
 
@@ -74,7 +74,7 @@ def run_series(
         The outcome of each evaluation, in order; a failure ends that model only.
 
     Raises:
-        ApsiteError: If a key is not of this series, another record stands in the place of one that would be written,
+        ApsiteError: If a key is not of this series, another record is where one would be written,
             the network cannot be pruned as the series says, or the dense network cannot be made.
     """
     known = {str(one.key): one for one in series.prunings}
@@ -179,7 +179,7 @@ def _check_place(request: Request) -> None:
     """Refuse to replace a record that is not of this series, before hours of training rather than after them.
 
     Raises:
-        EvaluationError: If the record that would be written is there and is a published figure, or one of another
+        EvaluationError: If the record that would be written exists and is a published result, or one of another
             checkpoint and nothing is to be made anew.
     """
     target = request.target
@@ -188,7 +188,7 @@ def _check_place(request: Request) -> None:
     record = read_record(target)
     if record.provenance.kind is ProvenanceKind.PUBLISHED:
         raise EvaluationError(
-            f"{target}: holds a figure published by {record.provenance.source}; choose another --output, and put the "
+            f"{target}: is a result published by {record.provenance.source}; choose another --output, and put the "
             "new record in its place with `apsite supersede`, which keeps both"
         )
     if request.overwrite:
@@ -225,7 +225,7 @@ def _before(
 
 
 def _half(series: Series, whole: Path, half: Path, images: ImageSet, places: Places) -> dict[str, Any]:
-    """What half precision changes, on all test images if they are there: predictions, largest difference of logits."""
+    """What half precision changes, on all test images if available: predictions, largest difference of logits."""
     with contextlib.suppress(DatasetError):
         images = load_test_set(series.source.dataset, places.training_data)
     device = choose_device(places.device)
@@ -276,7 +276,7 @@ def _noted(series: Series, key: ModelKey) -> dict[str, Any]:
     """
     model = _report(series).get(str(key), {})
     if not isinstance(model, dict):
-        raise EvaluationError(f"{series.folder / REPORT}: {key} must be an object; remove the file or mend it")
+        raise EvaluationError(f"{series.folder / REPORT}: {key} must be an object; remove or correct the file")
     return model
 
 
@@ -284,7 +284,7 @@ def _report(series: Series) -> dict[str, Any]:
     path = series.folder / REPORT
     models = read_json(path).get("models") if path.exists() else {}
     if not isinstance(models, dict):
-        raise EvaluationError(f"{path}: has no models; remove the file or mend it")
+        raise EvaluationError(f"{path}: has no models; remove or correct the file")
     return models
 
 

@@ -5,7 +5,7 @@
     dataset = "cifar10"
     arch = "resnet18"
     layout = "base_resnet18"
-    dense = "LWM_Han2015Learning"   # method under which the dense network's record stands
+    dense = "LWM_Han2015Learning"   # method of the dense network's record
 
     [training]                      # of the dense network, where it is not there yet
     epochs = 30
@@ -15,7 +15,7 @@
     epochs = 20
 
     [evaluation]
-    n_examples = 256                # none of these: protocol apb-1 on the whole test set
+    n_examples = 256                # omit for protocol apb-1 on the whole test set
 
     [[criterion]]
     method = "LAMP_Lee2021Layer"
@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apsite.baselines.finetuning import Source
-from apsite.baselines.pruning import NaiveCriterion, check_locality
+from apsite.baselines.pruning import BaselineCriterion, check_locality
 from apsite.baselines.training import PRECISIONS, Recipe, recipe_of
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.keys import ModelKey
@@ -40,7 +40,7 @@ from apsite.protocol import Preset, Settings
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality
 
 AUTHOR = "the authors"
-"""Who makes a series whose file does not say it."""
+"""Source of the records of a series whose file does not state it."""
 _RECIPE = {
     "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": float, "step_size": float,
     "batch_size": int, "momentum": float, "weight_decay": float, "trades_beta": float, "n_train": int, "seed": int,
@@ -59,13 +59,13 @@ class Pruning:
     """One pruned network of a series."""
 
     key: ModelKey
-    criterion: NaiveCriterion
+    criterion: BaselineCriterion
     locality: Locality
 
     @property
     def granularity(self) -> Granularity:
         """Unit that is removed."""
-        return Granularity.FILTER if self.criterion is NaiveCriterion.FILTER_L1 else Granularity.WEIGHT
+        return Granularity.FILTER if self.criterion is BaselineCriterion.FILTER_L1 else Granularity.WEIGHT
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Series:
 
     Attributes:
         path: The file.
-        folder: Where checkpoints and report stand: the folder of the file's name beside it, unless it is replaced.
+        folder: Folder of checkpoints and report; by default next to the file, with the file's name.
         source: Network and layout, without a checkpoint.
         dense: Key of the dense network.
         training: How the dense network is trained, where it is not there yet.
@@ -83,7 +83,7 @@ class Series:
         prunings: The pruned networks, in the order of the file.
         threads: Threads of the CPU, which decide about the rounding of its arithmetic; ``None`` for the usual number.
         precision: That of training, as in :func:`apsite.baselines.training.train`.
-        checkpoint_url: Folder where the checkpoints can be had, for the records.
+        checkpoint_url: URL of the folder of the checkpoints, for the records.
         author: Who makes the series, for the records.
         notes: Remarks for the records.
         given: Checkpoint of a dense network to start from, which is never trained; ``None`` for the series' own.
@@ -148,7 +148,7 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
             _check(path, f"criterion {number}", table, _CRITERION, required=tuple(_CRITERION))
             if not all(isinstance(sparsity, float) and 0 < sparsity < 1 for sparsity in table["sparsities"]):
                 raise ValueError(f"criterion {number}: sparsities must be fractions such as [0.90, 0.95, 0.99]")
-            criterion = NaiveCriterion(table["criterion"])
+            criterion = BaselineCriterion(table["criterion"])
             prunings += [
                 Pruning(
                     ModelKey.of(resolve(table["method"]), architecture, dataset, criterion.structure, sparsity),
@@ -189,7 +189,7 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
 
 
 def _check(path: Path, where: str, table: object, names: Mapping[str, type], required: Sequence[str] = ()) -> None:
-    """Refuse names that are not known, values of another kind, and tables that lack something."""
+    """Refuse unknown names, values of a wrong type, and incomplete tables."""
     if not isinstance(table, dict):
         raise EvaluationError(f"{path}: {where} must be a table")
     for name, value in table.items():

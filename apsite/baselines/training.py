@@ -44,7 +44,7 @@ class Recipe:
         peak_learning_rate: Maximum of the one-cycle schedule, reached after 30 % of the steps.
         steps: Steps of the attack on each batch; 1 for the fast variant.
         objective: One of :data:`OBJECTIVES`.
-        epsilon: Perturbation budget in input units.
+        epsilon: Perturbation size in input units.
         step_size: Step of the attack in input units.
         batch_size: Images per step.
         momentum: SGD (Nesterov) momentum.
@@ -145,7 +145,7 @@ def adversarial_images(
         network: Network in evaluation mode, so that the attack leaves the statistics of batch norm alone.
         images: Clean images.
         labels: Their classes.
-        recipe: Budget, steps and objective: TRADES maximises the divergence from the clean logits, the others the
+        recipe: ε, steps and objective: TRADES maximises the divergence from the clean logits, the others the
             cross-entropy.
         start: Perturbation to start from, of the shape of `images`.
         precision: As in :func:`train`, resolved.
@@ -191,7 +191,7 @@ def train(
         device: Where to compute; the CPU by default.
         precision: ``bfloat16`` for mixed precision, ``float32``, or ``auto``: bfloat16 where the device has
             instructions for it, since it is far slower than float32 where it has none.
-        state: Entered state of a run. Training goes on from what it holds, with the result of a run that was never
+        state: Entered state of a run. Training resumes from it, with the result of a run that was never
             interrupted, and keeps its progress there.
         save_every: Seconds between two times that progress is kept.
         reporter: Receives the progress.
@@ -245,7 +245,7 @@ class _Training:
         if not recipe.batch_size <= count <= len(images):
             raise EvaluationError(
                 f"{count:,} training images were asked for, in batches of {recipe.batch_size:,}; there are "
-                f"{len(images):,}, and one batch at least is needed: change --n-train or --batch-size"
+                f"{len(images):,}, and at least one batch is required: change --n-train or --batch-size"
             )
         self.recipe, self.device, self.precision = recipe, device, precision
         self.images, self.labels = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])

@@ -74,11 +74,17 @@ def prune(
     """
     from apsite.baselines.finetuning import Format, Source
     from apsite.baselines.finetuning import prune as prune_network
-    from apsite.baselines.pruning import NaiveCriterion
+    from apsite.baselines.pruning import BaselineCriterion
 
     source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint)
     written = prune_network(
-        source, NaiveCriterion(criterion), Locality(locality), sparsity, output, written=Format(half, packed), seed=seed
+        source,
+        BaselineCriterion(criterion),
+        Locality(locality),
+        sparsity,
+        output,
+        written=Format(half, packed),
+        seed=seed,
     )
     _print(written, f"pruned by {criterion}, {locality}", as_json=as_json)
 

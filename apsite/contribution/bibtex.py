@@ -33,7 +33,7 @@ def answers_from_bibtex(path: Path, key: str | None = None) -> dict[str, Any]:
         raise ApsiteError(f"{path}: is not BibTeX: {' '.join(str(error).split())}") from None
     names = list(bibliography.entries)
     if not names:
-        raise ApsiteError(f"{path}: holds no BibTeX entry; one such as '@article{{…}}' is needed")
+        raise ApsiteError(f"{path}: holds no BibTeX entry; write one such as '@article{{…}}'")
     if key is None and len(names) > 1:
         raise ApsiteError(f"{path}: holds {len(names)} entries; choose one with --bibtex-key: {', '.join(names[:10])}")
     if key is not None and key not in bibliography.entries:
@@ -55,7 +55,7 @@ def answers_from_bibtex(path: Path, key: str | None = None) -> dict[str, Any]:
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ApsiteError(f"{path}: has more than {_MAX_BYTES:,} bytes; keep the one entry that is needed")
+            raise ApsiteError(f"{path}: has more than {_MAX_BYTES:,} bytes; keep only the entry of the paper")
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ApsiteError(f"{path}: is not UTF-8; save it as UTF-8") from None
@@ -89,7 +89,7 @@ def _venue(fields: Any) -> str:
 
 
 def _address(fields: Any) -> str:
-    """Where to read the paper, best the publisher's permanent address."""
+    """URL of the paper, preferably the publisher's permanent one."""
     if fields.get("doi"):
         return "https://doi.org/" + re.sub(r"^(https?://(dx\.)?doi\.org/|doi:)", "", _plain(fields["doi"]))
     if fields.get("url"):

@@ -21,7 +21,7 @@ KINDS = ("added", "removed", "retracted", "superseded", "re-evaluated", "verifie
 
 @dataclass(frozen=True)
 class MethodChange:
-    """A method that came, went or was edited; `fields` names what differs in its entry."""
+    """A method that was added, removed or edited; `fields` names what differs in its entry."""
 
     key: str
     name: str

@@ -1,4 +1,4 @@
-"""Putting a new run in the place of an old one, and noting disputes, corrections and retractions."""
+"""Replace a record by a new run, and record disputes, corrections and retractions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DATE = "date"
 
 
 def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, date: str | None = None) -> Path:
-    """Put a new record, and its per-sample file, in the place of the one that stands, which moves to ``history/``.
+    """Replace the current record and its per-sample file by a new one; the old ones move to ``history/``.
 
     Args:
         root: Data folder.
@@ -33,7 +33,7 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
         date: ISO day; ``None`` for today.
 
     Returns:
-        Where the new record now stands. The files at `new` are left there.
+        New path of the record. The files at `new` are kept.
 
     Raises:
         ApsiteError: If there is no record to replace, the new one is broken, or its per-sample file is not the one it
@@ -43,16 +43,16 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
     evaluations = root / "evaluations"
     current = evaluations / record.path
     if not current.is_file():
-        raise ApsiteError(f"{current}: is not there, so nothing is superseded; put the new record there")
+        raise ApsiteError(f"{current}: does not exist, so nothing is superseded; put the new record there")
     if current.resolve() == new.resolve():
-        raise ApsiteError(f"{new}: is the record that stands; write the new one elsewhere (`apsite eval --output new`)")
+        raise ApsiteError(f"{new}: is the current record; write the new one elsewhere (`apsite eval --output new`)")
     old = read_record(current)
     change = Change(date or _today(), ChangeKind.SUPERSEDES, reason, url, old.version)
     record = replace(record, changes=(change,))
     for problem in record_problems(current, record_to_json(record)) + date_problems(current, {_DATE: change.date}):
         raise problem
     if replace(record, changes=()) == replace(old, changes=()):
-        raise ApsiteError(f"{new}: is the run that stands at {current} already; nothing is superseded")
+        raise ApsiteError(f"{new}: is already the run at {current}; nothing is superseded")
     samples = _samples_of(new, record)
     kept = evaluations / old.history_path
     for suffix in (".json", ".npz"):
@@ -73,7 +73,7 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
 def amend(
     root: Path, key: str, kind: ChangeKind, reason: str, *, url: str | None = None, date: str | None = None
 ) -> Path:
-    """Note a correction, a dispute, its end, or a retraction in the entry or the current record of a key.
+    """Record a correction, a dispute, its settlement or a retraction in the entry or the current record of a key.
 
     Args:
         root: Data folder.
@@ -113,7 +113,7 @@ def _file_of(root: Path, key: str) -> tuple[Path, Callable[[Path, dict[str, Any]
 
 
 def _samples_of(path: Path, record: EvaluationRecord) -> bytes | None:
-    """Content of the per-sample file beside a new record, if it names one."""
+    """Content of the per-sample file of a new record, if it names one."""
     if record.samples is None:
         return None
     source = path.with_suffix(".npz")

@@ -1,4 +1,4 @@
-"""What a contributor has to do next, what a submission still lacks, and the words for its pull request."""
+"""The next steps of a contributor, what a submission lacks, and the text for its pull request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHOWN = 5
 
 
 class State(StrEnum):
-    """How a point of the checklist stands."""
+    """State of a point of the checklist."""
 
     DONE = "done"
     MISSING = "missing"
@@ -42,7 +42,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the checklist: what it is about, how it stands, and what to do about it."""
+    """A point of the checklist: its text, its state, and what to do."""
 
     title: str
     state: State
@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Submission:
-    """A method as it would be proposed.
+    """A method and the checklist of its pull request.
 
     Attributes:
         key: Method key.
@@ -103,7 +103,7 @@ Then:
 
 
 def check_submission(root: Path, key: str) -> Submission:
-    """Look at the files of one method as a reviewer would.
+    """Check the files of one method as a reviewer would.
 
     Args:
         root: Data folder.
@@ -139,11 +139,11 @@ def checklist_text(submission: Submission) -> str:
     if submission.changes:
         lines += ["What the pull request changes:", submission.changes.rstrip(), ""]
     missing = sum(point.state is State.MISSING for point in submission.points)
-    verdict = f"{missing} point(s) still missing ([ ])." if missing else "Ready for a pull request."
+    summary = f"{missing} point(s) still missing ([ ])." if missing else "Ready for a pull request."
     advice = (
         " Points marked [-] may stay as they are." if any(p.state is State.ADVICE for p in submission.points) else ""
     )
-    return "\n".join([*lines, verdict + advice]) + "\n"
+    return "\n".join([*lines, summary + advice]) + "\n"
 
 
 def submission_to_json(submission: Submission) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _without(catalogue: Catalogue, key: str) -> Catalogue:
 
 
 def _gate_points(root: Path, key: str) -> list[Point]:
-    """Whether the gate lets the files pass: first those of the method, then all others."""
+    """Whether the files are valid: first those of the method, then all others."""
     report = validate(root)
     own = [problem for problem in report.problems if key in (problem.path.stem, problem.path.parent.name)]
     shown = [str(problem) for problem in own[:_SHOWN]]
@@ -195,8 +195,8 @@ def _entry_points(entry: Entry) -> list[Point]:
     unspecified += [] if entry.specifics.granularity else ["granularity"]
     unspecified += [] if entry.specifics.locality else ["locality"]
     return [
-        advice("The paper has an address", good=entry.paper.url is not None, hint="readers look for it first"),
-        advice("The code has an address", good=entry.code_url is not None, hint="add it when it is public"),
+        advice("The paper has a URL", good=entry.paper.url is not None, hint="readers look for it first"),
+        advice("The code has a URL", good=entry.code_url is not None, hint="add it when it is public"),
         advice("Pipeline and specifics are complete", good=not unspecified,
                hint=f"not specified: {', '.join(unspecified)}"),
         advice("The paper's own evaluation is described", good=entry.audit is not None,
@@ -208,7 +208,7 @@ def _record_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
     """What the records of a method allow."""
     own = [record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED]
     if not records:
-        hint = "the method would stand in the taxonomy alone; run `apsite eval`"
+        hint = "the method would appear only in the taxonomy; run `apsite eval`"
         return [Point("There are evaluation records", State.ADVICE, hint)]
     points = [Point("There are evaluation records", State.DONE, f"{len(records)}")]
     reduced = [record.model_key for record in records if record.protocol is Protocol.CUSTOM]
@@ -221,7 +221,7 @@ def _record_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
     homeless = [record.model_key for record in own if record.checkpoint.url is None]
     points.append(
         Point(
-            "Every checkpoint has an address",
+            "Every checkpoint has a URL",
             State.MISSING if homeless else State.DONE,
             f"give --checkpoint-url to `apsite eval` for {', '.join(homeless)}; a maintainer must be able to run it"
             if homeless
@@ -256,7 +256,7 @@ def _series_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
 
 
 def _body(entry: Entry, records: tuple[EvaluationRecord, ...], points: list[Point], changes: str) -> str:
-    """Text for the pull request; what a contributor wrote stands in code spans."""
+    """Text for the pull request, with contributed text in code spans."""
     boxes = {State.DONE: "[x]", State.MISSING: "[ ]", State.ADVICE: "[ ]"}
     lines = [
         f"### {code(entry.key)}",

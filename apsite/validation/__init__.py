@@ -1,7 +1,7 @@
-"""The one gate for data: every problem of a data folder, in one run.
+"""The checks of `apsite validate`: every problem of a data folder, in one run.
 
-The same rules decide at home and on a pull request. Each has a module: what may lie in the folders (``files``), figures
-that cannot be true (``figures``), records against their per-sample files (``sample_files``), what several documents say
+The same rules apply locally and on a pull request. Each has a module: allowed files (``files``), impossible
+numbers (``plausibility``), records against their per-sample files (``sample_files``), what several documents say
 together (``together``), and what a proposed change may touch (``proposal``).
 """
 

@@ -38,7 +38,7 @@ def _paper(path: Path, entry: Entry) -> Iterator[DocumentError]:
     year = re.search(KEY_YEAR, entry.key.split("_")[1])
     if year is not None and abs(int(year.group()) - entry.paper.year) > YEARS_APART:
         yield DocumentError(
-            path, "paper.year", f"{entry.paper.year} is far from {year.group()} in the key; mend the one that is wrong"
+            path, "paper.year", f"{entry.paper.year} is far from {year.group()} in the key; correct the wrong one"
         )
     bibtex = entry.paper.bibtex.strip()
     if not is_whole_bibtex(bibtex):
@@ -60,7 +60,7 @@ def _specifics(path: Path, entry: Entry) -> Iterator[DocumentError]:
         )
     if Structure.UNSTRUCTURED not in structures and Granularity.WEIGHT in units:
         yield DocumentError(
-            path, "specifics.granularity", "names 'weight', but specifics.structure is not 'unstructured'; mend one"
+            path, "specifics.granularity", "names 'weight', but specifics.structure is not 'unstructured'; correct one"
         )
     if Structure.STRUCTURED in structures and set(units) == {Granularity.WEIGHT}:
         yield DocumentError(

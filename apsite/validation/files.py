@@ -23,19 +23,19 @@ _KINDS = (
     (b"\x80\x04", "a pickle", "pickles are never read"),
     (b"\x80\x05", "a pickle", "pickles are never read"),
     (b"PK\x03\x04", "a zip archive", "put JSON there"),
-    (b"\x93NUMPY", "a single NumPy array", "an .npz file with the documented arrays is needed"),
-    (b"\x89HDF", "an HDF5 file", "an .npz file with the documented arrays is needed"),
+    (b"\x93NUMPY", "a single NumPy array", "write an .npz file with the documented arrays"),
+    (b"\x89HDF", "an HDF5 file", "write an .npz file with the documented arrays"),
     (b"\x1f\x8b", "a gzip file", "files here are not compressed again"),
     (b"BZh", "a bzip2 file", "files here are not compressed again"),
     (b"\xfd7zXZ", "an xz file", "files here are not compressed again"),
     (b"\x89PNG", "a PNG image", "pictures do not belong here"),
     (b"\xff\xd8\xff", "a JPEG image", "pictures do not belong here"),
     (b"GIF8", "a GIF image", "pictures do not belong here"),
-    (b"%PDF", "a PDF file", "cite it with its address"),
+    (b"%PDF", "a PDF file", "cite it with its URL"),
     (b"\x7fELF", "a program", "nothing is executed here"),
     (b"MZ", "a program", "nothing is executed here"),
     (b"#!", "a script", "nothing is executed here"),
-    (b"<", "HTML or XML", "an address may have given a page in place of the file; fetch it again"),
+    (b"<", "HTML or XML", "a URL may have returned a web page in place of the file; download it again"),
     (b"\xff\xfe", "UTF-16 text", "save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "save it as UTF-8"),
     (b"\xef\xbb\xbf", "UTF-8 text with a byte order mark", "save it without"),
@@ -62,8 +62,8 @@ def kind_problems(paths: Iterable[Path]) -> list[DocumentError]:
         kind = _kind(path)
         if kind is not None:
             name, hint = kind
-            needed = ".npz" if path.suffix == ".npz" else "JSON"
-            problems.append(DocumentError(path, "", f"is {name}, not {needed}; {hint}"))
+            required = ".npz" if path.suffix == ".npz" else "JSON"
+            problems.append(DocumentError(path, "", f"is {name}, not {required}; {hint}"))
     return problems
 
 
@@ -90,7 +90,7 @@ def _below(base: Path, folder: str) -> Iterator[DocumentError]:
             elif level != depth - 1 or suffix not in suffixes or name.startswith("."):
                 yield DocumentError(path, "", f"does not belong here; {folder}/ holds {_SHAPES[folder]} only")
             elif suffix == ".npz" and f"{name.removesuffix('.npz')}.json" not in present:
-                yield DocumentError(path, "", "has no record beside it; add the .json that `apsite eval` wrote")
+                yield DocumentError(path, "", "has no record next to it; add the .json that `apsite eval` wrote")
 
 
 def _kind(path: Path) -> tuple[str, str] | None:

@@ -52,7 +52,7 @@ def validate(root: Path, *, changed_since: str | None = None, maintainer: bool =
     every = catalogue.every_record()
     for path, record in every:
         problems += plausibility_problems(path, record)
-    # Unpacking and hashing, most of the work, run beside each other: both let go of the interpreter.
+    # Unpacking and hashing, most of the work, run in parallel: both release the interpreter.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         sampled = list(pool.map(lambda pair: samples_problems(*pair), every))
     problems += [problem for found, _ in sampled for problem in found]

@@ -1,4 +1,4 @@
-"""On which line of a JSON file a place such as ``results.autoattack`` stands, for annotations beside the line."""
+"""Line of a place such as ``results.autoattack`` in a JSON file, for annotations."""
 
 from __future__ import annotations
 

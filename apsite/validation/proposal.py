@@ -54,7 +54,7 @@ class Proposal:
     maintainer: bool
 
     def problems(self) -> Iterator[DocumentError]:
-        """Everything that the change may not do."""
+        """Problems of the change."""
         if not self.maintainer:
             for problem in self._size_problems():
                 yield DocumentError(self.root, "", problem)
@@ -72,7 +72,7 @@ class Proposal:
 
 
 def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[DocumentError]:
-    """Everything that the change from the common ancestor with `revision` to the files on disk may not do.
+    """Problems of the change from the common ancestor with `revision` to the files on disk.
 
     Raises:
         ApsiteError: If `root` is in no repository, or the revision is unknown or shares no history.
@@ -85,7 +85,7 @@ def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[Do
         return []
     problems = []
     if not maintainer:
-        outside = "is outside entries/ and evaluations/; put it into a pull request of its own, without data"
+        outside = "is outside entries/ and evaluations/; put it into a separate pull request without data"
         problems = [DocumentError((top if prefix else root) / path, "", outside) for path in others]
     with data_folder(commit, root) as base:
         return [*problems, *Proposal(base, root, files, revision, maintainer).problems()]
@@ -120,9 +120,9 @@ class _File:
         return _document(self.proposal.root / self.path)
 
     def problems(self) -> Found:
-        """Everything that the change of this file may not do."""
+        """Problems of the change of this file."""
         if self.changed.mode == "100755":
-            yield "", "is marked as executable, but no data file is; run `chmod 644` on it"
+            yield "", "is marked as executable, but data files are not; run `chmod 644` on it"
         if self.changed.mode == "160000":
             yield "", "is a submodule; data files are ordinary files"
         parts = self.path.split("/")

@@ -30,7 +30,7 @@ def number(count: int, one: str, many: str | None = None) -> str:
 
 
 def to_text(report: Report) -> str:
-    """A line for each problem or, where there is none, a word on what is not committed yet; and the summary."""
+    """One line per problem or, without problems, a note on uncommitted files; and the summary."""
     lines = [str(problem) for problem in report.problems]
     if report.uncommitted and not report.problems:
         shown = ", ".join(_printable(str(path)) for path in report.uncommitted[:_SHOWN])
@@ -58,7 +58,7 @@ def to_json(report: Report) -> str:
 
 
 def to_github(report: Report, root: Path) -> str:
-    """Workflow commands that show each problem beside its line, with paths relative to `root`, and the summary.
+    """Workflow commands that annotate each problem at its line, with paths relative to `root`, and the summary.
 
     File names and messages hold contributed text; what has a meaning in a command is escaped, so that a name cannot
     begin a command of its own or change the file of another.

@@ -1,4 +1,4 @@
-"""Records against their per-sample files: every number counted again, hashes, and the range of the samples."""
+"""Compare records with their per-sample files: every number recomputed, hashes, and the range of the samples."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _out_of_range(record: EvaluationRecord, samples: Samples) -> Iterator[tuple[
     """Samples and classes that the test set does not have, as pairs of array and problem."""
     dataset, counts = record.dataset, record.dataset.class_counts
     if not samples.indexed and record.provenance.kind is not ProvenanceKind.PUBLISHED:
-        yield "label", "is -1, unknown; an own run knows its samples"
+        yield "label", "is -1, unknown; your own run knows its samples"
     if samples.index[-1] >= dataset.test_samples:
         yield "index", f"{samples.index[-1]} is outside the test set of {dataset.test_samples} images"
     if not samples.indexed:

@@ -1,4 +1,4 @@
-"""What several files say together: checkpoints that a method needs to rank, files and names that are given twice."""
+"""Checks across files: checkpoints that a method requires to rank, duplicate files and names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
 
 
 def combined_problems(catalogue: Catalogue) -> list[DocumentError]:
-    """Everything of this module."""
+    """All problems of this module."""
     return [*too_few_checkpoints(catalogue), *_files_twice(catalogue), *_names_twice(catalogue)]
 
 
@@ -22,7 +22,7 @@ def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
     """Methods with a result of their own that wants to rank, and no network at all three sparsities.
 
     The survey asks for at least three checkpoints: one dataset, network and structure at its three sparsities
-    (section 4.2). Published figures were accepted by the survey itself; baselines do not rank.
+    (section 4.2). Published results were accepted by the survey itself; baselines do not rank.
     """
     wanting: dict[str, EvaluationRecord] = {}
     found: dict[str, dict[tuple[Dataset, Architecture, Structure], set[float]]] = defaultdict(lambda: defaultdict(set))
@@ -50,7 +50,7 @@ def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
 
 
 def _names_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
-    """Two methods that a reader of the tables could not tell apart."""
+    """Two methods that look the same in the tables."""
     seen: dict[str, str] = {}
     for entry in catalogue.entries.values():
         first = seen.setdefault(entry.name.casefold(), entry.key)
@@ -58,7 +58,7 @@ def _names_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
             yield DocumentError(
                 catalogue.root / "entries" / f"{entry.key}.json",
                 "name",
-                f"{entry.name!r} is also the name of {first}; add what tells them apart, such as its author",
+                f"{entry.name!r} is also the name of {first}; add what distinguishes them, such as its author",
             )
 
 

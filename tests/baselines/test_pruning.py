@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from apsite.baselines.pruning import (
-    NaiveCriterion,
+    BaselineCriterion,
     apply_masks,
     filter_masks,
     global_masks,
@@ -24,7 +24,7 @@ from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.vocabulary import Dataset, Locality, Structure
 
 LOCAL, GLOBAL = Locality.LOCAL, Locality.GLOBAL
-UNSTRUCTURED = [one for one in NaiveCriterion if one.structure is Structure.UNSTRUCTURED]
+UNSTRUCTURED = [one for one in BaselineCriterion if one.structure is Structure.UNSTRUCTURED]
 
 
 def small_network():
@@ -107,7 +107,7 @@ def test_lamp_and_the_magnitude_agree_within_a_layer():
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.95])
-@pytest.mark.parametrize("criterion", [NaiveCriterion.LWM, NaiveCriterion.RANDOM])
+@pytest.mark.parametrize("criterion", [BaselineCriterion.LWM, BaselineCriterion.RANDOM])
 def test_local_masks_have_the_sparsity_in_every_layer(criterion, sparsity):
     """Exactly ``floor(n (1 - sparsity))`` of each layer's own weights."""
     masks = masks_for(small_network(), criterion, LOCAL, sparsity)
@@ -124,7 +124,9 @@ def test_the_smallest_weights_go_first():
 
 def test_random_masks_differ_by_seed_alone():
     """The same seed gives the same mask."""
-    first, again, other = (masks_for(small_network(), NaiveCriterion.RANDOM, GLOBAL, 0.5, seed) for seed in (0, 0, 1))
+    first, again, other = (
+        masks_for(small_network(), BaselineCriterion.RANDOM, GLOBAL, 0.5, seed) for seed in (0, 0, 1)
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
@@ -135,14 +137,14 @@ def test_an_empty_layer_is_an_error_where_layers_have_their_own_sparsity():
         local_masks({"3.weight": torch.ones(160)}, 0.999)
     with pytest.raises(EvaluationError, match="conv1 has 32 filters"):
         filter_masks(layouts()["resnet8"].build(Dataset.CIFAR10), LOCAL, 0.98)
-    with pytest.raises(EvaluationError, match="fewer than one channel in each layer"):
+    with pytest.raises(EvaluationError, match="fewer than one channel per layer"):
         filter_masks(layouts()["resnet8"].build(Dataset.CIFAR10), GLOBAL, 0.99)
 
 
 def test_local_lamp_is_an_error():
     """It would be local LWM under another name."""
     with pytest.raises(EvaluationError, match="choose --criterion lwm --locality local"):
-        masks_for(small_network(), NaiveCriterion.LAMP, LOCAL, 0.9)
+        masks_for(small_network(), BaselineCriterion.LAMP, LOCAL, 0.9)
 
 
 def two_convolutions():
@@ -233,7 +235,7 @@ def test_masks_can_be_read_from_the_zeros():
     """Those of a pruned network come back; a dense network and a fresh batch norm have none."""
     network = small_network()
     assert zero_masks(network) == {}
-    masks = masks_for(network, NaiveCriterion.LWM, GLOBAL, 0.9)
+    masks = masks_for(network, BaselineCriterion.LWM, GLOBAL, 0.9)
     apply_masks(network, masks)
     found = zero_masks(network)
     assert set(found) == set(masks)

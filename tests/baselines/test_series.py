@@ -9,7 +9,7 @@ import torch
 
 from apsite.baselines import series as series_module
 from apsite.baselines.finetuning import Source, prune
-from apsite.baselines.pruning import NaiveCriterion
+from apsite.baselines.pruning import BaselineCriterion
 from apsite.baselines.series import REPORT, Places, run_series
 from apsite.baselines.series_file import read_series
 from apsite.baselines.training import recipe_of
@@ -157,7 +157,7 @@ def test_a_dense_network_that_is_given_is_pruned_and_never_trained(series, place
 def test_a_pruned_network_is_no_dense_one(series, places, dense, tmp_path):
     """One error, before any model is begun."""
     pruned = tmp_path / "pruned.safetensors"
-    prune(Source("resnet8", checkpoint=dense), NaiveCriterion.LWM, Locality.GLOBAL, 0.5, pruned)
+    prune(Source("resnet8", checkpoint=dense), BaselineCriterion.LWM, Locality.GLOBAL, 0.5, pruned)
     with pytest.raises(EvaluationError, match=r"pruned\.safetensors: is pruned already; give the dense network"):
         list(run_series(replace(series, given=pruned), places, SilentReporter()))
 
@@ -211,9 +211,7 @@ def test_a_published_figure_is_never_replaced(series, places, fresh):
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(record_document(LAMP)), encoding="utf-8")
     content, log = path.read_bytes(), Log()
-    with pytest.raises(
-        EvaluationError, match=r"holds a figure published by Piras2024Adversarial; .* `apsite supersede`"
-    ):
+    with pytest.raises(EvaluationError, match=r"is a result published by Piras2024Adversarial; .* `apsite supersede`"):
         list(run_series(series, places, log, fresh=fresh))
     assert path.read_bytes() == content
     assert log.lines == []
@@ -245,7 +243,7 @@ def test_a_damaged_report_is_an_error(series, places, dense):
     mine.folder.mkdir()
     (mine.folder / REPORT).write_text('{"models": []}', encoding="utf-8")
     (outcome,) = run_series(mine, places, SilentReporter(), only=[LAMP])
-    assert "has no models; remove the file or mend it" in outcome.reason
+    assert "has no models; remove or correct the file" in outcome.reason
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -272,7 +270,7 @@ def test_an_unknown_model_is_an_error(series, places):
         ("epochs = 1", 'epochs = "one"', "training: epochs must be of type int, not 'one'"),
         ("epochs = 1", "epochs = true", "training: epochs must be of type int, not True"),
         ("epochs = 1", "epochs = 0", "epochs must be at least 1, not 0"),
-        ('"lamp"', '"lump"', "'lump' is not a valid NaiveCriterion"),
+        ('"lamp"', '"lump"', "'lump' is not a valid BaselineCriterion"),
         ("[0.99]", "[0.995]", "whole percentage"),
         ("[0.99]", '["much"]', r"criterion 1: sparsities must be fractions such as \[0.90"),
         ("[0.99]", "[inf]", "criterion 1: sparsities must be fractions"),

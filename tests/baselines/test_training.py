@@ -238,7 +238,7 @@ def test_a_diverging_run_says_so(network, images):
 def test_more_images_than_there_are_is_an_error(network, images):
     """And fewer than a batch."""
     for count in (65, 8):
-        with pytest.raises(EvaluationError, match="in batches of 16; there are 64, and one batch at least"):
+        with pytest.raises(EvaluationError, match="in batches of 16; there are 64, and at least one batch"):
             train(network, images.images[:64], images.labels[:64], replace(SHORT, train_samples=count))
 
 

@@ -179,7 +179,7 @@ def test_an_imagenet_network_is_run_on_random_images(saved):
     assert report.layout == "resnet50"
     assert report.counts.macs == layout_macs(layouts()["resnet50"])
     assert {other.name: other.summary for other in report.others} == {
-        "resnet50_normalised": "fits; used only when asked for by name"
+        "resnet50_normalised": "fits; used only if named with --layout"
     }
 
 

@@ -80,7 +80,7 @@ def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: P
 @pytest.mark.parametrize(
     ("spoil", "arguments", "message"),
     [
-        (lambda root, new: (root / RECORD).unlink(), (), "is not there, so nothing is superseded"),
+        (lambda root, new: (root / RECORD).unlink(), (), "does not exist, so nothing is superseded"),
         (lambda root, new: new.with_suffix(".npz").unlink(), (), f"samples.file: {MODEL}.npz is not there"),
         (lambda root, new: new.with_suffix(".npz").write_bytes(b"x"), (), "samples.sha256: does not match"),
         (lambda root, new: new.write_text("{}"), (), "lacks 'schema_version'"),
@@ -117,7 +117,7 @@ def test_a_record_cannot_supersede_itself(run: Run, tmp_path: Path) -> None:
     root = write_data(tmp_path / "data", entry_document(), own_document())
     result = run("supersede", root / RECORD, "--root", root, *REASON)
     assert result.exit_code == 1
-    assert "is the record that stands; write the new one elsewhere" in result.stderr
+    assert "is the current record; write the new one elsewhere" in result.stderr
 
 
 def test_a_run_supersedes_once(run: Run, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_run_supersedes_once(run: Run, tmp_path: Path) -> None:
     before = contents(root)
     result = run("supersede", new, "--root", root, *REASON)
     assert result.exit_code == 1
-    assert f"is the run that stands at {root / RECORD} already; nothing is superseded" in result.stderr
+    assert f"is already the run at {root / RECORD}; nothing is superseded" in result.stderr
     assert contents(root) == before
 
 

@@ -34,7 +34,7 @@ def test_a_method_without_results_may_be_proposed(run, data_folder) -> None:
     entry["specifics"]["locality"] = None
     result = run("submit-check", METHOD, "--root", data_folder(entry))
     assert result.exit_code == 0
-    assert "[-] The code has an address" in result.stdout
+    assert "[-] The code has a URL" in result.stdout
     assert "not specified: pretraining, locality" in result.stdout
     assert "[-] There are evaluation records" in result.stdout
 
@@ -53,7 +53,7 @@ def test_reduced_runs_and_checkpoints_without_address_are_named(run, data_folder
     del record["verification"]
     result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record))
     assert result.exit_code == 1
-    assert f"[ ] Every checkpoint has an address: give --checkpoint-url to `apsite eval` for {MODEL}" in result.stdout
+    assert f"[ ] Every checkpoint has a URL: give --checkpoint-url to `apsite eval` for {MODEL}" in result.stdout
     assert f"reduced runs: {MODEL}" in result.stdout
     assert f"explain in the pull request: {MODEL}" in result.stdout
 
@@ -107,7 +107,7 @@ def test_scripts_get_json(run, data_folder) -> None:
     found = json.loads(result.stdout)
     assert found["ready"] is False
     assert found["models"] == [MODEL]
-    assert {"title": "The paper has an address", "state": "done", "detail": ""} in found["points"]
+    assert {"title": "The paper has a URL", "state": "done", "detail": ""} in found["points"]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def many(root: Path) -> None:
 CHANGE = {"date": "2026-02-01", "reason": "A reason."}
 PROPOSALS = [
     Bad("code too", added(write("apsite/validation/gate.py", "x = 1\n")), "apsite/validation/gate.py", "",
-        "is outside entries/ and evaluations/; put it into a pull request of its own, without data"),
+        "is outside entries/ and evaluations/; put it into a separate pull request without data"),
     Bad("workflow too", added(write(".github/workflows/ci.yml", "on: push\n")), ".github/workflows/ci.yml", "", "is outside entries/ and evaluations/"),
     Bad("documentation too", write("README.md", "Better.\n"), "README.md", "", "is outside entries/ and evaluations/"),
     Bad("new file at the top", added(write("entries.json", "{}")), "entries.json", "", "is outside entries/ and evaluations/"),
@@ -156,7 +156,7 @@ PROPOSALS = [
     Bad("version skipped", several(superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival()),
         edit(PUBLISHED, ("changes[0].version", 2))), PUBLISHED, "changes[0].version", "2 is not the version in main, 1"),
     Bad("executable", lambda root: (root / RECORD).chmod(0o755) or git(root, "add", RECORD), RECORD, "",
-        "is marked as executable, but no data file is"),
+        "is marked as executable, but data files are not"),
     Bad("submodule", submodule, f"{FOLDER}/sub", "", "is a submodule; data files are ordinary files"),
     Bad("too many files", many, ".", "", "data files change; at most 400 at once, so split the change"),
 ]  # fmt: skip

@@ -211,7 +211,7 @@ def break_orphan(root: Path) -> None:
         (break_current, HISTORY / f"{MODEL}.2.json", "", f"no record has replaced it; move it back to {METHOD}/"),
         (break_extra, HISTORY / f"{MODEL}.2.json", "", "is version 2, but the current record is version 1"),
         (break_name, HISTORY / f"{MODEL}.7.json", "changes", "make this version 1 of the record, not '7'"),
-        (break_orphan, HISTORY / f"{MODEL}.2.npz", "", "has no record beside it"),
+        (break_orphan, HISTORY / f"{MODEL}.2.npz", "", "has no record next to it"),
     ],
 )
 def test_a_broken_history_is_noticed(

@@ -181,7 +181,7 @@ def test_problems_show_as_one_types_and_stop_the_way_out(form: Any) -> None:
     assert "answer-paper-year-problem" in year.get_attribute("aria-describedby")
     assert not form.locator("#answer-name-problem").is_visible()
     form.get_by_role("button", name="Download").click()
-    assert form.locator("#answer-name-problem").inner_text() == "An answer is needed here."
+    assert form.locator("#answer-name-problem").inner_text() == "An answer is required."
     assert form.evaluate("document.activeElement.name") == "name"
     year.fill("2026")
     assert not problem.is_visible()

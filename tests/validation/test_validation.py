@@ -1,4 +1,4 @@
-"""The one gate for data: what is implausible, what contradicts the samples, what does not belong there."""
+"""The checks of `apsite validate`: what is implausible, what contradicts the samples, what does not belong there."""
 
 from __future__ import annotations
 
@@ -334,7 +334,7 @@ def test_a_per_sample_file_without_a_record_is_noticed(tiny_data: Path) -> None:
     """Half of a result."""
     (tiny_data / "evaluations" / METHOD / f"{MODEL}.json").unlink()
     assert [(found.path.name, found.problem) for found in validate(tiny_data).problems] == [
-        (f"{MODEL}.npz", "has no record beside it; add the .json that `apsite eval` wrote")
+        (f"{MODEL}.npz", "has no record next to it; add the .json that `apsite eval` wrote")
     ]
 
 

@@ -1,4 +1,4 @@
-"""The questions, with the words, limits and explanations that the schema of entries and the vocabulary give."""
+"""The questions, with terms, limits and explanations from the schema of entries and the vocabulary."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _question(place: str, section: str, label: str, option: str, example: str) -
 
 
 def _branches(place: str) -> list[tuple[str, dict[str, Any]]]:
-    """Rules of the schema for a place, each with the pipeline stage for which it stands, or with none."""
+    """Rules of the schema for a place, each with its pipeline stage, if any."""
     found: list[tuple[str, dict[str, Any]]] = [("", load_schema("entry"))]
     for name in place.split("."):
         found = [
@@ -128,7 +128,7 @@ def _plain(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """Kind, limits, words and explanation of a place, from its rule."""
+    """Kind, limits, terms and explanation of a place, from its rule."""
     plain = _plain(rule)
     kinds = plain.get("type", "string")
     kind_names = kinds if isinstance(kinds, list) else [kinds]
@@ -198,12 +198,12 @@ def _list_rule(place: str, plain: Mapping[str, Any], *, nullable: bool) -> dict[
 
 
 def _choices(kind: str) -> tuple[Choice, ...]:
-    """The words of a list of the schema, with their meanings."""
+    """The terms of a list of the schema, with their meanings."""
     return tuple(Choice(word.value, getattr(word, "label", word.value), _meaning(word)) for word in _WORDS[kind])
 
 
 def _meaning(word: StrEnum) -> str:
-    """What a word means; for a training objective, the paper that defines it."""
+    """Meaning of a term; for a training objective, the paper that defines it."""
     if isinstance(word, Objective):
         reference = load_references()[word.citation] if word.citation else None
         if reference is None:

@@ -10,7 +10,7 @@ from typing import Any
 Answers = Mapping[str, Any]
 
 NOTHING = "none"
-"""The word for "there is no such step", which is not the same as "not specified"."""
+"""The value for "no such step", which differs from "not specified"."""
 
 
 class Kind(StrEnum):
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Choice:
-    """A word that may be chosen, what it stands for, and what it means or who defines it."""
+    """A value to choose, its label, and its meaning or definition."""
 
     value: str
     label: str
@@ -47,7 +47,7 @@ class Question:
         help: What to answer, from the schema.
         option: Name of the option of `apsite new`, without dashes.
         kind: How it is answered.
-        required: Whether an answer is needed; otherwise none means "not specified".
+        required: Whether an answer is required; otherwise none means "not specified".
         choices: Words to choose from.
         allows_nothing: Whether "no such step" is an answer.
         stages: Pipeline stages at which it is asked; empty for all.

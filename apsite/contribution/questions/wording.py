@@ -1,4 +1,4 @@
-"""How each question is put, in which order, and what is said of an answer that cannot stand."""
+"""Text and order of the questions, and the messages for invalid answers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ASKED: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("paper.authors", "Authors", "author", "Qi Zhao"),
         ("paper.venue", "Venue", "venue", "ICLR"),
         ("paper.year", "Year", "year", "2023"),
-        ("paper.url", "Address of the paper", "paper-url", "https://openreview.net/forum?id=sAJDi9lD06L"),
+        ("paper.url", "URL of the paper", "paper-url", "https://openreview.net/forum?id=sAJDi9lD06L"),
         ("paper.bibtex", "BibTeX", "bibtex", "@inproceedings{Zhao2023Holistic, …}"),
-        ("code.url", "Address of the code", "code-url", "https://github.com/intellisec/harp"),
+        ("code.url", "URL of the code", "code-url", "https://github.com/intellisec/harp"),
         ("key", "Key of the method", "key", "HARP_Zhao2023Holistic"),
     ),
     "When it prunes": (
@@ -34,7 +34,7 @@ ASKED: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("audit.autoattack", "AutoAttack", "audit-autoattack", ""),
         ("audit.pgd", "PGD", "audit-pgd", ""),
         ("audit.pgd_over_10_iterations", "PGD with more than 10 iterations", "audit-pgd-over-10-iterations", ""),
-        ("audit.robustness_curve", "Robustness over several budgets", "audit-robustness-curve", ""),
+        ("audit.robustness_curve", "Robustness at several ε", "audit-robustness-curve", ""),
         ("audit.others", "Other attacks", "audit-other", "CW"),
     ),
     "Results and files": (
@@ -51,12 +51,12 @@ INTRODUCTIONS = {
     "then by the objectives with which the network is trained in each step.",
     "How it prunes": "The specifics of the mask (section 3.3): what is removed, whether every layer has the same "
     "sparsity, and by which rule parameters are chosen.",
-    "How its paper evaluated it": "What the paper itself reports (survey, Table 2). It explains why figures of papers "
+    "How its paper evaluated it": "What the paper itself reports (survey, Table 2). It explains why numbers of papers "
     "and of the benchmark differ; it has no influence on the rank.",
     "Results and files": "All of this may be left empty and added later. Results of the benchmark are not entered "
     "here; the command apsite eval writes them.",
 }
-"""What stands above the questions of a section."""
+"""The text above the questions of a section."""
 
 ROW_LABELS = {
     "dataset": ("Dataset", ""),
@@ -66,7 +66,7 @@ ROW_LABELS = {
     "attack": ("Attack", "PGD"),
     "robust_accuracy": ("Robust accuracy", "0.47"),
     "model_key": ("Model key", "HARP_Zhao2023Holistic_R18_CIFAR10_US_90"),
-    "url": ("Address", "https://zenodo.org/records/1234567/files/model.pt"),
+    "url": ("URL", "https://zenodo.org/records/1234567/files/model.pt"),
     "sha256": ("SHA-256", ""),
     "file_format": ("File name extension", ".pt"),
     "notes": ("Remark", ""),
@@ -76,36 +76,36 @@ ROW_LABELS = {
 FIXED: dict[str, Any] = {
     "schema_version": 1,  # the version of the schema, no property of the method
     "aliases": [],  # a new method has no other keys
-    "baseline": False,  # naive criteria are added by maintainers
+    "baseline": False,  # baselines are added by maintainers
 }
 """Fields for which nobody is asked: their value in a new entry, and why."""
 
 MESSAGES = {
-    "required": "An answer is needed here.",
+    "required": "An answer is required.",
     "too_long": "Has {found} characters; at most {allowed} are allowed.",
     "too_many": "Has {found} lines; at most {allowed} are allowed.",
-    "twice": "“{found}” is there twice; name it once.",
+    "twice": "“{found}” appears twice; name it once.",
     "pattern": "“{found}” does not have the required form: {allowed}",
     "whole": "“{found}” is not a whole number from {minimum} to {maximum}.",
     "fraction": "“{found}” is not a fraction from 0 to 1 with at most four decimals, such as 0.95.",
     "unknown": "“{found}” is not one of: {allowed}",
-    "nothing": "“No such step” cannot stand beside an objective.",
-    "taken": "The key {found} is taken; an existing entry is changed on the page of its method.",
+    "nothing": "“No such step” excludes an objective.",
+    "taken": "The key {found} is taken; edit an existing entry on the page of its method.",
     "foreign": "“{found}” does not begin with the key of this method, {allowed}_",
     "unit_weight": "Unstructured pruning removes single weights; choose weight as well.",
     "unit_group": "Structured pruning removes filters, channels or kernels; choose which.",
-    "no_weight": "weight is the unit of unstructured pruning, which Structure does not name; mend one of them.",
+    "no_weight": "weight is the unit of unstructured pruning, which Structure does not include; correct one of them.",
     "no_group": "filter, channel and kernel are units of structured pruning, which Structure does not name; "
-    "mend one of them.",
+    "correct one of them.",
     "no_pgd": "PGD was not run, as its own answer says; leave this open.",
-    "years_apart": "The key says {found}, but the paper is of {allowed}; mend the one that is wrong.",
+    "years_apart": "The key says {found}, but the paper is of {allowed}; correct the wrong one.",
     "bibtex": "Is not one BibTeX entry, which begins with @ and its type; check its braces, keep that of the paper.",
     "model_twice": "{found} is listed more than once; keep one, or say in the remark how they differ.",
     "file_twice": "“{found}” is also that of {allowed}; two models need two files.",
     "line": "Line {line}: {problem}",
     "row": "Row {line}, {field}: {problem}",
 }
-"""What is said of an answer that cannot stand; the form's script says the same."""
+"""Messages for invalid answers; the form's script has the same."""
 
 PATTERN_MEANINGS = {
     "text": "plain characters in one line, with no control or direction marks.",

@@ -1,4 +1,4 @@
-"""What a loaded network is: zeros, multiply-accumulates, and whether it behaves as the protocol needs."""
+"""Properties of a loaded network: zeros, multiply-accumulates, and whether it behaves as the protocol requires."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def check_sparsity(
 
 
 def check_behaviour(network: nn.Module, images: Tensor, labels: Tensor, classes: int) -> list[EvaluationWarning]:
-    """Run a few images and see whether the attacks can work on this network.
+    """Check on a few images whether the attacks work on this network.
 
     Args:
         network: Network in evaluation mode.
@@ -177,9 +177,7 @@ def check_behaviour(network: nn.Module, images: Tensor, labels: Tensor, classes:
         raise NetworkError(f"the network cannot process images of shape {tuple(images.shape)}: {error}") from error
     if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise NetworkError(
-            f"the network returns {shape} for {len(images)} images; ({len(images)}, {classes}) is needed"
-        )
+        raise NetworkError(f"the network returns {shape} for {len(images)} images; expected ({len(images)}, {classes})")
     if not torch.isfinite(logits).all():
         raise NetworkError("the network returns NaN or infinite logits; the checkpoint may hold broken weights")
     warnings = []

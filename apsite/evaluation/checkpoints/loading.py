@@ -40,14 +40,14 @@ IN_MEMORY = "in memory"
 
 @dataclass(frozen=True)
 class Declared:
-    """What the user says a checkpoint is.
+    """The declared properties of a checkpoint.
 
     Attributes:
         architecture: Network family, or a factory as ``path/to/file.py:factory`` or ``package.module:factory``.
         method: Method key or name, which decides between layouts that have the same tensors.
         dataset: Decides the size of the images, the classes and the constants of layouts that normalise inside.
         structure: What was pruned; ``None`` for a dense network or if nothing is declared.
-        sparsity: Declared sparsity, a fraction; needed where a checkpoint holds scores instead of zeros.
+        sparsity: Declared sparsity, a fraction; required where a checkpoint holds scores instead of zeros.
         layout: Name of a registered layout, to choose it explicitly.
     """
 
@@ -74,7 +74,7 @@ class Declared:
         """The registered network family.
 
         Raises:
-            NetworkError: If there is none of that name.
+            NetworkError: If there is no layout of that name.
         """
         if self.architecture not in tuple(Architecture):
             raise NetworkError(
@@ -151,7 +151,7 @@ def load_network(
             factory as ``path/to/file.py:factory`` or ``package.module:factory``.
         method: Method key or name, which decides between layouts that have the same tensors.
         dataset: Decides the constants of layouts that normalise inside the network.
-        sparsity: Declared sparsity, a fraction. Needed only where a checkpoint holds scores instead of zeros.
+        sparsity: Declared sparsity, a fraction. Required only where a checkpoint holds scores instead of zeros.
         layout: Name of a registered layout, to choose it explicitly.
         state: Dotted keys of the state dict to read, where the file holds several.
 
@@ -174,7 +174,7 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
 
     A named layout is used or refused. Otherwise a layout of the method's published checkpoints comes first, and then
     any layout of the architecture whose tensors are exactly those of the file. When several fit and give different
-    outputs, the file alone cannot tell, and that is an error.
+    outputs, the file is ambiguous, and that is an error.
 
     Raises:
         CheckpointError: If nothing fits, or more than one thing does. The message names the best layout and what is
@@ -236,7 +236,7 @@ def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
 
 
 def in_memory(network: nn.Module) -> LoadedNetwork:
-    """A copy of a network that came from no file, with the hash of its canonical form.
+    """A copy of a network in memory, with the hash of its canonical form.
 
     The canonical form is what ``safetensors.torch.save`` makes of the state dict, every tensor on the CPU, contiguous
     and with memory of its own. It depends on names, shapes, types and values alone.
@@ -352,7 +352,7 @@ def _constants(normalisation: Normalisation) -> str:
 
 @cache
 def _layout_aliases(layout: Layout) -> tuple[tuple[str, ...], ...]:
-    """Names that stand for one tensor in checkpoints of a layout."""
+    """Names of one tensor in checkpoints of a layout."""
     with torch.device("meta"):
         return _aliases(layout.build(layout.datasets[0]).state_dict(keep_vars=True))
 
@@ -378,7 +378,7 @@ def _misfit(file: CheckpointFile, declared: Declared) -> str:
     for family in sorted({one.architecture for one in elsewhere}):
         names = ", ".join(one.name for one in elsewhere if one.architecture is family)
         lines.append(f"It fits {family} ({names}): declare that instead.")
-    lines.append(f"Best is {best.layout.name}: {best.match.reason or 'it fits, but only when asked for by name'}.")
+    lines.append(f"Best is {best.layout.name}: {best.match.reason or 'it fits, but only if named with --layout'}.")
     if others:
         lines.append(f"The others: {'; '.join(f'{fit.layout.name} {fit.match.summary}' for fit in others)}.")
     if not elsewhere:

@@ -47,7 +47,7 @@ class Match:
 
     @property
     def fits(self) -> bool:
-        """Whether the network can be loaded, with nothing left over."""
+        """Whether every tensor of the network is in the file and the reverse."""
         return not (self.missing or self.unexpected or self.misshapen or self.problems)
 
     @property
@@ -84,7 +84,7 @@ def best_match(
         stored: Tensors by the names of the file. They are tried as they are first, since a network may have masks.
         resolved: The same with masks multiplied out.
         expected: Names, shapes and types of the network's tensors.
-        aliases: Groups of expected names that stand for one tensor; a file may hold any of them.
+        aliases: Groups of expected names of one tensor; a file may have any of them.
         own_prefixes: Prefixes that belong to the network and may be absent in the file of its inner module.
     """
     best: Match | None = None

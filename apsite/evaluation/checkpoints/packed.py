@@ -1,4 +1,4 @@
-"""Sparse checkpoints as small files: safetensors in which a pruned tensor is a bit a weight and the weights that stay.
+"""Sparse checkpoints as small files: safetensors with one bit per weight and the remaining weights of a pruned tensor.
 
 A tensor ``name`` is stored whole, or as three tensors: ``name::shape`` (int64), ``name::bits`` (uint8, a bit for each
 value in order, 1 where it is not zero, the first value in the highest bit) and ``name::values`` (those values in
@@ -22,7 +22,7 @@ from apsite.errors import CheckpointError
 _MARK = "::"
 _PARTS = ("shape", "bits", "values")
 MAX_GROWTH = 33
-"""How many times larger than its file a packed checkpoint may become: a bit stands for 32 bits at most."""
+"""How many times larger than its file a packed checkpoint may become: one bit becomes at most 32."""
 _MAX_BITS = 2**30 // 8
 """Bytes of bits that a file may have: for about a thousand million weights, far more than any network here."""
 

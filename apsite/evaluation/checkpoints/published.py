@@ -25,7 +25,7 @@ class FetchedCheckpoint:
         key: Its model.
         path: The file.
         url: Where it came from.
-        sha256: Its hash, in hexadecimal; remembered, so that another file from the same address is refused.
+        sha256: Its hash, in hexadecimal; remembered, so that another file from the same URL is refused.
     """
 
     key: ModelKey
@@ -45,12 +45,12 @@ class FetchedCheckpoint:
 
 
 def pins_path() -> Path:
-    """File that remembers the hash of every fetched checkpoint by its address."""
+    """File with the hash of every fetched checkpoint by its URL."""
     return cache_dir() / "pins.json"
 
 
 def published_checkpoints(catalogue: Catalogue, text: str) -> tuple[ModelKey, tuple[PublishedCheckpoint, ...]]:
-    """Model key that a text spells, aliases resolved, and the checkpoints that its entry or record names.
+    """Model key of a text, aliases resolved, and the checkpoints in its entry or record.
 
     Raises:
         ApsiteError: If it is no model key, its method has no entry, or nothing is published for it.
@@ -122,9 +122,9 @@ def _pins() -> dict[str, str]:
 
 
 def _cached(key: ModelKey, checkpoint: PublishedCheckpoint) -> Path:
-    """Place in the cache folder, another one for each address."""
+    """Path in the cache folder, a different one for each URL."""
     suffix = checkpoint.file_format or ""
     if not re.fullmatch(r"(\.[A-Za-z0-9]{1,12}){1,2}", suffix):  # contributed text: no path may come of it
         suffix = ".checkpoint"
-    address = hashlib.sha256(checkpoint.url.encode()).hexdigest()[:8]
-    return cache_dir() / "checkpoints" / f"{key}-{address}{suffix}"
+    digest = hashlib.sha256(checkpoint.url.encode()).hexdigest()[:8]
+    return cache_dir() / "checkpoints" / f"{key}-{digest}{suffix}"

@@ -45,7 +45,7 @@ class CheckpointFile:
 
     Attributes:
         path: The file.
-        state: Tensors by name as the file spells them, on the CPU, contiguous and finite; float32, or int64 for
+        state: Tensors by their names in the file, on the CPU, contiguous and finite; float32, or int64 for
             counters.
         format: How the file is written: ``safetensors``, ``safetensors, packed``
             (:mod:`apsite.evaluation.checkpoints.packed`), ``torch zip``, ``torch legacy``, ``pickle`` or ``npz``.
@@ -145,10 +145,10 @@ def _identify(path: Path, file: BufferedReader, size: int) -> str:
         return "safetensors"
     if text.startswith((b"<!doctype html", b"<html", b"<head")) or b"<html" in text:
         found = (
-            "an HTML page, probably a message of the download site. Download the file itself, in a browser if needed"
+            "an HTML page, probably a message of the download site. Download the file itself, in a browser if necessary"
         )
     elif head.startswith(b"version https://git-lfs"):
-        found = "a Git LFS pointer, not the file it stands for. Run git lfs pull"
+        found = "a Git LFS pointer, not the file itself. Run git lfs pull"
     elif head[257:262] == b"ustar":
         found = f"a tar archive, which is not read. Unpack it and give the file inside; {_SAVE_AGAIN.lower()[:-1]}"
     elif head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")):

@@ -192,12 +192,12 @@ def _why_unused(layout: Layout, architecture: str, chosen: str | None) -> str:
     if layout.architecture != architecture:
         return f"fits, but is of {layout.architecture}; declare that instead"
     if layout.named_only:
-        return "fits; used only when asked for by name"
+        return "fits; used only if named with --layout"
     return f"fits as well; {chosen} comes first" if chosen else "fits; ask for it by name"
 
 
 def _measured(report: CheckpointReport, network: nn.Module) -> CheckpointReport:
-    """The report with everything that running the network tells."""
+    """The report with what running the network shows."""
     images, labels, inputs = _images(report.dataset)
     refusals: list[str] = []
     warnings: list[EvaluationWarning] = []

@@ -17,7 +17,7 @@ from apsite.evaluation.checkpoints.torch_files import TorchFile, stored_array
 from apsite.evaluation.checkpoints.unpickling import Object, PickleError, StoredTensor
 
 BARE = "bare"
-"""What stands for the keys of a state dict that is the saved object itself."""
+"""Name of the keys of a state dict that is the saved object itself."""
 CONTAINERS = (
     "state_dict", "net", "model", "model_state_dict", "model_state", "network", "net_state_dict", "params", "weights",
 )  # fmt: skip

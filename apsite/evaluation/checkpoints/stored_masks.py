@@ -1,4 +1,4 @@
-"""Masks and scores that pruning tools store beside the weights, and the weights that result from them.
+"""Masks and scores that pruning tools store with the weights, and the resulting weights.
 
 Training scripts save what their layers hold: weights and masks apart, weights in two factors, scores next to weights
 that are not pruned yet. Every rule here gives the weight that acts in the forward pass of the tool that wrote the file.
@@ -26,7 +26,7 @@ class Resolved:
     Attributes:
         state: Tensors by name, without those that are used up or have no part in the forward pass.
         notes: What was done, one sentence each.
-        problems: What stands in the way, such as a mask without its weight; then `state` is not to be used.
+        problems: What prevents this, such as a mask without its weight; then do not use `state`.
     """
 
     state: dict[str, Tensor]
@@ -79,7 +79,7 @@ def _multiply_torch_masks(state: dict[str, Tensor], notes: list[str], problems: 
 def _multiply_factors(state: dict[str, Tensor], notes: list[str], problems: list[str]) -> None:
     """``weight`` times ``aux_weight`` times ``mask`` becomes ``weight``.
 
-    Channel pruning stores a square ``aux_weight`` that mixes output channels; it is told from a factor of the weight's
+    Channel pruning stores a square ``aux_weight`` that mixes output channels; it differs from a factor of the weight's
     own shape by the whole network, since the two shapes are equal for a square linear layer.
     """
     layers = {
@@ -141,7 +141,7 @@ def _apply_scores(state: dict[str, Tensor], sparsity: float, notes: list[str], p
     zeros = sum(int((weight == 0).sum()) for weight in weights.values()) / total
     if zeros >= sparsity - _DENSE:
         dropped = "popup_scores and k_score" if rates else "popup_scores"
-        notes.append(f"Scores ({dropped}) dropped: {zeros:.1%} of the weights beside them are zeros already.")
+        notes.append(f"Scores ({dropped}) dropped: {zeros:.1%} of their weights are zeros already.")
     elif rates:
         problems.append(
             "its weights are not pruned yet, and the rates of HARP's layers depend on settings outside the file; "

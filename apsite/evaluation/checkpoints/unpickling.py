@@ -305,4 +305,4 @@ _KNOWN: Mapping[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": lambda data, *rest: data,
     "torch.nn.parameter.Parameter": lambda data, *rest: data,
 }
-"""What is understood. Nothing of it is called: each is described by what stands here."""
+"""Known names. None of them is called: these functions describe what each would make."""

@@ -160,7 +160,7 @@ def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
     """Test images inside the package: the first 256 of CIFAR-10.
 
     Raises:
-        DatasetError: If none of `dataset` are embedded.
+        DatasetError: If `dataset` has no embedded images.
     """
     embedded = TEST_SETS[dataset].embedded
     if embedded is None:
@@ -170,7 +170,7 @@ def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
 
 
 def fetch_test_set(dataset: Dataset, folder: Path, reporter: Reporter) -> Path:
-    """Fetch and unpack the official files of a dataset; files that are there and right are not fetched again.
+    """Fetch and unpack the official files of a dataset; valid files are not fetched again.
 
     Returns:
         The folder to give as ``--data-dir``.

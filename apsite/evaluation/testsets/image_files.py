@@ -1,4 +1,4 @@
-"""Images that stay in their files until they are asked for."""
+"""Images that stay in their files until they are accessed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pixels = NDArray[np.uint8]
 
 
 class ImageFiles:
-    """Images that are decoded when they are asked for; behaves like an array of shape ``(n, 3, size, size)``, uint8.
+    """Images that are decoded on access; behaves like an array of shape ``(n, 3, size, size)``, uint8.
 
     Every image is resized so that its shorter side has 256 pixels (bilinear) and cropped to its centre; the longer side
     is rounded down and half a pixel of the crop to even, as torchvision's ``Resize`` and ``CenterCrop`` do.
@@ -31,7 +31,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the array that this stands for."""
+        """Shape of the decoded array."""
         return (len(self), 3, self._size, self._size)
 
     def __getitem__(self, chosen: slice | NDArray[np.integer[Any]]) -> Pixels:
@@ -59,4 +59,4 @@ class ImageFiles:
 
 
 Images = Pixels | ImageFiles
-"""Images in memory, or decoded when asked for; both give arrays when sliced."""
+"""Images in memory, or decoded on access; both give arrays when sliced."""

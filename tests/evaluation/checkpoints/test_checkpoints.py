@@ -548,7 +548,7 @@ BAD = {
     truncated_safetensors: "truncated or damaged safetensors",
     truncated_to_a_few_bytes: "truncated or damaged (6 bytes). Copy or download it again.",
     html_page: "an HTML page, probably a message of the download site. Download the file itself",
-    lfs_pointer: "a Git LFS pointer, not the file it stands for. Run git lfs pull.",
+    lfs_pointer: "a Git LFS pointer, not the file itself. Run git lfs pull.",
     compressed: "compressed. Unpack it and give the file inside.",
     text: "not a checkpoint (it starts with b'{\"accura'). Give a safetensors file or one that torch.save wrote.",
     other_zip: "a zip archive that torch.save did not write. If a checkpoint is inside, unpack it first.",

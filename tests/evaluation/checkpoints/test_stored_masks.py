@@ -129,7 +129,7 @@ def test_scores_beside_pruned_weights_are_dropped(small):
     state = scored(small, pruned=True)
     fitted = open_network(checkpoint_of(state), Declared(RESNET8, sparsity=0.9))
     assert torch.equal(fitted.network.conv1.weight, state["conv1.weight"])
-    assert "Scores (popup_scores) dropped: 90.0% of the weights beside them are zeros already." in fitted.notes
+    assert "Scores (popup_scores) dropped: 90.0% of their weights are zeros already." in fitted.notes
 
 
 def test_scores_beside_weights_that_are_not_pruned_yet_prune_them(small):

@@ -263,7 +263,7 @@ def test_another_record_in_the_place_is_a_failure(sweep):
         ),
     )
     write_record(sweep[1].output, published)
-    assert "a figure published by Piras2024Adversarial" in outcomes_of(sweep[1:2])[0].reason
+    assert "a result published by Piras2024Adversarial" in outcomes_of(sweep[1:2])[0].reason
     write_json(done.path, {**record_to_json(done.record), "dataset": "mnist"})
     assert "mnist" in outcomes_of(sweep[1:2])[0].reason
 

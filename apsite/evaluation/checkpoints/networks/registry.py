@@ -32,7 +32,7 @@ class TensorSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a network family is written down in checkpoints.
+    """Names and shapes of the tensors of a network in checkpoints.
 
     Attributes:
         name: Its name in the registry.
@@ -41,7 +41,7 @@ class Layout:
         network: What is built.
         normalisation: Constants applied inside the network, per dataset; a dataset without any has none applied.
         prefix: What all names of tensors start with, as in the file of an inner module; ends in a dot or is empty.
-        named_only: Whether it is used only when asked for by name, since its tensors equal those of another layout
+        named_only: Whether it is used only if named, since its tensors equal those of another layout
             and its outputs do not.
         note: What a user should know about it; one sentence or nothing.
     """
@@ -79,7 +79,7 @@ class Layout:
         return self.parametrisation is Parametrisation.SCORES
 
     def normalisation_of(self, dataset: Dataset) -> Normalisation | None:
-        """Constants applied to images of `dataset` inside the network; ``None`` where they enter as they are."""
+        """Constants applied to images of `dataset` inside the network; ``None`` where there are none."""
         return dict(self.normalisation).get(dataset)
 
     def build(self, dataset: Dataset, sparsity: float | None = None) -> nn.Module:
@@ -122,7 +122,7 @@ class Layout:
 
 
 class Inner(nn.Module):
-    """A network under an attribute of another module, so that the names of its tensors start with that attribute."""
+    """A network inside another module, which prefixes the names of its tensors."""
 
     def __init__(self, name: str, network: nn.Module) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ _FIRST_PAPERS = {
     "PwoA": "Jian2022",
     "RST": "Fu2021",
 }
-"""First author and year of the methods with published checkpoints, as method keys spell them."""
+"""First author and year of the methods with published checkpoints, as written in method keys."""
 
 
 def layouts() -> Mapping[str, Layout]:
