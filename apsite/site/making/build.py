@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ from apsite.errors import ApsiteError
 from apsite.site.charts.curves import load_curves, load_samples, write_curves
 from apsite.site.charts.drawings import Drawings
 from apsite.site.downloads import write_downloads
+from apsite.site.making.assets import write_assets
 from apsite.site.making.bundle import write_bundle
-from apsite.site.making.delivery import defer_search, join_assets, join_styles
 from apsite.site.making.generator import read_identity, run_generator, tighten_policy, write_configuration
 from apsite.site.news import atom, news
 from apsite.site.page import SiteFacts
@@ -48,7 +46,8 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     pages_folder = output / "pages"
     documents = _copy_documents(root, pages_folder)
     _insert_commands(pages_folder / "cli.md", commands)
-    bundle = _copy_assets(output)
+    write_assets(output)
+    bundle = write_bundle(pages_folder / "assets" / "javascripts", output / "cache")
     samples = load_samples(catalogue)
     curves = load_curves(catalogue, samples)
     write_curves(pages_folder, curves)
@@ -74,8 +73,6 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     configuration = write_configuration(output, identity, navigation(facts, documents), site_url)
     run_generator(configuration)
     tighten_policy(output / "site")
-    join_styles(output / "site")
-    defer_search(output / "site")
     return output / "site" / "index.html"
 
 
@@ -127,24 +124,6 @@ def _first_heading(path: Path) -> str:
         if line.startswith("# "):
             return line[2:].strip()
     raise ApsiteError(f"{path}: has no heading; begin it with a line such as '# {path.stem.capitalize()}'")
-
-
-def _copy_assets(output: Path) -> str:
-    """Copy styles, scripts and theme files, make the chart bundle, and return its file name."""
-    package = resources.files("apsite.site")
-    _copy_tree(package.joinpath("assets"), output / "pages" / "assets")
-    join_assets(output / "pages" / "assets")
-    _copy_tree(package.joinpath("theme"), output / "theme")
-    return write_bundle(output / "pages" / "assets" / "javascripts", output / "cache")
-
-
-def _copy_tree(source: Traversable, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for item in source.iterdir():
-        if item.is_dir():
-            _copy_tree(item, target / item.name)
-        else:
-            (target / item.name).write_bytes(item.read_bytes())
 
 
 def _repository(identity: dict[str, Any]) -> str | None:

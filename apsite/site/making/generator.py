@@ -18,8 +18,6 @@ from apsite.errors import ApsiteError
 
 _SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _POLICY_LOOSE = "script-src 'self' 'unsafe-inline'"
-_SEARCH = 'data-md-component="search" role="dialog"'
-"""The theme's search, which it leaves without a name for assistive technology."""
 _TIMEOUT = 600
 
 
@@ -100,7 +98,7 @@ def run_generator(configuration: Path) -> None:
 
 
 def tighten_policy(site: Path) -> None:
-    """Allow in every page's content security policy the inline scripts that it has, by hash, and name its search."""
+    """Allow in every page's content security policy the inline scripts that it has, by hash."""
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         hashes = []
@@ -108,7 +106,6 @@ def tighten_policy(site: Path) -> None:
             if "application/json" not in attributes:
                 digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
                 hashes.append(f"'sha256-{digest}'")
-        text = text.replace(_SEARCH, f'{_SEARCH} aria-label="Search"')
         path.write_text(
             text.replace(_POLICY_LOOSE, " ".join(["script-src 'self'", *dict.fromkeys(hashes)])), encoding="utf-8"
         )

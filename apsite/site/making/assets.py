@@ -1,0 +1,53 @@
+"""Styles, scripts and theme files of the site: one style sheet and one script for every page."""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+STYLES = ("apsite", "tables", "parts", "panels")
+"""Style sheets of every page, in their order; `form` is for one page."""
+SCRIPTS = ("page", "scheme", "tables", "charts", "records", "compare", "copy", "reach")
+"""Scripts of every page, in their order; `curves` and `form` are for one page each."""
+_THEME_STYLES = ("main.*.min.css", "palette.*.min.css")
+
+
+def write_assets(output: Path) -> None:
+    """Copy assets and theme files into a build folder, with what every page loads joined into ``site.css`` and ``.js``.
+
+    Each file more delays a page, so the theme's own style sheets are joined too; ``theme/main.html`` links the result.
+
+    Args:
+        output: Build folder; the assets go to its ``pages/assets``, the templates to its ``theme``.
+    """
+    package, assets = resources.files("apsite.site"), output / "pages" / "assets"
+    _copy_tree(package.joinpath("assets"), assets)
+    _copy_tree(package.joinpath("theme"), output / "theme")
+    theme = Path(str(resources.files("material"))) / "templates/assets/stylesheets"
+    above = "\n".join(_without_map(path) for pattern in _THEME_STYLES for path in sorted(theme.glob(pattern)))
+    _join(assets / "stylesheets", STYLES, ".css", above)
+    _join(assets / "javascripts", SCRIPTS, ".js")
+
+
+def _join(folder: Path, names: tuple[str, ...], suffix: str, above: str = "") -> None:
+    """Put parts into one file, which takes their place."""
+    parts = [folder / f"{name}{suffix}" for name in names]
+    texts = [above, *(part.read_text(encoding="utf-8") for part in parts)]
+    for part in parts:
+        part.unlink()
+    (folder / f"site{suffix}").write_text("\n".join(filter(None, texts)), encoding="utf-8")
+
+
+def _without_map(style: Path) -> str:
+    """A style sheet without the name of its source map, which would be that of another file."""
+    return style.read_text(encoding="utf-8").partition("/*# sourceMappingURL=")[0].strip()
+
+
+def _copy_tree(source: Traversable, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for item in source.iterdir():
+        if item.is_dir():
+            _copy_tree(item, target / item.name)
+        else:
+            (target / item.name).write_bytes(item.read_bytes())
