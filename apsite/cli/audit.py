@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import state_option
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.cli.options import display, emit_json, new_table
+from apsite.vocabulary import Dataset, Structure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,30 +20,27 @@ if TYPE_CHECKING:
 
 @cli.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
-)
-@click.option("--method", help="Method key; decides between layouts that have the same tensors.")
-@click.option("--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True,
-              help="What it was trained on: decides image size, classes and normalisation.")  # fmt: skip
-@click.option("--structure", type=click.Choice([word.value for word in Structure]), help="What was pruned.")
+@options.network
+@options.method
+@click.option("--dataset", type=options.values(Dataset), default="cifar10", show_default=True,
+              help="Training dataset; sets image size, classes and normalisation.")  # fmt: skip
+@click.option("--structure", type=options.values(Structure), help="Structure of the pruning.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
-@click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
-@state_option
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@options.layout
+@options.state
+@options.as_json
 def audit(
     checkpoint: Path, arch: str, method: str | None, dataset: str, structure: str | None, sparsity: float | None,
     layout: str | None, state: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure CHECKPOINT without attacking it: layout, sparsity, costs, behaviour.
+    """Measure layout, sparsity, costs and behaviour of CHECKPOINT without attacking it.
 
     \b
     Example:
       apsite audit model.pt --arch resnet18 --structure unstructured --sparsity 0.90
 
-    Takes seconds and needs no test set. Exits with 1 if `apsite eval` would refuse the checkpoint, and says why.
+    Takes seconds and needs no test set. Exits with 1, and prints why, if `apsite eval` would refuse the checkpoint.
     """
-    from apsite.documents.json_files import to_json
     from apsite.evaluation.checkpoints import report as reports
 
     if (structure is None) != (not sparsity):
@@ -52,7 +50,7 @@ def audit(
         layout=layout, state=state,
     )  # fmt: skip
     if as_json:
-        click.echo(to_json(report.to_json()), nl=False)
+        emit_json(report.to_json())
     else:
         _print(report)
     for refusal in report.refusals:
@@ -62,25 +60,18 @@ def audit(
 
 
 def _print(report: CheckpointReport) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console.print(_summary(report))
+    display(_summary(report))
     if report.counts is not None:
-        console.print(_layers(report))
+        display(_layers(report))
     if report.others:
-        console.print(_others(report))
+        display(_others(report))
     for line in [f"Warning: {warning.message}" for warning in report.warnings] + [f"Note: {it}" for it in report.notes]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        click.echo(line)
 
 
 def _summary(report: CheckpointReport) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(f"Audit of {report.path.name}"), title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = new_table(f"Audit of {report.path.name}", ">", "", show_header=False)
+    table.columns[0].justify = "left"
     declared = f"{report.declared:.2%}, {report.structure}" if report.declared else "nothing declared (dense)"
     rows = [
         ("File", f"{report.size:,} bytes, {report.format}, tensors in {report.container}"),
@@ -106,7 +97,7 @@ def _summary(report: CheckpointReport) -> Table:
     if report.inputs:
         rows.append(("Behaviour", _behaviour(report)))
     for name, value in rows:
-        table.add_row(name, Text(value))
+        table.add_row(name, value)
     return table
 
 
@@ -116,17 +107,11 @@ def _behaviour(report: CheckpointReport) -> str:
 
 
 def _layers(report: CheckpointReport) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Layers", title_justify="left")
-    table.add_column("Layer", overflow="fold")
-    for column in ("Weights", "Zero", "Sparsity", "Zero filters", "Zero channels"):
-        table.add_column(column, justify="right")
+    table = new_table("Layers", "Layer", ">Weights", ">Zero", ">Sparsity", ">Zero filters", ">Zero channels")
     assert report.counts is not None
     for layer in report.counts.layers:
         table.add_row(
-            Text(layer.name),
+            layer.name,
             f"{layer.weights:,}",
             f"{layer.zero_weights:,}",
             _share(layer.zero_weights, layer.weights),
@@ -137,14 +122,9 @@ def _layers(report: CheckpointReport) -> Table:
 
 
 def _others(report: CheckpointReport) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Other layouts", title_justify="left", caption_justify="left")
-    table.add_column("Layout", no_wrap=True)
-    table.add_column("Why not", overflow="fold")
+    table = new_table("Other layouts", "Layout", "Why not")
     for other in report.others:
-        table.add_row(other.name, Text(other.summary))
+        table.add_row(other.name, other.summary)
     return table
 
 

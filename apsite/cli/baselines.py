@@ -2,75 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import progress, root_option
+from apsite.cli.options import emit_json, progress
 from apsite.errors import ApsiteError
-from apsite.vocabulary import Architecture, Dataset, Locality
+from apsite.vocabulary import Dataset, Locality
 
 if TYPE_CHECKING:
     from apsite.baselines.finetuning import Written
     from apsite.evaluation.runs.manifest import ModelOutcome
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_ARCHITECTURE = click.option(
-    "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
-)
 _DATASET = click.option(
-    "--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True,
-    help="Whose images the network takes.",
+    "--dataset", type=options.values(Dataset), default="cifar10", show_default=True,
+    help="Dataset whose images the network takes.",
 )  # fmt: skip
-_LAYOUT = click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
-_METHOD = click.option("--method", help="Method key; decides between layouts that have the same tensors.")
-_OUTPUT = click.option("-o", "--output", type=_FILE, required=True, help="Checkpoint to write, as safetensors.")
-_HALF = click.option("--half", is_flag=True, help="Store weights as float16; no zero comes or goes.")
+_OUTPUT = click.option("-o", "--output", type=options.FILE, required=True, help="Checkpoint to write, as safetensors.")
+_HALF = click.option("--half", is_flag=True, help="Store weights as float16; the zeros stay the same.")
 _PACKED = click.option(
-    "--packed", is_flag=True, help="Store a pruned tensor as a bit a weight and the weights that stay."
+    "--packed", is_flag=True, help="Store a pruned tensor as one bit per weight and the remaining weights."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @cli.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@_ARCHITECTURE
+@options.network
 @click.option(
     "--criterion", type=click.Choice(["lwm", "lamp", "random", "filter-l1"]), required=True,
-    help="Which weights go first: the smallest (lwm; Han et al. 2015), the smallest for their layer (lamp; Lee et al. "
-    "2021), random ones; or which filters: those of the lowest L1 norm (filter-l1; Li et al. 2017).",
+    help="What is removed first: weights of lowest magnitude (lwm; Han et al. 2015), of lowest magnitude relative to "
+    "their layer (lamp; Lee et al. 2021), random weights, or filters of lowest L1 norm (filter-l1; Li et al. 2017).",
 )  # fmt: skip
 @click.option(
-    "--locality", type=click.Choice([word.value for word in Locality]), required=True,
-    help="Whether each layer has the sparsity or only the whole network; lamp is global.",
+    "--locality", type=options.values(Locality), required=True,
+    help="Whether the sparsity holds in each layer or in the whole network; lamp is global.",
 )  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True,
               help="Fraction to remove, such as 0.90, of weights or of filters.")  # fmt: skip
 @_DATASET
-@_LAYOUT
-@_METHOD
+@options.layout
+@options.method
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of random scores.")
 @_OUTPUT
 @_HALF
 @_PACKED
-@_JSON
+@options.as_json
 def prune(
     checkpoint: Path, arch: str, criterion: str, locality: str, sparsity: float, dataset: str, layout: str | None,
     method: str | None, seed: int, output: Path, half: bool, packed: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Mask the dense network CHECKPOINT exactly to a sparsity, by a naive criterion.
+    """Prune the dense network CHECKPOINT to an exact sparsity with a simple baseline criterion.
 
     \b
     Example:
       apsite prune dense.safetensors --arch resnet18 --criterion lamp --locality global \\
           --sparsity 0.90 -o lamp90.safetensors
 
-    Of n weights or filters, floor(n (1 - sparsity)) stay. Filters whose outputs are added are removed together. The
-    batch-norm parameters of a removed filter and the kernels that read it go with it.
+    Of n weights or filters, floor(n (1 - sparsity)) remain. Filters whose outputs are added are removed together, with
+    their batch-norm parameters and the kernels that read them.
     """
     from apsite.baselines.finetuning import Format, Source
     from apsite.baselines.finetuning import prune as prune_network
@@ -91,13 +84,13 @@ def prune(
 
 @cli.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
-@_ARCHITECTURE
+@options.network
 @click.option(
-    "--dataset", type=click.Choice([word.value for word in Dataset]), default="cifar10", show_default=True,
-    help="Whose images the network takes; training is offered on CIFAR-10 alone.",
+    "--dataset", type=options.values(Dataset), default="cifar10", show_default=True,
+    help="Dataset whose images the network takes; only CIFAR-10 can be trained on.",
 )  # fmt: skip
 @click.option(
-    "--data-dir", type=_FOLDER, show_default="where `apsite data fetch` puts them",
+    "--data-dir", type=options.FOLDER, show_default="where `apsite data fetch` puts them",
     help="Folder with the official training files.",
 )  # fmt: skip
 @click.option(
@@ -110,45 +103,42 @@ def prune(
               help="Peak of the one-cycle schedule.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="Steps of the attack.  [default: 10, AT-Fast 1]")
 @click.option("--epsilon", type=click.FloatRange(0, 255, min_open=True), default=8, show_default=True,
-              help="Budget in grey levels of 255.")  # fmt: skip
+              help="Perturbation size in units of 1/255.")  # fmt: skip
 @click.option("--step-size", type=click.FloatRange(0, 255, min_open=True),
-              help="Step of the attack in grey levels of 255.  [default: 2, AT-Fast 10]")  # fmt: skip
+              help="Step of the attack in units of 1/255.  [default: 2, AT-Fast 10]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Images per step.")
 @click.option("--weight-decay", type=click.FloatRange(0), default=2e-4, show_default=True,
               help="L2 penalty on all parameters.")  # fmt: skip
 @click.option("--trades-beta", type=click.FloatRange(0, min_open=True), default=6, show_default=True,
               help="Weight of the robust term of TRADES.")  # fmt: skip
-@click.option("--n-train", type=click.IntRange(1), help="Only the first so many training images.")
+@click.option("--n-train", type=click.IntRange(1), help="Use only the first N training images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
-@click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
+@options.device
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
-              help="auto: mixed precision where the device has instructions for bfloat16.")  # fmt: skip
-@_LAYOUT
-@_METHOD
+              help="auto: mixed precision if the device supports bfloat16.")  # fmt: skip
+@options.layout
+@options.method
 @_OUTPUT
 @_HALF
 @_PACKED
-@click.option(
-    "--resume/--fresh", default=True, show_default=True, help="Go on with an interrupted run, or start again."
-)
-@click.option("--run-dir", type=_FOLDER, default=Path(".apsite/runs"), show_default=True,
-              help="Where the state of unfinished runs is kept.")  # fmt: skip
-@click.option("--quiet", is_flag=True, help="No progress.")
-@_JSON
+@options.resume
+@options.run_dir
+@options.quiet
+@options.as_json
 def finetune(
     checkpoint: Path | None, arch: str, dataset: str, data_dir: Path | None, output: Path, half: bool, packed: bool,
     resume: bool, run_dir: Path, device: str | None, precision: str, layout: str | None, method: str | None,
     quiet: bool, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
-    """Train CHECKPOINT adversarially and keep its zeros; without CHECKPOINT train a new dense network.
+    """Train CHECKPOINT adversarially and keep its zeros; without CHECKPOINT, train a new dense network.
 
     \b
     Examples:
       apsite finetune --arch resnet18 --epochs 30 -o dense.safetensors
       apsite finetune lamp90.safetensors --arch resnet18 --epochs 20 -o lamp90_finetuned.safetensors
 
-    An interrupted run goes on where it stopped when the same command is given again, with the result of a run that was
-    never interrupted. The last weights are written; nothing is chosen on test images.
+    Repeat the command to resume an interrupted run; the result equals that of an uninterrupted run. The command writes
+    the last weights and selects nothing on test images.
     """
     from apsite.baselines.finetuning import Format, Source
     from apsite.baselines.finetuning import finetune as finetune_network
@@ -171,21 +161,16 @@ def finetune(
             )
         except KeyboardInterrupt:
             again = "the same command again" if resume else "the same command without --fresh"
-            reporter.say(f"interrupted: progress is kept once a minute; give {again} to go on from there")
+            reporter.say(f"interrupted: progress is saved every minute; run {again} to resume")
             raise
     _print(written, f"trained in {written.seconds:.0f} s", as_json=as_json)
 
 
 def _print(written: Written, result: str, *, as_json: bool) -> None:
-    """The file and what is left of the network in it."""
+    """Print the file and what remains of the network in it."""
     audit = written.audit
     if as_json:
-        from dataclasses import asdict
-
-        from apsite.documents.json_files import to_json
-
-        document = {**asdict(written), "path": str(written.path), "about": dict(written.about)}
-        click.echo(to_json(document), nl=False)
+        emit_json({**asdict(written), "path": str(written.path), "about": dict(written.about)})
         return
     click.echo(f"{result[0].upper()}{result[1:]}.")
     counts = {
@@ -202,22 +187,22 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("series", type=click.Path(dir_okay=False, path_type=Path), nargs=-1, required=True)
-@click.option("--model", "models", multiple=True, help="Only this model key; can be given several times.")
-@click.option("--dense", type=click.Path(dir_okay=False, path_type=Path),
+@click.argument("series", type=options.FILE, nargs=-1, required=True)
+@click.option("--model", "models", multiple=True, help="Only this model key; repeat for several.")
+@click.option("--dense", type=options.FILE,
               help="Dense checkpoint to start from, instead of the one of the series.")  # fmt: skip
-@click.option("--checkpoints", type=_FOLDER, show_default="SERIES without .toml",
+@click.option("--checkpoints", type=options.FOLDER, show_default="SERIES without .toml",
               help="Folder for checkpoints and costs.")  # fmt: skip
-@click.option("--data-dir", type=_FOLDER, show_default="where `apsite data fetch` puts them",
+@click.option("--data-dir", type=options.FOLDER, show_default="where `apsite data fetch` puts them",
               help="Folder with the official training and test files.")  # fmt: skip
 @click.option("--test-data", help="Folder with the official test files, or 'embedded'.  [default: --data-dir]")
-@click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
-@click.option("--output", type=_FOLDER, default=Path("evaluations"), show_default=True, help="Folder of records.")
-@click.option("--work", type=_FOLDER, default=Path(".apsite"), show_default=True,
+@options.device
+@options.records
+@click.option("--work", type=options.FOLDER, default=Path(".apsite"), show_default=True,
               help="Folder for pruned networks and the state of unfinished runs.")  # fmt: skip
-@click.option("--resume/--fresh", default=True, show_default=True, help="Keep what is finished, or make all anew.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-@root_option
+@click.option("--resume/--fresh", default=True, show_default=True, help="Keep finished steps, or repeat all.")
+@options.quiet
+@options.root
 def baselines(
     series: tuple[Path, ...], models: tuple[str, ...], dense: Path | None, checkpoints: Path | None,
     data_dir: Path | None, test_data: str | None, device: str | None, output: Path, work: Path, resume: bool,
@@ -231,9 +216,9 @@ def baselines(
       apsite baselines baselines/resnet18.toml --dense mine.safetensors --checkpoints mine --output mine \\
           --model LAMP_Lee2021Layer_R18_CIFAR10_US_90
 
-    The first trains the dense network as well, if it is not there; the second prunes yours. Checkpoints and the costs
-    of each model (series.json) are written to the folder of the same name beside the file, records to OUTPUT. Steps
-    whose result is there are skipped, so the same command goes on with an interrupted series.
+    The first also trains the dense network, if it is missing; the second prunes yours. Checkpoints and the costs of
+    each model (series.json) are written to the folder of the same name next to the file, records to OUTPUT. Finished
+    steps are skipped, so repeating the command resumes an interrupted series.
     """
     from apsite.baselines.series import Places, run_series
     from apsite.baselines.series_file import read_series
@@ -263,8 +248,8 @@ def baselines(
                 if wanted or not models:
                     outcomes.extend(run_series(one, places, reporter, only=wanted, fresh=not resume))
         except KeyboardInterrupt:
-            kept = "the finished work is kept; give the same command again to go on"
-            reporter.say(f"interrupted: {kept if resume else '--fresh makes all anew when it is given again'}")
+            kept = "finished work is kept; repeat the command to resume"
+            reporter.say(f"interrupted: {kept if resume else 'repeating it with --fresh starts again'}")
             raise
         except ApsiteError:
             if outcomes:

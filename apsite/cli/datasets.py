@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import progress
+from apsite.cli.options import display, new_table, progress
 from apsite.vocabulary import Dataset
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_WORDS = click.Choice([word.value for word in Dataset])
+_WORDS = options.values(Dataset)
 
 
-def data_dir_option(command: Callable[..., None]) -> Callable[..., None]:
-    """``--data-dir``: where the official files are."""
-    return click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Folder with the official files.  [default: the cache folder of this user]",
-    )(command)
+data_dir_option = click.option(
+    "--data-dir", type=options.FOLDER, help="Folder with the official files.  [default: the user's cache folder]"
+)
 
 
 @cli.group("data")
@@ -34,33 +27,29 @@ def data_group() -> None:
 @data_group.command("list")
 @data_dir_option
 def list_(data_dir: Path | None) -> None:
-    """Show each dataset: size, ε, terms, and whether it is there and the official one.
+    """Show each dataset with its size, ε, terms, and whether you have the official files.
 
     \b
     Example:
       apsite data list
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from apsite.evaluation.testsets.datasets import TEST_SETS
     from apsite.evaluation.testsets.downloads import data_dir as default
 
     folder = data_dir or default()
-    table = Table(caption=f"Folder: {folder}", caption_justify="left")
-    for column in ("Dataset", "Test images", "ε", "Download", "Terms, source", "Present"):
-        table.add_column(column, overflow="fold")
+    names = ("Dataset", "Test images", "ε", "Download", "Terms, source", "Present")
+    table = new_table(None, *names, caption=f"Folder: {folder}")
     for dataset, files in TEST_SETS.items():
         size = f"{files.download.size / 1e6:.0f} MB" if files.download else "by hand"
         images, present = f"{dataset.test_samples:,}", _presence(dataset, folder)
         table.add_row(dataset.value, images, dataset.epsilon, size, files.terms, present)
-    Console().print(table)
+    display(table)
 
 
 @data_group.command()
 @click.argument("dataset", type=_WORDS)
 @data_dir_option
-@click.option("--quiet", is_flag=True, help="No progress.")
+@options.quiet
 def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
     """Fetch the official test files of DATASET; an interrupted download resumes where it stopped.
 
@@ -68,9 +57,8 @@ def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
     Example:
       apsite data fetch cifar10
 
-    The checksum that its authors publish is checked, and the folder printed; `apsite eval` looks there when no
-    --data-dir is given. A dataset whose terms forbid it, such as ImageNet, is not fetched; the message says which files
-    to put where.
+    Checks the checksum that the authors publish, and prints the folder, where `apsite eval` looks without --data-dir.
+    Datasets whose terms forbid a download, such as ImageNet, are not fetched; the message says which files go where.
     """
     from apsite.evaluation.testsets.datasets import fetch_test_set
     from apsite.evaluation.testsets.downloads import data_dir as default
@@ -84,7 +72,7 @@ def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
 @click.argument("dataset", type=_WORDS)
 @data_dir_option
 def check(dataset: str, data_dir: Path | None) -> None:
-    """Read the whole test set of DATASET and say whether it is the official one.
+    """Read the whole test set of DATASET and check whether it is the official one.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Commands of those who propose a method: new, submit-check."""
+"""Commands for proposing a method: new, submit-check."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import root_option
+from apsite.cli.options import emit_json
 from apsite.errors import ApsiteError
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ def _option(question: Question, several: bool) -> click.Option:
 
 
 @cli.command(cls=_QuestionsCommand)
-@click.option("--from-bibtex", type=click.Path(dir_okay=False, path_type=Path),
-              help="Take title, authors, venue, year, address and BibTeX from this file.")  # fmt: skip
-@click.option("--bibtex-key", help="Which entry of that file, where it has several.")
-@click.option("--non-interactive", is_flag=True, help="Ask nothing; what no option answers is not specified.")
+@click.option("--from-bibtex", type=options.FILE,
+              help="Read title, authors, venue, year, URL and BibTeX from this file.")  # fmt: skip
+@click.option("--bibtex-key", help="Which entry of that file, if it has several.")
+@click.option("--non-interactive", is_flag=True, help="Ask no questions; anything without an option is not specified.")
 @click.option("--print", "only_print", is_flag=True, help="Print the entry and write nothing.")
-@root_option
+@options.root
 def new(
     root: Path, from_bibtex: Path | None, bibtex_key: str | None, non_interactive: bool, only_print: bool, **given: Any
 ) -> None:
@@ -67,13 +68,13 @@ def new(
       apsite new --non-interactive --from-bibtex paper.bib --name HARP --stage after \\
           --pretraining TRADES --finetuning TRADES --structure unstructured --criterion LIS
 
-    The questions are those of the form on the site, and the same answers give the same file. An option answers its
-    question in advance. An empty answer means that the paper does not say.
+    The form on the site asks the same questions, and the same answers give the same file. An option answers its
+    question in advance. Leave an answer empty if the paper does not say.
     """
     from apsite.contribution.bibtex import answers_from_bibtex
     from apsite.contribution.questions import document, problems, questions, suggested_key
     from apsite.contribution.submission import next_commands, taken_keys
-    from apsite.documents.json_files import to_json, write_json
+    from apsite.documents.json_files import write_json
     from apsite.entries import entry_problems
 
     answers = answers_from_bibtex(from_bibtex, bibtex_key) if from_bibtex is not None else {}
@@ -98,14 +99,14 @@ def new(
     for problem in entry_problems(path, entry):
         raise problem
     if only_print:
-        click.echo(to_json(entry), nl=False)
+        emit_json(entry)
         return
     if path.exists():
         raise ApsiteError(f"{path}: exists; change that file, or choose another key with --key")
     if not (root / "entries").is_dir():
         click.echo(
-            f"{root}: holds no benchmark yet, so a new one begins here. For a pull request, run this in a clone of the "
-            "repository, or name one with --root.",
+            f"{root}: has no entries/ yet, so this starts a new benchmark. For a pull request, run the command in a "
+            "clone of the repository, or give one with --root.",
             err=True,
         )
     write_json(path, entry)
@@ -131,8 +132,8 @@ def _check_stage(answers: Mapping[str, Any]) -> None:
             raise click.UsageError(f"--{question.option} needs --stage, which says when the method prunes")
         if stage not in question.stages:
             asked = ", ".join(f"--{other.option}" for other in staged if stage in other.stages)
-            raise click.UsageError(f"--{question.option} is no step of a method that prunes {stage} training; "
-                                   f"such a method has {asked or 'no such step'}")  # fmt: skip
+            raise click.UsageError(f"--{question.option} does not apply to a method that prunes {stage} training; "
+                                   f"its steps are {asked or 'none'}")  # fmt: skip
 
 
 def _given(question: Question, answer: Any) -> Any:
@@ -160,7 +161,7 @@ def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
     """Ask what is not answered yet, and again while an answer cannot stand."""
     from apsite.contribution.questions import answer_problem, asked, is_empty, suggested_key
 
-    click.echo("An empty answer means that the paper does not say. Ctrl-C ends without writing anything.", err=True)
+    click.echo("Leave an answer empty if the paper does not say. Ctrl-C quits without writing anything.", err=True)
     section, seen = "", set()
     while True:
         question = next((open_ for open_ in asked(answers) if open_.name not in seen), None)
@@ -201,18 +202,18 @@ def _ask(question: Question, default: str) -> Any:
         case Kind.ROWS:
             return _ask_rows(question)
         case Kind.LINES:
-            click.echo(f"  One a line, such as {question.example!r}. An empty line ends." if question.example else
-                       "  One a line. An empty line ends.", err=True)  # fmt: skip
+            example = f", such as {question.example!r}" if question.example else ""
+            click.echo(f"  One per line{example}. End with an empty line.", err=True)
             return _ask_lines()
         case Kind.LONG:
-            click.echo("  Paste it. An empty line ends.", err=True)
+            click.echo("  Paste it. End with an empty line.", err=True)
             return "\n".join(_ask_lines())
         case Kind.CHOICES:
-            typed = _prompt("  Words or numbers, with commas")
+            typed = _prompt("  Terms or numbers, separated by commas")
             return [_word(question, part.strip()) for part in typed.split(",") if part.strip()]
         case Kind.CHOICE | Kind.YES_NO:
-            return _word(question, _prompt("  Word or number"))
-    return _prompt(f"  Such as {question.example!r}" if question.example and not default else "  Answer", default)
+            return _word(question, _prompt("  Term or number"))
+    return _prompt(f"  For example {question.example!r}" if question.example and not default else "  Answer", default)
 
 
 def _ask_lines() -> list[str]:
@@ -261,11 +262,11 @@ def _word(question: Question, typed: str) -> str:
 
 @cli.command("submit-check")
 @click.argument("key")
-@click.option("--body", is_flag=True, help="Print the text for the pull request and nothing else.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@root_option
+@click.option("--body", is_flag=True, help="Print only the text for the pull request.")
+@options.as_json
+@options.root
 def submit_check(root: Path, key: str, body: bool, as_json: bool) -> None:
-    """Check the submission of method KEY: what is there, what is missing, what the pull request will show.
+    """Check the submission of method KEY: what is complete, what is missing, what the pull request changes.
 
     \b
     Example:
@@ -275,11 +276,10 @@ def submit_check(root: Path, key: str, body: bool, as_json: bool) -> None:
     Exits with 1 while something is missing.
     """
     from apsite.contribution.submission import check_submission, checklist_text, submission_to_json
-    from apsite.documents.json_files import to_json
 
     submission = check_submission(root, key)
     if as_json:
-        click.echo(to_json(submission_to_json(submission)), nl=False)
+        emit_json(submission_to_json(submission))
     elif body:
         click.echo(submission.body, nl=False)
     else:

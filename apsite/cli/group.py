@@ -55,7 +55,7 @@ class SentenceGroup(click.Group):
 
 
 class ApsiteGroup(SentenceGroup):
-    """Group that ends every command the same way: 0 good, 1 a mendable problem, 2 usage, 130 interrupted."""
+    """Group that ends every command the same way: 0 success, 1 a problem to fix, 2 usage, 130 interrupted."""
 
     group_class = SentenceGroup
 
@@ -109,7 +109,7 @@ def cli() -> None:
       apsite demo                 evaluate the small network inside apsite, build the site
       apsite COMMAND --help       what a command does, with an example
 
-    Commands that read entries and records look for them in the current folder: run them in a clone of the benchmark's
-    repository, or name one with --root. Results go to stdout, progress to stderr. Exit codes: 0 good, 1 a problem you
-    can mend, 2 wrong usage, 130 interrupted (the state is kept).
+    Commands read entries and records from the current folder: run them in a clone of the benchmark's repository, or
+    give one with --root. Results go to stdout, progress to stderr. Exit codes: 0 success, 1 a problem that you can fix,
+    2 wrong usage, 130 interrupted (the state is kept).
     """

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import progress, root_option
+from apsite.cli.options import display, new_table, progress
 from apsite.errors import ApsiteError
 from apsite.keys import ModelKey
 from apsite.vocabulary import Architecture
@@ -19,7 +20,7 @@ def models_group() -> None:
 
 
 @models_group.command("list")
-@click.option("--arch", type=click.Choice([word.value for word in Architecture]), help="Only this network family.")
+@click.option("--arch", type=options.values(Architecture), help="Only this network family.")
 def list_(arch: str | None) -> None:
     """Show every registered parameter layout with its methods, parameters and multiply-accumulates.
 
@@ -27,21 +28,14 @@ def list_(arch: str | None) -> None:
     Example:
       apsite models list --arch resnet18
 
-    A layout is the way in which an implementation names and shapes the parameters of a network. `apsite eval` finds
-    the one that a checkpoint has; --layout names one where several fit.
+    A layout is how an implementation names and shapes the parameters of a network. `apsite eval` detects the layout of
+    a checkpoint; use --layout if several fit.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from apsite.evaluation.checkpoints.networks.registry import layouts
     from apsite.evaluation.checkpoints.report import layout_macs
 
-    table = Table(caption="MACs: multiply-accumulates for one image", caption_justify="left")
-    table.add_column("Layout", no_wrap=True)
-    for column in ("Network", "Methods"):
-        table.add_column(column, overflow="fold")
-    for column in ("Parameters", "MACs"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("Layout", "Network", "Methods", ">Parameters", ">MACs")
+    table = new_table(None, *columns, caption="MACs: multiply-accumulates for one image")
     for layout in layouts().values():
         if arch in (None, layout.architecture):
             table.add_row(
@@ -51,7 +45,7 @@ def list_(arch: str | None) -> None:
                 f"{layout.parameter_count():,}",
                 f"{layout_macs(layout) / 1e6:,.1f} M",
             )
-    Console().print(table)
+    display(table)
 
 
 @models_group.command()
@@ -63,9 +57,6 @@ def info(layout: str) -> None:
     Example:
       apsite models info base_resnet18
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from apsite.evaluation.checkpoints.networks.registry import layouts
     from apsite.evaluation.checkpoints.report import layout_macs
 
@@ -88,22 +79,20 @@ def info(layout: str) -> None:
         click.echo(f"Choice:        only by name, --layout {found.name}")
     if found.note:
         click.echo(f"Note:          {found.note}")
-    table = Table(title=f"{len(tensors)} tensors", title_justify="left")
-    for column in ("Tensor", "Shape", "Type"):
-        table.add_column(column, overflow="fold")
+    table = new_table(f"{len(tensors)} tensors", "Tensor", "Shape", "Type")
     for name, tensor in tensors.items():
         shape = " × ".join(map(str, tensor.shape)) or "scalar"
         table.add_row(name, shape, str(tensor.dtype).removeprefix("torch."))
-    Console().print(table)
+    display(table)
 
 
 @models_group.command()
 @click.argument("model_key")
-@root_option
-@click.option("--choose", type=click.IntRange(1), help="Which checkpoint, where several are published for the key.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
-              help="File to write.  [default: in the cache folder of this user]")  # fmt: skip
-@click.option("--quiet", is_flag=True, help="No progress.")
+@options.root
+@click.option("--choose", type=click.IntRange(1), help="Which checkpoint, if several are published for the key.")
+@click.option("-o", "--output", type=options.FILE,
+              help="File to write.  [default: in the user's cache folder]")  # fmt: skip
+@options.quiet
 def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, quiet: bool) -> None:
     """Fetch the published checkpoint of MODEL_KEY, and print the command that evaluates it.
 
@@ -111,8 +100,8 @@ def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, q
     Example:
       apsite models fetch HARP_Zhao2023Holistic_R18_CIFAR10_US_90
 
-    Its SHA-256 is remembered at first use: if the address gives another file later, that is an error.
-    Addresses on Google Drive and the Hugging Face hub need `pip install apsite[fetch]`.
+    The first download stores the SHA-256; if the URL gives another file later, that is an error.
+    Google Drive and the Hugging Face hub need `pip install apsite[fetch]`.
     """
     from apsite.catalogue import load_catalogue
     from apsite.evaluation.checkpoints.published import fetch_checkpoint
@@ -130,21 +119,20 @@ def _hint(*, needs: bool) -> str:
 
 
 @cli.command("import-distances")
-@root_option
+@options.root
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model-key", required=True, help="The model, such as HARP_Zhao2023Holistic_R18_CIFAR10_US_90.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("evaluations"),
-              show_default=True, help="Folder of records.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace an existing record, also one with more figures.")
+@options.records
+@click.option("--overwrite", is_flag=True, help="Replace an existing record, even one with more results.")
 def import_distances(root: Path, file: Path, model_key: str, output: Path, overwrite: bool) -> None:
-    """Make a record of FILE, one of the survey's HO-FMN distance files (a pickled list of torch scalars).
+    """Make a record of options.FILE, one of the survey's HO-FMN distance files (a pickled list of torch scalars).
 
     \b
     Example:
       apsite import-distances distances.pickle --model-key HARP_Zhao2023Holistic_R18_CIFAR10_US_90 --output imported
 
-    Nothing in the file is executed. The record never ranks: the file does not say which samples it is about, nor
-    whether a distance of 0 means a wrong sample or a failed attack, and the record states so.
+    Nothing in the file is executed. The record never ranks, and states why: the file does not say which samples it
+    covers, nor whether a distance of 0 means a misclassified sample or a failed attack.
     """
     from apsite.evaluation.runs import distance_files
 

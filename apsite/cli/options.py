@@ -1,46 +1,58 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how commands write results and progress."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from apsite.vocabulary import Architecture
+
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
     from apsite.progress import Reporter
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def root_option(command: Command) -> Command:
-    """``--root``: the folder that holds ``entries/`` and ``evaluations/``."""
-    return click.option(
-        "--root",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path(),
-        show_default="the current folder",
-        help="Folder that holds entries/ and evaluations/.",
-    )(command)
+def values(kind: type[StrEnum]) -> click.Choice[str]:
+    """The terms of an enum of the vocabulary, as values of an option."""
+    return click.Choice([term.value for term in kind])
 
 
-def output_file_option(command: Command) -> Command:
-    """``--output``: a file instead of stdout."""
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Write to this file instead of stdout.",
-    )(command)
-
-
-def state_option(command: Command) -> Command:
-    """``--state``: which of several state dicts in a checkpoint."""
-    return click.option(
-        "--state", metavar="KEYS", help="Which state dict of the file to read, where it holds several, such as ema."
-    )(command)
+root = click.option(
+    "--root", type=FOLDER, default=Path(), show_default="the current folder",
+    help="Folder that holds entries/ and evaluations/.",
+)  # fmt: skip
+output_file = click.option("-o", "--output", type=FILE, help="Write to this file instead of stdout.")
+records = click.option(
+    "--output", type=FOLDER, default=Path("evaluations"), show_default=True, help="Folder for the records."
+)
+network = click.option(
+    "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
+)
+layout = click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
+method = click.option("--method", help="Method key; selects between layouts that have the same tensors.")
+state = click.option(
+    "--state", metavar="KEYS", help="Which state dict of the file to read, if it has several, such as ema."
+)
+device = click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda if available]")
+run_dir = click.option(
+    "--run-dir", type=FOLDER, default=Path(".apsite/runs"), show_default=True,
+    help="Folder for the state of unfinished runs.",
+)  # fmt: skip
+resume = click.option(
+    "--resume/--fresh", default=True, show_default=True, help="Resume an interrupted run, or start again."
+)
+quiet = click.option("--quiet", is_flag=True, help="Do not show progress.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 def emit(text: str, output: Path | None) -> None:
@@ -53,6 +65,36 @@ def emit(text: str, output: Path | None) -> None:
     with atomic_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     click.echo(f"Written: {output}", err=True)
+
+
+def emit_json(document: Any, output: Path | None = None) -> None:
+    """Write a result as JSON."""
+    from apsite.documents.json_files import to_json
+
+    emit(to_json(document), output)
+
+
+def new_table(title: str | None, *columns: str, **more: Any) -> Table:
+    """An empty table for the terminal; a column whose name begins with ``>`` is for numbers, on the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title and Text(title), title_justify="left", caption_justify="left", **more)
+    for name in columns:
+        if name.startswith(">"):
+            table.add_column(name[1:], justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold")
+    return table
+
+
+def display(*parts: RenderableType) -> None:
+    """Print tables and texts to stdout; nothing in them is markup."""
+    from rich.console import Console
+
+    console = Console()
+    for part in parts:
+        console.print(part, markup=False)
 
 
 @contextlib.contextmanager

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import emit, output_file_option, root_option
+from apsite.cli.options import emit, emit_json
 from apsite.vocabulary import ChangeKind
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @cli.command()
-@root_option
-@output_file_option
+@options.root
+@options.output_file
 @click.argument("base")
 @click.argument("head", required=False)
 @click.option("--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
@@ -38,14 +36,14 @@ def diff(root: Path, output: Path | None, base: str, head: str | None, style: st
     with open_catalogue(base, root) as before, open_catalogue(head or str(root), root) as after:
         found = compare(before, after)
     if style == "json":
-        emit(json.dumps(comparison_to_json(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
+        emit_json(comparison_to_json(found), output)
     else:
         emit((to_markdown if style == "markdown" else to_text)(found), output)
 
 
 @cli.command("preview-summary")
-@root_option
-@output_file_option
+@options.root
+@options.output_file
 @click.option("--base", required=True, help="Revision that the pull request would change, such as origin/main.")
 @click.option("--maintainer", is_flag=True, help="Apply the rules for maintainers, as in `apsite validate`.")
 def preview_summary(root: Path, output: Path | None, base: str, maintainer: bool) -> None:
@@ -64,10 +62,12 @@ def preview_summary(root: Path, output: Path | None, base: str, maintainer: bool
 
 
 @cli.command("preview-comment")
-@output_file_option
-@click.argument("archive", type=_FILE)
+@options.output_file
+@click.argument("archive", type=options.FILE)
 @click.option("--head-sha", required=True, help="Commit for which the checks ran.")
-@click.option("--changed-files", type=_FILE, required=True, help="Names of the files that it changes, one per line.")
+@click.option(
+    "--changed-files", type=options.FILE, required=True, help="Names of the files that it changes, one per line."
+)
 @click.option("--run-url", required=True, help="URL of the run of the checks.")
 def preview_comment(output: Path | None, archive: Path, head_sha: str, changed_files: Path, run_url: str) -> None:
     """Write the comment on a pull request from ARCHIVE, which holds the text of `apsite preview-summary`.
@@ -90,16 +90,16 @@ _KINDS = [kind.value for kind in ChangeKind if kind is not ChangeKind.SUPERSEDES
 
 
 @cli.command()
-@root_option
-@click.argument("record", type=click.Path(dir_okay=False, path_type=Path))
+@options.root
+@click.argument("record", type=options.FILE)
 @click.option("--reason", required=True, help="Why the new run is better, as a sentence for readers.")
 @click.option("--url", help="Where that was discussed, https only.")
-@click.option("--date", help="Day, as year-month-day.  [default: today]")
+@click.option("--date", help="Date, YYYY-MM-DD.  [default: today]")
 def supersede(root: Path, record: Path, reason: str, url: str | None, date: str | None) -> None:
-    """Put RECORD, a new run, in the place of the record of the same model, which moves to history/ as it is.
+    """Replace the record of a model with RECORD, a new run; the old one moves to history/ unchanged.
 
     Evaluate the better checkpoint with `apsite eval --output new` first; RECORD is then
-    new/<method key>/<model key>.json, and the per-sample file beside it comes along.
+    new/<method key>/<model key>.json. The per-sample file next to it is copied, too.
 
     \b
     Example:
@@ -111,21 +111,21 @@ def supersede(root: Path, record: Path, reason: str, url: str | None, date: str 
 
 
 @cli.command()
-@root_option
+@options.root
 @click.argument("key")
 @click.option("--kind", type=click.Choice(_KINDS), required=True, help="What happened.")
 @click.option("--reason", required=True, help="Why, as a sentence for readers.")
 @click.option("--url", help="Where it was discussed, https only.")
-@click.option("--date", help="Day, as year-month-day.  [default: today]")
+@click.option("--date", help="Date, YYYY-MM-DD.  [default: today]")
 def amend(root: Path, key: str, kind: str, reason: str, url: str | None, date: str | None) -> None:
-    """Note in the entry or record of KEY that it was corrected, disputed, settled or retracted, and why.
+    """State in the entry or record of KEY that it was corrected, disputed, settled or retracted, and why.
 
-    A disputed record keeps its rank and is marked. A retracted one stays readable and no longer counts; that is final.
-    Make the correction itself in the file first. Disputes and retractions are merged as a maintainer's change.
+    A disputed record keeps its rank and is marked. A retracted record stays readable but no longer counts; this is
+    final. Correct the file itself first. Only maintainers can merge disputes and retractions.
 
     \b
     Example:
-      apsite amend MODEL_KEY --kind disputed --reason "The checkpoint gives other figures."
+      apsite amend MODEL_KEY --kind disputed --reason "The checkpoint gives other results."
     """
     from apsite.contribution import history
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import emit, output_file_option, root_option
+from apsite.cli.options import emit
 from apsite.cli.reference import reference
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @cli.command()
-@root_option
-@click.option("--output", type=_FOLDER, default=Path("build"), show_default=True, help="Folder for pages and site.")
-@click.option("--site-url", help="Address at which the site will be published.")
+@options.root
+@click.option(
+    "--output", type=options.FOLDER, default=Path("build"), show_default=True, help="Folder for pages and site."
+)
+@click.option("--site-url", help="URL where the site will be published.")
 def build(root: Path, output: Path, site_url: str | None) -> None:
     """Write the pages from entries and records, and build the static site.
 
@@ -24,8 +25,8 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
     Example:
       apsite build && apsite serve
 
-    OUTPUT/pages holds the pages as Markdown, OUTPUT/site the site; the path of its start page is printed. The site
-    needs no server: its files can be opened in a browser, or put on any web space.
+    Writes the pages as Markdown to OUTPUT/pages and the site to OUTPUT/site, and prints the path of its start page. The
+    site needs no server: open its files in a browser, or upload them to any web host.
     """
     from apsite.site.making.build import build_site
 
@@ -33,9 +34,9 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
 
 
 @cli.command()
-@click.argument("output", type=_FOLDER, default=Path("build"))
+@click.argument("output", type=options.FOLDER, default=Path("build"))
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 takes a free one."
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 selects a free one."
 )
 def serve(output: Path, port: int) -> None:
     """Serve the site that `apsite build` made in OUTPUT, or an unpacked preview, on this machine only.
@@ -44,20 +45,18 @@ def serve(output: Path, port: int) -> None:
     Example:
       apsite serve build --port 8080
 
-    Prints the address, and serves until Ctrl-C.
+    Prints the URL, and serves until Ctrl-C.
     """
     from apsite.site.making.server import make_server
 
     with make_server(output, port) as server:
-        click.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+        click.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it)")
         server.serve_forever()
 
 
 @cli.command()
-@root_option
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Archive to write, .zip."
-)
+@options.root
+@click.option("--output", type=options.FILE, required=True, help="Archive to write, .zip.")
 def snapshot(root: Path, output: Path) -> None:
     """Write all data into one ZIP archive: entries, records, per-sample files, tables, checksums.
 
@@ -65,7 +64,7 @@ def snapshot(root: Path, output: Path) -> None:
     Example:
       apsite snapshot --output data.zip
 
-    Prints the SHA-256 of the archive and its path. The same data gives the same bytes. Releases have one attached.
+    Prints the SHA-256 of the archive and its path. The same data gives the same bytes. Every release has one attached.
     """
     from apsite.catalogue import load_catalogue
     from apsite.export import write_snapshot
@@ -74,16 +73,16 @@ def snapshot(root: Path, output: Path) -> None:
 
 
 @cli.command()
-@root_option
-@output_file_option
+@options.root
+@options.output_file
 def links(root: Path, output: Path | None) -> None:
-    """List every address that entries and records name, one a line, for a link checker.
+    """List every URL in entries and records, one per line, for a link checker.
 
     \b
     Example:
       apsite links -o links.txt
 
-    Addresses of stores (hf://, gdrive://, doi:) are written as the site links them.
+    hf://, gdrive:// and doi: URLs are written as the site links them.
     """
     from apsite.catalogue import load_catalogue
     from apsite.export import addresses

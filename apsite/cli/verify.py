@@ -1,62 +1,59 @@
-"""The command verify: whether a record stands when its evaluation is run again."""
+"""The command verify: repeat a part of an evaluation and compare it with the record."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import progress, state_option
+from apsite.cli.options import display, emit_json, new_table, progress
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.verification import Finding
 
-_FILE = click.Path(path_type=Path)
-
 
 @cli.command()
-@click.argument("record", type=_FILE)
-@click.option("--checkpoint", type=_FILE, required=True, help="The checkpoint that the record is about.")
+@click.argument("record", type=click.Path(path_type=Path))
+@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="Checkpoint of the record.")
 @click.option(
-    "--samples", type=click.IntRange(1), default=512, show_default=True, help="How many samples to run again."
+    "--samples", type=click.IntRange(1), default=512, show_default=True, help="Number of samples to attack again."
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed by which the samples are drawn."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of samples.")
 @click.option("--data-dir", help="Folder of the dataset, or 'embedded'.  [default: where `apsite data fetch` puts it]")
-@click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda where there is one]")
+@options.device
 @click.option("--batch-size", type=click.IntRange(1), help="Images attacked together.  [default: as in the record]")
-@click.option("--arch", help="'file.py:factory' or 'module:factory', for a record whose network its author built.")
-@state_option
-@click.option("--write/--no-write", default=True, show_default=True, help="Put the outcome into RECORD if it agrees.")
-@click.option("--by", help="Who verifies, for the record.")
-@click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), default=Path(".apsite/runs"),
-              show_default=True, help="Where the state of unfinished runs is kept.")  # fmt: skip
-@click.option("--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--arch", help="'file.py:factory' or 'module:factory', if the network of the record came from a factory.")
+@options.state
+@click.option(
+    "--write/--no-write", default=True, show_default=True, help="Mark RECORD as verified if the results agree."
+)
+@click.option("--by", help="Your name, for the record.")
+@options.run_dir
+@options.quiet
+@options.as_json
 def verify(
     record: Path, checkpoint: Path, samples: int, seed: int, data_dir: str | None, device: str | None,
     batch_size: int | None, arch: str | None, state: str | None, write: bool, by: str | None, run_dir: Path,
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run the attacks of RECORD again on a random part of its samples, and compare every verdict.
+    """Repeat the attacks of RECORD on a random part of its samples, and compare the results of each.
 
     \b
     Example:
       apsite verify evaluations/KEY/MODEL_KEY.json --checkpoint model.pt --by NAME
 
-    It agrees if checkpoint, data and sparsity are those of the record, at most 1 % of the samples have another verdict,
-    and the differences do not go one way (exact McNemar test, p at least 0.01). Then RECORD is marked as verified.
-    Exits with 1 if it does not agree.
+    The results agree if checkpoint, data and sparsity are those of the record, at most 1 % of the samples have another
+    result, and the differences go both ways (exact McNemar test, p at least 0.01). RECORD is then marked as verified.
+    Exits with 1 if they do not agree.
     """
     from apsite.evaluation.runs.verification import verify_record, write_verification
 
     if arch is not None and ":" not in arch:
-        raise click.UsageError(f"--arch {arch}: only a factory is named here; a registered network is in the record")
+        raise click.UsageError(f"--arch {arch}: give a factory only; the record already names a registered network")
     with progress(quiet=quiet) as reporter:
         try:
             finding = verify_record(
@@ -64,7 +61,7 @@ def verify(
                 batch_size=batch_size, state=state, run_dir=run_dir, reporter=reporter,
             )  # fmt: skip
         except KeyboardInterrupt:
-            reporter.say("interrupted: the finished work is kept; give the same command again to go on")
+            reporter.say("interrupted: finished work is kept; repeat the command to resume")
             raise
     written = write and finding.agrees
     if written:
@@ -86,19 +83,14 @@ def _print(finding: Finding, written: Path | None, *, as_json: bool) -> None:
             ],
             "objections": list(finding.objections),
         }
-        click.echo(json.dumps(document, indent=2))
+        emit_json(document)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(f"{finding.record.model_key}: {finding.samples} samples again"), title_justify="left")
-    for name in ("Verdict", "Record", "Again", "Only record", "Only again", "Same", "p"):
-        table.add_column(name, justify="left" if name == "Verdict" else "right", no_wrap=True)
+    columns = ("Robust under", ">Record", ">Re-run", ">Only record", ">Only re-run", ">Same", ">p")
+    table = new_table(f"{finding.record.model_key}: {finding.samples} samples again", *columns)
     for one in finding.comparisons:
         counts = (one.recorded, one.rerun, one.only_recorded, one.only_rerun)
         table.add_row(one.verdict, *(f"{count:,}" for count in counts), f"{one.agreement:.2%}", f"{one.p_value:.3g}")
-    Console().print(table)
+    display(table)
     for objection in finding.objections:
         click.echo(objection)
     verdict = "agrees" if finding.agrees else "DISAGREES"

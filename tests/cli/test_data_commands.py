@@ -184,7 +184,7 @@ def test_show_says_when_nothing_fits(run: Run, repository: Path) -> None:
     """An empty answer is no error, and stdout stays empty."""
     result = run("show", "--root", repository, "--dataset", "imagenet", "--structure", "structured")
     assert result.exit_code == 0
-    assert (result.stdout, result.stderr) == ("", "No ranked result fits these options.\n")
+    assert (result.stdout, result.stderr) == ("", "No ranked result matches these options.\n")
 
 
 @pytest.mark.parametrize("name", ["RFP_Lim2021Robustness", "RSR_Lim2021Robustness", "RFP", "rfp"])

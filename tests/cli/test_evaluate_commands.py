@@ -105,8 +105,8 @@ def test_a_method_without_entry_is_refused_where_there_are_entries(away, reposit
     assert "did you mean LAMP_Lee2021Layer" in result.stderr
 
 
-def test_an_interrupted_evaluation_exits_with_130_and_can_go_on(away, monkeypatch):
-    """Ctrl-C ends with 130 and says how to go on; the same command then finishes the run."""
+def test_an_interrupted_evaluation_exits_with_130_and_resumes(away, monkeypatch):
+    """Ctrl-C ends with 130 and says how to resume; the same command then finishes the run."""
     command = [sys.executable, "-m", "apsite", "eval", str(network_path()), *QUICK]
     command[command.index("--attacks") + 1] = "autoattack,hofmn"
     command += ["--seed", "1"]
@@ -123,7 +123,7 @@ def test_an_interrupted_evaluation_exits_with_130_and_can_go_on(away, monkeypatc
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate(timeout=120)
     assert process.returncode == 130, rest
-    assert "give the same command again to go on" in rest
+    assert "repeat the command to resume" in rest
     assert not list(away.glob("evaluations/**/*.json"))
     result = invoke("eval", network_path(), *command[5:])
     assert result.exit_code == 0, result.output

@@ -14,7 +14,7 @@ from apsite.cli.group import MODULES, advice
 from tests.test_layers import imports
 
 Run = Callable[..., Result]
-CORE = {"click", "jsonschema", "jsonschema_rs", "numpy", "pandas", "pybtex", "latexcodec", "rich"}
+CORE = {"cattrs", "click", "jsonschema", "jsonschema_rs", "numpy", "pandas", "pybtex", "latexcodec", "rich"}
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,9 @@ def test_an_option_in_the_other_case_is_the_same_word(run, tmp_path: Path) -> No
     ("stage", "message"),
     [
         ([], "--finetuning needs --stage"),
-        (["--stage", "before"], "--finetuning is no step of a method that prunes before training; such a method has "
+        (["--stage", "before"], "--finetuning does not apply to a method that prunes before training; its steps are "
          "--pruning, --training, --schedule"),
-        (["--stage", "during"], "such a method has --training"),
+        (["--stage", "during"], "its steps are --training"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("way", [[], ["--non-interactive"]])
@@ -126,7 +126,7 @@ def test_what_the_gate_would_refuse_is_not_written(run, tmp_path: Path) -> None:
 def test_a_new_data_folder_is_announced(run, tmp_path: Path, tiny_data: Path) -> None:
     """Whoever meant a clone is somewhere else."""
     said = options({**FULL, "name": "Other"})
-    assert "so a new one begins here" in run("new", "--root", tmp_path / "new", "--non-interactive", *said).stderr
+    assert "so this starts a new benchmark" in run("new", "--root", tmp_path / "new", "--non-interactive", *said).stderr
     assert "begins here" not in run("new", "--root", tiny_data, "--non-interactive", *said).stderr
 
 

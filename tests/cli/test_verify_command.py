@@ -65,7 +65,7 @@ def test_disagreement_exits_with_1_and_writes_nothing(run, record):
 def test_wrong_usage_is_named(run, record):
     """Missing files, missing options and a registered network in the place of a factory."""
     assert run("verify", record).exit_code == 2
-    assert "only a factory is named here" in run("verify", record, *OPTIONS, "--arch", "resnet8").stderr
+    assert "give a factory only" in run("verify", record, *OPTIONS, "--arch", "resnet8").stderr
     missing = run("verify", record.with_name("absent.json"), *OPTIONS)
     assert missing.exit_code == 1
     assert "cannot be read" in missing.stderr
