@@ -222,7 +222,6 @@ def run_without(tmp_path: Path, refused: set[str], code: str) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
 
 

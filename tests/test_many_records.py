@@ -1,8 +1,7 @@
-"""Many records: the synthetic catalogue of the benchmark is sound, and checking it stays quick and small."""
+"""Many records: the synthetic catalogue of the benchmark is sound, and checking it stays small."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,7 @@ def test_the_synthetic_catalogue_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_checking_a_record_takes_milliseconds(tmp_path: Path) -> None:
-    """Of the 20 s and 500 MB that 5,000 records may take, 600 get their part."""
+def test_checking_many_records_stays_small(tmp_path: Path) -> None:
+    """Of the 500 MB that 5,000 records may take, 600 get less than half; the benchmark measures the time."""
     write_catalogue(tmp_path / "data", 600)
-    validate(tmp_path / "data")
-    start = time.process_time()
-    assert validate(tmp_path / "data").records == 600
-    assert time.process_time() - start < 20 * 600 / 5_000
     assert measure(600, ["validate", "--root", str(tmp_path / "data")]).peak_megabytes < 200

@@ -87,7 +87,7 @@ def test_a_real_interrupt_exits_with_130() -> None:
         "import sys; sys.argv = ['apsite', 'validate']\n"
         "main()\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 130
     assert result.stderr.strip() == "Interrupted."
 
@@ -126,7 +126,6 @@ def test_a_reader_that_goes_away_causes_no_traceback(repository: Path) -> None:
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN),
         check=False,
-        timeout=60,
     )
     os.close(writing)
     assert result.stderr == b""

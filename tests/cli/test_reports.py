@@ -146,7 +146,7 @@ def test_a_name_that_is_no_text_does_not_stop_the_report(tiny_data: Path) -> Non
     (tiny_data / "entries" / "a\n::error::\x1b\udcff.json").write_text("{}")
     result = subprocess.run(
         [sys.executable, "-m", "apsite", "validate", "--root", str(tiny_data), "--format", "github"],
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, capture_output=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, capture_output=True, check=False,
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (1, b"")
     assert b"\n::error::" not in result.stdout

@@ -126,7 +126,7 @@ def visit(browser: Any, base: str) -> Any:
                 None if request.url.startswith((address, "data:", "blob:")) else report(f"request: {request.url}")
             ),
         )
-        opened.page.set_default_timeout(15_000)
+        opened.page.set_default_timeout(120_000)
         yield opened
         opened.page.wait_for_timeout(100)
         context.close()

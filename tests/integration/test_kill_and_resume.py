@@ -56,7 +56,7 @@ def kill_and_resume(folder, units, delay=0.0):
     killed = process.returncode == -signal.SIGKILL
     if killed:
         again = start(folder)
-        _, said = again.communicate(timeout=300)
+        _, said = again.communicate()
         assert again.returncode == 0, said
     return scientific(folder), killed
 
@@ -66,7 +66,7 @@ def uninterrupted(tmp_path_factory):
     """The record of a run in one go."""
     folder = tmp_path_factory.mktemp("whole")
     process = start(folder)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate()
     assert process.returncode == 0, said
     return scientific(folder)
 

@@ -27,7 +27,6 @@ def test_pages_build_with_zensical(site: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -59,7 +59,7 @@ def form(browser: Any, form_site: str, request: pytest.FixtureRequest) -> Iterat
     size = {"width": getattr(request, "param", 1280), "height": 900}
     context = browser.new_context(viewport=size, permissions=["clipboard-write"])
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(120_000)
     wrong: list[str] = []
     origin = form_site.rpartition("/")[0]
     page.on("pageerror", lambda error: wrong.append(str(error)))

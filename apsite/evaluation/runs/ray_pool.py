@@ -37,6 +37,17 @@ _POLL = 0.5
 PATIENCE = 60.0
 """Seconds without a worker after which a line says what is waited for."""
 
+START_LIMIT = 300.0
+"""Seconds that Ray may take to start on this machine."""
+
+_START_LIMITS = {
+    "RAY_gcs_server_port_wait_time_s": 1,
+    "RAY_raylet_start_wait_time_s": 1,
+    "RAY_worker_register_timeout_seconds": 1,
+    "RAY_agent_register_timeout_ms": 1000,
+}
+"""Ray's own limits that a busy machine exceeds, with their units per second."""
+
 Versions = dict[str, str]
 
 
@@ -61,23 +72,34 @@ def import_ray() -> Any:
 
 
 def start_cluster(**options: Any) -> None:
-    """Connect to the cluster that ``RAY_ADDRESS`` names, or start one here.
-
-    Ray gives a node 30 seconds to start, which a busy machine may exceed; so a start is tried again.
+    """Connect to the cluster that ``RAY_ADDRESS`` names, or start one here, however busy the machine is.
 
     Args:
         options: For ``ray.init``.
     """
     ray = import_ray()
-    for attempt in range(TRIES):
-        try:
-            ray.init(log_to_driver=False, logging_level="error", include_dashboard=False, **options)
-        except Exception as error:
-            if "timed out during startup" not in str(error) or attempt == TRIES - 1:
-                raise
-            ray.shutdown()
-        else:
-            return
+    from ray._private import services
+
+    look_up: Callable[[str, str], Any] = services.get_node
+
+    def wait_for_node(gcs_address: str, node_id: str) -> Any:
+        end = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                return look_up(gcs_address, node_id)
+            except RuntimeError:  # not there yet
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_POLL)
+
+    if not os.environ.get("RAY_ADDRESS"):
+        for name, factor in _START_LIMITS.items():
+            os.environ.setdefault(name, str(int(START_LIMIT * factor)))
+    services.get_node = wait_for_node  # Ray itself gives a node 30 seconds, and has no option for more
+    try:
+        ray.init(log_to_driver=False, logging_level="error", include_dashboard=False, **options)
+    finally:
+        services.get_node = look_up
 
 
 @contextlib.contextmanager
@@ -87,26 +109,32 @@ def cluster() -> Iterator[None]:
     Within the context of another one, or where a program has connected before, nothing is done.
 
     Raises:
-        EvaluationError: If Ray is not there, or no cluster can be reached or started.
+        EvaluationError: If Ray is not there, no cluster can be reached or started, or it is lost.
     """
     ray = import_ray()
-    if ray.is_initialized():
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="apsite-ray-", ignore_cleanup_errors=True) as folder:
-        own = {} if os.environ.get("RAY_ADDRESS") else {"_temp_dir": folder}
-        try:
-            start_cluster(**own)
-        except Exception as error:  # Ray raises this very class where a node does not start in time
-            reason = str(error).strip().partition("\n")[0]
-            raise EvaluationError(
-                f"--workers ray: no cluster can be reached or started ({reason}); set RAY_ADDRESS to the address of "
-                "one, or unset it to use this machine"
-            ) from None
+    with contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="apsite-ray-", ignore_cleanup_errors=True))
+            try:
+                stack.callback(ray.shutdown)
+                start_cluster(**({} if os.environ.get("RAY_ADDRESS") else {"_temp_dir": folder}))
+            except Exception as error:  # Ray raises this very class where a node does not start in time
+                raise EvaluationError(
+                    f"--workers ray: no cluster can be reached or started ({_reason(error)}); set RAY_ADDRESS to the "
+                    "address of one, or unset it to use this machine"
+                ) from None
         try:
             yield
-        finally:
-            ray.shutdown()
+        except ray.exceptions.RaySystemError as error:
+            raise EvaluationError(
+                f"--workers ray: the cluster is lost ({_reason(error)}); the finished work is kept, so give the same "
+                "command again"
+            ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What an error of Ray says in its first line."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 class _Remote:
@@ -281,10 +309,10 @@ class RayPool:
         actor = self._starting.pop(reference)
         try:
             there: Versions = self._ray.get(reference)
-        except self._ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayError as error:
             self._lost_at_start += 1
-            failed = getattr(error, "actor_init_failed", False)
-            if not failed and self._lost_at_start < TRIES * self.count:
+            lost = isinstance(error, self._ray.exceptions.RayActorError) and not error.actor_init_failed
+            if lost and self._lost_at_start < TRIES * self.count:
                 self._hire()
                 return
             reason = str(error).strip().splitlines()[-1].strip()
