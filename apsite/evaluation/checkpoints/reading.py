@@ -1,7 +1,7 @@
 """Reading checkpoint files without executing anything in them.
 
 The file is recognised by its bytes, never by its name. A pickle is described, not run
-(:mod:`apsite.evaluation.checkpoints.unpickling`), so whatever lies beside the weights is harmless. Sizes are checked
+(:mod:`apsite.documents.unpickling`), so whatever lies beside the weights is harmless. Sizes are checked
 before memory is taken. Which network the tensors belong to is decided elsewhere, see
 :mod:`apsite.evaluation.checkpoints.loading`.
 """
@@ -24,11 +24,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from apsite.documents.unpickling import PickleError
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints import packed
 from apsite.evaluation.checkpoints.state_dicts import BARE, find_state, tensors_of, usable_tensors
 from apsite.evaluation.checkpoints.torch_files import LEGACY_MAGIC, mapped, read_legacy, read_plain, read_zip
-from apsite.evaluation.checkpoints.unpickling import PickleError
 
 MAX_BYTES = 4 * 2**30
 """No file may be larger, packed or unpacked: the largest network of the benchmark has 0.1 GiB of weights."""

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from apsite.documents.unpickling import Object, PickleError, StoredTensor, array_of
 from apsite.errors import CheckpointError
-from apsite.evaluation.checkpoints.torch_files import TorchFile, stored_array
-from apsite.evaluation.checkpoints.unpickling import Object, PickleError, StoredTensor
+from apsite.evaluation.checkpoints.torch_files import TorchFile
 
 BARE = "bare"
 """Name of the keys of a state dict that is the saved object itself."""
@@ -132,8 +132,8 @@ def _dimensions(value: object) -> int:
     if isinstance(value, StoredTensor | Tensor):
         return len(value.shape)
     if isinstance(value, Object):
-        array = stored_array(value)
-        return len(array.shape) if array else 2 if value.kind.startswith(_UNUSUAL) else -1
+        array = array_of(value)
+        return array.ndim if array is not None else 2 if value.kind.startswith(_UNUSUAL) else -1
     return -1
 
 
@@ -169,12 +169,14 @@ def tensors_of(
     read: dict[str, Tensor] = {}
     others = []
     for name, value in state.items():
-        stored = stored_array(value) if isinstance(value, Object) else value
+        array = array_of(value)
         kind = value.kind if isinstance(value, Object) else ""
-        if isinstance(stored, StoredTensor):
-            limit -= 4 * math.prod(stored.shape)
+        if isinstance(value, StoredTensor):
+            limit -= 4 * math.prod(value.shape)
             _check_limit(path, limit)
-            read[str(name)] = file.tensor(stored)
+            read[str(name)] = file.tensor(value)
+        elif array is not None:
+            read[str(name)] = torch.from_numpy(array)
         elif kind == "torch._utils._rebuild_sparse_tensor":
             read[str(name)], limit = _dense(path, file, value, limit)
         elif kind.startswith(_UNUSUAL):

@@ -17,7 +17,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from apsite.evaluation.checkpoints.unpickling import Global, Object, PickleError, Storage, StoredTensor, read_pickle
+from apsite.documents.unpickling import Global, PickleError, Storage, StoredTensor, read_pickle
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How the older format begins: a pickle of one large number."""
@@ -172,35 +172,6 @@ def read_plain(file: IO[bytes]) -> TorchFile:
         raise PickleError(f"storage {storage.key} is missing")
 
     return TorchFile(read_pickle(file, known={"torch.storage._load_from_bytes": nested}), bytes_of)
-
-
-def stored_array(value: Object) -> StoredTensor | None:
-    """The numbers of a NumPy array; ``None`` for any other object, and for arrays of other things than numbers."""
-    if value.kind.endswith(".multiarray._reconstruct") and isinstance(value.state, tuple) and len(value.state) == 5:
-        _, shape, kind, by_columns, data = value.state
-    elif value.kind.endswith(".numeric._frombuffer") and len(value.arguments) == 4:
-        data, kind, shape, order = value.arguments
-        by_columns = order == "F"
-    else:
-        return None
-    code = kind.arguments[0] if isinstance(kind, Object) and kind.kind == "numpy.dtype" and kind.arguments else None
-    order = kind.state[1] if isinstance(kind, Object) and isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
-    name = _NUMPY.get(code) if isinstance(code, str) else None
-    if name is None or order == ">" or not isinstance(data, bytes | bytearray) or not isinstance(shape, tuple):
-        return None
-    strides, step = [], 1
-    for size in shape if by_columns else shape[::-1]:
-        strides.append(step)
-        step *= size
-    strides = strides if by_columns else strides[::-1]
-    storage = Storage("", "", step, bytes(data))
-    return StoredTensor(storage, 0, shape, tuple(strides), name)
-
-
-_NUMPY = {
-    "f2": "torch.float16", "f4": "torch.float32", "f8": "torch.float64", "i8": "torch.int64", "i4": "torch.int32",
-    "i2": "torch.int16", "i1": "torch.int8", "u1": "torch.uint8", "b1": "torch.bool",
-}  # fmt: skip
 
 
 def mapped(file: IO[bytes]) -> Any:

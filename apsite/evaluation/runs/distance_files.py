@@ -1,10 +1,5 @@
 """The survey's distance files: pickles of lists of torch scalars, read without executing anything from them.
 
-A pickle is a program, and what it may call decides what it can do. Here it may call four things: a rebuilder of
-scalars that gives plain numbers, a reader of storages that goes through ``torch.load(weights_only=True)``, an encoder
-that only makes bytes, each in the place of the function that the file names, and ``OrderedDict``, which every pickled
-tensor asks for. Before that its instructions are scanned, so that a small file cannot ask for much memory.
-
 What these files do not say is stated in the record: which test samples they are about, and whether a distance of 0
 means that the sample was wrong with no attack or that the attack failed (the survey's code wrote 0 for both).
 """
@@ -14,20 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import pickle
-import pickletools
-import warnings
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from apsite.documents.unpickling import Object, PickleError, StoredTensor
 from apsite.errors import EvaluationError
+from apsite.evaluation.checkpoints.torch_files import TorchFile, read_plain
 from apsite.evaluation.runs.evaluate import check_target
 from apsite.keys import ModelKey
 from apsite.metrics import median_distance, robust_flags
@@ -48,9 +38,6 @@ from apsite.vocabulary import Protocol, ProvenanceKind, epsilon_value
 
 MAX_BYTES = 100_000_000
 """No file may be larger; 10,000 scalars take 3 MB."""
-
-MAX_STORAGE_BYTES = 1_000_000
-"""No tensor of a file may be cut from more than this."""
 
 SOURCE = "Piras2024Adversarial"
 _DATE = "2024-09-02"
@@ -83,15 +70,13 @@ def read_distances(path: Path) -> DistanceFile:
     except OSError as error:
         raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        _scan(content)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch deprecates the storages that these files are made of
-            value = _ScalarUnpickler(io.BytesIO(content)).load()
-    except _RefusedError as error:
-        raise EvaluationError(f"{path}: {error}; it was not loaded") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise EvaluationError(f"{path}: is not a readable pickle ({type(error).__name__}: {error})") from None
-    return DistanceFile(_distances(path, value), hashlib.sha256(content).hexdigest())
+        file = read_plain(io.BytesIO(content))
+        values = [_number(file, one) for one in file.content] if isinstance(file.content, list | tuple) else None
+    except PickleError as error:
+        raise EvaluationError(f"{path}: is not a readable pickle ({error})") from None
+    return DistanceFile(
+        _distances(path, file.content if values is None else values), hashlib.sha256(content).hexdigest()
+    )
 
 
 def import_distances(path: Path, key: ModelKey, output: Path, *, overwrite: bool = False) -> Path:
@@ -170,87 +155,18 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
     return record, samples
 
 
-class _RefusedError(Exception):
-    """The file asks for something that a list of scalars does not need."""
+def _number(file: TorchFile, value: object) -> object:
+    """The number in a tensor of one floating-point element; anything else as it is."""
+    if isinstance(value, StoredTensor) and value.shape in ((), (1,)):
+        tensor = file.tensor(value)
+        return tensor.item() if tensor.is_floating_point() else value
+    return value
 
 
-class _Scalar:
-    """In the place of ``torch._utils._rebuild_tensor_v2``: one number of a storage. Has no attributes to change."""
-
-    __slots__ = ()
-
-    def __call__(self, storage: object, offset: object, size: object, *rest: object) -> float:
-        if not isinstance(storage, _Numbers) or not isinstance(offset, int) or isinstance(offset, bool):
-            raise _RefusedError("holds a tensor of an unknown form")
-        if size not in ((), (1,)):
-            raise _RefusedError(f"holds a tensor of shape {size}; a list of scalars is needed")
-        if not 0 <= offset < len(storage):
-            raise _RefusedError("holds a tensor beyond its own memory")
-        return float(storage[offset])
-
-
-class _Numbers(tuple[float, ...]):
-    """Numbers of a storage."""
-
-    __slots__ = ()
-
-
-class _Storage:
-    """In the place of ``torch.storage._load_from_bytes``, which would execute what the bytes say."""
-
-    __slots__ = ()
-
-    def __call__(self, content: object) -> _Numbers:
-        if not isinstance(content, bytes) or len(content) > MAX_STORAGE_BYTES:
-            raise _RefusedError(f"holds a tensor of more than {MAX_STORAGE_BYTES:,} bytes")
-        try:
-            storage = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged or hostile: torch names what it refused
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise _RefusedError(f"holds a tensor that torch does not load as plain data ({lines[0]})") from None
-        if not isinstance(storage, torch.TypedStorage) or storage.dtype not in _DTYPES:
-            raise _RefusedError("holds something else than floating-point scalars")
-        return _Numbers(float(storage[position]) for position in range(len(storage)))
-
-
-class _Bytes:
-    """In the place of ``_codecs.encode``, by which old protocols write bytes."""
-
-    __slots__ = ()
-
-    def __call__(self, text: object, encoding: object) -> bytes:
-        if not isinstance(text, str) or encoding != "latin1":
-            raise _RefusedError("encodes something else than bytes")
-        return text.encode("latin1")
-
-
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
-    ("torch._utils", "_rebuild_tensor_v2"): _Scalar(),
-    ("torch.storage", "_load_from_bytes"): _Storage(),
-    ("_codecs", "encode"): _Bytes(),
-    ("collections", "OrderedDict"): OrderedDict,
-}
-
-
-class _ScalarUnpickler(pickle.Unpickler):
-    """Unpickler that knows three names, and imports none."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        admitted = _ADMITTED.get((module, name))
-        if admitted is None:
-            raise _RefusedError(f"asks for {module}.{name}, which a list of scalars has no use for")
-        return admitted
-
-    def persistent_load(self, identity: object) -> NoReturn:
-        raise _RefusedError("refers to objects outside the file")
-
-
-def _scan(content: bytes) -> None:
-    """Refuse a pickle whose memory numbers run far ahead of its instructions."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count:
-            raise _RefusedError("asks for more memory than its instructions need")
+def _description(value: object) -> str:
+    if isinstance(value, StoredTensor):
+        return f"a tensor of shape {value.shape} in a {value.storage.kind}"
+    return f"a {value.kind if isinstance(value, Object) else type(value).__name__}"
 
 
 def _distances(path: Path, value: object) -> NDArray[np.float32]:
@@ -262,7 +178,7 @@ def _distances(path: Path, value: object) -> NDArray[np.float32]:
     for position, one in enumerate(value):
         if not isinstance(one, float | int) or isinstance(one, bool):
             raise EvaluationError(
-                f"{path}: element {position} is a {type(one).__name__}; each must be one distance, a scalar"
+                f"{path}: element {position} is {_description(one)}; each must be one distance, a floating-point scalar"
             )
         if not (math.isfinite(one) and 0 <= one <= 1):
             raise EvaluationError(

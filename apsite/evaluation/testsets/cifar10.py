@@ -6,13 +6,12 @@ Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 200
 from __future__ import annotations
 
 import json
-import pickle
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from apsite.documents.unpickling import PickleError, array_of, read_pickle
 from apsite.errors import DatasetError
 from apsite.evaluation.testsets.image_files import Labels, Pixels
 from apsite.evaluation.testsets.official import Download, OfficialFiles, first_file
@@ -70,24 +69,15 @@ def _read_binary(path: Path) -> tuple[Pixels, Labels]:
 def _read_python(path: Path) -> tuple[Pixels, Labels]:
     try:
         with path.open("rb") as stream:
-            batch = _PlainUnpickler(stream, encoding="bytes").load()
-        rows, labels = batch[b"data"], np.asarray(batch[b"labels"], np.int64)
-        if rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
-            raise ValueError(f"'data' is {rows.dtype} of shape {rows.shape}")
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            stored = read_pickle(stream)
+        # Python 2 wrote the official file; a copy that Python 3 wrote has bytes for keys.
+        batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in stored.items()}
+        rows, labels = array_of(batch["data"]), np.asarray(batch["labels"], np.int64)
+        if rows is None or rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
+            raise ValueError("'data' holds no rows of 3072 bytes")
+    except (PickleError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DatasetError(f"{path}: is not the official CIFAR-10 test batch ({error}); fetch it again") from None
     return rows, labels
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler that builds containers, bytes and numpy arrays and refuses every other class and function."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")}:
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which a dataset has no use for")
 
 
 FILES = OfficialFiles(

@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 MAX_DIMENSIONS = 64
 """As many as PyTorch itself can hold."""
 
@@ -306,3 +309,35 @@ _KNOWN: Mapping[str, Callable[..., Any]] = {
     "torch.nn.parameter.Parameter": lambda data, *rest: data,
 }
 """Known names. None of them is called: these functions describe what each would make."""
+
+
+def array_of(value: object) -> NDArray[Any] | None:
+    """The NumPy array that an object describes; ``None`` for anything else, and for arrays that hold no numbers.
+
+    Raises:
+        PickleError: If its parts contradict each other.
+    """
+    if not isinstance(value, Object):
+        return None
+    if value.kind.endswith(".multiarray._reconstruct") and isinstance(value.state, tuple) and len(value.state) == 5:
+        _, shape, kind, by_columns, data = value.state
+        order = "F" if by_columns else "C"
+    elif value.kind.endswith(".numeric._frombuffer") and len(value.arguments) == 4:
+        data, kind, shape, order = value.arguments
+    else:
+        return None
+    if not isinstance(kind, Object) or kind.kind != "numpy.dtype" or not kind.arguments:
+        return None
+    code, state = kind.arguments[0], kind.state
+    high_first = isinstance(state, tuple) and len(state) > 1 and state[1] == ">"
+    if code not in _NUMBERS or order not in ("C", "F"):
+        return None
+    raw = data.encode("latin1") if isinstance(data, str) else data  # as Python 2 wrote bytes
+    try:
+        flat = np.frombuffer(raw, np.dtype(code).newbyteorder(">" if high_first else "<"))
+        return np.reshape(flat, shape, order="F" if order == "F" else "C").astype(code)
+    except (ValueError, TypeError) as error:
+        raise PickleError(f"an array is damaged: {error}") from None
+
+
+_NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
