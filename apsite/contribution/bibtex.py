@@ -71,13 +71,7 @@ def _plain(text: str) -> str:
 
 
 def _person(person: Any) -> str:
-    parts = (
-        *person.first_names,
-        *person.middle_names,
-        *person.prelast_names,
-        *person.last_names,
-        *person.lineage_names,
-    )
+    parts = [name for part in ("first", "middle", "prelast", "last", "lineage") for name in person.get_part(part)]
     return _plain(" ".join(parts))
 
 

@@ -15,9 +15,6 @@ from apsite.vocabulary import ProvenanceKind
 WORDS_ONLY = ("notes", "checkpoint", "granularity", "provenance", "changes", "warnings", "environment", "verification")
 """Fields of a record that can change without a new evaluation."""
 
-KINDS = ("added", "removed", "retracted", "superseded", "re-evaluated", "verified", "edited")
-"""What can happen to the record of a model."""
-
 
 @dataclass(frozen=True)
 class MethodChange:
@@ -50,7 +47,7 @@ class RecordChange:
 
     @property
     def kind(self) -> str:
-        """One of :data:`KINDS`."""
+        """What happened: added, removed, retracted, superseded, re-evaluated, verified or edited."""
         if self.before is None:
             return "added"
         if self.after is None:
@@ -94,11 +91,6 @@ class SettingChange:
     tied_before: tuple[str, ...]
     tied_after: tuple[str, ...]
     models: tuple[RankChange, ...]
-
-    @property
-    def new_leader(self) -> bool:
-        """Whether another method leads, or the first one does."""
-        return self.leader_after is not None and self.leader_after != self.leader_before
 
 
 @dataclass(frozen=True)
@@ -200,10 +192,8 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         },
         "records": [
             {
-                "model_key": one.model_key,
-                "name": one.name,
+                **_fields(one, "retracted"),
                 "kind": one.kind,
-                "fields": one.fields,
                 "before": _numbers(one.before),
                 "after": _numbers(one.after),
             }
@@ -211,15 +201,17 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         ],
         "settings": [
             {
-                "dataset": one.setting.dataset.value,
-                "architecture": one.setting.architecture.value,
-                "structure": one.setting.structure.value,
-                "percent": one.setting.percent,
-                **{name: value for name, value in asdict(one).items() if name != "setting"},
+                **{name: getattr(one.setting, name) for name in ("dataset", "architecture", "structure", "percent")},
+                **_fields(one, "setting", "models"),
+                "models": [asdict(model) for model in one.models],
             }
             for one in comparison.settings
         ],
     }
+
+
+def _fields(change: RecordChange | SettingChange, *left_out: str) -> dict[str, Any]:
+    return {name: value for name, value in vars(change).items() if name not in left_out}
 
 
 def _numbers(record: EvaluationRecord | None) -> dict[str, Any] | None:

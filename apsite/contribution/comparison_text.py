@@ -50,11 +50,8 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     for record in comparison.records:
         yield from _record_lines(record)
     for one in comparison.settings:
-        setting = one.setting
-        yield (
-            f"{setting.dataset.label}, {setting.architecture.label}, {setting.structure}, {setting.percent} %: "
-            f"{_lead(one)}"
-        )
+        names = (one.setting.dataset.label, one.setting.architecture.label, one.setting.structure)
+        yield f"{', '.join(names)}, {one.setting.percent} %: {_lead(one)}"
         for model in one.models:
             robust = _change(percent(model.robust_before), percent(model.robust_after))
             yield f"  rank {_change(model.rank_before, model.rank_after)}  {model.name}  AutoAttack {robust}"
@@ -63,15 +60,11 @@ def _lines(comparison: Comparison) -> Iterator[str]:
 def _record_lines(change: RecordChange) -> Iterator[str]:
     known = [record for record in (change.before, change.after) if record is not None]
     before, after = known[0], known[-1]
-    accuracies = [
-        f"{name} {_change(percent(old), percent(new))}"
-        for name, old, new in zip(
-            ("clean", "AutoAttack", "HO-FMN", "joint"), before.results.accuracies, after.results.accuracies, strict=True
-        )
-    ]
-    origin = [_change(before.protocol.value, after.protocol.value),
-              _change(before.provenance.kind.value, after.provenance.kind.value)]  # fmt: skip
-    yield f"{change.kind}: {change.model_key}: {', '.join([*accuracies, *origin])}"
+    names = ("clean", "AutoAttack", "HO-FMN", "joint")
+    pairs = zip(names, before.results.accuracies, after.results.accuracies, strict=True)
+    parts = [f"{name} {_change(percent(old), percent(new))}" for name, old, new in pairs]
+    parts += [_change(before.protocol, after.protocol), _change(before.provenance.kind, after.provenance.kind)]
+    yield f"{change.kind}: {change.model_key}: {', '.join(parts)}"
     if change.after is not None and change.after.warnings:
         yield f"  warnings: {', '.join(warning.code for warning in change.after.warnings)}"
 

@@ -18,9 +18,6 @@ from apsite.records import EvaluationRecord, read_record, record_problems, recor
 from apsite.validation.dates import date_problems
 from apsite.vocabulary import ChangeKind
 
-_DATE = "date"
-"""The place that is named for a day that cannot be: it comes from the option of this name."""
-
 
 def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, date: str | None = None) -> Path:
     """Replace the current record and its per-sample file by a new one; the old ones move to ``history/``.
@@ -49,7 +46,7 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
     old = read_record(current)
     change = Change(date or _today(), ChangeKind.SUPERSEDES, reason, url, old.version)
     record = replace(record, changes=(change,))
-    for problem in record_problems(current, record_to_json(record)) + date_problems(current, {_DATE: change.date}):
+    for problem in record_problems(current, record_to_json(record)) + date_problems(current, {"date": change.date}):
         raise problem
     if replace(record, changes=()) == replace(old, changes=()):
         raise ApsiteError(f"{new}: is already the run at {current}; nothing is superseded")
@@ -95,7 +92,7 @@ def amend(
         raise problem
     change = Change(date or _today(), kind, reason, url)
     document["changes"] = [*document.get("changes", []), converter.unstructure(change)]
-    for problem in check(path, document) + date_problems(path, {_DATE: change.date}):
+    for problem in check(path, document) + date_problems(path, {"date": change.date}):
         raise problem
     write_json(path, document)
     return path

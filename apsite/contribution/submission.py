@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +16,6 @@ from apsite.contribution.comparison import compare
 from apsite.contribution.comparison_text import code, to_markdown, to_text
 from apsite.entries import Entry
 from apsite.errors import ApsiteError
-from apsite.numbers import percent
 from apsite.records import EvaluationRecord
 from apsite.validation import validate
 from apsite.validation.reports import number
@@ -75,7 +75,7 @@ class Submission:
 
 def taken_keys(root: Path) -> set[str]:
     """Keys and aliases of the methods of a data folder; empty where it has none."""
-    if not (root / "entries").is_dir() or not any((root / "entries").iterdir()):
+    if not any((root / "entries").glob("*")):
         return set()
     entries = load_catalogue(root).entries.values()
     return {name for entry in entries for name in (entry.key, *entry.aliases)}
@@ -117,14 +117,14 @@ def check_submission(root: Path, key: str) -> Submission:
     if not path.exists():
         near = catalogue.resolve(key)  # an alias, or an error that names the nearest keys
         raise ApsiteError(f"{key!r} is an alias; the method is {near.key}")
-    points = [*_gate_points(root, key)]
+    points = list(_gate_points(root, key))
     entry = catalogue.entries.get(key)
     if entry is None:
         return Submission(key, tuple(points), (), "", "")
     records = tuple(catalogue.records_of(key))
     points += [*_entry_points(entry), *_record_points(records)]
     change = compare(_without(catalogue, key), catalogue)
-    body = _body(entry, records, points, to_markdown(change))
+    body = _body(entry, points, to_markdown(change))
     return Submission(key, tuple(points), records, to_text(change), body)
 
 
@@ -140,21 +140,17 @@ def checklist_text(submission: Submission) -> str:
         lines += ["What the pull request changes:", submission.changes.rstrip(), ""]
     missing = sum(point.state is State.MISSING for point in submission.points)
     summary = f"{missing} point(s) still missing ([ ])." if missing else "Ready for a pull request."
-    advice = (
-        " Points marked [-] may stay as they are." if any(p.state is State.ADVICE for p in submission.points) else ""
-    )
-    return "\n".join([*lines, summary + advice]) + "\n"
+    if any(point.state is State.ADVICE for point in submission.points):
+        summary += " Points marked [-] are optional."
+    return "\n".join([*lines, summary]) + "\n"
 
 
 def submission_to_json(submission: Submission) -> dict[str, Any]:
     """The same as JSON values."""
     return {
-        "key": submission.key,
-        "ready": submission.ready,
+        **{name: getattr(submission, name) for name in ("key", "ready", "changes", "body")},
         "points": [dataclasses.asdict(point) for point in submission.points],
         "models": [record.model_key for record in submission.models],
-        "changes": submission.changes,
-        "body": submission.body,
     }
 
 
@@ -169,74 +165,59 @@ def _without(catalogue: Catalogue, key: str) -> Catalogue:
     )
 
 
-def _gate_points(root: Path, key: str) -> list[Point]:
+def _point(title: str, lacking: str, state: State = State.ADVICE) -> Point:
+    """A point that is done, unless something is lacking."""
+    return Point(title, state if lacking else State.DONE, lacking)
+
+
+def _gate_points(root: Path, key: str) -> Iterator[Point]:
     """Whether the files are valid: first those of the method, then all others."""
     report = validate(root)
     own = [problem for problem in report.problems if key in (problem.path.stem, problem.path.parent.name)]
     shown = [str(problem) for problem in own[:_SHOWN]]
     if len(own) > _SHOWN:
         shown.append(f"and {len(own) - _SHOWN} more, which `apsite validate` lists")
-    points = [Point("The files of the method are valid", State.MISSING if own else State.DONE, "; ".join(shown))]
+    yield _point("The files of the method are valid", "; ".join(shown), State.MISSING)
     others = len(report.problems) - len(own)
     if others:
-        points.append(
-            Point("Other files are valid", State.MISSING, f"{number(others, 'problem')}; run `apsite validate`")
-        )
-    return points
+        yield Point("Other files are valid", State.MISSING, f"{number(others, 'problem')}; run `apsite validate`")
 
 
-def _entry_points(entry: Entry) -> list[Point]:
+def _entry_points(entry: Entry) -> Iterator[Point]:
     """What an entry says and leaves open."""
-
-    def advice(title: str, *, good: bool, hint: str) -> Point:
-        return Point(title, State.DONE if good else State.ADVICE, "" if good else hint)
-
     unspecified = [step.name for step in entry.pipeline.steps if step.objectives is None]
     unspecified += [] if entry.specifics.granularity else ["granularity"]
     unspecified += [] if entry.specifics.locality else ["locality"]
-    return [
-        advice("The paper has a URL", good=entry.paper.url is not None, hint="readers look for it first"),
-        advice("The code has a URL", good=entry.code_url is not None, hint="add it when it is public"),
-        advice("Pipeline and specifics are complete", good=not unspecified,
-               hint=f"not specified: {', '.join(unspecified)}"),
-        advice("The paper's own evaluation is described", good=entry.audit is not None,
-               hint="which attacks it used; survey, Table 2"),
-    ]  # fmt: skip
+    yield _point("The paper has a URL", "" if entry.paper.url else "readers look for it first")
+    yield _point("The code has a URL", "" if entry.code_url else "add it when it is public")
+    yield _point(
+        "Pipeline and specifics are complete", f"not specified: {', '.join(unspecified)}" if unspecified else ""
+    )
+    yield _point(
+        "The paper's own evaluation is described", "" if entry.audit else "which attacks it used; survey, Table 2"
+    )
 
 
-def _record_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
+def _record_points(records: Sequence[EvaluationRecord]) -> Iterator[Point]:
     """What the records of a method allow."""
-    own = [record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED]
     if not records:
         hint = "the method would appear only in the taxonomy; run `apsite eval`"
-        return [Point("There are evaluation records", State.ADVICE, hint)]
-    points = [Point("There are evaluation records", State.DONE, f"{len(records)}")]
-    reduced = [record.model_key for record in records if record.protocol is Protocol.CUSTOM]
-    points.append(
-        Point("Every record follows a protocol that ranks", State.ADVICE, f"reduced runs: {', '.join(reduced)}")
-        if reduced
-        else Point("Every record follows a protocol that ranks", State.DONE)
-    )
-    points += _series_points(records)
-    homeless = [record.model_key for record in own if record.checkpoint.url is None]
-    points.append(
-        Point(
-            "Every checkpoint has a URL",
-            State.MISSING if homeless else State.DONE,
-            f"give --checkpoint-url to `apsite eval` for {', '.join(homeless)}; a maintainer must be able to run it"
-            if homeless
-            else "",
-        )
-    )
-    warned = [record.model_key for record in records if record.warnings]
+        yield Point("There are evaluation records", State.ADVICE, hint)
+        return
+    yield Point("There are evaluation records", State.DONE, f"{len(records)}")
+    reduced = ", ".join(record.model_key for record in records if record.protocol is Protocol.CUSTOM)
+    yield _point("Every record follows a protocol that ranks", f"reduced runs: {reduced}" if reduced else "")
+    yield from _series_points(records)
+    own = (record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED)
+    without = ", ".join(record.model_key for record in own if record.checkpoint.url is None)
+    hint = f"give --checkpoint-url to `apsite eval` for {without}; a maintainer must be able to run it"
+    yield _point("Every checkpoint has a URL", hint if without else "", State.MISSING)
+    warned = ", ".join(record.model_key for record in records if record.warnings)
     if warned:
-        points.append(
-            Point("No record has a warning", State.ADVICE, f"explain in the pull request: {', '.join(warned)}")
-        )
-    return points
+        yield Point("No record has a warning", State.ADVICE, f"explain in the pull request: {warned}")
 
 
-def _series_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
+def _series_points(records: Sequence[EvaluationRecord]) -> list[Point]:
     """Whether the three sparsities of a network, dataset and structure are there, as the survey asks (section 4.2)."""
     found: dict[tuple[Any, Any, Structure], set[float]] = {}
     for record in records:
@@ -245,30 +226,19 @@ def _series_points(records: tuple[EvaluationRecord, ...]) -> list[Point]:
             found.setdefault(series, set()).add(record.key.sparsity)
     points = []
     for (dataset, architecture, structure), sparsities in found.items():
-        missing = [sparsity for sparsity in structure.sparsities if sparsity not in sparsities]
+        missing = ", ".join(f"{sparsity:.0%}" for sparsity in structure.sparsities if sparsity not in sparsities)
         title = f"{architecture.label} on {dataset.label}, {structure.value}: the three sparsities"
-        text = ", ".join(f"{sparsity:.0%}" for sparsity in missing)
-        points.append(Point(title, State.ADVICE if missing else State.DONE, f"without {text}" if missing else ""))
+        points.append(_point(title, f"without {missing}" if missing else ""))
     if found and all(point.state is State.ADVICE for point in points):
         hint = "a method is compared at three sparsities of one network, dataset and structure (survey, section 4.2)"
         points.append(Point("One series of three checkpoints is complete", State.MISSING, hint))
     return points
 
 
-def _body(entry: Entry, records: tuple[EvaluationRecord, ...], points: list[Point], changes: str) -> str:
+def _body(entry: Entry, points: Sequence[Point], changes: str) -> str:
     """Text for the pull request, with contributed text in code spans."""
-    boxes = {State.DONE: "[x]", State.MISSING: "[ ]", State.ADVICE: "[ ]"}
-    lines = [
-        f"### {code(entry.key)}",
-        "",
-        f"{code(entry.paper.title)}, {code(entry.paper.venue)} {entry.paper.year}.",
-        "",
-    ]
-    if records:
-        lines += ["| model | clean | AutoAttack | HO-FMN | joint |", "|---|---:|---:|---:|---:|"]
-        for record in records:
-            lines.append(f"| {code(record.model_key)} | " + " | ".join(map(percent, record.results.accuracies)) + " |")
-        lines.append("")
+    paper, boxes = entry.paper, {State.DONE: "[x]", State.MISSING: "[ ]", State.ADVICE: "[ ]"}
+    lines = [f"### {code(entry.key)}", "", f"{code(paper.title)}, {code(paper.venue)} {paper.year}.", ""]
     for point in points:
         detail = f" ({code(point.detail)})" if point.detail and point.state is not State.DONE else ""
         lines.append(f"- {boxes[point.state]} {point.title}{detail}")

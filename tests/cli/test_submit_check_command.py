@@ -88,7 +88,7 @@ def test_the_body_keeps_contributed_text_in_code_spans(run, data_folder) -> None
     body = run("submit-check", METHOD, "--root", root, "--body").stdout
     assert body.startswith(f"### `{METHOD}`\n")
     assert "`A 'b' [c](https://d.example) @everyone`" in body
-    assert f"| `{MODEL}` | 80.00 | 40.00 | – | – |" in body
+    assert f"added: {MODEL}: clean 80.00, AutoAttack 40.00, HO-FMN –, joint –, " in body
     assert "- [ ] One series of three checkpoints is complete" in body
 
 

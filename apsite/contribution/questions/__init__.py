@@ -11,9 +11,8 @@ means "not specified".
 
 from __future__ import annotations
 
-from apsite.contribution.questions.answers import asked, clean, document, is_empty, lines, suggested_key, value
+from apsite.contribution.questions.answers import asked, clean, document, export, is_empty, lines, suggested_key, value
 from apsite.contribution.questions.checks import answer_problem, problems
-from apsite.contribution.questions.exporting import export
 from apsite.contribution.questions.from_schema import pipelines, questions, skeleton
 from apsite.contribution.questions.question import NOTHING, Answers, Choice, Kind, Question
 from apsite.contribution.questions.wording import FIXED, INTRODUCTIONS, MESSAGES

@@ -1,4 +1,4 @@
-"""From answers to an entry: the same answers give the same document, byte for byte."""
+"""From answers to an entry: the same answers give the same document, byte for byte, here and in the form's script."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import copy
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from apsite.contribution.questions.from_schema import pipelines, questions, required_fields, skeleton
 from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
+from apsite.contribution.questions.wording import MESSAGES
+from apsite.entries import BIBTEX_START
+from apsite.keys import KEY_YEAR, YEARS_APART
 
 NULL_GROUPS = ("code", "audit")
 """Groups of fields that are ``null`` where none of them is answered."""
@@ -121,6 +125,25 @@ def value(question: Question, answer: Any) -> Any:
             return int(number) if number is not None and number.is_integer() else number
         case _:
             return text
+
+
+def export() -> dict[str, Any]:
+    """Everything that the form's script needs, as JSON values."""
+    return {
+        "questions": [asdict(question) for question in questions()],
+        "messages": MESSAGES,
+        "skeleton": skeleton(),
+        "pipelines": pipelines(),
+        "null_groups": list(NULL_GROUPS),
+        "optional": list(OPTIONAL),
+        "row_fields": {asked.name: sorted(required_fields(asked.name)) for asked in questions() if asked.rows},
+        "nothing": NOTHING,
+        "whole": WHOLE,
+        "fraction": FRACTION,
+        "key_year": KEY_YEAR,
+        "years_apart": YEARS_APART,
+        "bibtex_start": BIBTEX_START,
+    }
 
 
 def _row(question: Question, row: Mapping[str, Any]) -> dict[str, Any]:

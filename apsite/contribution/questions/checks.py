@@ -38,6 +38,10 @@ def answer_problem(question: Question, answer: Any, answers: Answers, taken: Col
 
 def _own_problem(question: Question, answer: Any, answers: Answers, taken: Collection[str]) -> str:
     """What is wrong with an answer taken alone."""
+    if question.max_items is not None:
+        count = len(lines(answer) if question.kind is Kind.LINES else answer)
+        if count > question.max_items:
+            return MESSAGES["too_many"].format(found=count, allowed=question.max_items)
     match question.kind:
         case Kind.ROWS:
             return _rows_problem(question, answer, answers)
@@ -117,8 +121,6 @@ def _files_problem(question: Question, rows: Any) -> str:
 
 
 def _rows_problem(question: Question, rows: Any, answers: Answers) -> str:
-    if question.max_items is not None and len(rows) > question.max_items:
-        return MESSAGES["too_many"].format(found=len(rows), allowed=question.max_items)
     key = clean(str(answers.get("key") or ""))
     for number, row in enumerate(rows, 1):
         for field in question.rows:
@@ -132,8 +134,6 @@ def _rows_problem(question: Question, rows: Any, answers: Answers) -> str:
 
 
 def _lines_problem(question: Question, given: list[str]) -> str:
-    if question.max_items is not None and len(given) > question.max_items:
-        return MESSAGES["too_many"].format(found=len(given), allowed=question.max_items)
     for number, line in enumerate(given, 1):
         problem = _text_problem(question, line)
         if not problem and line in given[: number - 1] and question.name != "paper.authors":

@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
+from apsite import vocabulary
 from apsite.contribution.questions.question import Choice, Kind, Question
 from apsite.contribution.questions.wording import ASKED, FIXED, PATTERN_MEANINGS, ROW_LABELS
 from apsite.documents.references import load_references
 from apsite.documents.schema import load_schema
-from apsite.vocabulary import (
-    Architecture,
-    Criterion,
-    Dataset,
-    Granularity,
-    Locality,
-    Objective,
-    Schedule,
-    Stage,
-    Structure,
-)
 
-_WORDS: dict[str, type[StrEnum]] = {
-    "architecture": Architecture,
-    "criterion": Criterion,
-    "dataset": Dataset,
-    "granularity": Granularity,
-    "locality": Locality,
-    "objective": Objective,
-    "schedule": Schedule,
-    "structure": Structure,
-}
 _STEPS = ("pretraining", "finetuning", "pruning", "training", "schedule")
 
 
@@ -89,16 +70,13 @@ def _question(place: str, section: str, label: str, option: str, example: str) -
     stages = tuple(stage for stage, _ in branches if stage) if place.rpartition(".")[2] in _STEPS else ()
     made = _from_rule(place, rule, label)
     explanations = [f"When pruning {stage} training: {_explained(branch)}" for stage, branch in branches if stage]
-    return Question(
-        **{
-            **made,
-            "section": section,
-            "label": label,
-            "help": " ".join(explanations) if len(stages) > 1 and place != "pipeline.schedule" else made["help"],
-            "option": option,
-            "stages": stages,
-            "example": example,
-        }
+    return replace(
+        made,
+        section=section,
+        help=" ".join(explanations) if len(stages) > 1 and place != "pipeline.schedule" else made.help,
+        option=option,
+        stages=stages,
+        example=example,
     )
 
 
@@ -127,45 +105,39 @@ def _plain(rule: Mapping[str, Any]) -> dict[str, Any]:
     return dict(rule)
 
 
-def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """Kind, limits, terms and explanation of a place, from its rule."""
+def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> Question:
+    """A question with kind, limits, terms and explanation of a place, from its rule."""
     plain = _plain(rule)
     kinds = plain.get("type", "string")
     kind_names = kinds if isinstance(kinds, list) else [kinds]
     nullable = "null" in kind_names or any(part.get("type") == "null" for part in rule.get("anyOf", ()))
-    made: dict[str, Any] = {
-        "name": place,
-        "section": "",
-        "label": label,
-        "help": _explained(plain),
-        "option": "",
-        "kind": Kind.TEXT,
-        "required": not nullable,
-    }
+    made = Question(place, "", label, _explained(plain), "", Kind.TEXT, required=not nullable)
     if place == "pipeline.stage":
-        words = tuple(Choice(stage.value, f"{stage.value} training ({stage.code})", stage.meaning) for stage in Stage)
-        return made | {"kind": Kind.CHOICE, "choices": words, "help": "When the mask is made, relative to training."}
+        words = tuple(
+            Choice(stage.value, f"{stage.value} training ({stage.code})", stage.meaning) for stage in vocabulary.Stage
+        )
+        return replace(made, kind=Kind.CHOICE, choices=words, help="When the mask is made, relative to training.")
     if "enum" in plain:
-        return made | {"kind": Kind.CHOICE, "choices": _choices(str(rule.get("$ref", "")).rpartition("/")[2])}
+        return replace(made, kind=Kind.CHOICE, choices=_choices(str(rule.get("$ref", ""))))
     if "boolean" in kind_names:
         words = (Choice("yes", "yes", ""), Choice("no", "no", ""))
-        return made | {"kind": Kind.YES_NO, "choices": words, "required": False}
+        return replace(made, kind=Kind.YES_NO, choices=words, required=False)
     if "integer" in kind_names:
-        return made | {"kind": Kind.WHOLE, "minimum": plain["minimum"], "maximum": plain["maximum"]}
+        return replace(made, kind=Kind.WHOLE, minimum=plain["minimum"], maximum=plain["maximum"])
     if "number" in kind_names:
-        return made | {"kind": Kind.FRACTION}
+        return replace(made, kind=Kind.FRACTION)
     if "array" in kind_names:
-        return made | _list_rule(place, plain, nullable=nullable)
-    single_line = not str(plain.get("pattern", "")).startswith("^[^\\u0000-\\u0009")
-    kind = Kind.TEXT if single_line else Kind.LONG
-    meaning = _explained(plain) if not str(plain.get("pattern", "^[^")).startswith("^[^") else ""
-    return made | {
-        "kind": kind,
-        "required": not nullable and place != "code.url",
-        "pattern": plain.get("pattern"),
-        "pattern_meaning": meaning or PATTERN_MEANINGS[kind.value],
-        "max_length": plain.get("maxLength"),
-    }
+        return _list_question(made, plain, nullable=nullable)
+    pattern = str(plain.get("pattern", "^[^"))
+    kind = Kind.LONG if pattern.startswith("^[^\\u0000-\\u0009") else Kind.TEXT
+    return replace(
+        made,
+        kind=kind,
+        required=not nullable and place != "code.url",
+        pattern=plain.get("pattern"),
+        pattern_meaning=(not pattern.startswith("^[^") and made.help) or PATTERN_MEANINGS[kind.value],
+        max_length=plain.get("maxLength"),
+    )
 
 
 def _explained(rule: Mapping[str, Any]) -> str:
@@ -174,37 +146,40 @@ def _explained(rule: Mapping[str, Any]) -> str:
     return text if text.endswith(".") or not text else f"{text}."
 
 
-def _list_rule(place: str, plain: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
+def _list_question(made: Question, plain: Mapping[str, Any], *, nullable: bool) -> Question:
+    """The question of a list: of rows, of terms, or of lines of text."""
     item, least = plain["items"], plain.get("minItems", 0)
     if "properties" in item:
-        needed = item["required"]
         rows = []
         for name, rule in item["properties"].items():
             label, example = ROW_LABELS[name]
-            made = _from_rule(name, rule, label)
-            rows.append(Question(**{**made, "example": example, "required": made["required"] and name in needed}))
-        return {"kind": Kind.ROWS, "required": False, "max_items": plain.get("maxItems"), "rows": tuple(rows)}
+            field = _from_rule(name, rule, label)
+            rows.append(replace(field, example=example, required=field.required and name in item["required"]))
+        return replace(made, kind=Kind.ROWS, required=False, max_items=plain.get("maxItems"), rows=tuple(rows))
     if "$ref" in item:
-        words = _choices(item["$ref"].rpartition("/")[2])
-        return {
-            "kind": Kind.CHOICES,
-            "required": not nullable,
-            "choices": words,
-            "allows_nothing": nullable and least == 0,
-        }
-    text = _from_rule(place, item, "")
-    limits = {name: text[name] for name in ("pattern", "pattern_meaning", "max_length")}
-    return {"kind": Kind.LINES, "required": least > 0, "max_items": plain.get("maxItems"), **limits}
+        nothing = nullable and least == 0
+        return replace(made, kind=Kind.CHOICES, choices=_choices(item["$ref"]), allows_nothing=nothing)
+    text = _from_rule(made.name, item, "")
+    return replace(
+        made,
+        kind=Kind.LINES,
+        required=least > 0,
+        max_items=plain.get("maxItems"),
+        pattern=text.pattern,
+        pattern_meaning=text.pattern_meaning,
+        max_length=text.max_length,
+    )
 
 
-def _choices(kind: str) -> tuple[Choice, ...]:
-    """The terms of a list of the schema, with their meanings."""
-    return tuple(Choice(word.value, getattr(word, "label", word.value), _meaning(word)) for word in _WORDS[kind])
+def _choices(reference: str) -> tuple[Choice, ...]:
+    """The terms of a list of the schema with their meanings; its definitions are named for the enums."""
+    terms: type[StrEnum] = getattr(vocabulary, reference.rpartition("/")[2].capitalize())
+    return tuple(Choice(term.value, getattr(term, "label", term.value), _meaning(term)) for term in terms)
 
 
 def _meaning(word: StrEnum) -> str:
     """Meaning of a term; for a training objective, the paper that defines it."""
-    if isinstance(word, Objective):
+    if isinstance(word, vocabulary.Objective):
         reference = load_references()[word.citation] if word.citation else None
         if reference is None:
             return ""
