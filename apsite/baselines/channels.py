@@ -6,23 +6,13 @@ removes nothing. The groups are found by tracing the network, so no list of laye
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import fx, nn
-from torch.nn import functional
 
 from apsite.errors import NetworkError
-
-_KEEPING_MODULES = (nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Dropout)
-_KEEPING_FUNCTIONS: tuple[Callable[..., object], ...] = (
-    functional.relu, functional.adaptive_avg_pool2d, functional.avg_pool2d, functional.max_pool2d, torch.flatten,
-)  # fmt: skip
-_KEEPING_METHODS = ("relu", "mean", "flatten")
-_ADDING = (operator.add, operator.iadd, torch.add)
-_BY_CONSTANTS = (*_ADDING, operator.sub, operator.mul, operator.truediv)
+from apsite.evaluation.attacks.channel_operations import Kind, kind_of
 
 
 @dataclass(eq=False)
@@ -76,16 +66,15 @@ def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
     except Exception as error:  # tracing runs the network's own program
         raise NetworkError(f"the network cannot be traced to find its channels: {error}") from error
     modules = dict(network.named_modules())
-    groups: dict[fx.Node, ChannelGroup | None] = {}
+    groups: dict[fx.Node, ChannelGroup | None] = {}  # None: does not depend on the images
     for node in graph.nodes:
-        if node.op == "placeholder":
-            groups[node] = ChannelGroup(size=3, prunable=False)
-        elif node.op == "get_attr":
-            groups[node] = None
-        elif node.op == "output":
-            _resolve(groups, node.all_input_nodes[0]).prunable = False
-        else:
-            groups[node] = _after(node, modules, groups)
+        inputs = [group for group in (groups[one] for one in node.all_input_nodes) if group is not None]
+        constants = [one for one in node.all_input_nodes if groups[one] is None]
+        groups[node] = _after(node, modules, inputs, constants) if inputs or node.op == "placeholder" else None
+        if node.op == "output" and not inputs:
+            raise NetworkError("the network's output does not depend on its input")
+        if node.op != "output" and len(inputs) == 2 and inputs[0] is not inputs[1]:
+            groups.update({one: inputs[0] for one, group in groups.items() if group is inputs[1]})
     found: list[ChannelGroup] = []
     order = {name: number for number, name in enumerate(modules)}
     for group in groups.values():
@@ -96,51 +85,24 @@ def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
 
 
 def _after(
-    node: fx.Node, modules: dict[str, nn.Module], groups: dict[fx.Node, ChannelGroup | None]
-) -> ChannelGroup | None:
-    """Channels of the output of one operation."""
-    inputs = [group for group in (groups[one] for one in node.all_input_nodes) if group is not None]
-    if not inputs:
-        return None  # computed from constants alone
-    first = inputs[0]
-    if node.op == "call_module":
-        name = str(node.target)
-        module = modules[name]
-        if isinstance(module, nn.Conv2d) and module.groups == 1:
+    node: fx.Node, modules: Mapping[str, nn.Module], inputs: Sequence[ChannelGroup], constants: Sequence[fx.Node]
+) -> ChannelGroup:
+    """Channels of the result of one operation, from those of its inputs."""
+    kind = kind_of(node, modules, constants)
+    if kind is Kind.INPUT:
+        return ChannelGroup(size=3, prunable=False)
+    first, name = inputs[0], str(node.target)
+    match kind:
+        case Kind.OUTPUT:
+            first.prunable = False
+        case Kind.WEIGHTED:
             first.readers.append(name)
-            return ChannelGroup(writers=[name], size=module.out_channels)
-        if isinstance(module, nn.Linear):
-            first.readers.append(name)
-            return ChannelGroup(size=module.out_features, prunable=False)
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module = modules[name]
+            if isinstance(module, nn.Conv2d):
+                return ChannelGroup(writers=[name], size=module.out_channels)
+            return ChannelGroup(size=int(module.out_features), prunable=False)  # type: ignore[arg-type]
+        case Kind.NORM:
             first.norms.append(name)
-            return first
-        if isinstance(module, _KEEPING_MODULES):
-            return first
-        raise NetworkError(f"layer {name} ({type(module).__name__}): its effect on channels is not known")
-    if len(inputs) == 2 and node.target in _ADDING:
-        if inputs[0] is not inputs[1]:
+        case Kind.SUM if inputs[1] is not first:
             first.take_in(inputs[1])
-            groups.update({one: first for one, group in groups.items() if group is inputs[1]})
-        return first
-    keeps = (node.op == "call_function" and node.target in _KEEPING_FUNCTIONS) or (
-        node.op == "call_method" and node.target in _KEEPING_METHODS
-    )
-    if len(inputs) == 1 and (node.target in _BY_CONSTANTS or (keeps and not _across_channels(node))):
-        return first
-    raise NetworkError(f"operation {node.target}: its effect on channels is not known")
-
-
-def _across_channels(node: fx.Node) -> bool:
-    """Whether a mean is taken over the dimension of the channels."""
-    if node.target != "mean":
-        return False
-    dimensions = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    return not isinstance(dimensions, tuple | list) or not set(dimensions) <= {2, 3, -1, -2}
-
-
-def _resolve(groups: dict[fx.Node, ChannelGroup | None], node: fx.Node) -> ChannelGroup:
-    group = groups[node]
-    if group is None:
-        raise NetworkError("the network's output does not depend on its input")
-    return group
+    return first

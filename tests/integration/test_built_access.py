@@ -85,7 +85,7 @@ def test_pages_are_light(visit):
         for address in MAIN:
             got.clear()
             opened.page.goto(opened.base + address, wait_until="networkidle")
-            for _ in range(50):
+            for _ in range(1_200):
                 if sum(map(is_search, got)) == 2:
                     break
                 opened.page.wait_for_timeout(100)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from apsite.errors import NetworkError
+from apsite.evaluation.attacks.channel_operations import SUMS, Kind, kind_of
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit (or 1, if that is smaller)."""
@@ -41,10 +44,6 @@ class Simplified:
     folded_norms: int = 0
     removed_channels: int = 0
     channels: int = 0
-
-
-class _UnknownOperationError(Exception):
-    """The network does something whose channels cannot be followed."""
 
 
 def simplified(network: nn.Module, example: Tensor, *, remove_channels: bool = True) -> Simplified:
@@ -78,7 +77,7 @@ def _candidates(network: nn.Module, example: Tensor, *, remove_channels: bool) -
         try:
             reduction = _Reduction(folded, example[:1])
             yield Simplified(_in_place(reduction.build()), norms, reduction.removed, reduction.channels)
-        except _UnknownOperationError:
+        except NetworkError:
             pass
     yield Simplified(_in_place(folded), norms)
 
@@ -116,7 +115,7 @@ def _in_place(traced: fx.GraphModule) -> fx.GraphModule:
         if not isinstance(module, nn.ReLU) and not (node.op == "call_function" and node.target is functional.relu):
             continue
         source = node.args[0]
-        fresh = source.target in _SUMS or isinstance(modules.get(str(source.target)), _WEIGHTED)
+        fresh = source.target in SUMS or isinstance(modules.get(str(source.target)), _WEIGHTED)
         if fresh and len(source.users) == 1:
             with traced.graph.inserting_before(node):
                 node.replace_all_uses_with(traced.graph.call_function(torch.relu_, (source,)))
@@ -147,18 +146,7 @@ class _Channels:
         return (self.needed & ~self.constant).nonzero().squeeze(1)
 
 
-_SAME_CHANNELS = (nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _WEIGHTED = (nn.Conv2d, nn.Linear)
-_CHANNEL_FUNCTIONS: tuple[Callable[..., Any], ...] = (
-    functional.relu,
-    torch.relu,
-    functional.adaptive_avg_pool2d,
-    functional.avg_pool2d,
-    functional.max_pool2d,
-)
-_SUMS: tuple[Callable[..., Any], ...] = (operator.add, operator.iadd, torch.add)
-_INPUT_ARITHMETIC: tuple[Callable[..., Any], ...] = (operator.sub, operator.truediv, operator.mul, operator.add)
 
 
 class _Reduction:
@@ -168,57 +156,26 @@ class _Reduction:
         self.traced, self.image = traced, image
         self.modules = dict(traced.named_modules())
         self.known: dict[fx.Node, _Channels] = {}
+        self.attributes = {node for node in traced.graph.nodes if node.op == "get_attr"}
         self.kinds = {node: self._kind(node) for node in traced.graph.nodes}
         self._shapes()
         for node in traced.graph.nodes:
-            if self.kinds[node] not in ("attribute", "output"):
+            if self.kinds[node] not in (Kind.ATTRIBUTE, Kind.OUTPUT):
                 self._find_constants(node)
         for node in reversed(traced.graph.nodes):
             self._find_needed(node)
         for node in traced.graph.nodes:
             self._widen(node)
-        weighted = [node for node, kind in self.kinds.items() if kind == "weighted"]
+        weighted = [node for node, kind in self.kinds.items() if kind is Kind.WEIGHTED]
         self.channels = sum(len(self.known[node].constant) for node in weighted)
         self.removed = self.channels - sum(len(self.known[node].kept) for node in weighted)
 
-    def _kind(self, node: fx.Node) -> str:
-        """How an operation treats channels.
-
-        Raises:
-            _UnknownOperationError: If that is not known.
-        """
-        match node.op:
-            case "placeholder":
-                return "input"
-            case "get_attr":
-                return "attribute"
-            case "output":
-                return "output"
-            case "call_module":
-                module = self.modules[str(node.target)]
-                usual = getattr(module, "groups", 1) == 1 and getattr(module, "padding_mode", "zeros") == "zeros"
-                if isinstance(module, _WEIGHTED) and usual:
-                    return "weighted"
-                if isinstance(module, _NORMS) and module.track_running_stats:
-                    return "norm"
-                if isinstance(module, _SAME_CHANNELS):
-                    return "same"
-                if isinstance(module, nn.Flatten) and module.start_dim == 1 and module.end_dim == -1:
-                    return "flatten"
-            case "call_method" if node.target == "flatten" and node.args[1:] == (1,):
-                return "flatten"
-            case "call_method" if node.target == "mean" and (2, 3) in (node.kwargs.get("dim"), *node.args[1:]):
-                return "same"
-            case "call_function":
-                sources = [value for value in node.args if isinstance(value, fx.Node)]
-                if len(sources) == 2 and any(source.op == "get_attr" for source in sources):
-                    if node.target in _INPUT_ARITHMETIC:
-                        return "arithmetic"
-                elif node.target in _SUMS and len(sources) == 2 and not node.kwargs:
-                    return "sum"
-                elif node.target in _CHANNEL_FUNCTIONS:
-                    return "same"
-        raise _UnknownOperationError(node.format_node())
+    def _kind(self, node: fx.Node) -> Kind:
+        """How an operation treats channels; an error if it is not known, or is not followed here."""
+        module = self.modules[str(node.target)] if node.op == "call_module" else None
+        if getattr(module, "padding_mode", "zeros") != "zeros" or not getattr(module, "track_running_stats", True):
+            raise NetworkError(f"layer {node.target}: its constants are not followed")
+        return kind_of(node, self.modules, self.attributes)
 
     def _shapes(self) -> None:
         """Shape of every intermediate result, by running the network on one image."""
@@ -227,7 +184,7 @@ class _Reduction:
         class Recorder(fx.Interpreter):
             def run_node(self, n: fx.Node) -> Any:
                 result = super().run_node(n)
-                if isinstance(result, Tensor) and reduction.kinds[n] not in ("attribute", "output"):
+                if isinstance(result, Tensor) and reduction.kinds[n] not in (Kind.ATTRIBUTE, Kind.OUTPUT):
                     width = result.shape[1]
                     device = result.device
                     reduction.known[n] = _Channels(
@@ -250,25 +207,25 @@ class _Reduction:
         """Constant channels of a result, from those of its sources."""
         known, sources = self.known[node], self._sources(node)
         match self.kinds[node]:
-            case "input" | "arithmetic":
+            case Kind.INPUT | Kind.ARITHMETIC:
                 if any(bool(source.constant.any()) for source in sources):
-                    raise _UnknownOperationError("arithmetic on constant channels")
+                    raise NetworkError("arithmetic on constant channels")
                 return
-            case "weighted":
+            case Kind.WEIGHTED:
                 weight = self._module(node).weight
                 read = (weight.flatten(2).abs().amax(2) if weight.dim() > 2 else weight.abs()) > 0
                 known.constant = ~(read & ~sources[0].constant).any(1)
                 known.value = self._weighted(node, sources[0].value)
-            case "norm":
+            case Kind.NORM:
                 known.constant = sources[0].constant
                 known.value = copy.deepcopy(self._module(node)).double()(sources[0].value)
-            case "sum":
+            case Kind.SUM:
                 known.constant = sources[0].constant & sources[-1].constant
                 known.value = sources[0].value + sources[-1].value
-            case "flatten":
+            case Kind.FLATTEN:
                 known.constant = self._spread(sources[0].constant, node)
                 known.value = sources[0].value.flatten(1)
-            case "same":
+            case Kind.SAME:
                 known.constant = sources[0].constant
                 known.value = self._apply(node, sources[0].value)
         shape = (1, -1, *[1] * (len(known.shape) - 2))
@@ -299,22 +256,22 @@ class _Reduction:
     def _find_needed(self, node: fx.Node) -> None:
         """Channels of the sources that a result reads."""
         kind = self.kinds[node]
-        if kind == "output":
+        if kind is Kind.OUTPUT:
             for source in self._sources(node):
                 source.needed |= True
             return
-        if kind in ("attribute", "input"):
+        if kind in (Kind.ATTRIBUTE, Kind.INPUT):
             return
         known, sources = self.known[node], self._sources(node)
         active = known.needed & ~known.constant
         match kind:
-            case "weighted":
+            case Kind.WEIGHTED:
                 weight = self._module(node).weight[active]
                 read = (weight.flatten(2).abs().amax(2) if weight.dim() > 2 else weight.abs()) > 0
                 sources[0].needed |= read.any(0)
-            case "flatten":
+            case Kind.FLATTEN:
                 sources[0].needed |= active.view(len(sources[0].needed), -1).any(1)
-            case "arithmetic":
+            case Kind.ARITHMETIC:
                 sources[0].needed |= True
                 known.needed |= True
             case _:
@@ -327,10 +284,10 @@ class _Reduction:
         A channel of a sum may be constant in one operand and not in the other. A convolution gives its constants for
         nothing, as a bias next to a filter of zeros, where adding tensors of different widths costs more than it saves.
         """
-        if self.kinds[node] not in ("sum", "output"):
+        if self.kinds[node] not in (Kind.SUM, Kind.OUTPUT):
             return
         for source in node.all_input_nodes:
-            if self.kinds[source] == "weighted" and len(source.users) == 1:
+            if self.kinds[source] is Kind.WEIGHTED and len(source.users) == 1:
                 known = self.known[source]
                 wanted = self.known[node].kept if node in self.known else torch.arange(len(known.constant))
                 known.constant[wanted], known.needed[wanted] = False, True
@@ -342,15 +299,15 @@ class _Reduction:
         root = nn.Module()
         for node in self.traced.graph.nodes:
             kind = self.kinds[node]
-            if kind == "output":
+            if kind is Kind.OUTPUT:
                 (result,) = node.args
                 if not len(self.known[result].kept) == len(self.known[result].constant):
-                    raise _UnknownOperationError("some logits are constant")
+                    raise NetworkError("some logits are constant")
                 graph.output(made[result])
-            elif kind == "input":
+            elif kind is Kind.INPUT:
                 self.known[node].needed |= True
                 made[node] = graph.node_copy(node)
-            elif kind == "attribute":
+            elif kind is Kind.ATTRIBUTE:
                 value = operator.attrgetter(str(node.target))(self.traced)
                 made[node] = graph.get_attr(_register(root, node.name, value.detach().clone()))
             elif len(self.known[node].kept):
@@ -361,16 +318,16 @@ class _Reduction:
         """Write one operation on the channels that are kept."""
         kind, known = self.kinds[node], self.known[node]
         match kind:
-            case "weighted":
+            case Kind.WEIGHTED:
                 return self._write_weighted(graph, root, node, made)
-            case "sum":
+            case Kind.SUM:
                 return self._write_sum(graph, root, node, made)
-            case "norm":
+            case Kind.NORM:
                 kept = self.known[node.all_input_nodes[0]].kept
                 root.add_module(node.name, _part_of_norm(self._module(node), kept))
                 known.needed = torch.zeros_like(known.needed).index_fill_(0, kept, True)
                 return graph.call_module(node.name, (made[node.all_input_nodes[0]],))
-        if kind == "flatten":
+        if kind is Kind.FLATTEN:
             known.needed = self._spread(self.known[node.all_input_nodes[0]].needed, node)
         else:
             for source in self._sources(node):
@@ -428,7 +385,7 @@ class _Reduction:
         operands.sort(key=lambda pair: -len(pair[0]))
         index, total = operands[0]
         if len(index) < len(wanted):
-            raise _UnknownOperationError("neither operand of a sum has all of its channels")
+            raise NetworkError("neither operand of a sum has all of its channels")
         for index, value in operands[1:]:
             if len(index) == len(wanted):
                 total = graph.call_function(operator.add, (total, value))
