@@ -13,16 +13,15 @@ from apsite.metrics import median_distance, robust_flags
 from apsite.protocol import SPARSITY_WARNING
 from apsite.records import (
     AttackCount,
-    AutoAttackResult,
+    AttackResult,
     CheckpointAudit,
     EvaluationRecord,
     EvaluationWarning,
-    HofmnResult,
     JointResult,
     Results,
 )
 from apsite.samples import Samples
-from apsite.vocabulary import Attack, Structure
+from apsite.vocabulary import Attack, AttackName, Structure
 
 TOLERANCE = 1e-9
 """Difference of two fractions that is rounding."""
@@ -58,64 +57,62 @@ def results_of(samples: Samples, epsilon: float | None, *, without_tuning: bool 
     (0.75, 0.5, 1)
     """
     n, counted = len(samples), samples.without_tuning() if without_tuning else samples
-    m, autoattack, hofmn, joint = len(counted), None, None, None
+    m, attacks, joint = len(counted), [], None
     if samples.aa_robust is not None:
-        autoattack = AutoAttackResult(int(samples.aa_robust.sum()) / n, _per_attack(samples))
+        robust_accuracy = int(samples.aa_robust.sum()) / n
+        attacks.append(AttackResult(AttackName.AUTOATTACK, robust_accuracy, tuple(_stages(samples))))
     if counted.distance is not None and epsilon is not None and m:
         robust = robust_flags(counted.distance, epsilon)
-        hofmn = HofmnResult(
-            robust_accuracy=int(robust.sum()) / m,
-            median_distance=median_distance(counted.distance),
-            not_found=int(np.isinf(counted.distance).sum()) if samples.indexed else None,
+        attacks.append(
+            AttackResult(
+                AttackName.HOFMN,
+                robust_accuracy=int(robust.sum()) / m,
+                median_distance=median_distance(counted.distance),
+                not_found=int(np.isinf(counted.distance).sum()) if samples.indexed else None,
+            )
         )
         if counted.aa_robust is not None:
+            only = {AttackName.AUTOATTACK: ~counted.aa_robust & robust, AttackName.HOFMN: counted.aa_robust & ~robust}
             joint = JointResult(
                 robust_accuracy=int((counted.aa_robust & robust).sum()) / m,
-                broken_only_by_autoattack=int((~counted.aa_robust & robust).sum()),
-                broken_only_by_hofmn=int((counted.aa_robust & ~robust).sum()),
+                broken_only_by={attack: int(flags.sum()) for attack, flags in only.items()},
             )
     clean = int(samples.clean_correct.sum()) / n if samples.indexed else None
-    return Results(n, clean, autoattack, hofmn, joint)
+    return Results(n, clean, tuple(attacks), joint)
 
 
-def _per_attack(samples: Samples) -> dict[Attack, AttackCount]:
+def _stages(samples: Samples) -> Iterator[AttackCount]:
     """Counts of AutoAttack's attacks, each of which attacks what the one before left robust."""
-    counts, before = {}, int(samples.clean_correct.sum())
+    before = int(samples.clean_correct.sum())
     for attack in Attack:
         if attack in samples.robust_after:
             after = int(samples.robust_after[attack].sum())
-            counts[attack] = AttackCount(attacked=before, broken=before - after, robust_after=after)
+            yield AttackCount(attack, attacked=before, broken=before - after, robust_after=after)
             before = after
-    return counts
 
 
-def numbers(results: Results, places: Results | None = None) -> dict[str, float | None]:
-    """Numbers of :func:`results_of` by their JSON path in a record; attacks without a result are left out.
+def numbers(results: Results) -> dict[str, float | None]:
+    """Numbers of :func:`results_of` by their place in a record; attacks without a result are left out.
 
-    Args:
-        results: The numbers.
-        places: Results of the record that gives the paths; ``None`` for `results`.
-
-    >>> numbers(Results(8, 0.75, None, None, JointResult(0.5)))["results.joint.robust_accuracy"]
-    0.5
+    >>> numbers(Results(8, 0.75, (AttackResult(AttackName.AUTOATTACK, 0.5),)))
+    {'results.n_samples': 8, 'results.clean_accuracy': 0.75, 'results.attacks[autoattack].robust_accuracy': 0.5}
     """
-    places = places or results
     found: dict[str, float | None] = {
         "results.n_samples": results.n_samples,
         "results.clean_accuracy": results.clean_accuracy,
     }
-    if results.autoattack is not None:
-        found[f"{places.place('autoattack')}.robust_accuracy"] = results.autoattack.robust_accuracy
-    for attack, count in results.stages.items():
-        for name in ("attacked", "broken", "robust_after"):
-            found[f"{places.stage_place(attack)}.{name}"] = getattr(count, name)
-    if results.hofmn is not None:
-        for name in ("robust_accuracy", "not_found", "median_distance"):
-            found[f"{places.place('hofmn')}.{name}"] = getattr(results.hofmn, name)
+    for result in results.attacks:
+        place = Results.place(result.attack)
+        found[f"{place}.robust_accuracy"] = result.robust_accuracy
+        if result.attack.minimum_norm:
+            found |= {f"{place}.{name}": getattr(result, name) for name in ("not_found", "median_distance")}
+        for count in result.stages:
+            for name in ("attacked", "broken", "robust_after"):
+                found[f"{place}.stages[{count.attack.value}].{name}"] = getattr(count, name)
     if results.joint is not None:
         found["results.joint.robust_accuracy"] = results.joint.robust_accuracy
-        for name in ("autoattack", "hofmn"):
-            found[places.only_place(name)] = results.broken_only_by(name)
+        for attack in AttackName:
+            found[f"results.joint.broken_only_by.{attack.value}"] = results.broken_only_by(attack)
     return found
 
 
@@ -174,7 +171,7 @@ def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
                 f"{meaning}.",
             )
     autoattack, hofmn, joint = results.accuracies[1:]
-    only_hofmn = results.broken_only_by("hofmn") or 0
+    only_hofmn = results.broken_only_by(AttackName.HOFMN) or 0
     if autoattack is not None and hofmn is not None:
         if record.leaves_out_tuning and joint is not None:  # AutoAttack on the samples behind HO-FMN's result
             autoattack = joint + only_hofmn / m

@@ -26,13 +26,12 @@ from apsite.entries import entry_from_json
 from apsite.keys import ModelKey
 from apsite.records import (
     AttackCount,
-    AutoAttackResult,
+    AttackResult,
     Checkpoint,
     CheckpointAudit,
     EvaluatedData,
     EvaluationRecord,
     EvaluationWarning,
-    HofmnResult,
     JointResult,
     LayerAudit,
     Provenance,
@@ -44,7 +43,16 @@ from apsite.records import (
     write_record,
 )
 from apsite.samples import Samples, write_samples
-from apsite.vocabulary import Architecture, Attack, Dataset, Granularity, Protocol, ProvenanceKind, Structure
+from apsite.vocabulary import (
+    Architecture,
+    Attack,
+    AttackName,
+    Dataset,
+    Granularity,
+    Protocol,
+    ProvenanceKind,
+    Structure,
+)
 from benchmarks.timing import CommandTime
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
@@ -125,9 +133,9 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
     tuning[np.flatnonzero(clean)[:64]] = True
     samples = Samples(np.arange(N, dtype=np.int32), LABELS, clean, left, distance, tuning, after)
     beyond = distance > np.float32(8 / 255)
-    counts, before = {}, int(clean.sum())
+    stages, before = [], int(clean.sum())
     for attack, flags in after.items():
-        counts[attack] = AttackCount(before, before - int(flags.sum()), int(flags.sum()))
+        stages.append(AttackCount(attack, before, before - int(flags.sum()), int(flags.sum())))
         before = int(flags.sum())
     layers = [
         LayerAudit(f"layer{number}.conv.weight", 1_000, round(1_000 * key.sparsity), 64, 0) for number in range(20)
@@ -142,16 +150,22 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
         results=Results(
             N,
             int(clean.sum()) / N,
-            AutoAttackResult(int(left.sum()) / N, counts),
-            HofmnResult(
-                int(beyond.sum()) / N,
-                {"learning_rate": 1.0, "momentum": 0.5, "weight_decay": 0.1, "dampening": 0.1},
-                float(np.median(distance[clean].astype(np.float64))),
-                0,
-                SearchResult(32, 64, 100, 0.03, ()),
-                200,
+            (
+                AttackResult(AttackName.AUTOATTACK, int(left.sum()) / N, tuple(stages)),
+                AttackResult(
+                    AttackName.HOFMN,
+                    int(beyond.sum()) / N,
+                    parameters={"learning_rate": 1.0, "momentum": 0.5, "weight_decay": 0.1, "dampening": 0.1},
+                    median_distance=float(np.median(distance[clean].astype(np.float64))),
+                    not_found=0,
+                    search=SearchResult(32, 64, 100, 0.03, ()),
+                    steps=200,
+                ),
             ),
-            JointResult(int((beyond & left).sum()) / N, int((beyond & ~left).sum()), int((~beyond & left).sum())),
+            JointResult(
+                int((beyond & left).sum()) / N,
+                {AttackName.AUTOATTACK: int((beyond & ~left).sum()), AttackName.HOFMN: int((~beyond & left).sum())},
+            ),
         ),
         checkpoint=Checkpoint(
             "https://example.org/model.pt",

@@ -79,7 +79,7 @@ def record_document(model_key: str = MODEL, *, clean: float | None = 0.8, robust
     """Record of a published figure, its words taken from the model key."""
     key = ModelKey.parse(model_key)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "model_key": model_key,
         "method": key.method,
         "protocol": "piras-2024",
@@ -92,9 +92,7 @@ def record_document(model_key: str = MODEL, *, clean: float | None = 0.8, robust
         "results": {
             "n_samples": key.dataset.test_samples,
             "clean_accuracy": clean,
-            "autoattack": None if robust is None else {"robust_accuracy": robust, "per_attack": {}},
-            "hofmn": None,
-            "joint": None,
+            "attacks": [] if robust is None else [{"attack": "autoattack", "robust_accuracy": robust}],
         },
         "warnings": [],
         "checkpoint": {"url": None, "sha256": None},
@@ -141,24 +139,28 @@ def own_document(model_key: str = MODEL) -> Document:
         results={
             "n_samples": 8,
             "clean_accuracy": 0.75,
-            "autoattack": {
-                "robust_accuracy": 0.375,
-                "per_attack": {
-                    "apgd-ce": {"attacked": 6, "broken": 1, "robust_after": 5},
-                    "apgd-t": {"attacked": 5, "broken": 1, "robust_after": 4},
-                    "fab-t": {"attacked": 4, "broken": 0, "robust_after": 4},
-                    "square": {"attacked": 4, "broken": 1, "robust_after": 3},
+            "attacks": [
+                {
+                    "attack": "autoattack",
+                    "robust_accuracy": 0.375,
+                    "stages": [
+                        {"attack": "apgd-ce", "attacked": 6, "broken": 1, "robust_after": 5},
+                        {"attack": "apgd-t", "attacked": 5, "broken": 1, "robust_after": 4},
+                        {"attack": "fab-t", "attacked": 4, "broken": 0, "robust_after": 4},
+                        {"attack": "square", "attacked": 4, "broken": 1, "robust_after": 3},
+                    ],
                 },
-            },
-            "hofmn": {
-                "robust_accuracy": 0.375,
-                "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.0},
-                "median_distance": 7 / 256,
-                "not_found": 1,
-                "search": {"trials": 4, "samples": 2, "steps": 10, "best_median": 0.03, "at_bound": ["dampening"]},
-                "steps": 20,
-            },
-            "joint": {"robust_accuracy": 0.25, "broken_only_by_autoattack": 1, "broken_only_by_hofmn": 1},
+                {
+                    "attack": "hofmn",
+                    "robust_accuracy": 0.375,
+                    "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.0},
+                    "median_distance": 7 / 256,
+                    "not_found": 1,
+                    "search": {"trials": 4, "samples": 2, "steps": 10, "best_median": 0.03, "at_bound": ["dampening"]},
+                    "steps": 20,
+                },
+            ],
+            "joint": {"robust_accuracy": 0.25, "broken_only_by": {"autoattack": 1, "hofmn": 1}},
         },
         warnings=[{"code": "few-search-samples", "message": "Only 2 samples were there for the search."}],
         notes=["A remark."],
@@ -206,17 +208,51 @@ def own_document(model_key: str = MODEL) -> Document:
     return document
 
 
+def version_1(document: Document) -> Document:
+    """One of the documents above as version 1 of the format had it, with a field for each attack."""
+    own = "samples" in document
+    per_attack = {
+        "apgd-ce": {"attacked": 6, "broken": 1, "robust_after": 5},
+        "apgd-t": {"attacked": 5, "broken": 1, "robust_after": 4},
+        "fab-t": {"attacked": 4, "broken": 0, "robust_after": 4},
+        "square": {"attacked": 4, "broken": 1, "robust_after": 3},
+    }
+    hofmn = {
+        "robust_accuracy": 0.375,
+        "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.0},
+        "median_distance": 7 / 256,
+        "not_found": 1,
+        "search": {"trials": 4, "samples": 2, "steps": 10, "best_median": 0.03, "at_bound": ["dampening"]},
+        "steps": 20,
+    }
+    joint = {"robust_accuracy": 0.25, "broken_only_by_autoattack": 1, "broken_only_by_hofmn": 1}
+    results = {
+        "n_samples": 8 if own else 10_000,
+        "clean_accuracy": 0.75 if own else 0.8,
+        "autoattack": {"robust_accuracy": 0.375 if own else 0.4, "per_attack": per_attack if own else {}},
+        "hofmn": hofmn if own else None,
+        "joint": joint if own else None,
+    }
+    return {**document, "schema_version": 1, "results": results}
+
+
 def changed(document: Document, path: str, value: Any = _MISSING) -> Document:
-    """Copy of a document with the value at a place such as ``specifics.structure[0]`` replaced, or removed."""
+    """Copy of a document with the value at a place replaced, or removed.
+
+    A place is as in messages: ``specifics.structure[0]``, or ``results.attacks[hofmn].steps``.
+    """
     result = copy.deepcopy(document)
-    parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)]
-    target: Any = result
-    for part in parts[:-1]:
+    target: Any = {"": result}
+    part: Any = ""
+    for name in re.findall(r"[^.\[\]]+", path):
         target = target[part]
+        part = name
+        if isinstance(target, list):
+            part = int(name) if name.isdigit() else [item["attack"] for item in target].index(name)
     if value is _MISSING:
-        del target[parts[-1]]
+        del target[part]
     else:
-        target[parts[-1]] = value
+        target[part] = value
     return result
 
 

@@ -85,10 +85,11 @@ def full_run(percent: int = 90) -> Document:
     samples, key = verdicts(percent), MODELS[percent]
     assert samples.aa_robust is not None
     assert samples.distance is not None
-    counts, before = {}, int(samples.clean_correct.sum())
+    stages, before = [], int(samples.clean_correct.sum())
     for attack, flags in samples.robust_after.items():
         after = int(flags.sum())
-        counts[attack.value] = {"attacked": before, "broken": before - after, "robust_after": after}
+        count = {"attack": attack.value, "attacked": before, "broken": before - after, "robust_after": after}
+        stages.append(count)
         before = after
     beyond = samples.distance > np.float32(8 / 255)
     document = changed(own_document(key), "verification")
@@ -98,19 +99,24 @@ def full_run(percent: int = 90) -> Document:
         results={
             "n_samples": N,
             "clean_accuracy": int(samples.clean_correct.sum()) / N,
-            "autoattack": {"robust_accuracy": int(samples.aa_robust.sum()) / N, "per_attack": counts},
-            "hofmn": {
-                "robust_accuracy": int(beyond.sum()) / N,
-                "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.1},
-                "median_distance": float(np.median(samples.distance[samples.clean_correct].astype(np.float64))),
-                "not_found": 1,
-                "search": {"trials": 32, "samples": 64, "steps": 100, "best_median": 0.03, "at_bound": []},
-                "steps": 200,
-            },
+            "attacks": [
+                {"attack": "autoattack", "robust_accuracy": int(samples.aa_robust.sum()) / N, "stages": stages},
+                {
+                    "attack": "hofmn",
+                    "robust_accuracy": int(beyond.sum()) / N,
+                    "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.1},
+                    "median_distance": float(np.median(samples.distance[samples.clean_correct].astype(np.float64))),
+                    "not_found": 1,
+                    "search": {"trials": 32, "samples": 64, "steps": 100, "best_median": 0.03, "at_bound": []},
+                    "steps": 200,
+                },
+            ],
             "joint": {
                 "robust_accuracy": int((beyond & samples.aa_robust).sum()) / N,
-                "broken_only_by_autoattack": int((beyond & ~samples.aa_robust).sum()),
-                "broken_only_by_hofmn": int((~beyond & samples.aa_robust).sum()),
+                "broken_only_by": {
+                    "autoattack": int((beyond & ~samples.aa_robust).sum()),
+                    "hofmn": int((~beyond & samples.aa_robust).sum()),
+                },
             },
         },
         warnings=[],

@@ -20,7 +20,17 @@ from apsite.records import (
     write_record,
 )
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
-from tests.builders import METHOD, MODEL, RIVAL, changed, own_document, record_document, write_document
+from tests.builders import (
+    METHOD,
+    MODEL,
+    RIVAL,
+    Document,
+    changed,
+    own_document,
+    record_document,
+    version_1,
+    write_document,
+)
 
 PATH = Path(f"evaluations/{METHOD}/{MODEL}.json")
 REMOVED = object()
@@ -28,8 +38,8 @@ FRACTION = "is above the maximum 1; accuracies and sparsities are fractions, not
 
 BROKEN: list[tuple[str, Any, str, str]] = [
     # what is set, to what, where the message stands, what it says
-    ("schema_version", 2, "schema_version", "2 is not 1"),
-    ("schema_version", True, "schema_version", "true is not 1"),
+    ("schema_version", 3, "schema_version", "3 is not 2"),
+    ("schema_version", True, "schema_version", "true is not 2"),
     ("model_key", REMOVED, "", "lacks 'model_key'"),
     ("model_key", 3, "model_key", "3 is not of type string"),
     ("model_key", "x", "model_key", "'x' does not have the required form: <method key>_<network>_<dataset>"),
@@ -60,28 +70,39 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("threat_model.epsilon", "08/255", "threat_model.epsilon", "'08/255' does not have the required form"),
     ("threat_model.epsilon", "9/8", "threat_model.epsilon", "epsilon must be in (0, 1], not '9/8'"),
     ("results", None, "results", "null is not of type object"),
-    ("results.hofmn", REMOVED, "results", "lacks 'hofmn'; add it (null where the value is not known)"),
+    ("results.attacks", REMOVED, "results", "lacks 'attacks'; add it (null where the value is not known)"),
     ("results.n_samples", 0, "results.n_samples", "0 is below the minimum 1"),
     ("results.n_samples", 10.5, "results.n_samples", "10.5 is not of type integer or null"),
     ("results.clean_accuracy", 80.54, "results.clean_accuracy", f"80.54 {FRACTION}"),
     ("results.clean_accuracy", "-", "results.clean_accuracy", "'-' is not of type number or null"),
-    ("results.autoattack", 0.4, "results.autoattack", "0.4 is not of type object or null"),
-    ("results.autoattack.robust_accuracy", 43.68, "results.autoattack.robust_accuracy", f"43.68 {FRACTION}"),
-    ("results.autoattack.robust_accuracy", None, "results.autoattack.robust_accuracy", "null is not of type number"),
-    ("results.autoattack.accuracy", 0.4, "results.autoattack", "has unknown 'accuracy'; known are robust_accuracy"),
+    ("results.attacks", {"autoattack": 0.4}, "results.attacks", '{"autoattack": 0.4} is not of type array'),
+    ("results.attacks", ["autoattack"], "results.attacks[0]", "'autoattack' is not of type object"),
+    ("results.attacks[0].attack", "pgd", "results.attacks[0].attack", "'pgd' is not one of 'autoattack', 'hofmn'"),
+    ("results.attacks[0].robust_accuracy", 43.68, "results.attacks[0].robust_accuracy", f"43.68 {FRACTION}"),
+    ("results.attacks[0].robust_accuracy", None, "results.attacks[0].robust_accuracy", "null is not of type number"),
+    ("results.attacks[0].accuracy", 0.4, "results.attacks[0]", "has unknown 'accuracy'; known are attack, robust_"),
     (
-        "results.autoattack.per_attack", {"pgd": {"attacked": 1, "broken": 0, "robust_after": 1}},
-        "results.autoattack.per_attack", "'pgd' is not one of 'apgd-ce', 'apgd-t', 'fab-t', 'square'",
+        "results.attacks[0].stages", [{"attack": "pgd", "attacked": 1, "broken": 0, "robust_after": 1}],
+        "results.attacks[0].stages[0].attack", "'pgd' is not one of 'apgd-ce', 'apgd-t', 'fab-t', 'square'",
     ),
     (
-        "results.autoattack.per_attack", {"square": {"attacked": -1, "broken": 0, "robust_after": 1}},
-        "results.autoattack.per_attack.square.attacked", "-1 is below the minimum 0",
+        "results.attacks[0].stages", [{"attack": "square", "attacked": -1, "broken": 0, "robust_after": 1}],
+        "results.attacks[0].stages[0].attacked", "-1 is below the minimum 0",
     ),
-    ("results.hofmn", {}, "results.hofmn", "lacks 'robust_accuracy', 'parameters'"),
     (
-        "results.hofmn", {"robust_accuracy": 0.4, "parameters": {"lr": 1}},
-        "results.hofmn.parameters", "has unknown 'lr'; known are learning_rate, momentum, weight_decay, dampening",
+        "results.attacks[0].stages", [{"attack": "square", "attacked": 1, "broken": 0, "robust_after": 1}] * 2,
+        "results.attacks[0].stages[1].attack", "'square' is listed twice; keep one",
     ),
+    ("results.attacks", [{}], "results.attacks[0]", "lacks 'attack', 'robust_accuracy'"),
+    (
+        "results.attacks", [{"attack": "hofmn", "robust_accuracy": 0.4}] * 2,
+        "results.attacks[1].attack", "'hofmn' is listed twice; keep one",
+    ),
+    (
+        "results.attacks", [{"attack": "hofmn", "robust_accuracy": 0.4, "parameters": {"lr": 1}}],
+        "results.attacks[0].parameters", "has unknown 'lr'; known are learning_rate, momentum, weight_decay, dampening",
+    ),
+    ("results.attacks[0].steps", 200, "results.attacks[0].steps", "is not a result of AutoAttack; remove it"),
     ("results.joint", {"robust_accuracy": 2}, "results.joint.robust_accuracy", f"2 {FRACTION}"),
     ("warnings", None, "warnings", "null is not of type array"),
     ("warnings", [{"code": "Not a code", "message": "x"}], "warnings[0].code", "does not have the required form"),
@@ -161,6 +182,37 @@ def test_a_record_with_every_optional_field_survives_reading_and_writing(tmp_pat
     assert path == tmp_path / METHOD / f"{MODEL}.json"
     assert json.loads(path.read_text(encoding="utf-8")) == document
     assert read_record(path) == record
+
+
+@pytest.mark.parametrize("document", [record_document(), own_document()], ids=["published", "own run"])
+def test_a_record_of_version_1_has_the_same_numbers(document: Document) -> None:
+    """It is read like the newest version, and written as that; its own problems have the places of that version."""
+    old = version_1(document)
+    assert record_problems(PATH, old) == []
+    assert record_to_json(record_from_json(old)) == document
+    broken = changed(old, "results.autoattack.robust_accuracy", 2)
+    assert [problem.field for problem in record_problems(PATH, broken)] == ["results.attacks[0].robust_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "place", "message"),
+    [
+        ("results", None, "results", "null is not of type object"),
+        ("results.autoattack", 0.4, "results.attacks[0]", "0.4 is not of type object"),
+        ("results.autoattack.robust_accuracy", None, "results.attacks[0]", "lacks 'robust_accuracy'"),
+        ("results.autoattack.per_attack", 3, "results.attacks[0].stages", "3 is not of type array"),
+        ("results.autoattack.per_attack", {"square": 1}, "results.attacks[0].stages[0]", "1 is not of type object"),
+        ("results.hofmn.lr", 1, "results.attacks[1]", "has unknown 'lr'"),
+        ("results.joint", 0.2, "results.joint", "0.2 is not of type object"),
+        ("results.joint.broken_only_by_pgd", 1, "results.joint.broken_only_by", "'pgd' is not one of 'autoattack'"),
+        ("results.attacks", [], "results", "has unknown 'autoattack', 'hofmn'"),
+        ("results.area", 1, "results", "has unknown 'area'"),
+    ],
+)
+def test_a_broken_record_of_version_1_says_what_is_allowed(field: str, value: Any, place: str, message: str) -> None:
+    """Converting does not hide what breaks the format, and stops at nothing."""
+    problems = record_problems(PATH, changed(version_1(own_document()), field, value))
+    assert [problem.field for problem in problems if message in problem.problem] == [place]
 
 
 def test_a_record_knows_its_words_from_its_key() -> None:

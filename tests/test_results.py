@@ -10,9 +10,8 @@ import pytest
 
 from apsite.records import (
     AttackCount,
-    AutoAttackResult,
+    AttackResult,
     EvaluationRecord,
-    HofmnResult,
     JointResult,
     Results,
     SearchResult,
@@ -20,7 +19,7 @@ from apsite.records import (
 )
 from apsite.results import results_of, warnings_of
 from apsite.samples import Samples
-from apsite.vocabulary import Attack
+from apsite.vocabulary import Attack, AttackName
 from tests.builders import changed, own_document
 
 N = 1000
@@ -39,9 +38,12 @@ def test_results_are_counted_over_every_sample_or_without_those_of_the_search() 
     results = results_of(eight_samples(), 8 / 255, without_tuning=True)
     assert results.autoattack is not None
     assert results.autoattack.robust_accuracy == 5 / 8
-    assert results.joint == JointResult(0, 1, 1)
-    assert results.hofmn == HofmnResult(1 / 4, {}, pytest.approx((0.01 + 0.5) / 2), 0)  # type: ignore[arg-type]
-    assert results_of(eight_samples(), 8 / 255).joint == JointResult(3 / 8, 1, 2)
+    assert results.joint == JointResult(0, {AttackName.AUTOATTACK: 1, AttackName.HOFMN: 1})
+    assert results.hofmn is not None
+    assert (results.hofmn.robust_accuracy, results.hofmn.not_found) == (1 / 4, 0)
+    assert results.hofmn.median_distance == pytest.approx((0.01 + 0.5) / 2)
+    whole = results_of(eight_samples(), 8 / 255).joint
+    assert whole == JointResult(3 / 8, {AttackName.AUTOATTACK: 1, AttackName.HOFMN: 2})
     unknown = results_of(eight_samples(), None)
     assert (unknown.n_samples, unknown.clean_accuracy, unknown.hofmn, unknown.joint) == (8, 6 / 8, None, None)
     assert results_of(replace(eight_samples(), tuning=np.ones(8, bool)), 0.1, without_tuning=True).hofmn is None
@@ -55,11 +57,12 @@ def record(results: Results, **fields: Any) -> EvaluationRecord:
 
 def results(hofmn: float = 0.5, only_hofmn: int = 0, fab: int = 0, square: int = 0, **search: Any) -> Results:
     """Results of 1,000 samples, half of them robust under AutoAttack."""
-    counts = {Attack.FAB_T: AttackCount(600, fab, 600 - fab), Attack.SQUARE: AttackCount(600, square, 600 - square)}
+    stages = tuple(AttackCount(*count) for count in (
+        (Attack.FAB_T, 600, fab, 600 - fab), (Attack.SQUARE, 600, square, 600 - square)
+    ))  # fmt: skip
     found = SearchResult(**{"trials": 4, "samples": 64, "steps": 9, "best_median": 0.1, "at_bound": (), **search})
-    return Results(
-        N, 0.9, AutoAttackResult(0.5, counts), HofmnResult(hofmn, search=found), JointResult(0.4, 0, only_hofmn)
-    )
+    attacks = AttackResult(AttackName.AUTOATTACK, 0.5, stages), AttackResult(AttackName.HOFMN, hofmn, search=found)
+    return Results(N, 0.9, attacks, JointResult(0.4, {AttackName.HOFMN: only_hofmn}))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def test_results_at_the_limits_need_no_warning() -> None:
 def test_a_warning_compares_results_of_the_same_samples() -> None:
     """Where HO-FMN leaves out the samples of the search, AutoAttack is compared on the others."""
     settings = {"search_batch": "rotating", "search_samples": 64}
-    found = replace(results(hofmn=0.8, trials=4, samples=64), joint=JointResult(0.7, 0, 50))
+    found = replace(results(hofmn=0.8, trials=4, samples=64), joint=JointResult(0.7, {AttackName.HOFMN: 50}))
     codes = {warning.code: warning.message for warning in warnings_of(record(found, settings=settings))}
     assert codes.keys() == {"autoattack-incomplete"}  # 0.8 against 0.7 + 50 / 744
     assert "50 of 744 samples" in codes["autoattack-incomplete"]
@@ -98,8 +101,8 @@ def test_a_warning_compares_results_of_the_same_samples() -> None:
 def test_warnings_of_the_checkpoint_and_the_data() -> None:
     """Declared and measured sparsity half a point apart, unofficial images, unrestricted pickle."""
     document = changed(changed(own_document(), "data.known", False), "checkpoint.unsafe_load", True)
-    document = changed(changed(document, "audit.zero_weights", 9_051), "results.hofmn.search.at_bound", [])
-    document = changed(document, "results.joint.broken_only_by_hofmn", 0)
+    document = changed(changed(document, "audit.zero_weights", 9_051), "results.attacks[hofmn].search.at_bound", [])
+    document = changed(document, "results.joint.broken_only_by.hofmn", 0)
     whole = record_from_json(document)
     few = replace(whole, results=replace(whole.results, n_samples=10_000))
     assert [warning.code for warning in warnings_of(few)] == ["sparsity-differs", "unknown-data", "unsafe-load"]

@@ -16,7 +16,7 @@ PARTS = {
     "Evaluate a network": ("demo", "data", "models", "audit", "eval", "import-distances"),
     "Add a method or a result": ("new", "submit-check", "validate", "diff"),
     "Make baselines": ("prune", "finetune", "baselines"),
-    "Maintain the benchmark": ("verify", "supersede", "amend", "snapshot", "links"),
+    "Maintain the benchmark": ("verify", "supersede", "amend", "migrate", "snapshot", "links"),
     "For workflows": ("preview-summary", "preview-comment"),
 }
 """Commands by what they are for, in the order in which the help lists them."""

@@ -1,4 +1,4 @@
-"""A change of the data, and what happens to results later: diff, preview, supersede, amend."""
+"""A change of the data, and what happens to results later: diff, preview, supersede, amend, migrate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import emit, emit_json
+from apsite.errors import ApsiteError
 from apsite.vocabulary import ChangeKind
 
 
@@ -130,3 +131,28 @@ def amend(root: Path, key: str, kind: str, reason: str, url: str | None, date: s
     from apsite.contribution import history
 
     click.echo(f"Amended: {history.amend(root, key, ChangeKind(kind), reason, url=url, date=date)}")
+
+
+@cli.command()
+@options.root
+@click.option("--check", is_flag=True, help="Convert nothing; exit with code 1 if there is something to convert.")
+def migrate(root: Path, check: bool) -> None:
+    """Convert the records at --root to the newest version of the file format.
+
+    Numbers do not change. Records in history/ keep their bytes, and `apsite` reads every version. If a record has a
+    problem, nothing is converted.
+
+    \b
+    Example:
+      apsite migrate --check
+    """
+    from apsite.records.migration import migrate as convert
+    from apsite.records.migration import outdated
+    from apsite.records.versions import VERSION
+
+    files = list(outdated(root)) if check else convert(root)
+    for path in files:
+        click.echo(path)
+    if check and files:
+        raise ApsiteError(f"{len(files)} records do not have format version {VERSION}; run `apsite migrate`")
+    click.echo(f"Converted {len(files)} records to format version {VERSION}." if files else "Nothing to convert.")

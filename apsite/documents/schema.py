@@ -82,7 +82,7 @@ def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[Doc
 
 
 def json_path(parts: Any) -> str:
-    """Place in a document, such as ``results.autoattack.per_attack`` or ``specifics.structure[0]``."""
+    """Place in a document, such as ``results.attacks[0].stages`` or ``specifics.structure[0]``."""
     text = ""
     for part in parts:
         name = part if isinstance(part, int) or part.isprintable() else ascii(part)

@@ -10,12 +10,11 @@ from apsite.protocol import Scalar
 from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
 from apsite.records.parts import (
     AttackCount,
-    AutoAttackResult,
+    AttackResult,
     Checkpoint,
     CheckpointAudit,
     EvaluatedData,
     EvaluationWarning,
-    HofmnResult,
     JointResult,
     LayerAudit,
     Passes,
@@ -33,13 +32,12 @@ from apsite.records.rules import record_problems
 __all__ = [
     "HISTORY",
     "AttackCount",
-    "AutoAttackResult",
+    "AttackResult",
     "Checkpoint",
     "CheckpointAudit",
     "EvaluatedData",
     "EvaluationRecord",
     "EvaluationWarning",
-    "HofmnResult",
     "JointResult",
     "LayerAudit",
     "Passes",

@@ -5,25 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cattrs import override
-
-from apsite.documents.converter import ALWAYS, converter, fields_of
+from apsite.documents.converter import converter
 from apsite.documents.json_files import read_json, write_json
 from apsite.documents.schema import load_schema
 from apsite.keys import ModelKey
-from apsite.records.parts import AutoAttackResult, HofmnResult
 from apsite.records.record import EvaluationRecord
 from apsite.records.rules import record_problems
+from apsite.records.versions import VERSION, upgraded
 
 converter.register_structure_hook(ModelKey, lambda text, _: ModelKey.parse(text))
 converter.register_unstructure_hook(ModelKey, str)
-fields_of(AutoAttackResult, per_attack=ALWAYS)
-fields_of(HofmnResult, parameters=ALWAYS)
-fields_of(EvaluationRecord, key=override(rename="model_key"), warnings=ALWAYS, environment=ALWAYS)
 
 
 def read_record(path: Path) -> EvaluationRecord:
-    """Record of a file.
+    """Record of a file, of any version of the format.
 
     Raises:
         DocumentError: The first problem of the file, if it has any.
@@ -43,11 +38,9 @@ def write_record(folder: Path, record: EvaluationRecord) -> Path:
 
 def record_to_json(record: EvaluationRecord) -> dict[str, Any]:
     """Document of a record, ready for :func:`apsite.documents.json_files.write_json`."""
-    fields = converter.unstructure(record)
-    if (hofmn := record.results.hofmn) is not None and hofmn.search is not None:
-        fields["results"]["hofmn"]["median_distance"] = hofmn.median_distance
-    fields |= {
-        "schema_version": 1,
+    fields = converter.unstructure(record) | {
+        "schema_version": VERSION,
+        "model_key": record.model_key,
         "method": record.method,
         "dataset": record.dataset.value,
         "architecture": record.architecture.value,
@@ -58,4 +51,4 @@ def record_to_json(record: EvaluationRecord) -> dict[str, Any]:
 
 def record_from_json(document: dict[str, Any]) -> EvaluationRecord:
     """Record of a document that has passed :func:`record_problems`."""
-    return converter.structure(document, EvaluationRecord)
+    return converter.structure(upgraded(document) | {"key": document["model_key"]}, EvaluationRecord)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from apsite.vocabulary import Attack, ProvenanceKind
+from apsite.vocabulary import Attack, AttackName, ProvenanceKind
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,10 @@ class ThreatModel:
 class AttackCount:
     """What one attack of AutoAttack did: samples attacked, broken (re-verified), and robust after it."""
 
+    attack: Attack
     attacked: int
     broken: int
     robust_after: int
-
-
-@dataclass(frozen=True)
-class AutoAttackResult:
-    """Robust accuracy under AutoAttack standard, and counts per attack in the order in which they ran."""
-
-    robust_accuracy: float
-    per_attack: Mapping[Attack, AttackCount] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,19 +54,24 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
-class HofmnResult:
-    """Robust accuracy at the benchmark budget under HO-FMN, and how it was obtained.
+class AttackResult:
+    """Results of one attack.
 
     Attributes:
-        robust_accuracy: Fraction of samples whose distance exceeds epsilon.
-        parameters: Best configuration of the search.
-        median_distance: Over correctly classified samples; ``None`` if at least half were never broken.
-        not_found: Samples attacked and never broken.
-        search: The search; ``None`` for published figures.
-        steps: FMN steps of the final attack; ``None`` for published figures.
+        attack: The attack.
+        robust_accuracy: Fraction of samples that it left robust at epsilon.
+        stages: For an attack made of several, counts of each in the order in which they ran; empty where unknown.
+        parameters: Best configuration of the search; empty where there was none.
+        median_distance: Of a minimum-norm attack, over correctly classified samples; ``None`` if at least half were
+            never broken.
+        not_found: Samples that a minimum-norm attack never broke.
+        search: The hyperparameter search; ``None`` for published results.
+        steps: Steps of the final attack; ``None`` for published results.
     """
 
+    attack: AttackName
     robust_accuracy: float
+    stages: tuple[AttackCount, ...] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
     median_distance: float | None = None
     not_found: int | None = None
@@ -83,22 +81,41 @@ class HofmnResult:
 
 @dataclass(frozen=True)
 class JointResult:
-    """Samples robust under AutoAttack whose distance also exceeds epsilon, and those that only one attack broke."""
+    """All attacks together: fraction of samples robust under each, and by attack the samples that only it broke."""
 
     robust_accuracy: float
-    broken_only_by_autoattack: int | None = None
-    broken_only_by_hofmn: int | None = None
+    broken_only_by: Mapping[AttackName, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Results:
-    """All figures of a record: fractions in [0, 1] of `n_samples`; ``None`` where the source gives none."""
+    """All numbers of a record: fractions in [0, 1] of `n_samples`; ``None`` where the source gives none.
+
+    Attributes:
+        n_samples: Evaluated samples.
+        clean_accuracy: Fraction classified correctly with no attack.
+        attacks: Results of each attack that was run.
+        joint: All attacks together; ``None`` unless each was run.
+    """
 
     n_samples: int | None
     clean_accuracy: float | None
-    autoattack: AutoAttackResult | None
-    hofmn: HofmnResult | None
-    joint: JointResult | None
+    attacks: tuple[AttackResult, ...] = ()
+    joint: JointResult | None = None
+
+    def of(self, attack: AttackName) -> AttackResult | None:
+        """Results of one attack; ``None`` where it was not run."""
+        return next((result for result in self.attacks if result.attack is attack), None)
+
+    @property
+    def autoattack(self) -> AttackResult | None:
+        """Results of AutoAttack; ``None`` where it was not run."""
+        return self.of(AttackName.AUTOATTACK)
+
+    @property
+    def hofmn(self) -> AttackResult | None:
+        """Results of HO-FMN; ``None`` where it was not run."""
+        return self.of(AttackName.HOFMN)
 
     @property
     def aa_robust_accuracy(self) -> float | None:
@@ -112,7 +129,7 @@ class Results:
 
     @property
     def joint_robust_accuracy(self) -> float | None:
-        """Robust accuracy under both attacks; ``None`` where one was not run."""
+        """Robust accuracy under all attacks together; ``None`` where one was not run."""
         return self.joint.robust_accuracy if self.joint else None
 
     @property
@@ -123,30 +140,26 @@ class Results:
     @property
     def stages(self) -> Mapping[Attack, AttackCount]:
         """Counts of the attacks that make up AutoAttack, in the order in which they ran; empty where unknown."""
-        return self.autoattack.per_attack if self.autoattack else {}
+        return {count.attack: count for count in self.autoattack.stages} if self.autoattack else {}
 
     @property
     def search(self) -> SearchResult | None:
         """The hyperparameter search of HO-FMN; ``None`` where there was none."""
         return self.hofmn.search if self.hofmn else None
 
-    def broken_only_by(self, attack: str) -> int | None:
-        """Samples that ``"autoattack"`` or ``"hofmn"`` broke and the other attack did not; ``None`` where unknown."""
-        if self.joint is None:
-            return None
-        return {"autoattack": self.joint.broken_only_by_autoattack, "hofmn": self.joint.broken_only_by_hofmn}[attack]
+    def broken_only_by(self, attack: AttackName) -> int | None:
+        """Samples that one attack broke and no other did; ``None`` where unknown."""
+        return self.joint.broken_only_by.get(attack) if self.joint else None
 
-    def place(self, attack: str) -> str:
-        """JSON path of the results of ``"autoattack"`` or ``"hofmn"`` in the record, for messages."""
-        return f"results.{attack}"
+    @staticmethod
+    def place(attack: AttackName) -> str:
+        """Place of the results of an attack in the record, for messages; items of lists go by their attack."""
+        return f"results.attacks[{attack.value}]"
 
-    def stage_place(self, attack: Attack) -> str:
-        """JSON path of the counts of one attack of AutoAttack, for messages."""
-        return f"{self.place('autoattack')}.per_attack.{attack.value}"
-
-    def only_place(self, attack: str) -> str:
-        """JSON path of :meth:`broken_only_by`, for messages."""
-        return f"results.joint.broken_only_by_{attack}"
+    @staticmethod
+    def stage_place(attack: Attack) -> str:
+        """The same for the counts of one attack of AutoAttack."""
+        return f"{Results.place(AttackName.AUTOATTACK)}.stages[{attack.value}]"
 
 
 @dataclass(frozen=True)

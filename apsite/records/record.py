@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apsite.documents.changes import Change, open_dispute, retraction
@@ -40,8 +40,8 @@ class EvaluationRecord:
     results: Results
     checkpoint: Checkpoint
     provenance: Provenance
-    warnings: tuple[EvaluationWarning, ...] = ()
-    environment: Mapping[str, Scalar] = field(default_factory=dict)
+    warnings: tuple[EvaluationWarning, ...]
+    environment: Mapping[str, Scalar]
     notes: tuple[str, ...] = ()
     audit: CheckpointAudit | None = None
     settings: Mapping[str, Scalar] | None = None

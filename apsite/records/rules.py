@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,20 @@ from apsite.documents.schema import schema_problems
 from apsite.errors import DocumentError
 from apsite.keys import ModelKey
 from apsite.records.record import HISTORY
-from apsite.vocabulary import epsilon_value
+from apsite.records.versions import upgraded
+from apsite.vocabulary import AttackName, epsilon_value
+
+FIXED_SIZE = ("stages",)
+"""Results that only attacks at a given perturbation size have."""
+MINIMUM_NORM = ("parameters", "median_distance", "not_found", "search", "steps")
+"""Results that only minimum-norm attacks have."""
 
 
 def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
     """Everything wrong with a record taken alone: schema, budget, changes, path and words against the model key."""
+    document = upgraded(document)
     problems = schema_problems(path, "record", document)
+    problems += _attack_problems(path, document)
     problems += _epsilon_problems(path, document)
     problems += change_problems(path, document)
     text = document.get("model_key")
@@ -77,6 +86,29 @@ def _version(document: dict[str, Any]) -> int:
     first = changes[0] if isinstance(changes, list) and changes else None
     replaced = first.get("version") if isinstance(first, dict) else None
     return replaced + 1 if isinstance(replaced, int) else 1
+
+
+def _attack_problems(path: Path, document: dict[str, Any]) -> Iterator[DocumentError]:
+    """Attacks that are listed twice, or have results that such an attack does not give."""
+    results = document.get("results")
+    attacks = results.get("attacks") if isinstance(results, dict) else None
+    yield from _listed_twice(path, "results.attacks", attacks)
+    for index, result in enumerate(attacks if isinstance(attacks, list) else ()):
+        place, name = f"results.attacks[{index}]", result.get("attack") if isinstance(result, dict) else None
+        if name in tuple(AttackName):
+            yield from _listed_twice(path, f"{place}.stages", result.get("stages"))
+            for field in FIXED_SIZE if AttackName(name).minimum_norm else MINIMUM_NORM:
+                if field in result:
+                    yield DocumentError(
+                        path, f"{place}.{field}", f"is not a result of {AttackName(name).label}; remove it"
+                    )
+
+
+def _listed_twice(path: Path, place: str, items: Any) -> Iterator[DocumentError]:
+    names = [item.get("attack") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield DocumentError(path, f"{place}[{index}].attack", f"{name!r} is listed twice; keep one")
 
 
 def _epsilon_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:

@@ -49,8 +49,8 @@ def _order(record: EvaluationRecord) -> Found:
     if all(accuracy is None for accuracy in results.accuracies[:3]):
         yield "results", "holds no number at all; `apsite eval` writes them"
     for place, value, whole in (
-        (f"{results.place('autoattack')}.robust_accuracy", results.aa_robust_accuracy, True),
-        (f"{results.place('hofmn')}.robust_accuracy", results.hofmn_robust_accuracy, not partly),
+        (f"{results.place(AttackName.AUTOATTACK)}.robust_accuracy", results.aa_robust_accuracy, True),
+        (f"{results.place(AttackName.HOFMN)}.robust_accuracy", results.hofmn_robust_accuracy, not partly),
         ("results.joint.robust_accuracy", joint, not partly),
     ):
         # Results over different samples need not be ordered; the per-sample file says whether they are right.
@@ -156,7 +156,7 @@ def _apb_1(record: EvaluationRecord) -> Found:
     if n not in (None, size):
         yield "results.n_samples", f"{n} is not the whole test set of {size}; such a run has protocol 'custom'"
     for attack in AttackName:
-        if getattr(record.results, attack) is None:
+        if record.results.of(attack) is None:
             yield record.results.place(attack), "is missing; apb-1 has both attacks"
     if settings is not None:
         for name, value in departures(settings).items():
@@ -174,7 +174,7 @@ def _apb_1(record: EvaluationRecord) -> Found:
 
 def _hofmn(record: EvaluationRecord) -> Found:
     """HO-FMN was configured and run as apb-1 says."""
-    hofmn, at = record.results.hofmn, record.results.place("hofmn")
+    hofmn, at = record.results.hofmn, record.results.place(AttackName.HOFMN)
     if hofmn is None:
         return
     stated = {f"{at}.steps": (hofmn.steps, "attack_steps")}

@@ -1,10 +1,11 @@
-"""Line of a place such as ``results.autoattack`` in a JSON file, for annotations."""
+"""Line of a place such as ``results.attacks[hofmn]`` in a JSON file, for annotations."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from apsite.documents.schema import json_path
 
@@ -19,7 +20,8 @@ def line_of(path: Path, place: str) -> int:
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_BYTES:
             return 1
-        lines = _lines(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        lines, place = _lines(text), _numbered(place, text)
     except (OSError, ValueError):
         return 1
     while place:
@@ -27,6 +29,24 @@ def line_of(path: Path, place: str) -> int:
             return lines[place]
         place = place[: max(place.rfind("."), place.rfind("["), 0)]
     return 1
+
+
+def _numbered(place: str, text: str) -> str:
+    """A place whose list items go by their attack, such as ``attacks[hofmn]``, with their numbers instead."""
+    if not re.search(r"\[[a-z]", place):
+        return place
+    found, parts = json.loads(text), []
+    for part in re.findall(r"[^.\[\]]+", place):
+        step: Any = int(part) if isinstance(found, list) and part.isdigit() else part
+        if isinstance(found, list) and not part.isdigit():
+            names = [item.get("attack") if isinstance(item, dict) else None for item in found]
+            step = names.index(part) if part in names else part
+        try:
+            found = found[step]
+        except (LookupError, TypeError):
+            found = None
+        parts.append(step)
+    return json_path(parts)
 
 
 def _lines(text: str) -> dict[str, int]:

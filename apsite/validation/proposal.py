@@ -17,6 +17,7 @@ from typing import Any
 from apsite.documents.json_files import read_json
 from apsite.errors import DocumentError
 from apsite.records import HISTORY
+from apsite.records.versions import upgraded
 from apsite.validation.revisions import DATA_FOLDERS, ChangedFile, changed_files, data_folder, merge_base
 from apsite.vocabulary import ChangeKind, Protocol, ProvenanceKind
 
@@ -204,7 +205,7 @@ class _File:
 
     def _corrected(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
         """A maintainer's edit of the same version."""
-        measured = [name for name in _differing(old, new) if name in MEASURED]
+        measured = [name for name in _differing(upgraded(old), upgraded(new)) if name in MEASURED]
         added = _changes(new)[len(_changes(old)) :]
         if measured and not any(change.get("kind") == ChangeKind.CORRECTED for change in added):
             yield (
@@ -215,7 +216,7 @@ class _File:
 
     def _edited(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
         """A contributor's edit of the same version."""
-        base, differing = self.proposal.base_name, _differing(old, new)
+        base, differing = self.proposal.base_name, _differing(upgraded(old), upgraded(new))
         for name in differing:
             if name not in EDITABLE:
                 yield (

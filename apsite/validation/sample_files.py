@@ -11,7 +11,7 @@ from apsite.errors import DocumentError
 from apsite.records import EvaluationRecord
 from apsite.results import differs, numbers, results_of
 from apsite.samples import Samples, read_samples_and_hash
-from apsite.vocabulary import ProvenanceKind, epsilon_value
+from apsite.vocabulary import AttackName, ProvenanceKind, epsilon_value
 
 
 def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[DocumentError], bool]:
@@ -42,8 +42,8 @@ def _contradictions(record: EvaluationRecord, samples: Samples) -> Iterator[tupl
     results = record.results
     both = None if samples.aa_robust is None else samples.distance
     for place, result, array, lacking in (
-        (results.place("autoattack"), results.autoattack, samples.aa_robust, "aa_robust"),
-        (results.place("hofmn"), results.hofmn, samples.distance, "distance"),
+        (results.place(AttackName.AUTOATTACK), results.autoattack, samples.aa_robust, "aa_robust"),
+        (results.place(AttackName.HOFMN), results.hofmn, samples.distance, "distance"),
         ("results.joint", results.joint, both, "both of them"),
     ):
         if result is not None and array is None:
@@ -62,9 +62,9 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
     given = results_of(
         samples, None if epsilon is None else epsilon_value(epsilon), without_tuning=record.leaves_out_tuning
     )
-    stated, counted = numbers(results), numbers(given, results)
+    stated, counted = numbers(results), numbers(given)
     if samples.tuning is not None and results.search is not None and not record.leaves_out_tuning:
-        place = f"{results.place('hofmn')}.search.samples"
+        place = f"{results.place(AttackName.HOFMN)}.search.samples"
         counted[place], stated[place] = int(samples.tuning.sum()), results.search.samples
     return [(place, stated.get(place), count) for place, count in counted.items()]
 

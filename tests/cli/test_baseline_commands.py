@@ -334,7 +334,7 @@ def test_three_baselines_from_a_dense_checkpoint_are_one_command(run, dense, tra
         (path,) = (tmp_path / "records").glob(f"*/{key}.json")
         record = json.loads(path.read_text(encoding="utf-8"))
         assert record["audit"]["zero_weights"] > 300_000
-        assert record["results"]["autoattack"] is not None
+        assert record["results"]["attacks"][0]["attack"] == "autoattack"
         assert (tmp_path / f"three/{key}.safetensors").is_file()
     assert "3 models: 0 done, 3 skipped" in run(*command).stdout
 

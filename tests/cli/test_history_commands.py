@@ -1,4 +1,4 @@
-"""Commands for what happens to results after they were published: supersede, amend."""
+"""Commands for what happens to results after they were published: supersede, amend, migrate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.testing import Result
 
 from apsite.catalogue import load_catalogue
 from apsite.validation import validate
-from tests.builders import METHOD, MODEL, changed, entry_document, own_document, record_document, write_data
+from tests.builders import METHOD, MODEL, changed, entry_document, own_document, record_document, version_1, write_data
 
 Run = Callable[..., Result]
 RECORD = f"evaluations/{METHOD}/{MODEL}.json"
@@ -191,3 +191,40 @@ def test_what_cannot_be_amended_stays(run: Run, tmp_path: Path, key: str, kind: 
     assert result.exit_code == 1
     assert message in result.stderr
     assert contents(root) == before
+
+
+def test_old_records_are_converted_once(run: Run, tmp_path: Path) -> None:
+    """Numbers and history stay; `--check` only says what there is to do."""
+    other = f"{METHOD}_R18_CIFAR10_US_95"
+    new = {**submitted(), "changes": [{"date": "2026-02-03", "kind": "supersedes", "reason": "x", "version": 1}]}
+    root = write_data(tmp_path, entry_document(), version_1(new), version_1(record_document(other)))
+    (root / f"{KEPT}.1.json").parent.mkdir()
+    (root / f"{KEPT}.1.json").write_text(json.dumps(version_1(record_document())), encoding="utf-8")
+    before, catalogue = contents(root), load_catalogue(root)
+    old = [root / RECORD, root / f"evaluations/{METHOD}/{other}.json"]
+    checked = run("migrate", "--root", root, "--check")
+    assert (checked.exit_code, checked.stdout) == (1, "".join(f"{path}\n" for path in old))
+    assert "2 records do not have format version 2; run `apsite migrate`" in checked.stderr
+    assert contents(root) == before
+    assert "Converted 2 records to format version 2." in run("migrate", "--root", root).stdout
+    assert [path for path, content in contents(root).items() if content != before[path]] == [
+        str(path.relative_to(root)) for path in old
+    ]
+    assert [json.loads(path.read_text()) for path in old] == [new, record_document(other)]
+    assert load_catalogue(root) == catalogue
+    assert validate(root).problems == ()
+    for options in ((), ("--check",)):
+        again = run("migrate", "--root", root, *options)
+        assert (again.exit_code, again.stdout) == (0, "Nothing to convert.\n")
+
+
+def test_nothing_is_converted_beside_a_broken_record(run: Run, tmp_path: Path) -> None:
+    """One error names the file and its first problem; a folder without records is one, too."""
+    broken = changed(version_1(record_document(f"{METHOD}_R18_CIFAR10_US_99")), "results.n_samples", 0)
+    root = write_data(tmp_path / "data", entry_document(), version_1(own_document()), broken)
+    before = contents(root)
+    result = run("migrate", "--root", root)
+    assert result.exit_code == 1
+    assert "US_99.json: results.n_samples: 0 is below the minimum 1" in result.stderr
+    assert contents(root) == before
+    assert "has no folder 'evaluations'" in run("migrate", "--root", tmp_path).stderr

@@ -10,7 +10,7 @@ from tests.submissions import (
 )
 
 WORDS = [
-    record("schema_version", "1", "'1' is not 1"),
+    record("schema_version", "1", "'1' is not 2"),
     record("model_key", MODELS[95], "does not match the file name"),
     record("model_key", f"{METHOD}_R18_CIFAR10_US_0", "does not have the required form"),
     record("model_key", f"{METHOD}_R34_CIFAR10_US_90", "architecture 'R34' is not one of R18, V16, R50, R8"),
@@ -29,8 +29,10 @@ WORDS = [
     record("threat_model.epsilon", 0.03137, "is not of type string or null; required: Exact ε in input units, as text such as 8/255"),
     record("results.clean_accuracy", 80.0, "80.0 is above the maximum 1"),
     record("results.clean_accuracy", "0.8", "'0.8' is not of type number or null"),
-    record("results.autoattack", REMOVED, "lacks 'autoattack'", "results"),
-    record("results.autoattack.attacks", [], "has unknown 'attacks'", "results.autoattack"),
+    record("results.attacks", REMOVED, "lacks 'attacks'", "results"),
+    record("results.attacks[autoattack].accuracy", 0, "has unknown 'accuracy'", "results.attacks[0]"),
+    record("results.attacks[autoattack].steps", 200, "is not a result of AutoAttack; remove it", "results.attacks[0].steps"),
+    record("results.attacks[hofmn].attack", "autoattack", "'autoattack' is listed twice; keep one", "results.attacks[1].attack"),
     record("warnings", "none", "'none' is not of type array"),
     record("checkpoint.url", "ftp://example.org/x", "does not have the required form"),
     record("checkpoint.url", "/home/jane/model.pt", "does not have the required form"),

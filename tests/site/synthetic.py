@@ -49,12 +49,16 @@ def write_synthetic(root: Path, model_key: str, samples: Samples, *, protocol: s
         "results": {
             "n_samples": size,
             "clean_accuracy": int(samples.clean_correct.sum()) / size,
-            "autoattack": {"robust_accuracy": int(samples.aa_robust.sum()) / size, "per_attack": {}},
-            "hofmn": {"robust_accuracy": int(beyond.sum()) / size, "parameters": {}},
+            "attacks": [
+                {"attack": "autoattack", "robust_accuracy": int(samples.aa_robust.sum()) / size},
+                {"attack": "hofmn", "robust_accuracy": int(beyond.sum()) / size},
+            ],
             "joint": {
                 "robust_accuracy": int((samples.aa_robust & beyond).sum()) / size,
-                "broken_only_by_autoattack": int((~samples.aa_robust & beyond).sum()),
-                "broken_only_by_hofmn": int((samples.aa_robust & ~beyond).sum()),
+                "broken_only_by": {
+                    "autoattack": int((~samples.aa_robust & beyond).sum()),
+                    "hofmn": int((samples.aa_robust & ~beyond).sum()),
+                },
             },
         },
     }

@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
     for method, robust in ((LAMP, 20), (LOCAL, 8), (GLOBAL, 19)):
         document = own_document(f"{method}_R8_CIFAR10_US_99")
         document = changed(changed(document, "protocol", "custom"), "sparsity.declared", 0.99)
-        document = changed(document, "results.autoattack.robust_accuracy", robust / N)
+        document = changed(document, "results.attacks[autoattack].robust_accuracy", robust / N)
         documents += [entry_document(method, baseline=True), changed(document, "results.n_samples", N)]
     for method, robust_accuracy in ((LOCAL, 0.3004), (LAMP, 0.3698)):
         documents.append(record_document(f"{method}_R18_CIFAR10_US_99", robust=robust_accuracy))

@@ -182,7 +182,7 @@ def test_paper_protocol_leaves_out_the_samples_of_the_search(tmp_path):
     """A record that counts only samples outside the search has a curve over those, equal to its figures."""
     document = own_document(MODEL)
     document["settings"]["search_batch"] = "rotating"
-    document["results"]["hofmn"]["robust_accuracy"] = 1 / 6
+    document["results"]["attacks"][1]["robust_accuracy"] = 1 / 6
     document["results"]["joint"]["robust_accuracy"] = 0.0
     catalogue = load_catalogue(write_data(tmp_path, entry_document(), document))
     (curve,) = load_curves(catalogue)

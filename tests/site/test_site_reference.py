@@ -12,6 +12,7 @@ import pytest
 
 from apsite import samples
 from apsite.documents.schema import load_schema
+from apsite.records.versions import upgraded
 from apsite.site.tables import docstrings, schema_fields
 from apsite.vocabulary import Criterion, Protocol
 
@@ -33,7 +34,8 @@ def test_every_field_in_use_is_explained(repository, kind, folder):
     listed = {field.path: field for field in schema_fields.fields(kind)}
     free = tuple(path.removesuffix("<name>") for path in listed if path.endswith("<name>"))
     for path in sorted((repository / folder).rglob("*.json")):
-        for place in places(json.loads(path.read_text(encoding="utf-8"))):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for place in places(upgraded(document) if kind == "record" else document):
             assert place in listed or place.startswith(free), f"{path}: {place}"
     assert all(field.meaning for field in listed.values()), [f.path for f in listed.values() if not f.meaning]
     assert all(field.kind for field in listed.values())
@@ -52,7 +54,7 @@ def test_fields_say_what_the_schema_says():
     assert entry["pipeline.training"].required == "if stage is before or during"
     assert entry["checkpoints"].required == "no"
     assert record["results.clean_accuracy"].kind == "number or null"
-    assert record["results.autoattack.per_attack.<name>.broken"].required == "yes"
+    assert record["results.attacks[].stages[].broken"].required == "yes"
     for name, part in load_schema("record")["properties"].items():
         assert record[name].required == ("yes" if name in load_schema("record")["required"] else "no"), part
 

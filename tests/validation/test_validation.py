@@ -42,8 +42,9 @@ def own_run(protocol: str, **results: Any) -> Document:
     document = changed(changed(document, "provenance.kind", "submitted"), "verification")
     if protocol == "apb-1":
         document["settings"].update(RANKING)
-        document["results"]["hofmn"].update(steps=200)
-        document["results"]["hofmn"]["search"].update(trials=32, steps=100)
+        hofmn = document["results"]["attacks"][1]
+        hofmn.update(steps=200)
+        hofmn["search"].update(trials=32, steps=100)
         document["warnings"] += [
             {"code": code, "message": "As the figures say."} for code in ("autoattack-incomplete", "search-at-bound")
         ]
@@ -87,21 +88,21 @@ def test_plausible_figures_have_no_problem(document: Document) -> None:
     [
         (
             record_document(clean=0.3, robust=0.4),
-            "results.autoattack.robust_accuracy", "0.4 exceeds the clean accuracy 0.3",
+            "results.attacks[autoattack].robust_accuracy", "0.4 exceeds the clean accuracy 0.3",
         ),
         (
-            own_run("apb-1", hofmn={"robust_accuracy": 0.8, "parameters": {}}),
-            "results.hofmn.robust_accuracy", "0.8 exceeds the clean accuracy 0.75",
+            changed(own_run("apb-1"), "results.attacks[hofmn].robust_accuracy", 0.8),
+            "results.attacks[hofmn].robust_accuracy", "0.8 exceeds the clean accuracy 0.75",
         ),
         (
             changed(own_run("apb-1"), "results.joint.robust_accuracy", 0.376),
             "results.joint.robust_accuracy",
-            "0.376 exceeds results.autoattack.robust_accuracy 0.375; it counts samples robust under both",
+            "0.376 exceeds results.attacks[autoattack].robust_accuracy 0.375; it counts samples robust under both",
         ),
         (
-            own_run("apb-1", hofmn={"robust_accuracy": 0.2, "parameters": {}}),
+            changed(own_run("apb-1"), "results.attacks[hofmn].robust_accuracy", 0.2),
             "results.joint.robust_accuracy",
-            "0.25 exceeds results.hofmn.robust_accuracy 0.2; it counts samples robust under both",
+            "0.25 exceeds results.attacks[hofmn].robust_accuracy 0.2; it counts samples robust under both",
         ),
         (record_document(clean=None, robust=None), "results", "holds no number at all; `apsite eval` writes them"),
         (
@@ -124,8 +125,14 @@ def test_plausible_figures_have_no_problem(document: Document) -> None:
             own_run("apb-1", n_samples=9_999),
             "results.n_samples", "9999 is not the whole test set of 10000; such a run has protocol 'custom'",
         ),
-        (own_run("apb-1", hofmn=None), "results.hofmn", "is missing; apb-1 has both attacks"),
-        (own_run("apb-1", autoattack=None), "results.autoattack", "is missing; apb-1 has both attacks"),
+        (
+            changed(own_run("apb-1"), "results.attacks[hofmn]"),
+            "results.attacks[hofmn]", "is missing; apb-1 has both attacks",
+        ),
+        (
+            changed(own_run("apb-1"), "results.attacks[autoattack]"),
+            "results.attacks[autoattack]", "is missing; apb-1 has both attacks",
+        ),
         (
             changed(own_run("apb-1"), "provenance.kind", "verified"),
             "verification", "is missing; `apsite verify` writes it",
@@ -172,21 +179,20 @@ def test_equal_figures_are_plausible() -> None:
     [
         ("results.n_samples", 9, "8"),
         ("results.clean_accuracy", 0.875, "0.75"),
-        ("results.autoattack.robust_accuracy", 0.5, "0.375"),
-        ("results.autoattack.per_attack.apgd-ce.attacked", 8, "6"),
-        ("results.autoattack.per_attack.apgd-ce.broken", 0, "1"),
-        ("results.autoattack.per_attack.apgd-ce.robust_after", 6, "5"),
-        ("results.autoattack.per_attack.apgd-t.attacked", 6, "5"),
-        ("results.autoattack.per_attack.apgd-t.robust_after", 5, "4"),
-        ("results.autoattack.per_attack.fab-t.broken", 1, "0"),
-        ("results.autoattack.per_attack.square.robust_after", 4, "3"),
-        ("results.hofmn.robust_accuracy", 0.25, "0.375"),
-        ("results.hofmn.not_found", 0, "1"),
-        ("results.hofmn.median_distance", 0.03, "0.02734375"),
-        ("results.hofmn.median_distance", None, "0.02734375"),
+        ("results.attacks[autoattack].robust_accuracy", 0.5, "0.375"),
+        ("results.attacks[autoattack].stages[apgd-ce].attacked", 8, "6"),
+        ("results.attacks[autoattack].stages[apgd-ce].broken", 0, "1"),
+        ("results.attacks[autoattack].stages[apgd-ce].robust_after", 6, "5"),
+        ("results.attacks[autoattack].stages[apgd-t].attacked", 6, "5"),
+        ("results.attacks[autoattack].stages[apgd-t].robust_after", 5, "4"),
+        ("results.attacks[autoattack].stages[fab-t].broken", 1, "0"),
+        ("results.attacks[autoattack].stages[square].robust_after", 4, "3"),
+        ("results.attacks[hofmn].robust_accuracy", 0.25, "0.375"),
+        ("results.attacks[hofmn].not_found", 0, "1"),
+        ("results.attacks[hofmn].median_distance", 0.03, "0.02734375"),
         ("results.joint.robust_accuracy", 0.125, "0.25"),
-        ("results.joint.broken_only_by_autoattack", 0, "1"),
-        ("results.joint.broken_only_by_hofmn", 2, "1"),
+        ("results.joint.broken_only_by.autoattack", 0, "1"),
+        ("results.joint.broken_only_by.hofmn", 2, "1"),
     ],
 )
 def test_a_figure_that_the_samples_do_not_give_is_an_error(
@@ -200,17 +206,18 @@ def test_a_figure_that_the_samples_do_not_give_is_an_error(
 
 
 @pytest.mark.parametrize(
-    "field",
+    ("field", "counted"),
     [
-        "results.hofmn.not_found",
-        "results.joint.broken_only_by_autoattack",
-        "results.joint.broken_only_by_hofmn",
+        ("results.attacks[hofmn].not_found", "1"),
+        ("results.attacks[hofmn].median_distance", "0.02734375"),
+        ("results.joint.broken_only_by.autoattack", "1"),
+        ("results.joint.broken_only_by.hofmn", "1"),
     ],
 )
-def test_a_figure_that_the_samples_give_must_be_stated(data_folder: DataFolder, field: str) -> None:
+def test_a_figure_that_the_samples_give_must_be_stated(data_folder: DataFolder, field: str, counted: str) -> None:
     """Leaving out an unwelcome count is a contradiction, too."""
     (problem,) = validate(data_folder(entry_document(), changed(own_document(), field))).problems
-    assert (problem.field, problem.problem) == (field, "None contradicts the per-sample file, which gives 1")
+    assert (problem.field, problem.problem) == (field, f"None contradicts the per-sample file, which gives {counted}")
 
 
 def write_own_run(root: Path, verdicts: Samples, document: Document | None = None) -> Path:
@@ -228,17 +235,17 @@ def write_own_run(root: Path, verdicts: Samples, document: Document | None = Non
         (
             replace(samples(), aa_robust=None, robust_after={}),
             {
-                "results.autoattack": "lacks aa_robust",
+                "results.attacks[autoattack]": "lacks aa_robust",
                 "results.joint": "lacks both of them",
-                "results.autoattack.per_attack.apgd-ce": "has no flags of this attack",
-                "results.autoattack.per_attack.apgd-t": "has no flags of this attack",
-                "results.autoattack.per_attack.fab-t": "has no flags of this attack",
-                "results.autoattack.per_attack.square": "has no flags of this attack",
+                "results.attacks[autoattack].stages[apgd-ce]": "has no flags of this attack",
+                "results.attacks[autoattack].stages[apgd-t]": "has no flags of this attack",
+                "results.attacks[autoattack].stages[fab-t]": "has no flags of this attack",
+                "results.attacks[autoattack].stages[square]": "has no flags of this attack",
             },
         ),
         (
             replace(samples(), distance=None, tuning=None),
-            {"results.hofmn": "lacks distance", "results.joint": "lacks both of them"},
+            {"results.attacks[hofmn]": "lacks distance", "results.joint": "lacks both of them"},
         ),
         (
             replace(
@@ -247,7 +254,7 @@ def write_own_run(root: Path, verdicts: Samples, document: Document | None = Non
                     attack: flags for attack, flags in samples().robust_after.items() if attack is not Attack.FAB_T
                 },
             ),
-            {"results.autoattack.per_attack.fab-t": "has no flags of this attack"},
+            {"results.attacks[autoattack].stages[fab-t]": "has no flags of this attack"},
         ),
     ],
     ids=["no AutoAttack", "no HO-FMN", "no FAB-T"],
@@ -263,16 +270,24 @@ def test_a_figure_without_verdicts_is_an_error(tmp_path: Path, verdicts: Samples
 
 
 @pytest.mark.parametrize(
-    ("name", "fields"),
+    ("place", "fields"),
     [
-        ("autoattack", ["results.autoattack.robust_accuracy", "results.joint.robust_accuracy"]),
-        ("hofmn", ["results.hofmn.robust_accuracy", "results.hofmn.not_found", "results.joint.robust_accuracy"]),
-        ("joint", ["results.joint.broken_only_by_hofmn"]),
+        ("attacks[autoattack]", ["results.attacks[autoattack].robust_accuracy", "results.joint.robust_accuracy"]),
+        (
+            "attacks[hofmn]",
+            [
+                "results.attacks[hofmn].robust_accuracy",
+                "results.attacks[hofmn].not_found",
+                "results.joint.robust_accuracy",
+            ],
+        ),
+        ("joint", ["results.joint.broken_only_by.hofmn"]),
     ],
 )
-def test_verdicts_without_a_figure_are_an_error(data_folder: DataFolder, name: str, fields: list[str]) -> None:
+def test_verdicts_without_a_figure_are_an_error(data_folder: DataFolder, place: str, fields: list[str]) -> None:
     """A record cannot keep silent about an attack that its samples speak of."""
-    document = changed(changed(own_document(), f"results.{name}", None), "results.joint", None)
+    document = changed(own_document(), f"results.{place}")
+    document["results"].pop("joint", None)
     problems = {found.field: found.problem for found in validate(data_folder(entry_document(), document)).problems}
     for field in fields:
         assert problems[field].startswith("None contradicts the per-sample file, which gives ")
@@ -400,9 +415,9 @@ def test_all_problems_come_at_once_and_in_order(tmp_path: Path) -> None:
         (f"{METHOD}.json", "baseline"),
         ("notes.txt", ""),
         ("Orphan_Doe2024Small_R18_CIFAR10_US_90.json", "method"),
-        (f"{MODEL}.json", "results.autoattack.robust_accuracy"),
+        (f"{MODEL}.json", "results.attacks[autoattack].robust_accuracy"),
+        (f"{MODEL}.json", "results.attacks[hofmn].robust_accuracy"),
         (f"{MODEL}.json", "results.clean_accuracy"),
-        (f"{MODEL}.json", "results.hofmn.robust_accuracy"),
         (f"{MODEL}.json", "results.joint.robust_accuracy"),
     ]
 

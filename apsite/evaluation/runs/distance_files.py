@@ -22,10 +22,10 @@ from apsite.evaluation.runs.evaluate import check_target
 from apsite.keys import ModelKey
 from apsite.metrics import median_distance, robust_flags
 from apsite.records import (
+    AttackResult,
     Checkpoint,
     EvaluationRecord,
     EvaluationWarning,
-    HofmnResult,
     Provenance,
     Results,
     SamplesFile,
@@ -34,7 +34,7 @@ from apsite.records import (
     write_record,
 )
 from apsite.samples import UNKNOWN_LABEL, Samples, write_samples
-from apsite.vocabulary import Protocol, ProvenanceKind, epsilon_value
+from apsite.vocabulary import AttackName, Protocol, ProvenanceKind, epsilon_value
 
 MAX_BYTES = 100_000_000
 """No file may be larger; 10,000 scalars take 3 MB."""
@@ -134,16 +134,18 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
                 f"{robust / n:.2%} (stated) and {(robust + zeros) / n:.2%}, and the clean accuracy is unknown.",
             )
         )
+    result = AttackResult(AttackName.HOFMN, robust / n, median_distance=median_distance(distances))
     record = EvaluationRecord(
         key=key,
         protocol=Protocol.CUSTOM,
         granularity=None,
         sparsity=Sparsity(key.sparsity, None),
         threat_model=ThreatModel("linf", key.dataset.epsilon),
-        results=Results(n, None, None, HofmnResult(robust / n, median_distance=median_distance(distances)), None),
+        results=Results(n, None, (result,)),
         checkpoint=Checkpoint(None, None),
         provenance=Provenance(ProvenanceKind.PUBLISHED, SOURCE, "HO-FMN distance file", _DATE),
         warnings=tuple(found),
+        environment={},
         notes=(f"Imported from a distance file with the SHA-256 {file.sha256}.",),
     )
     samples = Samples(

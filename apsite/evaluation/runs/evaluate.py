@@ -257,6 +257,7 @@ def _record(
             layout=model.layout,
             format=model.file.format,
         ),
+        warnings=tuple(warnings),
         provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),
         environment=dict(environment),
         notes=(*request.notes, *model.notes),
@@ -292,7 +293,8 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
             at_bound=at_bounds(best.parameters.as_dict()),
         )
         hofmn = replace(hofmn, parameters=best.parameters.as_dict(), search=search)
-    return replace(results, hofmn=hofmn)
+    attacks = tuple(hofmn if result is results.hofmn else result for result in results.attacks)
+    return replace(results, attacks=attacks)
 
 
 def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:

@@ -248,7 +248,9 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     if results.hofmn is not None and results.hofmn.parameters:
         missing = [name for name in SEARCH_SPACE if name not in results.hofmn.parameters]
         if missing:
-            raise EvaluationError(f"results.hofmn.parameters of the record lacks {', '.join(missing)}")
+            raise EvaluationError(
+                f"{results.place(AttackName.HOFMN)}.parameters of the record lacks {', '.join(missing)}"
+            )
         attacks.append(AttackName.HOFMN)
         parameters = FmnParameters(**{name: float(results.hofmn.parameters[name]) for name in SEARCH_SPACE})
         steps = results.hofmn.steps or steps

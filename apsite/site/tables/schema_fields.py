@@ -16,7 +16,7 @@ class Field:
     """One field of a document.
 
     Attributes:
-        path: Its place, such as ``results.autoattack.robust_accuracy``; ``[]`` stands for each item of a list and
+        path: Its place, such as ``results.attacks[].robust_accuracy``; ``[]`` stands for each item of a list and
             ``<name>`` for any name.
         kind: Type in words, such as ``text`` or ``list or null``.
         required: Whether the object that it stands in must have it: ``yes``, ``no``, or under which condition.

@@ -206,11 +206,11 @@ def test_figures_that_the_file_does_not_give_cannot_be_claimed(pickled, tmp_path
     claims = dataclasses.replace(
         record,
         results=dataclasses.replace(
-            record.results, clean_accuracy=0.75, hofmn=dataclasses.replace(record.results.hofmn, not_found=0)
+            record.results, clean_accuracy=0.75, attacks=(dataclasses.replace(record.results.hofmn, not_found=0),)
         ),
     )
     assert {problem.field for problem in samples_problems(path, claims)[0]} == {
-        "results.clean_accuracy", "results.hofmn.not_found",
+        "results.clean_accuracy", "results.attacks[hofmn].not_found",
     }  # fmt: skip
     own = dataclasses.replace(record, provenance=dataclasses.replace(record.provenance, kind=ProvenanceKind.SUBMITTED))
     assert any(problem.field == "label" for problem in samples_problems(path, own)[0])

@@ -83,7 +83,7 @@ def test_a_record_counts_the_other_samples_and_validates(tmp_path):
     claimed = dataclasses.replace(record, settings={**record.settings, "search_batch": "fixed"})
     assert claimed.hofmn_samples == 20
     counted = {field: (stated, count) for field, stated, count in recounted(claimed, samples)}
-    assert counted["results.hofmn.robust_accuracy"][1] == robust_flags(samples.distance, 8 / 255).mean()
+    assert counted["results.attacks[hofmn].robust_accuracy"][1] == robust_flags(samples.distance, 8 / 255).mean()
 
 
 def test_a_ranking_record_cannot_leave_samples_out(tmp_path):

@@ -116,7 +116,7 @@ def test_counts_add_up(uninterrupted):
     """Each attack attacks what the one before left; the joint figure is within both; passes are counted."""
     samples = uninterrupted.samples
     results = results_of(samples, SHORT.epsilon_value(images_dataset()))
-    counts = results.autoattack.per_attack
+    counts = results.stages
     assert list(counts) == list(Attack)
     expected = int(samples.clean_correct.sum())
     for count in counts.values():

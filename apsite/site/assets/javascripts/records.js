@@ -21,17 +21,21 @@
     return [make("section", {}, make("h4", {}, title), make("dl", {}, ...items))];
   }
 
+  function resultOf(record, attack) {
+    return (record.results.attacks ?? []).find((result) => result.attack === attack);
+  }
+
   function attacks(record) {
-    const counts = Object.entries(record.results.autoattack?.per_attack ?? {});
+    const counts = resultOf(record, "autoattack")?.stages ?? [];
     if (!counts.length) return [];
     const head = ["Attack", "Attacked", "Broken", "Robust after"].map((text, index) =>
       make("th", { scope: "col", class: index ? "ap-number" : null }, text),
     );
-    const rows = counts.map(([name, found]) =>
+    const rows = counts.map((found) =>
       make(
         "tr",
         {},
-        make("th", { scope: "row" }, name),
+        make("th", { scope: "row" }, found.attack),
         ...["attacked", "broken", "robust_after"].map((key) => make("td", { class: "ap-number" }, count(found[key]))),
       ),
     );
@@ -53,7 +57,7 @@
 
   function body(record, address) {
     const { results, joint = results.joint } = record;
-    const hofmn = results.hofmn?.parameters ?? {};
+    const hofmn = resultOf(record, "hofmn");
     const warnings = record.warnings.map((warning) =>
       make("p", { class: "ap-warning" }, make("b", {}, warning.code), " " + warning.message),
     );
@@ -68,17 +72,17 @@
           ["Threat model", said(record.threat_model.norm) + ", ε = " + said(record.threat_model.epsilon)],
           ["Samples", count(results.n_samples)],
           ["Clean", percent(results.clean_accuracy)],
-          ["AutoAttack", percent(results.autoattack?.robust_accuracy)],
-          ["HO-FMN", percent(results.hofmn?.robust_accuracy)],
+          ["AutoAttack", percent(resultOf(record, "autoattack")?.robust_accuracy)],
+          ["HO-FMN", percent(hofmn?.robust_accuracy)],
           ["Joint", percent(joint?.robust_accuracy)],
-          ["Broken only by AutoAttack", count(joint?.broken_only_by_autoattack)],
-          ["Broken only by HO-FMN", count(joint?.broken_only_by_hofmn)],
+          ["Broken only by AutoAttack", count(joint?.broken_only_by?.autoattack)],
+          ["Broken only by HO-FMN", count(joint?.broken_only_by?.hofmn)],
           ["Measured sparsity", percent(record.sparsity.measured)],
           ["Parameters not zero", count(record.audit?.nonzero_parameters)],
           ["Effective MACs", count(record.audit?.effective_macs)],
         ]),
         ...attacks(record),
-        ...facts("HO-FMN", Object.entries(hofmn).map(([name, value]) => [name.replaceAll("_", " "), Number(value).toPrecision(4)])),
+        ...facts("HO-FMN", Object.entries(hofmn?.parameters ?? {}).map(([name, value]) => [name.replaceAll("_", " "), Number(value).toPrecision(4)])),
         ...facts("Environment", Object.entries(record.environment).map(([name, value]) => [name, said(value)])),
         ...facts("Seconds", Object.entries(record.seconds ?? {}).map(([name, value]) => [name, Number(value).toFixed(1)])),
         ...facts("Provenance", [
