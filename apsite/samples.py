@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from apsite.documents.json_files import IS_A_LINK, atomic_file
 from apsite.errors import DocumentError
-from apsite.vocabulary import Attack
+from apsite.metrics import robust_flags
+from apsite.vocabulary import Attack, AttackName
 
 MAX_FILE_BYTES = 10_000_000
 MAX_ARRAY_BYTES = 20_000_000
@@ -32,10 +33,11 @@ _DTYPES = {
     "index": np.dtype(np.int32),
     "label": np.dtype(np.int16),
     "clean_correct": np.dtype(np.bool_),
-    "aa_robust": np.dtype(np.bool_),
-    "distance": np.dtype(np.float32),
+    **{attack.array: np.dtype(np.float32 if attack.minimum_norm else np.bool_) for attack in AttackName},
     "tuning": np.dtype(np.bool_),
 }
+_OWN = ("index", "label", "clean_correct", "aa_robust", "distance", "tuning")
+"""Arrays that are fields of :class:`Samples`."""
 _FLAG_PREFIX = "robust_after_"
 # What zipfile and numpy raise on a damaged or hostile file. A header may claim more memory than there is (MemoryError)
 # or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
@@ -57,6 +59,7 @@ class Samples:
             broken; ``None`` if HO-FMN did not run.
         tuning: Whether the HO-FMN search used it; ``None`` if HO-FMN did not run.
         robust_after: Whether it was still robust after each attack of AutoAttack.
+        others: Arrays of further attacks, as :meth:`of` gives them.
     """
 
     index: NDArray[np.int32]
@@ -66,6 +69,7 @@ class Samples:
     distance: NDArray[np.float32] | None = None
     tuning: NDArray[np.bool_] | None = None
     robust_after: Mapping[Attack, NDArray[np.bool_]] = field(default_factory=dict)
+    others: Mapping[AttackName, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -84,8 +88,9 @@ class Samples:
         """The samples at positions, or with a flag, `chosen`."""
         return replace(
             self,
-            **{name: getattr(self, name)[chosen] for name in _DTYPES if getattr(self, name) is not None},
+            **{name: getattr(self, name)[chosen] for name in _OWN if getattr(self, name) is not None},
             robust_after={attack: flags[chosen] for attack, flags in self.robust_after.items()},
+            others={attack: array[chosen] for attack, array in self.others.items()},
         )
 
     def without_tuning(self) -> Samples:
@@ -94,13 +99,25 @@ class Samples:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by their names in the file."""
-        named = {name: getattr(self, name) for name in _DTYPES}
+        named = {name: getattr(self, name) for name in _OWN} | {one.array: array for one, array in self.others.items()}
         flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): flag for attack, flag in self.robust_after.items()}
         return {
             name: array.astype(_DTYPES.get(name, np.dtype(np.bool_)), copy=False)
             for name, array in (named | flags).items()
             if array is not None
         }
+
+    def of(self, attack: AttackName) -> NDArray[Any] | None:
+        """Array of an attack: whether each sample is robust or, of a minimum-norm attack, its distance."""
+        own = {AttackName.AUTOATTACK: self.aa_robust, AttackName.HOFMN: self.distance}
+        return own[attack] if attack in own else self.others.get(attack)
+
+    def robust(self, attack: AttackName, epsilon: float | None) -> NDArray[np.bool_] | None:
+        """Whether each sample is robust under an attack; ``None`` where that is unknown, as without ε for distances."""
+        array = self.of(attack)
+        if array is None or not attack.minimum_norm:
+            return array
+        return None if epsilon is None or not len(self) else robust_flags(array, epsilon)
 
 
 def samples_bytes(samples: Samples) -> bytes:
@@ -161,7 +178,8 @@ def read_samples_and_hash(path: Path) -> tuple[Samples, str]:
                 f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is required",
             )
     samples = Samples(
-        **{name: array for name, array in arrays.items() if name in _DTYPES},
+        **{name: array for name, array in arrays.items() if name in _OWN},
+        others={attack: arrays[attack.array] for attack in AttackName if attack.array in arrays.keys() - set(_OWN)},
         robust_after={flags[name]: array for name, array in arrays.items() if name in flags},
     )
     for name, problem in _contradictions(samples):
@@ -219,19 +237,23 @@ def _contradictions(samples: Samples) -> list[tuple[str, str]]:
         problems.append(("index", "must be ascending with no duplicate, from 0 on"))
     if not samples.indexed and (samples.label != UNKNOWN_LABEL).any():
         problems.append(("label", f"must be 0 or more, or {UNKNOWN_LABEL} for all samples"))
-    if samples.aa_robust is not None and (samples.aa_robust & ~samples.clean_correct).any():
-        problems.append(("aa_robust", "marks samples as robust that are misclassified without an attack"))
-    if samples.distance is not None:
-        if np.isnan(samples.distance).any() or (samples.distance < 0).any():
-            problems.append(("distance", "holds a negative or NaN value"))
-        elif ((samples.distance == 0) != ~samples.clean_correct).any():
-            problems.append(("distance", "must be 0 exactly where clean_correct is false"))
+    for attack in AttackName:
+        array, name = samples.of(attack), attack.array
+        if array is None:
+            continue
+        if not attack.minimum_norm:
+            if (array & ~samples.clean_correct).any():
+                problems.append((name, "marks samples as robust that are misclassified without an attack"))
+        elif np.isnan(array).any() or (array < 0).any():
+            problems.append((name, "holds a negative or NaN value"))
+        elif ((array == 0) != ~samples.clean_correct).any():
+            problems.append((name, "must be 0 exactly where clean_correct is false"))
     before = samples.clean_correct
-    for attack in Attack:
-        if attack in samples.robust_after:
-            flag = samples.robust_after[attack]
+    for stage in Attack:
+        if stage in samples.robust_after:
+            flag = samples.robust_after[stage]
             if (flag & ~before).any():
-                problems.append((f"robust_after_{attack.value}", "marks samples as robust that were already broken"))
+                problems.append((f"robust_after_{stage.value}", "marks samples as robust that were already broken"))
             before = flag
     if samples.robust_after and (samples.aa_robust is None or (before != samples.aa_robust).any()):
         problems.append(("aa_robust", "does not equal the flags after the last attack"))

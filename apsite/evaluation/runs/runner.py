@@ -19,10 +19,10 @@ from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
 from apsite.evaluation.runs.pool import LocalPool, Pool
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.worker import LANES, Call, LabelledImages, Result, Work, Worker
+from apsite.evaluation.runs.worker import LANES, Call, LabelledImages, Result, Work, Worker, attack_module
 from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.progress import Reporter
-from apsite.protocol import EngineName, Precision, Settings
+from apsite.protocol import APB_1_ATTACKS, EngineName, Precision, Settings
 from apsite.records import Passes
 from apsite.samples import Samples
 from apsite.vocabulary import Attack, AttackName
@@ -136,6 +136,7 @@ class _Run:
                 tuning, trials = self.search(clean)
                 parameters = best_of(trials).parameters if trials else None
             distance = self.minimum_norm(clean, parameters)
+        others = {attack: self.other(attack, clean) for attack in self.settings.attacks if attack not in APB_1_ATTACKS}
         samples = Samples(
             index=self.images.index,
             label=self.images.labels.astype(np.int16),
@@ -144,6 +145,7 @@ class _Run:
             distance=distance,
             tuning=tuning,
             robust_after=robust_after,
+            others=others,
         )
         return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified)
 
@@ -288,6 +290,27 @@ class _Run:
         robust = float((distance > np.float32(self.epsilon)).mean())
         self.reporter.finish(f"{robust:.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
         return distance
+
+    def other(self, attack: AttackName, clean: NDArray[np.bool_]) -> NDArray[np.generic]:
+        """Array of an attack with a module of its own, see :meth:`apsite.samples.Samples.of`."""
+        distance = np.zeros(len(clean), np.float32)
+        correct = np.flatnonzero(clean)
+        self.reporter.start(attack.label, len(correct))
+
+        def finished(chosen: NDArray[np.int64], reached: NDArray[np.generic]) -> str:
+            distance[chosen] = reached
+            return ""
+
+        self.over_samples(
+            attack.value,
+            correct,
+            attack_module(attack).PASSES,
+            lambda samples: Call(Work.OTHER, samples, other=attack),
+            finished,
+        )
+        robust = distance > np.float32(self.epsilon) if attack.minimum_norm else np.isinf(distance)
+        self.reporter.finish(f"{robust.mean():.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
+        return distance if attack.minimum_norm else robust
 
     def over_samples(
         self,

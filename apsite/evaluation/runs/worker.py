@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +22,14 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.autoattack import Engine, ReferenceEngine, is_adversarial
 from apsite.evaluation.attacks.execution import CountedNetwork, FilledUp, as_inputs
 from apsite.evaluation.attacks.fast.engine import FastEngine
+from apsite.evaluation.attacks.fast.noise import SampleNoise
 from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices, lane_count
 from apsite.evaluation.attacks.precision import InBfloat16
 from apsite.evaluation.attacks.simplification import Simplified, simplified
 from apsite.protocol import EngineName, Precision, Settings
 from apsite.records import Passes
-from apsite.vocabulary import Attack
+from apsite.vocabulary import Attack, AttackName
 
 LANES = 16
 """HO-FMN fills every batch up to a multiple of this."""
@@ -41,8 +44,19 @@ class Work(StrEnum):
     """Which samples one attack of AutoAttack breaks: bool, shape ``(n,)``."""
     DISTANCES = "distances"
     """Confirmed HO-FMN distances with one configuration: float32, in input units, shape ``(n,)``."""
+    OTHER = "other"
+    """The same for an attack with a module of its own; infinite where its image is not adversarial at ε."""
     SEARCH = "search"
     """Unconfirmed HO-FMN distances of several trials, the worst norm where nothing was found: shape ``(trials, n)``."""
+
+
+def attack_module(attack: AttackName) -> Any:
+    """Module of an attack other than AutoAttack and HO-FMN: ``apsite.evaluation.attacks.<name>``.
+
+    It has ``perturb(network, images, labels, epsilon, noise, index)``, which returns perturbed images, unconfirmed, and
+    ``PASSES``, how many passes one sample takes. A minimum-norm attack is given the largest possible ε, 1.
+    """
+    return import_module(f"apsite.evaluation.attacks.{attack.value}")
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,7 @@ class Call:
         work: What to find out.
         samples: Correctly classified samples.
         attack: The attack of AutoAttack.
+        other: The attack with a module of its own.
         trials: Configurations of HO-FMN.
         steps: FMN steps.
     """
@@ -82,6 +97,7 @@ class Call:
     work: Work
     samples: LabelledImages
     attack: Attack | None = None
+    other: AttackName | None = None
     trials: tuple[FmnParameters, ...] = ()
     steps: int = 0
 
@@ -182,7 +198,12 @@ class Worker:
 
     def _in_memory(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
         """Result for `samples`, with fewer rows at a time, from now on, where the device has too little memory."""
-        work = {Work.ATTACK: self._attack, Work.DISTANCES: self._distances, Work.SEARCH: self._search}[call.work]
+        work = {
+            Work.ATTACK: self._attack,
+            Work.DISTANCES: self._distances,
+            Work.OTHER: self._other,
+            Work.SEARCH: self._search,
+        }[call.work]
         while True:
             try:
                 return work(call, samples)
@@ -221,6 +242,18 @@ class Worker:
             adversarial[again], found[again] = self._fmn(self.network, a, b, [parameters] * len(a), call.steps)
             verified[again] = found[again] & self._adversarial(a, adversarial[again], b, 1.0)
         return np.asarray(distances(x, adversarial, verified).cpu().numpy(), dtype=np.float32)
+
+    def _other(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
+        assert call.other is not None
+        x, y = self._tensors(samples)
+        limit = 1.0 if call.other.minimum_norm else self.epsilon
+        parts = (torch.split(values, self._rows) for values in (x, y, torch.from_numpy(samples.index)))
+        noise, module = SampleNoise(self.settings.seed), attack_module(call.other)
+        perturbed = torch.cat(
+            [module.perturb(self.surrogate, a, b, limit, noise, c.tolist()) for a, b, c in zip(*parts, strict=True)]
+        )
+        found = self._adversarial(x, perturbed, y, limit)
+        return np.asarray(distances(x, perturbed, found).cpu().numpy(), dtype=np.float32)
 
     def _adversarial(self, x: Tensor, perturbed: Tensor, y: Tensor, epsilon: float) -> Tensor:
         """Which perturbed images are true adversarial examples, shape ``(n,)``; the evaluated network decides."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apsite.documents.schema import load_schema
+from apsite.vocabulary import AttackName
 
 Schema = Mapping[str, Any]
 
@@ -152,6 +153,16 @@ SAMPLE_ARRAYS = (
         "float32",
         "if HO-FMN ran",
         "Smallest perturbation found, in input units: 0 if wrong with no attack, infinite if never broken.",
+    ),
+    *(
+        SampleArray(
+            attack.array,
+            "float32" if attack.minimum_norm else "bool",
+            f"if {attack.label} ran",
+            "Smallest perturbation found, as `distance`." if attack.minimum_norm else "Correct, and not broken by it.",
+        )
+        for attack in AttackName
+        if attack not in (AttackName.AUTOATTACK, AttackName.HOFMN)
     ),
     SampleArray("tuning", "bool", "if HO-FMN ran", "Used by the hyperparameter search."),
     SampleArray(

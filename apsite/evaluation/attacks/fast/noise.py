@@ -13,13 +13,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from apsite.vocabulary import Attack
+from apsite.vocabulary import Term
 
 
 class Noise(Protocol):
     """Source of uniform random numbers in [0, 1)."""
 
-    def uniform(self, attack: Attack, stream: int, samples: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    def uniform(self, attack: Term, stream: int, samples: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         """Float32 on the CPU, shape ``(len(samples), *shape)``; `stream` separates the draws of one attack."""
 
 
@@ -29,7 +29,7 @@ class SampleNoise:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def uniform(self, attack: Attack, stream: int, samples: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    def uniform(self, attack: Term, stream: int, samples: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         """Draws that depend on the seed, the attack, the stream and each sample's position in the test set only."""
         generator = torch.Generator()
         drawn = torch.empty((len(samples), *shape))
@@ -46,6 +46,6 @@ class BatchNoise:
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
 
-    def uniform(self, attack: Attack, stream: int, samples: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    def uniform(self, attack: Term, stream: int, samples: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         """The next numbers of the stream of this batch."""
         return torch.rand((len(samples), *shape), generator=self._generator)
