@@ -246,7 +246,7 @@ class Lead:
 class Standings:
     """Models compared with each other, most robust first, and what separates each from those further down.
 
-    `separations` is by two model keys, the more robust model first; pairs that cannot be compared are missing.
+    `separations` is by two model keys, the more robust model first.
     """
 
     models: tuple[Contender, ...]
@@ -277,36 +277,37 @@ class Standings:
             frozenset(found.basis for found in against),
         )
 
-    def between(self, first: str, second: str) -> Separation | None:
-        """Separation of two models by their keys, its test in the order asked for; ``None`` if not comparable."""
-        found = self.separations.get((second, first))
-        reverse = found and replace(found, test=found.test and found.test.reversed)
-        return self.separations.get((first, second), reverse)
+    def between(self, first: str, second: str) -> Separation:
+        """Separation of two models by their keys, with its test in the order asked for."""
+        if (first, second) in self.separations:
+            return self.separations[first, second]
+        found = self.separations[second, first]
+        return replace(found, test=found.test and found.test.reversed)
 
 
 def judge(models: Iterable[Contender]) -> Standings:
     """Ranks, lead and ties of models of one setting at one perturbation size.
 
     Two models with results on the same samples are compared sample by sample: by McNemar's exact test, its p-values
-    adjusted by Holm's method for all such pairs. Others are compared by :func:`_without_samples`, but not a model that
-    ranks with one that does not. Of equally robust models, the one given first is first.
+    adjusted by Holm's method for all such pairs. Others are separated if their Wilson 95 % intervals do not overlap, or
+    by plain order where a number of samples is unknown. Of equally robust models, the one given first is first.
     """
     ordered = tuple(sorted(models, key=lambda model: -model.share))
     found: dict[tuple[str, str], Separation] = {}
     tests: dict[tuple[str, str], PairedTest] = {}
     for upper, lower in itertools.combinations(ordered, 2):
         test = paired_test(upper, lower)
-        if test is not None:
-            tests[upper.key, lower.key] = test
-        elif upper.record.protocol.ranks == lower.record.protocol.ranks:
+        if test is None:
             found[upper.key, lower.key] = _without_samples(upper, lower)
+        else:
+            tests[upper.key, lower.key] = test
     for (pair, test), p_value in zip(tests.items(), holm([test.p_value for test in tests.values()]), strict=True):
         found[pair] = Separation(p_value < LEVEL and test.difference > 0, Basis.PAIRED, p_value, test)
     return Standings(ordered, found)
 
 
 def _without_samples(upper: Contender, lower: Contender) -> Separation:
-    """Separation by intervals that do not overlap, or by plain order where a number of samples is unknown."""
+    """Separation of two models of which one has no per-sample results."""
     high, low = (interval_of(model.share, model.n_samples) for model in (upper, lower))
     if high is None or low is None:
         return Separation(upper.share > lower.share, Basis.ORDER)
@@ -332,7 +333,7 @@ class Judge:
     def __init__(self, catalogue: Catalogue, samples: Mapping[str, Samples] | None = None) -> None:
         self.catalogue = catalogue
         self._samples: dict[str, Samples | None] = dict(samples or {})
-        self._every: dict[Setting, Standings] = {}
+        self._mixed: dict[Setting, Standings] = {}
 
     def samples(self, record: EvaluationRecord) -> Samples | None:
         """Per-sample results of a record; ``None`` without a file, or one that `apsite validate` would refuse."""
@@ -353,44 +354,43 @@ class Judge:
         """Models of one setting, judged by AutoAttack."""
         return judge(contender(record, self.samples(record)) for record in records)
 
-    def everybody(self, setting: Setting) -> Standings:
-        """All models of a setting: methods, baselines and reduced runs at the benchmark's perturbation size."""
-        if setting not in self._every:
-            found = [
-                record
-                for record in self.catalogue.records.values()
-                if setting_of(record) == setting and record.robust_accuracy is not None and _usual(record)
-            ]
-            self._every[setting] = self.standings(sorted(found, key=_most_robust_first))
-        return self._every[setting]
+    @cached_property
+    def _every(self) -> dict[Setting | None, list[EvaluationRecord]]:
+        """Methods, baselines and reduced runs that AutoAttack evaluated at the benchmark's ε, by setting."""
+        groups: dict[Setting | None, list[EvaluationRecord]] = {}
+        for record in sorted(self.catalogue.records.values(), key=_most_robust_first):
+            if record.robust_accuracy is not None and record.threat_model.epsilon in (None, record.dataset.epsilon):
+                groups.setdefault(setting_of(record), []).append(record)
+        return groups
 
     def between(self, first: EvaluationRecord, second: EvaluationRecord) -> Separation | None:
         """Separation of two models of one setting; ``None`` if they cannot be compared.
 
         Methods that rank are compared as on the leaderboard. Where a baseline or a reduced run is one of the two, the
-        p-values are adjusted for all models of the setting.
+        p-values are adjusted for all models of the setting. A model that ranks and a reduced run cannot be compared
+        without images in common.
         """
-        setting = setting_of(first)
+        setting, keys = setting_of(first), (first.model_key, second.model_key)
         if setting is None or setting != setting_of(second):
             return None
         ranked = self.settings.get(setting)
-        known = ranked is not None and {first.model_key, second.model_key} <= ranked.ranks.keys()
-        return (ranked if ranked and known else self.everybody(setting)).between(first.model_key, second.model_key)
+        if ranked is not None and ranked.ranks.keys() >= set(keys):
+            return ranked.between(*keys)
+        if setting not in self._mixed:
+            self._mixed[setting] = self.standings(self._every.get(setting, ()))
+        mixed = self._mixed[setting]
+        found = mixed.between(*keys) if mixed.ranks.keys() >= set(keys) else None
+        alike = first.protocol.ranks == second.protocol.ranks
+        return found if found is not None and (alike or found.basis is Basis.PAIRED) else None
 
     def baselines(self, record: EvaluationRecord) -> list[tuple[EvaluationRecord, Separation | None]]:
         """Other baselines in the setting of a model, most robust first, each with what separates the two."""
         setting = setting_of(record)
-        others = [model.record for model in self.everybody(setting).models] if setting and _usual(record) else []
         return [
             (other, self.between(record, other))
-            for other in others
-            if self.catalogue.entries[other.method].baseline and other.method != record.method
+            for other in self._every.get(setting, ())
+            if setting and self.catalogue.entries[other.method].baseline and other.method != record.method
         ]
-
-
-def _usual(record: EvaluationRecord) -> bool:
-    """Whether a record is about the perturbation size at which the benchmark compares."""
-    return record.threat_model.epsilon in (None, record.dataset.epsilon)
 
 
 @dataclass(frozen=True)

@@ -247,8 +247,6 @@ def test_paired_test_separates_what_intervals_do_not(contest: list[EvaluationRec
     keys = [one.model_key for one in contest]
     by_intervals, by_pairs = judged(contest), judged(contest, range(420), range(400))
     plain, paired = by_intervals.between(keys[0], keys[1]), by_pairs.between(keys[0], keys[1])
-    assert plain is not None
-    assert paired is not None
     assert (plain.separated, plain.basis, plain.test) == (False, Basis.INTERVALS, None)
     assert (paired.separated, paired.basis) == (True, Basis.PAIRED)
     assert paired.p_value == pytest.approx(2 / 2**20)
@@ -256,7 +254,6 @@ def test_paired_test_separates_what_intervals_do_not(contest: list[EvaluationRec
     assert by_intervals.ranks == dict(zip(keys, (1, 1, 3), strict=True))
     assert by_pairs.ranks == dict(zip(keys, (1, 2, 3), strict=True))
     backwards = by_pairs.between(keys[1], keys[0])
-    assert backwards is not None
     assert backwards.test == PairedTest(SIZE, 400, 420, 0, 20)
 
 

@@ -32,8 +32,6 @@ FLOORS = (
     "catalogue",
     "export",
     "comparable",
-    "leaderboard",
-    "intervals",
     "validation",
     "contribution",
     "demo",

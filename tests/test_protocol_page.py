@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apsite.intervals import LEVEL
+from apsite.comparable import LEVEL
 from apsite.protocol import SEARCH_SPACE, SPARSITY_LIMIT, SPARSITY_WARNING, Preset, Settings
 from apsite.vocabulary import Attack, Dataset, Structure
 

@@ -10,16 +10,15 @@ from typing import Any
 from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
+from apsite.comparable import Judge, Lead, Setting, by_setting, robust_bounds
 from apsite.documents.references import Reference
-from apsite.intervals import Field, Lead, all_fields, baseline_records, robust_bounds
-from apsite.leaderboard import Setting, by_setting
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SeriesStyle, styles
 from apsite.site.downloads import Download
-from apsite.site.tables import leaderboards, methods
+from apsite.site.tables import methods
 from apsite.site.writer import PageWriter, WrittenPage
 
 WIDE = ("navigation", "toc")
@@ -39,7 +38,7 @@ class SiteFacts:
         bundle: File name of the Vega script.
         repository: URL of the repository, for links to edit an entry; ``None`` where there is none.
         drawn: Draws a chart, given its identity on the page and its specification.
-        verdicts: Per-sample results by model key, for paired tests.
+        samples: Per-sample results by model key, where they are at hand.
     """
 
     catalogue: Catalogue
@@ -50,7 +49,7 @@ class SiteFacts:
     bundle: str
     repository: str | None
     drawn: Callable[[str, Spec], Markup] = no_drawing
-    verdicts: Mapping[str, Samples] = field(default_factory=dict)
+    samples: Mapping[str, Samples] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -58,24 +57,19 @@ class SiteFacts:
         return methods.labels(self.catalogue.entries.values())
 
     @cached_property
-    def fields(self) -> dict[Setting, Field]:
-        """The methods' models that rank, by setting, and what separates them."""
-        return all_fields(self.catalogue, self.verdicts)
+    def judge(self) -> Judge:
+        """Who is ahead, by setting and between any two models."""
+        return Judge(self.catalogue, self.samples)
 
     @cached_property
     def leads(self) -> dict[Setting, Lead]:
         """Leaders by setting."""
-        return leaderboards.leads(self.fields)
+        return {setting: found.lead for setting, found in self.judge.settings.items() if found.lead is not None}
 
     @cached_property
     def rankings(self) -> dict[Setting, list[EvaluationRecord]]:
         """Models that rank and baselines, by setting, most robust first."""
         return by_setting(self.catalogue, baselines=True)
-
-    @cached_property
-    def baselines(self) -> list[EvaluationRecord]:
-        """Records of baselines that have AutoAttack results."""
-        return baseline_records(self.catalogue)
 
     @cached_property
     def method_styles(self) -> dict[str, SeriesStyle]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from apsite.catalogue import load_catalogue, scan
+from apsite.comparable import by_setting, rankable
 from apsite.entries import entry_from_json, entry_problems
-from apsite.leaderboard import by_setting, rankable
 from apsite.records import record_from_json, record_problems, record_to_json
 from apsite.validation import validate
 from apsite.vocabulary import ChangeKind

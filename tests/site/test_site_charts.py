@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from apsite.catalogue import load_catalogue
 from apsite.metrics import robust_accuracy
 from apsite.site.charts.charts import robustness_chart, sparsity_chart
-from apsite.site.charts.curves import SPAN, Steps, leader_segments, load_curves, steps_of
+from apsite.site.charts.curves import EPSILONS, SPAN, load_curves, steps_of
 from apsite.site.charts.curves import write_curves as write_curve_files
 from apsite.site.pages import curves as robustness
 from apsite.site.pages.home import sparsity_rows
@@ -121,14 +121,6 @@ def test_first_choice_is_the_most_robust_of_the_group_with_most_curves(tmp_path,
     assert all(row["label"] in sentence for row in segments)
 
 
-def test_leader_bar_names_the_highest_curve():
-    """At each budget the leader is a curve that none exceeds; equal curves leave the lead where it was."""
-    one = Steps((0.0, 4.0), (8, 2), ())
-    two = Steps((0.0, 6.0), (6, 1), ())
-    assert leader_segments([("a", one, 10), ("b", two, 10)]) == [("a", 0, 4), ("b", 4, 6), ("a", 6, 16)]
-    assert leader_segments([("a", one, 10), ("b", one, 10)]) == [("a", 0, 16)]
-
-
 def test_curve_is_exact(tiny_facts):
     """Few samples make a curve of all their steps; the envelope joins both attacks; the table counts exactly."""
     curve = tiny_facts.curves[0]
@@ -148,7 +140,7 @@ def test_curve_is_exact(tiny_facts):
 @given(st.integers(1, 30_000), st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
 def test_drawn_curve_stays_within_a_tenth_of_a_point(size, seed):
-    """However many samples, at most 501 knots, and nowhere further off than 0.1 point; whole budgets are exact."""
+    """However many samples, at most 501 knots, and nowhere further off than 0.1 point; tenths are exact."""
     rng = np.random.default_rng(seed)
     distance = rng.gamma(2, 4 / 255, size).astype(np.float32)
     distance[rng.random(size) < 0.2] = 0
@@ -158,7 +150,7 @@ def test_drawn_curve_stays_within_a_tenth_of_a_point(size, seed):
     for budget in np.concatenate([np.linspace(0, SPAN, 97), np.array(steps.budgets) + 1e-4]).clip(0, SPAN):
         drawn = steps.counts[int(np.searchsorted(steps.budgets, budget, side="right")) - 1]
         assert abs(drawn - round(robust_accuracy(distance, budget / 255) * size)) <= 0.001 * size
-    assert steps.table == tuple(round(robust_accuracy(distance, k / 255) * size) for k in range(SPAN + 1))
+    assert steps.exact == tuple(round(robust_accuracy(distance, epsilon) * size) for epsilon in EPSILONS)
 
 
 def test_curve_file_is_small_and_says_the_same(tmp_path):
@@ -175,7 +167,7 @@ def test_curve_file_is_small_and_says_the_same(tmp_path):
         steps, packed = getattr(curve, name), document[name]
         assert tuple(itertools.accumulate(packed["counts"])) == steps.counts
         assert [b / 10_000 for b in itertools.accumulate(packed["budgets"])] == pytest.approx(steps.budgets, abs=2e-4)
-        assert tuple(packed["table"]) == steps.table
+        assert tuple(itertools.accumulate(packed["exact"])) == steps.exact
 
 
 def test_paper_protocol_leaves_out_the_samples_of_the_search(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from apsite.catalogue import load_catalogue
-from apsite.intervals import all_fields
+from apsite.comparable import Judge
 from apsite.samples import Samples
 from apsite.site.pages import compare
 from tests.builders import METHOD, RIVAL, entry_document, record_document, write_data
@@ -37,9 +37,7 @@ def test_ties_are_those_of_the_leaderboard(tmp_path: Path) -> None:
     columns = [catalogue.entries[key] for key in shares]
 
     def row(samples: dict[str, Samples]) -> compare.ResultRow:
-        (group,) = (
-            one for one in compare.groups(catalogue, columns, all_fields(catalogue, samples), samples) if one.results
-        )
+        (group,) = (one for one in compare.groups(Judge(catalogue, samples), columns) if one.results)
         (found,) = group.results
         return found
 
@@ -56,5 +54,5 @@ def test_a_baseline_is_compared_though_it_has_no_rank(tmp_path: Path) -> None:
     root = write_data(tmp_path, entry_document(METHOD), entry_document(RIVAL, baseline=True), *documents)
     catalogue = load_catalogue(root)
     columns = [catalogue.entries[key] for key in (METHOD, RIVAL)]
-    (group,) = (one for one in compare.groups(catalogue, columns, all_fields(catalogue), {}) if one.results)
+    (group,) = (one for one in compare.groups(Judge(catalogue), columns) if one.results)
     assert group.results[0].tied == ((RIVAL,), (METHOD,))

@@ -98,6 +98,13 @@ def shares(verdict, budgets=range(17)) -> list[str]:
     return [percent(float((distance > np.float32(k / 255)).mean() if k else (distance > 0).mean())) for k in budgets]
 
 
+def envelope(found) -> dict[str, np.ndarray]:
+    """The samples with those that AutoAttack broke no further away than 8/255."""
+    broken = found["clean_correct"] & ~found["aa_robust"]
+    nearest = np.minimum(found["distance"], np.float32(8 / 255))
+    return {"distance": np.where(broken, nearest, found["distance"])}
+
+
 def test_boards_have_the_exported_figures(benchmark_pages, exported):
     """Leaderboards: each cell is the exported pair of its method, network and sparsity, and a dash is a missing row."""
     tables = benchmark_pages["leaderboard.md"].tables
@@ -304,15 +311,21 @@ def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts
     places = [table[0].index(title) for title in ("Clean", "AutoAttack", "HO-FMN", "95 % interval")]
     assert {tuple(line[place] for place in places) for line in table[1:]} == by_figures
     (paired,) = (lines for name, lines in tables.items() if name.startswith("paired-r8"))
-    for first, second, step, images, one, other, only_one, only_other, gap, p_value, verdict in paired[1:]:
+    tests: dict[str, list[tuple[float, float, str]]] = {}
+    for first, second, step, images, one, other, only_one, only_other, gap, p_value, outcome in paired[1:]:
         pair = [verdicts[own[name, int(step.split()[0])]["model_key"]]["aa_robust"] for name in (first, second)]
         alone = [int((pair[0] & ~pair[1]).sum()), int((pair[1] & ~pair[0]).sum())]
         assert [images, one, other] == [str(len(pair[0])), *(str(int(flags.sum())) for flags in pair)]
         assert [only_one, only_other] == [str(count) for count in alone]
         assert gap == signed_points((alone[0] - alone[1]) / len(pair[0]))
         chance = binomtest(alone[0], sum(alone)).pvalue if sum(alone) else 1.0
-        assert float(p_value) == pytest.approx(chance, rel=0.06)
-        assert (verdict == "tied") == (chance >= 0.05)
+        tests.setdefault(step, []).append((chance, float(p_value), outcome))
+    for found in tests.values():  # adjusted by Holm's method for the tests of one sparsity
+        highest = 0.0
+        for place, (chance, p_value, outcome) in enumerate(sorted(found)):
+            highest = max(highest, min(1.0, (len(found) - place) * chance))
+            assert p_value == pytest.approx(highest, rel=0.06)
+            assert (outcome == "tied") == (highest >= 0.05)
     (survey,) = (lines for name, lines in tables.items() if name.startswith("table-8-r8"))
     for step, net, lwm, lamp, gain, own_lwm, own_lamp, own_gain, _ in survey[1:]:
         percents = int(step.split()[0])
@@ -322,7 +335,7 @@ def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts
         assert [lwm, lamp, own_lwm, own_lamp] == [percent(value) for value in (*printed, *ours)]
         assert (gain, own_gain) == (signed_points(printed[1] - printed[0]), signed_points(ours[1] - ours[0]))
     drawn = [line for name, lines in tables.items() if name.startswith("curves-r8") for line in lines[1:]]
-    counted = {share for key, verdict in verdicts.items() if key in exported for share in shares(verdict)}
+    counted = {share for key, found in verdicts.items() if key in exported for share in shares(envelope(found))}
     assert drawn
     assert {cell for line in drawn for cell in line[1:]} <= counted
 

@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsite import intervals, numbers
-from apsite.catalogue import load_catalogue
-from apsite.intervals import field_of, interval_of, robust_bounds
+from apsite import numbers
+from apsite.comparable import Judge
 from apsite.site import links
 from apsite.site.charts.charts import spread
 from apsite.site.charts.palette import NEUTRAL, styles
 from apsite.site.pages import written
-from tests.builders import METHOD, RIVAL, entry_document, record_document
 
 
 @pytest.mark.parametrize(
@@ -53,59 +51,19 @@ def test_distances_and_budgets_are_multiples_of_a_255th():
         numbers.budget("0.03")
 
 
-def test_interval_of_a_known_share():
-    """The Wilson interval of 4540 of 10,000, computed by hand to four digits."""
-    low, high = interval_of(0.454, 10_000) or (0, 0)
-    assert (round(low, 4), round(high, 4)) == (0.4443, 0.4638)
-    assert interval_of(None, 10) is None
-    assert interval_of(0.5, None) is None
-
-
-def test_leader_and_ties_follow_the_intervals(data_folder):
-    """Overlapping intervals tie; a model wholly below does not, and ranks count who is separated above."""
-    third = "Third_Poe2022Last"
-    root = data_folder(
-        *(entry_document(key) for key in (METHOD, RIVAL, third)),
-        record_document(f"{METHOD}_R18_CIFAR10_US_90", robust=0.45),
-        record_document(f"{RIVAL}_R18_CIFAR10_US_90", robust=0.445),
-        record_document(f"{third}_R18_CIFAR10_US_90", robust=0.40),
-    )
-    records = list(load_catalogue(root).records.values())
-    field = field_of(records)
-    found = field.lead
-    assert found is not None
-    assert found.record.method == METHOD
-    assert [record.method for record in found.tied] == [RIVAL]
-    assert found.bounds == robust_bounds(found.record)
-    assert sorted(field.ranks.values()) == [1, 1, 3]
-    assert field_of([]).lead is None
-
-
-def test_a_build_compares_each_field_once(tiny_facts, monkeypatch):
+def test_a_build_judges_each_setting_once(tiny_facts, monkeypatch):
     """However many pages show ranks: the work grows with the square of the number of models."""
-    compared = []
+    judged, standings = [], Judge.standings
 
-    def noted(records, *rest):
-        compared.append(tuple(record.model_key for record in records))
-        return field_of(records, *rest)
+    def noted(self, records):
+        records = list(records)
+        judged.append(tuple(record.model_key for record in records))
+        return standings(self, records)
 
-    monkeypatch.setattr(intervals, "field_of", noted)
+    monkeypatch.setattr(Judge, "standings", noted)
     written(tiny_facts)
-    assert compared
-    assert len(compared) == len(set(compared))
-
-
-def test_plain_order_decides_where_samples_are_unknown(data_folder):
-    """Without a number of samples nothing is called a tie."""
-    documents = [record_document(f"{key}_R18_CIFAR10_US_90", robust=r) for key, r in ((METHOD, 0.45), (RIVAL, 0.449))]
-    for document in documents:
-        document["results"]["n_samples"] = None
-    root = data_folder(entry_document(), entry_document(RIVAL), *documents)
-    field = field_of(list(load_catalogue(root).records.values()))
-    assert [record.method for record in field.ranked] == [METHOD, RIVAL]
-    assert list(field.ranks.values()) == [1, 2]
-    assert field.lead is not None
-    assert field.lead.tied == ()
+    assert judged
+    assert len(judged) == len(set(judged))
 
 
 @pytest.mark.parametrize(

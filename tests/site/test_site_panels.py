@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from apsite.catalogue import load_catalogue
-from apsite.intervals import all_fields
+from apsite.comparable import Judge, by_setting
 from apsite.metrics import robust_accuracy
 from apsite.samples import read_samples
 from apsite.site.charts import panels
@@ -20,7 +20,7 @@ from tests.builders import METHOD, MODEL, RIVAL, entry_document, record_document
 
 def height(panel, share):
     """Where a share stands in a panel, from the panel's own axis."""
-    zero, top = panel.up[0], panel.up[-1]
+    zero, top = panel.frame.up[0], panel.frame.up[-1]
     return zero.at + (top.at - zero.at) * share / (float(top.text) / 100)
 
 
@@ -28,7 +28,7 @@ def test_panels_hold_every_ranked_model(benchmark_data):
     """Each ranked model of a method is a dot at the height of its robust accuracy, in the panel of its setting."""
     for method in ("HARP_Zhao2023Holistic", "MAD_Lee2022Masking", "LAMP_Lee2021Layer"):
         own = [r for r in benchmark_data.records_of(method) if r.structure is not None and r.protocol.ranks]
-        drawn = panels.panels(benchmark_data, method)
+        drawn = panels.panels(benchmark_data, method, by_setting(benchmark_data, baselines=True))
         assert sum(len(panel.dots) for panel in drawn) == len(own)
         for panel in drawn:
             shares = [
@@ -49,17 +49,18 @@ def test_a_gap_is_not_bridged(data_folder):
         *(record_document(f"{METHOD}_R18_CIFAR10_US_{p}", robust=0.4) for p in (90, 99)),
         *(record_document(f"{RIVAL}_R18_CIFAR10_US_{p}", robust=0.3) for p in (90, 95, 99)),
     )
-    (panel,) = panels.panels(load_catalogue(root), METHOD)
+    catalogue = load_catalogue(root)
+    (panel,) = panels.panels(catalogue, METHOD, by_setting(catalogue, baselines=True))
     assert "L" not in panel.own
     assert panel.own.count("h0") == 2
     assert panel.others.count("L") == 2
-    assert [tick.text for tick in panel.across] == ["90 %", "95 %", "99 %"]
+    assert [tick.text for tick in panel.frame.across] == ["90 %", "95 %", "99 %"]
     assert "40.0 % at 90 %, 40.0 % at 99 % sparsity, among 1 others" in panel.description
 
 
 def test_methods_without_results_have_no_panels(benchmark_data):
     """Nothing is drawn where nothing ranks."""
-    assert panels.panels(benchmark_data, "DNR_Kundu2020Tunable") == []
+    assert panels.panels(benchmark_data, "DNR_Kundu2020Tunable", by_setting(benchmark_data)) == []
 
 
 def test_curve_panels_are_exact_steps(tiny_facts):
@@ -68,9 +69,9 @@ def test_curve_panels_are_exact_steps(tiny_facts):
     (line,) = panel.lines
     record = line.curve.record
     distances = read_samples(tiny_facts.catalogue.root / "evaluations" / record.path.with_suffix(".npz")).distance
-    zero, full = panel.up[0].at, panel.up[-1].at
-    left, right = panel.across[0].at, panel.across[-1].at
-    assert panel.budget.text == "8/255"
+    zero, full = panel.frame.up[0].at, panel.frame.up[-1].at
+    left, right = panel.frame.across[0].at, panel.frame.across[-1].at
+    assert panel.epsilon.text == "8/255"
     steps = re.findall(r"H([\d.]+)V([\d.]+)", line.path)
     assert len(steps) >= 3
     for x, y in steps:
@@ -85,7 +86,7 @@ def test_rivals_lead_where_a_method_ranks(benchmark_data, benchmark_pages):
     """The link to the comparison names the leaders of a method's settings, and the curves link its own models."""
 
     def rivals(key: str) -> list[str]:
-        models = methods.standings(benchmark_data, key, all_fields(benchmark_data))
+        models = methods.standings(Judge(benchmark_data), key)
         return [entry.name for entry in methods.rivals(benchmark_data, key, models)]
 
     names = rivals("HARP_Zhao2023Holistic")

@@ -7,8 +7,7 @@ from collections import Counter
 import pytest
 
 from apsite.catalogue import rows as export_rows
-from apsite.intervals import all_fields
-from apsite.leaderboard import leader_count, leaders
+from apsite.comparable import Judge, leader_count, leaders
 from apsite.numbers import percent
 from apsite.site.pages import taxonomy
 from apsite.site.tables import leaderboards as results
@@ -95,7 +94,9 @@ def test_custom_runs_never_rank(tiny_facts):
     catalogue = tiny_facts.catalogue
     custom = [key for key, record in catalogue.records.items() if not record.protocol.ranks]
     assert custom
-    ranked = {item.record.model_key: item.rank for item in results.ranked_results(catalogue, {}, all_fields(catalogue))}
+    ranked = {
+        item.record.model_key: item.rank for item in results.ranked_results(catalogue, {}, Judge(catalogue).settings)
+    }
     assert all(ranked[key] is None for key in custom)
     assert {record.model_key for record in results.reduced(catalogue)} == set(custom)
     shown = {
@@ -111,7 +112,9 @@ def test_custom_runs_never_rank(tiny_facts):
 def test_home_names_the_leaders(benchmark_pages, benchmark_data):
     """Each cell of the start page names the most robust method of its setting."""
     page = benchmark_pages["index.md"]
-    for setting, found in results.leads(all_fields(benchmark_data)).items():
+    for setting, standings in Judge(benchmark_data).settings.items():
+        found = standings.lead
+        assert found is not None
         if setting.dataset is Dataset.IMAGENET:
             continue
         table = page.tables[f"leads-{setting.dataset.value}-{setting.structure.value}"]

@@ -7,7 +7,7 @@ page; `usermeta` says which property of the page's style each colour stands for,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import altair as alt
@@ -75,7 +75,7 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
         "robust:Q",
         title="Robust accuracy (AutoAttack)",
         axis=alt.Axis(format=_PERCENT, tickCount=6),
-        scale=alt.Scale(domain=[0, _ceiling(rows)]),
+        scale=alt.Scale(domain=[0, ceiling(float(row["robust"]) for row in rows)]),
     )
     tooltip = [
         alt.Tooltip("label:N", title="Method"),
@@ -243,10 +243,9 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
     return result
 
 
-def _ceiling(rows: Sequence[Datum]) -> float:
-    """End of a robust accuracy axis: the next tenth above all rows, at least 0.5."""
-    top = max((float(row["robust"]) for row in rows), default=0.5)
-    return max(0.5, math.ceil(round(10 * top, 6)) / 10)
+def ceiling(shares: Iterable[float]) -> float:
+    """End of an axis of robust accuracies: the next tenth above all of them, at least 0.5."""
+    return max(0.5, math.ceil(round(10 * max(shares, default=0.5), 6)) / 10)
 
 
 def strip_height(rows: Sequence[Datum], field: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.catalogue import Catalogue
-from apsite.intervals import Bounds, interval_of
+from apsite.comparable import Bounds, Contender, Stretch, interval_of, leads_along
 from apsite.metrics import area_under_curve, robust_flags
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples, read_samples
@@ -22,6 +22,8 @@ from apsite.vocabulary import epsilon_value
 SPAN = 16
 """Largest budget that charts and tables show, in 255ths: twice the benchmark's on CIFAR-10 and SVHN."""
 LIMIT = SPAN / 255
+EPSILONS = tuple(tenth / 2550 for tenth in range(10 * SPAN + 1))
+"""Perturbation sizes at which robust samples are counted exactly and leaders are found: tenths of 1/255."""
 TOLERANCE = 0.001
 """How far a drawn curve may be from the measured one: a tenth of a point. Counts in tables are exact."""
 _RESOLUTION = 10_000
@@ -35,17 +37,22 @@ class Steps:
     Attributes:
         budgets: Where the drawn curve steps.
         counts: Samples that are robust from there on, within :data:`TOLERANCE` of all samples.
-        table: Exactly how many are robust at each whole multiple of 1/255 up to :data:`SPAN`.
+        exact: Exactly how many are robust at each of :data:`EPSILONS`.
     """
 
     budgets: tuple[float, ...]
     counts: tuple[int, ...]
-    table: tuple[int, ...]
+    exact: tuple[int, ...]
+
+    @property
+    def table(self) -> tuple[int, ...]:
+        """Exactly how many samples are robust at each whole multiple of 1/255 up to :data:`SPAN`."""
+        return self.exact[::10]
 
     def at(self, budget: float) -> int:
-        """Robust samples at a budget in 255ths: exact at whole ones, else as drawn."""
-        if float(budget).is_integer() and 0 <= budget <= SPAN:
-            return self.table[int(budget)]
+        """Robust samples at a budget in 255ths: exact at tenths, else as drawn."""
+        if (tenth := round(10.0 * budget, 6)).is_integer() and 0 <= budget <= SPAN:
+            return self.exact[int(tenth)]
         return self.counts[int(np.searchsorted(self.budgets, budget, side="right")) - 1]
 
 
@@ -60,6 +67,8 @@ class Curve:
         joint: The envelope of HO-FMN and AutoAttack: a sample counts as broken at its HO-FMN distance, or at the
             budget of AutoAttack if that broke it and is smaller. ``None`` without verdicts of AutoAttack.
         area: Mean robust accuracy under HO-FMN over budgets from 0 to :data:`LIMIT`.
+        samples: The samples behind the curve.
+        distances: Distance of each of them in the envelope, or under HO-FMN without one.
     """
 
     record: EvaluationRecord
@@ -67,11 +76,19 @@ class Curve:
     hofmn: Steps
     joint: Steps | None
     area: float
+    samples: Samples = field(repr=False, compare=False)
+    distances: NDArray[np.float32] = field(repr=False, compare=False)
 
     @property
     def best(self) -> Steps:
         """The envelope where there is one, else the curve of HO-FMN."""
         return self.joint or self.hofmn
+
+    def contender(self, epsilon: float) -> Contender:
+        """The model at a perturbation size in input units, by the envelope where there is one."""
+        robust = robust_flags(self.distances, epsilon)
+        share = int(np.count_nonzero(robust)) / self.n_samples
+        return Contender(self.record, share, self.n_samples, self.samples, robust)
 
     def bounds(self, count: int) -> Bounds:
         """Wilson 95 % interval of so many robust samples."""
@@ -114,12 +131,18 @@ def curve_of(record: EvaluationRecord, samples: Samples) -> Curve | None:
     distances = counted.distance
     if distances is None:
         return None
-    joint = None
+    hofmn, joint, best, area = steps_of(distances), None, distances, area_under_curve(distances, LIMIT)
     if counted.aa_robust is not None and record.threat_model.epsilon is not None:
         epsilon = np.float32(epsilon_value(record.threat_model.epsilon))
         broken = counted.clean_correct & ~counted.aa_robust
-        joint = steps_of(np.where(broken, np.minimum(distances, epsilon), distances))
-    return Curve(record, len(counted), steps_of(distances), joint, area_under_curve(distances, LIMIT))
+        best = np.where(broken, np.minimum(distances, epsilon), distances)
+        joint = steps_of(best)
+    return Curve(record, len(counted), hofmn, joint, area, counted, best)
+
+
+def leads(curves: Sequence[Curve]) -> list[Stretch]:
+    """Who leads at each of :data:`EPSILONS`, joined into stretches."""
+    return leads_along(lambda epsilon: [curve.contender(epsilon) for curve in curves], EPSILONS)
 
 
 def steps_of(distances: NDArray[np.float32]) -> Steps:
@@ -140,48 +163,26 @@ def steps_of(distances: NDArray[np.float32]) -> Steps:
             counts.pop()
         budgets.append(float(broken[position]))
         counts.append(correct - index * stride)
-    table = tuple(int(robust_flags(distances, k / 255).sum()) for k in range(SPAN + 1))
-    return Steps(tuple(budgets), tuple(max(count, 0) for count in counts), table)
-
-
-def leader_segments(curves: Sequence[tuple[str, Steps, int]]) -> list[tuple[str, float, float]]:
-    """Which curve is highest at each budget: its identity, and from where to where it is, in 255ths.
-
-    Where curves are equally high, the one that led before keeps the lead, else the first of them.
-
-    Args:
-        curves: Identity, steps and number of samples of each.
-    """
-    edges = sorted({budget for _, steps, _ in curves for budget in steps.budgets if budget < SPAN})
-    segments: list[tuple[str, float, float]] = []
-    for start, end in zip(edges, [*edges[1:], float(SPAN)], strict=True):
-        shares = {}
-        for identity, steps, total in curves:
-            position = int(np.searchsorted(steps.budgets, start, side="right")) - 1
-            shares[identity] = steps.counts[position] / total
-        highest = max(shares.values())
-        before = segments[-1][0] if segments else None
-        leader = before if before in shares and shares[before] == highest else max(shares, key=lambda i: shares[i])
-        if segments and leader == before:
-            segments[-1] = (segments[-1][0], segments[-1][1], end)
-        else:
-            segments.append((str(leader), start, end))
-    return segments
+    ordered = np.sort(distances)
+    exact = total - np.searchsorted(ordered, np.array(EPSILONS, np.float32), side="right")
+    return Steps(tuple(budgets), tuple(max(count, 0) for count in counts), tuple(exact.tolist()))
 
 
 def curve_document(curve: Curve) -> dict[str, Any]:
     """What the file of a curve holds: whole numbers only, differences to the number before where they are smaller.
 
-    ``budgets`` are in ten-thousandths of 1/255, ``counts`` are robust samples, both as differences;
-    ``table`` has the exact counts at k/255.
+    ``budgets`` are in ten-thousandths of 1/255, ``counts`` are robust samples from there on, ``exact`` are those at
+    tenths of 1/255; all as differences.
     """
 
+    def differences(values: Sequence[int]) -> list[int]:
+        return [values[0], *(b - a for a, b in itertools.pairwise(values))]
+
     def packed(steps: Steps) -> dict[str, list[int]]:
-        budgets = [round(budget * _RESOLUTION) for budget in steps.budgets]
         return {
-            "budgets": [budgets[0], *(int(b - a) for a, b in itertools.pairwise(budgets))],
-            "counts": [steps.counts[0], *(b - a for a, b in itertools.pairwise(steps.counts))],
-            "table": list(steps.table),
+            "budgets": differences([round(budget * _RESOLUTION) for budget in steps.budgets]),
+            "counts": differences(steps.counts),
+            "exact": differences(steps.exact),
         }
 
     record = curve.record

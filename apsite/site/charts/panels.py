@@ -1,44 +1,73 @@
-"""Small multiples of a method page: geometry of plain drawings, so that the page needs no chart library.
+"""Plain drawings: sparsity panels and step curves of robust accuracy, for pages that need no chart library.
 
-Coordinates are in the units of the drawing's own view box. Templates write them; colours come from the style sheet.
+Coordinates are in the units of each drawing's own view box. Templates write them; colours come from the style sheet.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
-from apsite.intervals import robust_bounds
-from apsite.leaderboard import Setting, by_setting
+from apsite.comparable import Setting, robust_bounds
 from apsite.records import EvaluationRecord
-from apsite.site.charts.charts import spread
-from apsite.site.charts.curves import SPAN, Curve
+from apsite.site.charts.charts import ceiling, spread
+from apsite.site.charts.curves import SPAN, Curve, Steps, leads
 from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
 
-WIDTH, HEIGHT = 240, 170
-"""View box of a panel."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 30, 14, 12, 24
-CURVE_WIDTH, CURVE_HEIGHT = 500, 280
-"""View box of a drawing of curves."""
-_CURVE_LEFT, _CURVE_RIGHT, _CURVE_BOTTOM = 38, 96, 32
 _LABEL_HEIGHT = 17
+LOOKS = 4
+"""How many colours and dashes the style sheet has for curves."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where, and what it says."""
+    """A mark on an axis: where it is, and its text."""
 
     at: float
     text: str
 
 
 @dataclass(frozen=True)
+class Frame:
+    """View box of a drawing and the edges of the plot in it, with the axes.
+
+    `across_parts` and `up_parts` are the ticks, by their place on the axis from 0 to 1.
+    """
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    across_parts: tuple[tuple[float, str], ...]
+    up_parts: tuple[tuple[float, str], ...]
+
+    def x(self, part: float) -> float:
+        """Horizontal place of a part of the axis, to a tenth of a unit, which no eye can tell apart."""
+        return round(self.left + (self.right - self.left) * part, 1)
+
+    def y(self, part: float) -> float:
+        """Vertical place of a part of the axis."""
+        return round(self.bottom - (self.bottom - self.top) * part, 1)
+
+    @property
+    def across(self) -> tuple[Tick, ...]:
+        """Ticks of the horizontal axis."""
+        return tuple(Tick(self.x(part), text) for part, text in self.across_parts)
+
+    @property
+    def up(self) -> tuple[Tick, ...]:
+        """Ticks of the vertical axis."""
+        return tuple(Tick(self.y(part), text) for part, text in self.up_parts)
+
+
+@dataclass(frozen=True)
 class Dot:
-    """A model of the method: position, ends of its interval (heights), and its figure as text."""
+    """A model of the method: position, ends of its interval (heights), and its robust accuracy as text."""
 
     x: float
     y: float
@@ -54,174 +83,181 @@ class Panel:
 
     Attributes:
         title: What the models share.
+        frame: Sparsities and robust accuracies.
         own: Path of the method's line.
         others: One path of all other lines.
         dots: The method's models.
-        across: Sparsities.
-        up: Robust accuracies.
-        description: The figures in words.
+        description: The results in words.
     """
 
     title: str
+    frame: Frame
     own: str
     others: str
     dots: tuple[Dot, ...]
-    across: tuple[Tick, ...]
-    up: tuple[Tick, ...]
     description: str
 
 
 @dataclass(frozen=True)
-class CurveLine:
-    """A robustness curve as a path of steps, with its label at the end."""
+class StepLine:
+    """A curve as a path of steps, with its label at the end; `number` is its look."""
 
     curve: Curve
-    path: str
+    steps: Steps
     label: str
+    path: str
     label_y: float
     number: int
 
 
 @dataclass(frozen=True)
-class CurvePanel:
-    """All robustness curves of a method on one dataset and network.
+class LeadBar:
+    """A stretch of perturbation sizes over which one curve is the highest: its ends, and its leader in words."""
+
+    start: float
+    end: float
+    number: int
+    text: str
+    tied: bool
+
+
+@dataclass(frozen=True)
+class StepDrawing:
+    """Robustness curves over one axis of perturbation sizes.
 
     Attributes:
-        title: What the models share.
-        lines: The curves, most robust at the benchmark's budget first.
-        across: Budgets.
-        up: Robust accuracies.
-        budget: Where the benchmark's budget stands, and its text.
+        title: What the curves share.
+        frame: Perturbation sizes and robust accuracies.
+        lines: The curves.
+        epsilon: Where the benchmark's ε is, and its text.
+        leads: Who leads where; empty where the curves are not compared.
     """
 
     title: str
-    lines: tuple[CurveLine, ...]
-    across: tuple[Tick, ...]
-    up: tuple[Tick, ...]
-    budget: Tick
+    frame: Frame
+    lines: tuple[StepLine, ...]
+    epsilon: Tick
+    leads: tuple[LeadBar, ...]
 
 
-def panels(
-    catalogue: Catalogue, method: str, rankings: Mapping[Setting, list[EvaluationRecord]] | None = None
-) -> list[Panel]:
+def panels(catalogue: Catalogue, method: str, rankings: Mapping[Setting, list[EvaluationRecord]]) -> list[Panel]:
     """Panels of a method, one for each dataset, network and structure in which a model of it ranks.
 
     Args:
-        catalogue: Entries and records.
+        catalogue: Entries.
         method: Key of the method.
-        rankings: All models that rank, baselines too, by setting; found if ``None``.
+        rankings: All models that rank, baselines too, by setting.
     """
     groups: dict[tuple[Dataset, Architecture, Structure], dict[int, list[EvaluationRecord]]] = {}
-    for setting, records in (rankings or by_setting(catalogue, baselines=True)).items():
-        groups.setdefault(_group(setting), {})[setting.percent] = records
+    for setting, records in sorted(rankings.items()):
+        group = setting.dataset, setting.architecture, setting.structure
+        groups.setdefault(group, {})[setting.percent] = records
     shown = {
         key: fields
-        for key, fields in sorted(groups.items(), key=lambda item: item[0])
+        for key, fields in groups.items()
         if any(record.method == method for records in fields.values() for record in records)
     }
-    top = max(
-        (r.robust_accuracy or 0.0 for f in shown.values() for records in f.values() for r in records), default=0.5
-    )
-    ceiling = max(0.5, math.ceil(round(10 * top, 6)) / 10)
-    return [_panel(catalogue, method, key, fields, ceiling) for key, fields in shown.items()]
-
-
-def curve_panels(curves: Sequence[Curve]) -> list[CurvePanel]:
-    """Drawings of robustness curves, one for each dataset and network, in the order of `curves`."""
-    groups: dict[tuple[Dataset, Architecture], list[Curve]] = {}
-    for curve in curves:
-        groups.setdefault((curve.record.dataset, curve.record.architecture), []).append(curve)
-    return [_curve_panel(group) for group in groups.values()]
-
-
-def _group(setting: Setting) -> tuple[Dataset, Architecture, Structure]:
-    return setting.dataset, setting.architecture, setting.structure
+    top = ceiling(r.robust_accuracy or 0.0 for fields in shown.values() for records in fields.values() for r in records)
+    return [_panel(catalogue.entries[method].name, method, key, fields, top) for key, fields in shown.items()]
 
 
 def _panel(
-    catalogue: Catalogue,
+    name: str,
     method: str,
     key: tuple[Dataset, Architecture, Structure],
     fields: dict[int, list[EvaluationRecord]],
-    ceiling: float,
+    top: float,
 ) -> Panel:
-    percents = sorted(fields)
-    room = WIDTH - _LEFT - _RIGHT
-
-    def x(percent: int) -> float:
-        return _round(_LEFT + room * (percents.index(percent) + 0.5) / len(percents))
-
-    def y(share: float) -> float:
-        return _round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share / ceiling)
-
+    places = {percent: (number + 0.5) / len(fields) for number, percent in enumerate(fields)}
+    frame = Frame(
+        240, 170, 30, 226, 12, 146,
+        tuple((place, f"{percent} %") for percent, place in places.items()),
+        tuple((tenth / 10 / top, f"{10 * tenth}") for tenth in range(0, round(10 * top) + 1, 2)),
+    )  # fmt: skip
     lines: dict[str, dict[int, float]] = {}
     dots, said = [], []
-    for percent in percents:
-        for record in fields[percent]:
+    for percent, records in fields.items():
+        for record in records:
             robust = record.robust_accuracy or 0.0
             lines.setdefault(record.method, {})[percent] = robust
             if record.method == method:
-                low, high = robust_bounds(record) or (robust, robust)
-                above = sum((other.robust_accuracy or 0.0) > robust for other in fields[percent])
+                bounds = robust_bounds(record) or (robust, robust)
+                y, low, high = (frame.y(share / top) for share in (robust, *bounds))
                 # A label that would meet the lines of better models goes below the dot.
-                label = y(robust) + 15 if above else y(high) - 6
-                dots.append(Dot(x(percent), y(robust), y(low), y(high), numbers.percent(robust, 1), _round(label)))
+                label = y + 15 if any((other.robust_accuracy or 0.0) > robust for other in records) else high - 6
+                dots.append(Dot(frame.x(places[percent]), y, low, high, numbers.percent(robust, 1), round(label, 1)))
                 said.append(f"{numbers.percent(robust, 1)} % at {percent} %")
+
+    def path(values: Mapping[int, float]) -> str:
+        points = {percent: f"{frame.x(places[percent])} {frame.y(share / top)}" for percent, share in values.items()}
+        joined = (f"M{points[a]}L{points[b]}" for a, b in itertools.pairwise(fields) if a in points and b in points)
+        return "".join([*joined, *(f"M{point}h0" for point in points.values())])
+
     dataset, network, structure = key
-    paths = {
-        name: "".join(
-            f"M{x(a)} {y(values[a])}L{x(b)} {y(values[b])}"
-            for a, b in itertools.pairwise(percents)
-            if a in values and b in values
-        )
-        + "".join(f"M{x(p)} {y(v)}h0" for p, v in values.items())
-        for name, values in lines.items()
-    }
     return Panel(
         title=f"{dataset.label} {network.label}, {structure.value}",
-        own=paths[method],
-        others="".join(path for name, path in paths.items() if name != method),
+        frame=frame,
+        own=path(lines[method]),
+        others="".join(path(values) for other, values in lines.items() if other != method),
         dots=tuple(dots),
-        across=tuple(Tick(x(percent), f"{percent} %") for percent in percents),
-        up=tuple(Tick(y(tenth / 10), f"{10 * tenth}") for tenth in range(0, round(10 * ceiling) + 1, 2)),
-        description=f"{catalogue.entries[method].name} on {dataset.label}, {network.label}, {structure.value}: "
+        description=f"{name} on {dataset.label}, {network.label}, {structure.value}: "
         f"robust accuracy {', '.join(said)} sparsity, among {len(lines) - 1} others.",
     )
 
 
-def _curve_panel(curves: Sequence[Curve]) -> CurvePanel:
-    record = curves[0].record
-    epsilon = epsilon_value(record.threat_model.epsilon or record.dataset.epsilon) * 255
-    width, height = CURVE_WIDTH - _CURVE_LEFT - _CURVE_RIGHT, CURVE_HEIGHT - _TOP - _CURVE_BOTTOM
-
-    def x(budget: float) -> float:
-        return _round(_CURVE_LEFT + width * budget / SPAN)
-
-    def y(share: float) -> float:
-        return _round(_TOP + height * (1 - share))
-
-    ordered = sorted(curves, key=lambda curve: -curve.hofmn.at(epsilon) / curve.n_samples)
-    lasts = [curve.hofmn.table[-1] / curve.n_samples for curve in ordered]
-    ends = spread([y(share) for share in lasts], _LABEL_HEIGHT, _TOP, y(0) - _LABEL_HEIGHT / 2)
-    lines = []
-    for number, (curve, label_y) in enumerate(zip(ordered, ends, strict=True)):
-        steps = list(zip(curve.hofmn.budgets, curve.hofmn.counts, strict=True))
-        kept = [*steps, (float(SPAN), curve.hofmn.table[-1])]
-        path = f"M{x(0)} {y(kept[0][1] / curve.n_samples)}" + "".join(
-            f"H{x(budget)}V{y(count / curve.n_samples)}" for budget, count in kept[1:]
-        )
+def curve_panels(curves: Sequence[Curve]) -> list[StepDrawing]:
+    """Curves of a method under HO-FMN, one drawing for each dataset and network, in the order of `curves`."""
+    groups: dict[str, dict[str, Curve]] = {}
+    for curve in sorted(curves, key=lambda curve: -curve.hofmn.at(_epsilon(curve)) / curve.n_samples):
         key = curve.record.key
         label = "dense" if key.structure is None else f"{key.structure.code} {key.percent} %"
-        lines.append(CurveLine(curve, path, label, _round(label_y + 4), number % 4))
-    return CurvePanel(
-        title=f"{record.dataset.label} {record.architecture.label}",
-        lines=tuple(lines),
-        across=tuple(Tick(x(k), f"{k}/255" if k else "0") for k in range(0, 17, 4)),
-        up=tuple(Tick(y(tenth / 10), f"{10 * tenth} %") for tenth in range(0, 11, 2)),
-        budget=Tick(x(epsilon), record.threat_model.epsilon or ""),
+        groups.setdefault(_title(curve), {})[label] = curve
+    return [step_drawing(title, groups[title], compared=False) for title in dict.fromkeys(map(_title, curves))]
+
+
+def step_drawing(title: str, curves: Mapping[str, Curve], *, compared: bool) -> StepDrawing:
+    """Drawing of curves by their labels.
+
+    Args:
+        title: What the curves share.
+        curves: Curves of one dataset.
+        compared: Whether to draw the envelopes, and who leads where, instead of HO-FMN alone.
+    """
+    epsilon = next(iter(curves.values()))
+    bottom = 248 if compared else 268
+    frame = Frame(
+        520, 300, 38, 402, 12, bottom,
+        tuple((k / SPAN, f"{k}/255" if k else "0") for k in range(0, SPAN + 1, 4)),
+        tuple((tenth / 10, f"{10 * tenth} %") for tenth in range(0, 11, 2)),
+    )  # fmt: skip
+    drawn = {label: curve.best if compared else curve.hofmn for label, curve in curves.items()}
+    ends = [frame.y(steps.exact[-1] / curves[label].n_samples) for label, steps in drawn.items()]
+    heights = spread(ends, _LABEL_HEIGHT, frame.top, frame.bottom - _LABEL_HEIGHT / 2)
+    lines = tuple(
+        StepLine(curves[label], steps, label, _path(frame, steps, curves[label].n_samples), round(y + 4, 1), n % LOOKS)
+        for n, ((label, steps), y) in enumerate(zip(drawn.items(), heights, strict=True))
     )
+    numbers_of = {line.curve.record.model_key: (line.number, line.label) for line in lines}
+    bars = []
+    for one in leads(list(curves.values())) if compared and len(curves) > 1 else []:
+        number, label = numbers_of[one.record.model_key]
+        start, end = round(255 * one.start, 1), round(255 * one.end, 1)
+        text = f"{label} from {start:g}/255 to {end:g}/255{'' if one.separated else ' (tied)'}"
+        bars.append(LeadBar(frame.x(start / SPAN), frame.x(end / SPAN), number, text, not one.separated))
+    at = _epsilon(epsilon)
+    return StepDrawing(title, frame, lines, Tick(frame.x(at / SPAN), f"{at:g}/255"), tuple(bars))
 
 
-def _round(value: float) -> float:
-    """A coordinate to a tenth of a unit, which no eye can tell apart."""
-    return round(value, 1)
+def _path(frame: Frame, steps: Steps, total: int) -> str:
+    first, *rest = zip(steps.budgets, steps.counts, strict=True)
+    path = "".join(f"H{frame.x(at / SPAN)}V{frame.y(count / total)}" for at, count in rest)
+    return f"M{frame.x(0)} {frame.y(first[1] / total)}{path}H{frame.right}"
+
+
+def _title(curve: Curve) -> str:
+    return f"{curve.record.dataset.label} {curve.record.architecture.label}"
+
+
+def _epsilon(curve: Curve) -> float:
+    """Perturbation size of AutoAttack in 255ths."""
+    return epsilon_value(curve.record.threat_model.epsilon or curve.record.dataset.epsilon) * 255

@@ -7,8 +7,8 @@ from typing import Any
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
+from apsite.comparable import Setting
 from apsite.entries import Entry
-from apsite.leaderboard import Setting
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import Spec
 from apsite.site.charts.palette import COLOURS, NEUTRAL, SeriesStyle, styles
@@ -139,7 +139,7 @@ def audit_chart(checks: Sequence[studies.Check]) -> Spec:
     return share_chart(rows, _ANSWERS, "How many methods were evaluated in which way by their papers.")
 
 
-def gap_rows(compared: Sequence[tuple[Entry, studies.Comparison]]) -> list[dict[str, Any]]:
+def gap_rows(compared: Sequence[tuple[Entry, studies.Remeasured]]) -> list[dict[str, Any]]:
     """Rows of the chart of reported against measured robust accuracy, two a comparison that has both."""
     return [
         {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +9,19 @@ from typing import Any
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
+from apsite.comparable import Judge, PairedTest, Separation, robust_bounds, setting_of
 from apsite.documents.json_files import read_json
 from apsite.entries import Entry
 from apsite.errors import DocumentError
-from apsite.intervals import Pair, pair_of, robust_bounds, samples_of
-from apsite.metrics import robust_accuracy, robustness_curve
 from apsite.records import EvaluationRecord
 from apsite.samples import Samples
+from apsite.site.charts.curves import Curve
+from apsite.site.charts.panels import StepDrawing, step_drawing
 from apsite.site.page import Page, SiteFacts
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.vocabulary import Architecture, Dataset
 
 LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"
 _PAIRS = ((LAMP, LOCAL), (LAMP, GLOBAL), (GLOBAL, LOCAL))
-_LIMIT = 16 / 255
-WIDTH, HEIGHT = 520, 300
-"""View box of a drawing of curves."""
-_LEFT, _RIGHT, _TOP, _BOTTOM, _BAR = 38, 118, 12, 52, 14
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,7 @@ class Baseline:
     entry: Entry
     samples: Samples
     cost: Cost
+    curve: Curve | None
 
     @property
     def evaluation(self) -> float | None:
@@ -112,49 +109,15 @@ class Test:
 
     first: Baseline
     second: Baseline
-    pair: Pair
+    separation: Separation
+    pair: PairedTest
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         """Who is ahead, in words."""
-        if not self.pair.separates:
+        if not self.separation.separated:
             return "tied"
         return f"{(self.first if self.pair.difference > 0 else self.second).entry.name} ahead"
-
-
-@dataclass(frozen=True)
-class Line:
-    """A curve as a path, with its label."""
-
-    baseline: Baseline
-    label: str
-    path: str
-    label_y: float
-    number: int
-    shares: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Lead:
-    """A stretch of budgets over which one model is the most robust: ends in the drawing and as text."""
-
-    start: float
-    end: float
-    number: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """Curves of the baselines at one structure and sparsity, with the bar of leaders below."""
-
-    title: str
-    lines: tuple[Line, ...]
-    leads: tuple[Lead, ...]
-    across: tuple[tuple[float, str], ...]
-    up: tuple[tuple[float, str], ...]
-    budget: float
-    bar: float
 
 
 @dataclass(frozen=True)
@@ -175,7 +138,7 @@ class Study:
     dense: Baseline | None
     pruned: tuple[Baseline, ...]
     tests: tuple[Test, ...]
-    drawings: tuple[Drawing, ...]
+    drawings: tuple[StepDrawing, ...]
 
     @property
     def widest(self) -> float:
@@ -219,61 +182,53 @@ class Agreement:
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
-    found = studies(facts.catalogue)
+    found = studies(facts)
     return {
         "studies": found,
         "agreements": [agreements(facts.catalogue, study) for study in found],
-        "view": (WIDTH, HEIGHT),
         "duration": duration,
     }
 
 
-def studies(catalogue: Catalogue) -> list[Study]:
+def studies(facts: SiteFacts) -> list[Study]:
     """Baselines that this project has evaluated itself, by dataset and network."""
-    costs = read_costs(catalogue.root)
+    catalogue, costs = facts.catalogue, read_costs(facts.catalogue.root)
+    curves = {curve.record.model_key: curve for curve in facts.curves}
     groups: dict[tuple[Dataset, Architecture], list[Baseline]] = {}
-    for record in catalogue.records.values():
-        entry = catalogue.entries.get(record.method)
-        samples = samples_of(catalogue, record) if entry is not None and entry.baseline else None
-        if entry is not None and samples is not None and samples.aa_robust is not None:
-            cost = costs.get(record.model_key, Cost())
-            groups.setdefault((record.dataset, record.architecture), []).append(Baseline(record, entry, samples, cost))
-    return [_study(*key, baselines) for key, baselines in groups.items()]
+    for key, record in catalogue.records.items():
+        entry, samples = catalogue.entries[record.method], facts.judge.samples(record)
+        if entry.baseline and samples is not None and samples.aa_robust is not None:
+            found = Baseline(record, entry, samples, costs.get(key, Cost()), curves.get(key))
+            groups.setdefault((record.dataset, record.architecture), []).append(found)
+    return [_study(facts.judge, *key, baselines) for key, baselines in groups.items()]
 
 
-def _study(dataset: Dataset, architecture: Architecture, baselines: Sequence[Baseline]) -> Study:
+def _study(judge: Judge, dataset: Dataset, architecture: Architecture, baselines: Sequence[Baseline]) -> Study:
     pruned = tuple(one for one in baselines if one.record.structure is not None)
+    models = {(one.record.method, setting_of(one.record)): one for one in pruned}
     tests = []
-    for first, second in itertools.product(pruned, pruned):
-        if (first.record.method, second.record.method) in _PAIRS and _cell(first) == _cell(second):
-            pair = pair_of(first.samples, second.samples)
-            if pair is not None:
-                tests.append(Test(first, second, pair))
-    order = {pair: number for number, pair in enumerate(_PAIRS)}
-    tests.sort(key=lambda test: (order[test.first.record.method, test.second.record.method], *_cell(test.first)))
-    drawings = [
-        _drawing(group) for group in _drawn_together([one for one in pruned if one.samples.distance is not None])
-    ]
-    return Study(
-        dataset, architecture, next((one for one in baselines if one.record.structure is None), None), pruned,
-        tuple(tests), tuple(drawings),
-    )  # fmt: skip
+    for first_method, second_method in _PAIRS:
+        for setting in sorted(filter(None, {setting for _, setting in models})):
+            first, second = models.get((first_method, setting)), models.get((second_method, setting))
+            found = judge.between(first.record, second.record) if first and second else None
+            if first and second and found and found.test:
+                tests.append(Test(first, second, found, found.test))
+    dense = next((one for one in baselines if one.record.structure is None), None)
+    return Study(dataset, architecture, dense, pruned, tuple(tests), tuple(_drawings(pruned)))
 
 
-def _drawn_together(pruned: Sequence[Baseline]) -> list[list[Baseline]]:
+def _drawings(pruned: Sequence[Baseline]) -> Iterator[StepDrawing]:
     """Criteria at one sparsity; where a structure has one criterion alone, its sparsities."""
-    groups: dict[tuple[Structure, int], list[Baseline]] = {}
-    for one in sorted(pruned, key=_cell):
-        structure, percent = _cell(one)
-        alone = len({other.record.method for other in pruned if other.record.structure is one.record.structure}) == 1
-        groups.setdefault((structure, 0 if alone else percent), []).append(one)
-    return list(groups.values())
-
-
-def _cell(one: Baseline) -> tuple[Structure, int]:
-    """Structure and sparsity, in the order of tables."""
-    assert one.record.structure is not None
-    return one.record.structure, one.record.key.percent or 0
+    criteria = {(one.record.structure, one.record.method) for one in pruned}
+    groups: dict[str, dict[str, Curve]] = {}
+    for one in sorted(pruned, key=lambda one: (one.record.structure or "", one.record.key.percent or 0)):
+        title, percent, label = str(one.record.structure).capitalize(), f"{one.record.key.percent} %", one.entry.name
+        alone = sum(structure is one.record.structure for structure, _ in criteria) == 1
+        title, label = (title, f"{label} {percent}") if alone else (f"{title}, {percent}", label)
+        if one.curve is not None:
+            groups.setdefault(title, {})[label] = one.curve
+    for title, curves in groups.items():
+        yield step_drawing(title, curves, compared=True)
 
 
 def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
@@ -332,63 +287,6 @@ def _cost(model: Mapping[str, Any]) -> Cost:
         before_images=images if isinstance(images, int) and not isinstance(images, bool) else None,
         size=None if size is None else int(size),
     )
-
-
-def _drawing(baselines: Sequence[Baseline]) -> Drawing:
-    record = baselines[0].record
-    assert record.structure is not None
-    width, height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
-
-    def x(budget: float) -> float:
-        return round(_LEFT + width * budget / _LIMIT, 1)
-
-    def y(share: float) -> float:
-        return round(_TOP + height * (1 - share), 1)
-
-    percents = {one.record.key.percent for one in baselines}
-    title = f"{record.structure.value}, {record.key.percent} %" if len(percents) == 1 else record.structure.value
-    lines = []
-    for number, one in enumerate(baselines):
-        label = one.entry.name if len(percents) == 1 else f"{one.entry.name} {one.record.key.percent} %"
-        assert one.samples.distance is not None
-        budgets, shares = robustness_curve(one.samples.distance)
-        steps = [(float(a), float(b)) for a, b in zip(budgets, shares, strict=True) if a <= _LIMIT]
-        path = f"M{x(0)} {y(steps[0][1])}" + "".join(f"H{x(a)}V{y(b)}" for a, b in steps[1:]) + f"H{x(_LIMIT)}"
-        table = tuple(robust_accuracy(one.samples.distance, k / 255) for k in range(17))
-        lines.append(Line(one, label, path, y(steps[-1][1]), number % 4, table))
-    placed = sorted(lines, key=lambda line: line.label_y)
-    moved, last = {}, -100.0
-    for line in placed:
-        last = max(line.label_y + 4, last + 17)
-        moved[line.number] = last
-    overflow = max(0.0, last - (HEIGHT - _BOTTOM + 4))
-    lines = [
-        Line(one.baseline, one.label, one.path, round(moved[one.number] - overflow, 1), one.number, one.shares)
-        for one in lines
-    ]
-    return Drawing(
-        title=title,
-        lines=tuple(lines),
-        leads=tuple(_leads(lines, x)),
-        across=tuple((x(k / 255), f"{k}/255" if k else "0") for k in range(0, 17, 4)),
-        up=tuple((y(tenth / 10), f"{10 * tenth} %") for tenth in range(0, 11, 2)),
-        budget=x(8 / 255),
-        bar=HEIGHT - _BOTTOM + _BAR,
-    )
-
-
-def _leads(lines: Sequence[Line], x: Any) -> Iterator[Lead]:
-    """Who is the most robust at each quarter of 1/255, joined into stretches; ties go to the first line."""
-    grid = [k / 255 / 4 for k in range(65)]
-    best = []
-    for budget in grid:
-        shares = [robust_accuracy(line.baseline.samples.distance, budget) for line in lines]  # type: ignore[arg-type]
-        best.append(shares.index(max(shares)))
-    for index, group in itertools.groupby(range(len(grid)), key=lambda k: best[k]):
-        found = list(group)
-        start, end = grid[found[0]], grid[min(found[-1] + 1, len(grid) - 1)]
-        text = f"{lines[index].label} from {255 * start:g}/255 to {255 * end:g}/255"
-        yield Lead(x(start), x(end), lines[index].number, text)
 
 
 def duration(seconds: float | None) -> str:

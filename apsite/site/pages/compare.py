@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apsite.catalogue import Catalogue
+from apsite.comparable import Judge, Lead, Setting, by_setting
 from apsite.entries import Entry
-from apsite.intervals import Field, Lead, field_of
-from apsite.leaderboard import Setting, rankable, setting_of
 from apsite.records import EvaluationRecord
-from apsite.samples import Samples
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import methods
 from apsite.vocabulary import Dataset, Structure
@@ -59,26 +56,22 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     columns = methods.in_order(facts.catalogue)
     return {
         "columns": columns,
-        "groups": groups(facts.catalogue, columns, facts.fields, facts.verdicts),
+        "groups": groups(facts.judge, columns),
         "first": first_choice(facts.leads, columns),
     }
 
 
-def groups(
-    catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field], verdicts: Mapping[str, Samples]
-) -> list[Group]:
+def groups(judge: Judge, columns: Sequence[Entry]) -> list[Group]:
     """Rows of the page: facts first, then the settings of each dataset and structure in which a model ranks.
 
     Args:
-        catalogue: Entries and records.
+        judge: Says who is tied.
         columns: Methods and baselines to show.
-        fields: What separates the methods of each setting.
-        verdicts: Per-sample results by model key, for pairs with a baseline, which no field has.
     """
     return [
         Group("Method", _facts(columns)),
         Group("Evaluation in its paper", _audits(columns)),
-        *_results(catalogue, columns, fields, verdicts),
+        *_results(judge, columns),
     ]
 
 
@@ -119,47 +112,28 @@ def _audits(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
     )
 
 
-def _results(
-    catalogue: Catalogue, columns: Sequence[Entry], fields: Mapping[Setting, Field], verdicts: Mapping[str, Samples]
-) -> list[Group]:
-    found: dict[Setting, dict[str, EvaluationRecord]] = {}
-    for record in catalogue.records.values():
-        setting = setting_of(record)
-        if setting is not None and rankable(record):
-            found.setdefault(setting, {})[record.method] = record
+def _results(judge: Judge, columns: Sequence[Entry]) -> list[Group]:
+    found = by_setting(judge.catalogue, baselines=True)
 
     def row(setting: Setting) -> ResultRow:
-        ties = _ties(tuple(found[setting].values()), fields.get(setting), verdicts)
-        records = tuple(found[setting].get(entry.key) for entry in columns)
-        return ResultRow(
-            f"{setting.architecture.label}, {setting.percent} %",
-            records,
-            tuple(ties.get(record.method, ()) if record else () for record in records),
-        )
+        by_method = {record.method: record for record in found[setting]}
+        records = tuple(by_method.get(entry.key) for entry in columns)
+        tied = tuple(_tied(judge, record, found[setting]) if record else () for record in records)
+        return ResultRow(f"{setting.architecture.label}, {setting.percent} %", records, tied)
 
     parts = []
     for dataset in Dataset:
         for structure in Structure:
-            settings = sorted(s for s in found if s.dataset is dataset and s.structure is structure)
+            settings = [setting for setting in found if (setting.dataset, setting.structure) == (dataset, structure)]
             if settings:
                 parts.append(Group(f"{dataset.label}, {structure.value}", results=tuple(map(row, settings))))
     return parts
 
 
-def _ties(
-    records: Sequence[EvaluationRecord], field: Field | None, verdicts: Mapping[str, Samples]
-) -> dict[str, tuple[str, ...]]:
-    """For each method of a setting those that nothing separates from it: among methods as the leaderboard has it."""
-    method_of = {record.model_key: record.method for record in records}
-    separations = dict(field.separations) if field is not None else {}
-    if field is None or len(field.ranked) < len(records):  # baselines have no rank, and are compared here
-        separations = {**field_of(records, verdicts).separations, **separations}
-    ties: dict[str, list[str]] = {}
-    for (above, below), separation in separations.items():
-        if not separation.separated:
-            ties.setdefault(method_of[above], []).append(method_of[below])
-            ties.setdefault(method_of[below], []).append(method_of[above])
-    return {method: tuple(others) for method, others in ties.items()}
+def _tied(judge: Judge, record: EvaluationRecord, others: Sequence[EvaluationRecord]) -> tuple[str, ...]:
+    """Methods whose models are tied with one of the same setting."""
+    found = ((other, judge.between(record, other)) for other in others if other is not record)
+    return tuple(other.method for other, separation in found if separation is not None and not separation.separated)
 
 
 def _words(words: Sequence[str] | None) -> str:

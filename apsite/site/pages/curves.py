@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from apsite.catalogue import Catalogue
-from apsite.intervals import interval_of, robust_bounds
+from apsite.comparable import interval_of, robust_bounds
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import robustness_chart, spread
-from apsite.site.charts.curves import SPAN, Curve, Steps, curve_document, leader_segments
+from apsite.site.charts.curves import SPAN, Curve, Steps, curve_document, leads
 from apsite.site.charts.palette import SeriesStyle, styles
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import leaderboards
@@ -110,14 +110,15 @@ def chart_data(chosen: Sequence[Model]) -> dict[str, list[dict[str, Any]]]:
             ends.append((model.label, model.curve.best.counts[-1] / model.curve.n_samples, colour))
         points += [point | {"label": model.label} | colour for point in known_points(model)]
     heights = spread([end for _, end, _ in ends], _GAP * top(chosen), 0.0, top(chosen))
-    envelopes = [(m.record.model_key, m.curve.best, m.curve.n_samples) for m in chosen if m.curve is not None]
+    stretches = leads([model.curve for model in chosen if model.curve is not None])
     place = {model.record.model_key: (model.label, look.colour) for model, look in styled}
     return {
         "curves": lines,
         "points": points,
         "leaders": [
-            {"label": place[key][0], "from": start, "to": end, "colour": place[key][1]}
-            for key, start, end in (leader_segments(envelopes) if envelopes else [])
+            {"label": label, "from": round(255 * one.start, 1), "to": round(255 * one.end, 1), "colour": colour}
+            for one in stretches
+            for label, colour in [place[one.record.model_key]]
         ],
         "labels": [
             {"label": label, "height": height} | colour

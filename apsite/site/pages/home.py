@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apsite.intervals import Basis, robust_bounds
+from apsite.comparable import Basis, robust_bounds
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import sparsity_chart, spread
 from apsite.site.page import Page, SiteFacts

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
+from apsite.comparable import Judge, setting_of
 from apsite.documents.changes import open_dispute
 from apsite.documents.references import Reference
 from apsite.entries import Entry, Step
-from apsite.intervals import Field, naive_baselines
 from apsite.keys import ModelKey
-from apsite.leaderboard import Setting, setting_of
 from apsite.records import EvaluationRecord
 from apsite.site.charts import panels
 from apsite.site.page import Page, SiteFacts
@@ -64,18 +63,18 @@ class Event:
     file: str | None
 
 
-def standings(catalogue: Catalogue, method: str, fields: Mapping[Setting, Field]) -> list[Standing]:
+def standings(judge: Judge, method: str) -> list[Standing]:
     """All records of a method, each with its rank among the models of the same setting."""
     found = []
-    for record in catalogue.records_of(method):
+    for record in judge.catalogue.records_of(method):
         setting = setting_of(record)
-        field = fields.get(setting) if setting else None
-        rank = field.ranks.get(record.model_key) if field else None
-        if field is None or rank is None:
+        among = judge.settings.get(setting) if setting else None
+        rank = among.ranks.get(record.model_key) if among else None
+        if among is None or rank is None:
             found.append(Standing(record, None, None, None, None))
             continue
-        median = statistics.median(other.robust_accuracy or 0.0 for other in field.ranked)
-        found.append(Standing(record, rank, len(field.ranked), field.ranked[0], median))
+        median = statistics.median(model.share for model in among.models)
+        found.append(Standing(record, rank, len(among.models), among.models[0].record, median))
     return found
 
 
@@ -199,7 +198,7 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
     """Names for the page of one method."""
     catalogue, entry = facts.catalogue, facts.catalogue.entries[key]
     own = [curve for curve in facts.curves if curve.record.method == key]
-    found = standings(catalogue, key, facts.fields)
+    found = standings(facts.judge, key)
     return {
         "entry": entry,
         "sentence": sentence(entry),
@@ -211,17 +210,15 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
         "ranked": any(item.rank is not None for item in found),
         "comparisons": studies.comparisons(catalogue, entry),
         "beside": [
-            (record, one)
+            (record, *found)
             for record in catalogue.records_of(key)
             if record.robust_accuracy is not None
-            for one in naive_baselines(catalogue, record, among=facts.baselines)
+            for found in facts.judge.baselines(record)
         ],
         "curves": own,
         "panels": panels.panels(catalogue, key, facts.rankings),
         "curve_panels": panels.curve_panels(own),
         "rivals": rivals(catalogue, key, found),
-        "panel_size": (panels.WIDTH, panels.HEIGHT),
-        "curve_size": (panels.CURVE_WIDTH, panels.CURVE_HEIGHT),
         "audit_sentence": audit_sentence(entry),
         "disputed": open_dispute(entry.changes),
         "history": history(catalogue, entry),

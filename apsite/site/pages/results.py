@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apsite.intervals import Basis
+from apsite.comparable import Basis
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import leaderboards
 
@@ -12,10 +12,10 @@ from apsite.site.tables import leaderboards
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
     areas = {curve.record.model_key: curve.area for curve in facts.curves}
-    bases = leaderboards.bases(facts.fields)
+    bases = leaderboards.bases(facts.judge.settings)
     return {
         "choices": leaderboards.choices(facts.catalogue),
-        "rows": leaderboards.ranked_results(facts.catalogue, areas, facts.fields),
+        "rows": leaderboards.ranked_results(facts.catalogue, areas, facts.judge.settings),
         "pairs": sum(bases.values()),
         "paired": bases[Basis.PAIRED],
     }

@@ -7,9 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apsite.catalogue import Catalogue
+from apsite.comparable import (
+    Basis,
+    Bounds,
+    Lead,
+    Setting,
+    Standings,
+    leader_count,
+    leaders,
+    rankable,
+    robust_bounds,
+    setting_of,
+)
 from apsite.entries import Entry
-from apsite.intervals import Basis, Bounds, Field, Lead, robust_bounds
-from apsite.leaderboard import Setting, leader_count, leaders, rankable, setting_of
 from apsite.records import EvaluationRecord
 from apsite.site.tables.methods import stage_order
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
@@ -135,11 +145,6 @@ def leaderboard(
     return Leaderboard(f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked)
 
 
-def leads(fields: Mapping[Setting, Field]) -> dict[Setting, Lead]:
-    """Leader of each setting in which a method ranks, and who is tied with it."""
-    return {setting: field.lead for setting, field in fields.items() if field.lead is not None}
-
-
 def dense(catalogue: Catalogue) -> list[EvaluationRecord]:
     """Records of dense pretrained networks."""
     return [record for record in catalogue.records.values() if record.structure is None]
@@ -160,16 +165,16 @@ def reduced(catalogue: Catalogue) -> list[EvaluationRecord]:
 
 
 def ranked_results(
-    catalogue: Catalogue, areas: Mapping[str, float], fields: Mapping[Setting, Field]
+    catalogue: Catalogue, areas: Mapping[str, float], settings: Mapping[Setting, Standings]
 ) -> list[RankedResult]:
     """Every record once, grouped by setting and most robust first.
 
     Args:
         catalogue: Entries and records.
         areas: Area under the robustness curve by model key, where there is one.
-        fields: The models that rank, by setting.
+        settings: The models that rank, by setting.
     """
-    rank = {key: place for field in fields.values() for key, place in field.ranks.items()}
+    rank = {key: place for standings in settings.values() for key, place in standings.ranks.items()}
     return [
         RankedResult(
             record,
@@ -182,9 +187,9 @@ def ranked_results(
     ]
 
 
-def bases(fields: Mapping[Setting, Field]) -> Counter[Basis]:
+def bases(settings: Mapping[Setting, Standings]) -> Counter[Basis]:
     """How many pairs of models of one setting are compared on each basis."""
-    return Counter(separation.basis for field in fields.values() for separation in field.separations.values())
+    return Counter(separation.basis for standings in settings.values() for separation in standings.separations.values())
 
 
 def lead_of(found: dict[Setting, Lead], board: Leaderboard, network: Architecture, percent: int) -> Lead | None:

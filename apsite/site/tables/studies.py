@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from apsite.catalogue import Catalogue
+from apsite.comparable import Setting, by_setting, ranking, setting_of
 from apsite.entries import Entry, OriginalAudit, ReportedResult
-from apsite.leaderboard import Setting, by_setting, ranking, setting_of
 from apsite.records import EvaluationRecord
 from apsite.site.tables import leaderboards
 from apsite.site.tables.methods import stage_order
@@ -43,7 +43,7 @@ class Year:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Remeasured:
     """A robust accuracy that a paper reports, beside the benchmark's at the nearest sparsity that is not higher.
 
     Attributes:
@@ -187,7 +187,7 @@ def years(entries: Sequence[Entry]) -> list[Year]:
     ]
 
 
-def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:
+def comparisons(catalogue: Catalogue, entry: Entry) -> list[Remeasured]:
     """What the paper of a method reports against what the benchmark measured."""
     found = []
     for reported in entry.reported:
@@ -203,7 +203,7 @@ def comparisons(catalogue: Catalogue, entry: Entry) -> list[Comparison]:
         ]
         nearest = max(fitting, key=lambda record: record.sparsity.declared, default=None)
         robust = nearest.robust_accuracy if nearest else None
-        found.append(Comparison(reported, nearest, None if robust is None else reported.robust_accuracy - robust))
+        found.append(Remeasured(reported, nearest, None if robust is None else reported.robust_accuracy - robust))
     return found
 
 

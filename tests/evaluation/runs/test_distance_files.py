@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from apsite.comparable import rankable
 from apsite.errors import EvaluationError
 from apsite.evaluation.runs.distance_files import DistanceFile, import_distances, read_distances, record_of
 from apsite.keys import ModelKey
-from apsite.leaderboard import rankable
 from apsite.records import read_record
 from apsite.samples import read_samples
 from apsite.validation import plausibility_problems, samples_problems, validate

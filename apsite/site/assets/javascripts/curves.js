@@ -31,7 +31,7 @@
   function unpack(packed) {
     if (!packed) return null;
     const budgets = sums(packed.budgets).map((budget) => budget / 10000);
-    return { budgets, counts: sums(packed.counts), table: packed.table };
+    return { budgets, counts: sums(packed.counts), exact: sums(packed.exact) };
   }
 
   async function load(key) {
@@ -40,9 +40,10 @@
     curves.set(key, { samples: found.n_samples, hofmn: unpack(found.hofmn), joint: unpack(found.joint) });
   }
 
-  /** Robust samples of a curve at a budget: exact at whole 255ths, else as drawn. */
+  /** Robust samples of a curve at a budget: exact at tenths of 1/255, else as drawn. */
   function countAt(steps, budget) {
-    if (Number.isInteger(budget)) return steps.table[budget];
+    const tenth = Number((10 * budget).toFixed(6));
+    if (Number.isInteger(tenth)) return steps.exact[tenth];
     let low = 0;
     let high = steps.budgets.length;
     while (high - low > 1) {
@@ -68,26 +69,21 @@
     return [Math.max(0, (centre - spread) / scale), Math.min(1, (centre + spread) / scale)];
   }
 
-  /** Which model is highest at each budget; where two are equal, the one that led before stays. */
+  /** Which model is most robust at each tenth of 1/255; where two are equal, the one that led before stays. */
   function leaders(models) {
-    const edges = models.flatMap(({ curve }) => main(curve).budgets).filter((budget) => budget < data.span);
-    const sorted = Array.from(new Set(edges)).sort((a, b) => a - b);
-    const places = models.map(() => 0);
     const segments = [];
-    sorted.forEach((start, index) => {
-      const end = sorted[index + 1] ?? data.span;
-      const shares = models.map(({ curve }, number) => {
-        const steps = main(curve);
-        while (steps.budgets[places[number] + 1] <= start) places[number] += 1;
-        return steps.counts[places[number]] / curve.samples;
-      });
+    for (let tenth = 0; tenth < 10 * data.span; tenth += 1) {
+      const shares = models.map(({ curve }) => main(curve).exact[tenth] / curve.samples);
       const highest = Math.max(...shares);
       const last = segments.at(-1);
-      const before = last ? models.findIndex(({ key }) => key === last.key) : -1;
-      const leader = before >= 0 && shares[before] === highest ? before : shares.indexOf(highest);
-      if (last && leader === before) last.to = end;
-      else segments.push({ key: models[leader].key, label: models[leader].label, from: start, to: end, colour: models[leader].look.colour });
-    });
+      const leader = last && shares[last.place] === highest ? last.place : shares.indexOf(highest);
+      const to = (tenth + 1) / 10;
+      if (last && leader === last.place) last.to = to;
+      else {
+        const { key, label, look } = models[leader];
+        segments.push({ place: leader, key, label, from: tenth / 10, to, colour: look.colour });
+      }
+    }
     return segments;
   }
 
