@@ -11,7 +11,6 @@ from hypothesis import given, settings
 
 from apsite.contribution.questions import (
     FIXED,
-    MESSAGES,
     Kind,
     clean,
     document,
@@ -201,4 +200,6 @@ def test_export_is_json_and_complete() -> None:
     assert [question["name"] for question in exported["questions"]] == [question.name for question in questions()]
     rows = [field for question in exported["questions"] for field in question["rows"]]
     assert {question["kind"] for question in (*exported["questions"], *rows)} == set(Kind)
-    assert exported["messages"] == MESSAGES
+    assert [question["choices"] for question in exported["questions"]] == [
+        [choice.value for choice in question.choices] for question in questions()
+    ]

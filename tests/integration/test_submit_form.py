@@ -22,7 +22,7 @@ from apsite.contribution.questions import Kind, document, problems, questions, s
 from apsite.documents.json_files import to_json  # noqa: E402
 from apsite.site import build_site  # noqa: E402
 from apsite.site.making.server import make_server  # noqa: E402
-from tests.answers import CONTRADICTIONS, FULL, any_answers, good_answers  # noqa: E402
+from tests.answers import FULL, good_answers  # noqa: E402
 from tests.builders import METHOD, entry_document, record_document, write_data  # noqa: E402
 from tests.cli.test_new_command import options  # noqa: E402
 
@@ -172,16 +172,16 @@ def test_the_keyboard_alone_is_enough(form: Any) -> None:
 
 
 def test_problems_show_as_one_types_and_stop_the_way_out(form: Any) -> None:
-    """The message stands by the field, tells assistive technology, and nothing can be downloaded."""
+    """The message is next to the field, tells assistive technology, and nothing can be downloaded."""
     year = form.locator("[name='paper.year']")
     year.fill("26")
     problem = form.locator("#answer-paper-year-problem")
-    assert problem.inner_text() == "“26” is not a whole number from 1980 to 2100."
+    assert "1980" in problem.inner_text()
     assert year.get_attribute("aria-invalid") == "true"
     assert "answer-paper-year-problem" in year.get_attribute("aria-describedby")
     assert not form.locator("#answer-name-problem").is_visible()
     form.get_by_role("button", name="Download").click()
-    assert form.locator("#answer-name-problem").inner_text() == "An answer is required."
+    assert form.locator("#answer-name-problem").is_visible()
     assert form.evaluate("document.activeElement.name") == "name"
     year.fill("2026")
     assert not problem.is_visible()
@@ -191,13 +191,64 @@ def test_problems_show_as_one_types_and_stop_the_way_out(form: Any) -> None:
     assert "is taken" in form.locator("#answer-key-problem").inner_text()
 
 
+ROW = {"reported": FULL["reported"], "checkpoints": FULL["checkpoints"]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        ({"name": ""}, "name"),
+        ({"paper.authors": ""}, "paper.authors"),
+        ({"paper.year": "1979"}, "paper.year"),
+        ({"paper.year": "2101"}, "paper.year"),
+        ({"paper.url": "http://example.org"}, "paper.url"),
+        ({"code.url": "https://exa mple.org"}, "code.url"),
+        ({"key": "tiny"}, "key"),
+        ({"key": METHOD}, "key"),
+        ({"pipeline.stage": ""}, "pipeline.stage"),
+        ({"specifics.structure": []}, "specifics.structure"),
+        ({"specifics.criterion": ""}, "specifics.criterion"),
+        ({"reported": [{**ROW["reported"][0], "sparsity": "1.5"}]}, "reported"),
+        ({"reported": [{**ROW["reported"][0], "robust_accuracy": "47 %"}]}, "reported"),
+        ({"reported": [{**ROW["reported"][0], "dataset": ""}]}, "reported"),
+        ({"checkpoints": [{**ROW["checkpoints"][0], "model_key": "Tiny"}]}, "checkpoints"),
+        ({"checkpoints": [{**ROW["checkpoints"][0], "url": "ftp://x"}]}, "checkpoints"),
+        ({"checkpoints": [{**ROW["checkpoints"][0], "sha256": "ABC"}]}, "checkpoints"),
+    ],
+)
+def test_the_form_refuses_what_the_terminal_refuses(form: Any, answers: dict[str, Any], refused: str) -> None:
+    """The browser's own checks name the same question as `apsite new`, and the entry is not complete."""
+    given_ = {**FULL, **answers}
+    assert answer_by_script(form, given_)[1] == [refused]
+    assert refused in problems(given_, {METHOD})
+    assert form.locator("#form-state").inner_text() != "Complete."
+
+
+def test_the_constraints_are_those_of_the_questions(form: Any) -> None:
+    """Every limit of a question is one of its field, and every pattern is one that the browser can read."""
+    for question in questions():
+        (field, *_) = part(form, question.name).locator("input, textarea").all() or [None]
+        if field is None or question.kind in (Kind.ROWS, Kind.CHOICE, Kind.CHOICES, Kind.YES_NO):
+            continue
+        assert (field.get_attribute("required") is not None) is question.required, question.name
+        if question.kind in (Kind.TEXT, Kind.LONG) and question.max_length:
+            assert field.get_attribute("maxlength") == str(question.max_length)
+        if question.kind is Kind.WHOLE:
+            limits = [field.get_attribute(name) for name in ("min", "max")]
+            assert limits == [str(question.minimum), str(question.maximum)]
+        pattern = field.get_attribute("pattern")
+        assert (pattern is not None) is (question.kind is Kind.TEXT), question.name
+        if pattern is not None:
+            form.evaluate("pattern => new RegExp(pattern, 'v')", pattern)
+
+
 def test_a_long_entry_goes_by_the_clipboard(form: Any) -> None:
     """Where the address would be too long for GitHub, it has the file name alone, and the page says so."""
     long = {**FULL, "paper.bibtex": "@misc{a, title = {" + "é" * 2000 + "}}", "reported": [], "checkpoints": []}
     fill(form, long)
     href = form.locator("#form-open").get_attribute("href")
     assert parse_qs(urlsplit(href).query) == {"filename": [f"entries/{FULL['key']}.json"]}
-    assert "too long for an address" in form.locator("#form-hint").inner_text()
+    assert "too long for a URL" in form.locator("#form-hint").inner_text()
     form.evaluate("document.getElementById('form-open').addEventListener('click', (event) => event.preventDefault())")
     form.locator("#form-open").click()
     form.locator("#form-hint", has_text="Copied.").wait_for()
@@ -216,8 +267,8 @@ def test_a_draft_survives_and_can_be_discarded(form: Any) -> None:
     assert form.locator(".ap-form__row").count() == 0
 
 
-def answer_by_script(page: Any, answers: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """Entry and problems that the page shows for answers put into its draft."""
+def answer_by_script(page: Any, answers: dict[str, Any]) -> tuple[str, list[str]]:
+    """Entry that the page shows for answers put into its draft, and the questions with a problem."""
     draft = {
         name: "\n".join(answer) if kind is Kind.LINES and isinstance(answer, list) else answer
         for name, answer in answers.items()
@@ -230,30 +281,10 @@ def answer_by_script(page: Any, answers: dict[str, Any]) -> tuple[str, dict[str,
     page.reload()
     page.locator("#form-copy").click()
     shown = page.evaluate(
-        """() => Object.fromEntries(Array.from(document.querySelectorAll(".ap-form__problem"), (line) =>
-             [line.closest("[data-question]").dataset.question, line.hidden ? "" : line.textContent]))"""
+        """() => Array.from(document.querySelectorAll(".ap-form__problem:not([hidden])"),
+             (line) => line.closest("[data-question]").dataset.question)"""
     )
-    text = entry_text(page)
-    return text, {name: problem for name, problem in shown.items() if problem}
-
-
-@in_the_browser
-@given(any_answers())
-def test_the_script_judges_as_the_terminal_does(form: Any, answers: dict[str, Any]) -> None:
-    """For any answers, right or wrong: the same entry and the same words about each problem."""
-    text, shown = answer_by_script(form, answers)
-    assert text == to_json(document(answers))
-    assert shown == problems(answers, {METHOD, "Tiny_Doe2024Old"})
-
-
-def test_the_script_finds_what_contradicts(form: Any) -> None:
-    """Across questions and rows: what chance hardly finds above."""
-    for said, name, _ in CONTRADICTIONS:
-        answers = {**FULL, **said}
-        text, shown = answer_by_script(form, answers)
-        assert text == to_json(document(answers))
-        assert shown == problems(answers)
-        assert list(shown) == [name]
+    return entry_text(page), shown
 
 
 @in_the_browser
@@ -261,7 +292,7 @@ def test_the_script_finds_what_contradicts(form: Any) -> None:
 def test_good_answers_give_the_same_bytes(form: Any, answers: dict[str, Any]) -> None:
     """For any complete answers."""
     text, shown = answer_by_script(form, answers)
-    assert shown == {}
+    assert shown == []
     assert text == to_json(document(answers))
 
 

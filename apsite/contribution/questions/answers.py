@@ -6,14 +6,11 @@ import copy
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from apsite.contribution.questions.from_schema import pipelines, questions, required_fields, skeleton
 from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
 from apsite.contribution.questions.wording import MESSAGES
-from apsite.entries import BIBTEX_START
-from apsite.keys import KEY_YEAR, YEARS_APART
 
 NULL_GROUPS = ("code", "audit")
 """Groups of fields that are ``null`` where none of them is answered."""
@@ -21,7 +18,7 @@ NULL_GROUPS = ("code", "audit")
 OPTIONAL = ("checkpoints",)
 """Fields that are left out where they are not answered."""
 
-FRACTION = r"^(0|1|[01]?\.[0-9]{1,4})$"
+FRACTION = r"^(0|1|0?\.[0-9]{1,4}|1\.0{1,4})$"
 """How a fraction is typed."""
 
 WHOLE = r"^[0-9]{1,6}$"
@@ -128,21 +125,28 @@ def value(question: Question, answer: Any) -> Any:
 
 
 def export() -> dict[str, Any]:
-    """Everything that the form's script needs, as JSON values."""
+    """What the form's script needs to make an entry of the answers, as JSON values."""
     return {
-        "questions": [asdict(question) for question in questions()],
-        "messages": MESSAGES,
+        "questions": [_exported(question) for question in questions()],
         "skeleton": skeleton(),
         "pipelines": pipelines(),
         "null_groups": list(NULL_GROUPS),
         "optional": list(OPTIONAL),
         "row_fields": {asked.name: sorted(required_fields(asked.name)) for asked in questions() if asked.rows},
         "nothing": NOTHING,
-        "whole": WHOLE,
         "fraction": FRACTION,
-        "key_year": KEY_YEAR,
-        "years_apart": YEARS_APART,
-        "bibtex_start": BIBTEX_START,
+        "taken_message": MESSAGES["taken"],
+    }
+
+
+def _exported(question: Question) -> dict[str, Any]:
+    return {
+        "name": question.name,
+        "label": question.label,
+        "kind": question.kind.value,
+        "stages": list(question.stages),
+        "choices": [choice.value for choice in question.choices],
+        "rows": [_exported(field) for field in question.rows],
     }
 
 

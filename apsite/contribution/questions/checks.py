@@ -1,4 +1,4 @@
-"""What is wrong with answers; the form's script follows the same rules."""
+"""What is wrong with answers, each alone and compared with the others."""
 
 from __future__ import annotations
 
@@ -59,8 +59,7 @@ def _own_problem(question: Question, answer: Any, answers: Answers, taken: Colle
             limits = {"minimum": question.minimum, "maximum": question.maximum}
             return "" if fits else MESSAGES["whole"].format(found=text, **limits)
         case Kind.FRACTION:
-            fits = re.search(FRACTION, text) and float(text) <= 1
-            return "" if fits else MESSAGES["fraction"].format(found=text)
+            return "" if re.search(FRACTION, text) else MESSAGES["fraction"].format(found=text)
     problem = _text_problem(question, text)
     if not problem and question.name == "key" and text in taken:
         return MESSAGES["taken"].format(found=text)

@@ -105,7 +105,7 @@ MESSAGES = {
     "line": "Line {line}: {problem}",
     "row": "Row {line}, {field}: {problem}",
 }
-"""Messages for invalid answers; the form's script has the same."""
+"""Messages for invalid answers."""
 
 PATTERN_MEANINGS = {
     "text": "plain characters in one line, with no control or direction marks.",

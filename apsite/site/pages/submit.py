@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +20,8 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "sections": [(name, list(asked)) for name, asked in groupby(questions.questions(), lambda one: one.section)],
         "introductions": questions.INTRODUCTIONS,
         "nothing": questions.NOTHING,
+        "html_pattern": html_pattern,
+        "fraction_meaning": "A fraction from 0 to 1 with at most four decimals, such as 0.95.",
         "rules": {
             **questions.export(),
             "taken": taken,
@@ -26,6 +29,15 @@ def context(facts: SiteFacts) -> dict[str, Any]:
             "max_address": MAX_ADDRESS,
         },
     }
+
+
+def html_pattern(pattern: str) -> str:
+    """A pattern of the schema as HTML's ``pattern`` reads it: ``/`` and a last ``-`` in a class are escaped."""
+
+    def escaped(found: re.Match[str]) -> str:
+        return re.sub(r"-\]$", r"\-]", found[0]).replace("/", r"\/")
+
+    return re.sub(r"\[(?:\\.|[^\]\\])*\]", escaped, pattern)
 
 
 PAGE = Page(

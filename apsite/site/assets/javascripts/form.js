@@ -1,5 +1,6 @@
-/* The form that describes a method. It follows the rules of apsite/contribution/questions/, which writes them into the page, so
- * that the same answers give the same bytes here and in `apsite new`. */
+/* The form that describes a method. The browser checks each answer by the constraints in the page, which come from the
+ * schema; this script decides which questions there are and what file their answers make, the same bytes as
+ * `apsite new` writes (apsite/contribution/questions/answers.py). */
 (function () {
   "use strict";
 
@@ -8,11 +9,12 @@
   const rules = JSON.parse(form.querySelector("script[type='application/json']").textContent);
   const DRAFT = "apsite-method-draft";
   const at = (id) => document.getElementById(id);
-  const touched = new Set();
+  const touched = new WeakSet();
+  let showsAll = false;
   let keyIsSuggested = true;
   let rowNumber = 0;
 
-  /* Rules */
+  /* From answers to the file */
 
   const clean = (text) =>
     text
@@ -20,8 +22,6 @@
       .replace(/\t/g, "  ")
       .normalize("NFC")
       .replace(/^[ \n\u00a0]+|[ \n\u00a0]+$/g, "");
-  const length = (text) => Array.from(text).length;
-  const say = (name, values) => rules.messages[name].replace(/\{(\w+)\}/g, (_, part) => String(values[part]));
   const lines = (text) => clean(text ?? "").split("\n").map(clean).filter(Boolean);
   const askedFor = (answers) =>
     rules.questions.filter((question) => !question.stages.length || question.stages.includes(answers["pipeline.stage"]));
@@ -53,13 +53,13 @@
     if (question.kind === "choices") {
       const chosen = new Set(answer ?? []);
       if (chosen.has(rules.nothing)) return [];
-      const words = question.choices.map((choice) => choice.value).filter((word) => chosen.has(word));
+      const words = question.choices.filter((word) => chosen.has(word));
       return words.length ? words : null;
     }
     const text = clean(answer ?? "");
     if (!text) return null;
     if (question.kind === "yes-no") return text === "yes" ? true : text === "no" ? false : null;
-    if (question.kind === "whole") return new RegExp(rules.whole).test(text) ? Number(text) : null;
+    if (question.kind === "whole") return Number.isInteger(Number(text)) ? Number(text) : null;
     if (question.kind === "fraction") return new RegExp(rules.fraction).test(text) ? Number(text) : null;
     return text;
   }
@@ -87,130 +87,6 @@
     for (const group of rules.null_groups) if (!answered.has(group)) entry[group] = null;
     for (const name of rules.optional) if (!entry[name].length) delete entry[name];
     return entry;
-  }
-
-  function textProblem(question, text) {
-    if (question.max_length !== null && length(text) > question.max_length) {
-      return say("too_long", { found: length(text), allowed: question.max_length });
-    }
-    if (question.pattern !== null && !new RegExp(question.pattern).test(text)) {
-      return say("pattern", { found: text, allowed: question.pattern_meaning });
-    }
-    return "";
-  }
-
-  function linesProblem(question, given) {
-    if (question.max_items !== null && given.length > question.max_items) {
-      return say("too_many", { found: given.length, allowed: question.max_items });
-    }
-    for (const [index, line] of given.entries()) {
-      let problem = textProblem(question, line);
-      if (!problem && given.indexOf(line) < index && question.name !== "paper.authors") problem = say("twice", { found: line });
-      if (problem) return say("line", { line: index + 1, problem });
-    }
-    return "";
-  }
-
-  function rowsProblem(question, rows, answers) {
-    if (question.max_items !== null && rows.length > question.max_items) {
-      return say("too_many", { found: rows.length, allowed: question.max_items });
-    }
-    const key = clean(answers.key ?? "");
-    for (const [index, row] of rows.entries()) {
-      for (const field of question.rows) {
-        let problem = problemOf(field, row[field.name], answers);
-        const text = clean(row[field.name] ?? "");
-        if (!problem && field.name === "model_key" && !text.startsWith(key + "_")) {
-          problem = say("foreign", { found: text, allowed: key });
-        }
-        if (problem) return say("row", { line: index + 1, field: field.label, problem });
-      }
-    }
-    return "";
-  }
-
-  function unitProblem(units, structures) {
-    if (!structures.length) return "";
-    const weight = units.includes("weight");
-    const groups = units.some((unit) => unit !== "weight");
-    if (structures.includes("unstructured") && !weight) return say("unit_weight", {});
-    if (!structures.includes("unstructured") && weight) return say("no_weight", {});
-    if (structures.includes("structured")) return groups ? "" : say("unit_group", {});
-    return groups ? say("no_group", {}) : "";
-  }
-
-  function filesProblem(question, rows) {
-    const label = (name) => question.rows.find((field) => field.name === name).label;
-    const said = rows.map((row) => Object.fromEntries(question.rows.map(({ name }) => [name, clean(row[name] ?? "")])));
-    const seen = new Map();
-    for (const [index, row] of said.entries()) {
-      const model = row.model_key;
-      if (said.filter((other) => other.model_key === model).length > 1 && !row.notes) {
-        return say("row", { line: index + 1, field: label("model_key"), problem: say("model_twice", { found: model }) });
-      }
-      for (const name of ["url", "sha256"]) {
-        if (!row[name]) continue;
-        if (!seen.has(row[name])) seen.set(row[name], model);
-        const first = seen.get(row[name]);
-        if (first !== model) {
-          const problem = say("file_twice", { found: row[name], allowed: first });
-          return say("row", { line: index + 1, field: label(name), problem });
-        }
-      }
-    }
-    return "";
-  }
-
-  /* In what an answer contradicts the others; the gate would refuse the entry for the same. */
-  function conflict(question, answer, answers) {
-    if (question.name === "specifics.granularity") return unitProblem(answer, answers["specifics.structure"] ?? []);
-    if (question.name === "audit.pgd_over_10_iterations") return answers["audit.pgd"] === "no" ? say("no_pgd", {}) : "";
-    if (question.name === "key") {
-      const found = new RegExp(rules.key_year).exec(clean(answer).split("_")[1])?.[0];
-      const year = clean(answers["paper.year"] ?? "");
-      const apart = found && new RegExp(rules.whole).test(year) && Math.abs(Number(found) - Number(year)) > rules.years_apart;
-      return apart ? say("years_apart", { found, allowed: year }) : "";
-    }
-    if (question.name === "paper.bibtex") {
-      const text = clean(answer);
-      const braces = text.split("{").length === text.split("}").length;
-      const whole = new RegExp(rules.bibtex_start).test(text) && text.endsWith("}") && braces;
-      return whole && (text.match(/^\s*@/gm) ?? []).length <= 1 ? "" : say("bibtex", {});
-    }
-    return question.name === "checkpoints" ? filesProblem(question, answer) : "";
-  }
-
-  function problemOf(question, answer, answers) {
-    if (isEmpty(question, answer)) return question.required ? say("required", {}) : "";
-    return ownProblem(question, answer, answers) || conflict(question, answer, answers);
-  }
-
-  function ownProblem(question, answer, answers) {
-    if (question.kind === "rows") return rowsProblem(question, answer, answers);
-    if (question.kind === "lines") return linesProblem(question, lines(answer));
-    if (question.kind === "choices") return answer.includes(rules.nothing) && answer.length > 1 ? say("nothing", {}) : "";
-    if (question.kind === "choice" || question.kind === "yes-no") return "";
-    const text = clean(answer);
-    if (question.kind === "whole") {
-      const fits = new RegExp(rules.whole).test(text) && Number(text) >= question.minimum && Number(text) <= question.maximum;
-      return fits ? "" : say("whole", { found: text, minimum: question.minimum, maximum: question.maximum });
-    }
-    if (question.kind === "fraction") {
-      const fits = new RegExp(rules.fraction).test(text) && Number(text) <= 1;
-      return fits ? "" : say("fraction", { found: text });
-    }
-    const problem = textProblem(question, text);
-    if (!problem && question.name === "key" && rules.taken.includes(text)) return say("taken", { found: text });
-    return problem;
-  }
-
-  function problemsOf(answers) {
-    const found = new Map();
-    for (const question of askedFor(answers)) {
-      const problem = problemOf(question, answers[question.name], answers);
-      if (problem) found.set(question.name, problem);
-    }
-    return found;
   }
 
   /* The page */
@@ -252,25 +128,54 @@
     return row;
   }
 
-  function showProblem(name, problem) {
-    const part = block(name);
-    const line = at("answer-" + name.replace(/[._]/g, "-") + "-problem");
-    line.textContent = problem;
-    line.hidden = !problem;
-    for (const field of inputs(part)) {
-      if (field.type !== "radio" && field.type !== "checkbox") field.setAttribute("aria-invalid", problem ? "true" : "false");
+  const fieldsOf = (part) => inputs(part).filter((field) => field.willValidate);
+  const questionOf = (field) => field.closest("[data-question]").dataset.question;
+
+  /* What the browser's own checks cannot know: keys that are taken, and groups of boxes of which one must be ticked. */
+  function checkWhole() {
+    const [key] = inputs(block("key"));
+    const taken = rules.taken.includes(clean(key.value));
+    key.setCustomValidity(taken ? rules.taken_message.replace("{found}", clean(key.value)) : "");
+    for (const part of form.querySelectorAll("[data-at-least-one]")) {
+      const boxes = inputs(part);
+      boxes[0].setCustomValidity(boxes.some((box) => box.checked) ? "" : part.dataset.atLeastOne);
     }
-    part.classList.toggle("ap-form__wrong", Boolean(problem));
   }
 
-  function stateText(found) {
-    if (!found.size) return "Complete.";
-    const missing = rules.questions.filter((question) => found.get(question.name) === rules.messages.required);
-    const wrong = found.size - missing.length;
+  /* The browser's message, or for a pattern what it asks for. */
+  function problemOf(field) {
+    if (field.validity.valid || !(showsAll || touched.has(field))) return "";
+    return field.validity.patternMismatch ? field.title : field.validationMessage;
+  }
+
+  function showProblems() {
+    const said = new Map();
+    for (const field of fieldsOf(form)) {
+      const part = field.closest(".ap-form__question");
+      said.set(part, said.get(part) || problemOf(field));
+      if (field.type !== "radio" && field.type !== "checkbox") field.setAttribute("aria-invalid", String(Boolean(problemOf(field))));
+    }
+    for (const [part, problem] of said) {
+      const line = part.querySelector(":scope > .ap-form__problem");
+      line.textContent = problem;
+      line.hidden = !problem;
+      part.classList.toggle("ap-form__wrong", Boolean(problem));
+    }
+  }
+
+  function stateText() {
+    const missing = new Set();
+    let wrong = 0;
+    for (const field of fieldsOf(form).filter((one) => !one.validity.valid)) {
+      const isEmptyGroup = field.closest("[data-at-least-one]");
+      if (field.validity.valueMissing || isEmptyGroup) missing.add(questionOf(field));
+      else wrong += 1;
+    }
+    const labels = rules.questions.filter((question) => missing.has(question.name)).map((question) => question.label);
     const parts = [];
-    if (missing.length) parts.push("Still needed: " + missing.map((question) => question.label).join(", ") + ".");
+    if (labels.length) parts.push("Still required: " + labels.join(", ") + ".");
     if (wrong) parts.push(wrong === 1 ? "One answer has a problem." : wrong + " answers have a problem.");
-    return parts.join(" ");
+    return parts.join(" ") || "Complete.";
   }
 
   function addressOf(path, text) {
@@ -279,7 +184,7 @@
     return whole.length <= rules.max_address ? { href: whole, filled: true } : { href: start, filled: false };
   }
 
-  let current = { path: "", text: "", found: new Map(), filled: true };
+  let current = { path: "", text: "", filled: true };
 
   function update() {
     let answers = answersNow();
@@ -288,18 +193,18 @@
       answers = answersNow();
     }
     const stage = answers["pipeline.stage"];
-    for (const part of form.querySelectorAll("[data-stages]")) part.hidden = !part.dataset.stages.split(" ").includes(stage);
-    const found = problemsOf(answers);
-    for (const question of rules.questions) {
-      showProblem(question.name, touched.has(question.name) ? found.get(question.name) ?? "" : "");
+    for (const part of form.querySelectorAll("[data-stages]")) {
+      part.hidden = part.disabled = !part.dataset.stages.split(" ").includes(stage);
     }
+    checkWhole();
+    showProblems();
     const text = JSON.stringify(entryOf(answers), null, 2) + "\n";
     const path = "entries/" + (clean(answers.key) || "…") + ".json";
-    current = { path, text, found, filled: true };
+    current = { path, text, filled: true };
     at("form-path").textContent = path;
     at("form-json").textContent = text;
-    at("form-state").textContent = stateText(found);
-    at("form-state").classList.toggle("ap-form__done", !found.size);
+    at("form-state").textContent = stateText();
+    at("form-state").classList.toggle("ap-form__done", form.checkValidity());
     offer();
     remember(answers);
   }
@@ -307,7 +212,7 @@
   function offer() {
     const link = at("form-open");
     link.hidden = !rules.repository;
-    if (current.found.size) {
+    if (!form.checkValidity()) {
       link.removeAttribute("href");
       link.setAttribute("role", "link");
       link.setAttribute("aria-disabled", "true");
@@ -321,17 +226,15 @@
     for (const name of ["role", "aria-disabled", "tabindex"]) link.removeAttribute(name);
     at("form-hint").textContent = address.filled
       ? "GitHub opens with the file filled in; “Propose new file” there starts the pull request."
-      : "The entry is too long for an address. The button copies it and opens GitHub with the file name; paste it there.";
+      : "The entry is too long for a URL. The button copies it and opens GitHub with the file name; paste it there.";
   }
 
   /* Before anything leaves the form, every problem is shown, and the first one gets the focus. */
   function ready() {
-    if (!current.found.size) return true;
-    for (const question of rules.questions) touched.add(question.name);
+    if (form.checkValidity()) return true;
+    showsAll = true;
     update();
-    const [name] = current.found.keys();
-    const part = block(name);
-    (inputs(part).find((field) => !field.closest("[hidden]")) ?? part.querySelector("button"))?.focus();
+    form.reportValidity();
     return false;
   }
 
@@ -375,7 +278,10 @@
       const answer = draft.answers[question.name];
       if (question.kind === "rows") {
         for (const row of Array.isArray(answer) ? answer : []) {
-          for (const input of inputs(addRow(question))) input.value = row[input.name] ?? "";
+          for (const field of inputs(addRow(question))) {
+            field.value = row[field.name] ?? "";
+            touched.add(field);
+          }
         }
         continue;
       }
@@ -383,8 +289,8 @@
         if (field.type === "checkbox") field.checked = Array.isArray(answer) && answer.includes(field.value);
         else if (field.type === "radio") field.checked = field.value === answer;
         else field.value = answer ?? "";
+        if (!isEmpty(question, answer)) touched.add(field);
       }
-      if (!isEmpty(question, answer)) touched.add(question.name);
     }
   }
 
@@ -393,7 +299,7 @@
     if (!name) return;
     if (name === "key" && event.type === "input") keyIsSuggested = !event.target.value;
     /* Leaving a field that was never filled in is no mistake yet. */
-    if (event.type === "input" || event.target.value) touched.add(name);
+    if (event.type === "input" || event.target.value) touched.add(event.target);
     update();
   }
 
@@ -409,7 +315,8 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => {
     for (const row of form.querySelectorAll(".ap-form__row")) row.remove();
-    touched.clear();
+    showsAll = false;
+    for (const field of inputs(form)) touched.delete(field);
     keyIsSuggested = true;
     window.setTimeout(update);
   });
@@ -418,7 +325,7 @@
     else if (!current.filled) copy();
   });
   at("form-open").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && current.found.size) ready();
+    if (event.key === "Enter" && !form.checkValidity()) ready();
   });
   at("form-download").addEventListener("click", () => ready() && download());
   at("form-copy").addEventListener("click", () => ready() && copy());
