@@ -315,11 +315,11 @@ def _without_samples(upper: Contender, lower: Contender) -> Separation:
 
 
 class Judge:
-    """Ranks, leads and ties in a catalogue; each setting is judged once, when it is first asked for.
+    """Ranks, leads and ties in a catalogue; each setting is computed once, at its first use.
 
     Args:
         catalogue: Entries and records.
-        samples: Per-sample results by model key, where they are at hand; the others are read when they are needed.
+        samples: Per-sample results by model key, if loaded already; the others are read at their first use.
 
     In a checkout of the benchmark's repository:
 

@@ -278,7 +278,7 @@ class ChangeKind(Term):
 
 
 def epsilon_value(text: str) -> float:
-    """Perturbation budget in input units from its exact text.
+    """ε in input units from its exact text.
 
     Args:
         text: A fraction of two whole numbers, such as ``"8/255"``.

@@ -1,4 +1,4 @@
-"""The command line: options in, one library call, one result out. Heavy imports stand inside the commands."""
+"""The command line: options in, one library call, one result out. Heavy imports are inside the commands."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def _given(question: Question, answer: Any) -> Any:
 
 
 def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
-    """Ask what is not answered yet, and again while an answer cannot stand."""
+    """Ask the open questions, each until its answer is valid."""
     from apsite.contribution.questions import answer_problem, asked, is_empty, suggested_key
 
     click.echo("Leave an answer empty if the paper does not say. Ctrl-C quits without writing anything.", err=True)

@@ -125,7 +125,7 @@ def _hint(*, needs: bool) -> str:
 @options.records
 @click.option("--overwrite", is_flag=True, help="Replace an existing record, even one with more results.")
 def import_distances(root: Path, file: Path, model_key: str, output: Path, overwrite: bool) -> None:
-    """Make a record of options.FILE, one of the survey's HO-FMN distance files (a pickled list of torch scalars).
+    """Convert FILE, one of the survey's HO-FMN distance files (a pickled list of torch scalars), to a record.
 
     \b
     Example:

@@ -67,7 +67,7 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
     lines = [
         f"{entry.name} ({entry.key})",
         f"  {entry.paper.title}. {entry.paper.venue} {entry.paper.year}.",
-        f"  paper: {entry.paper.url or 'no address known'}",
+        f"  paper: {entry.paper.url or 'no URL known'}",
         f"  prunes {pipeline.stage.value} training; "
         + "; ".join(
             f"{step.name}: "

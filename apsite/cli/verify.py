@@ -89,11 +89,11 @@ def _print(finding: Finding, written: Path | None, *, as_json: bool) -> None:
     table = new_table(f"{finding.record.model_key}: {finding.samples} samples again", *columns)
     for one in finding.comparisons:
         counts = (one.recorded, one.rerun, one.only_recorded, one.only_rerun)
-        table.add_row(one.verdict, *(f"{count:,}" for count in counts), f"{one.agreement:.2%}", f"{one.p_value:.3g}")
+        table.add_row(one.result, *(f"{count:,}" for count in counts), f"{one.agreement:.2%}", f"{one.p_value:.3g}")
     display(table)
     for objection in finding.objections:
         click.echo(objection)
-    verdict = "agrees" if finding.agrees else "DISAGREES"
-    click.echo(f"The re-run {verdict}: {finding.agreement:.2%} of the samples have the same verdicts.")
+    outcome = "agrees" if finding.agrees else "DISAGREES"
+    click.echo(f"The re-run {outcome}: {finding.agreement:.2%} of the samples have the same results.")
     if written is not None:
         click.echo(f"Verified: {written}")

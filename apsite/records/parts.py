@@ -1,4 +1,4 @@
-"""What a record is made of: figures and how they came about, the checkpoint, the samples, who vouches."""
+"""Parts of a record: results and how they were obtained, checkpoint, samples, provenance."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Results:
 
 @dataclass(frozen=True)
 class EvaluationWarning:
-    """What a reader should know before trusting the figures: a fixed `code` and a sentence."""
+    """What a reader should know before trusting the results: a fixed `code` and a sentence."""
 
     code: str
     message: str
@@ -248,7 +248,7 @@ class Passes:
 
 @dataclass(frozen=True)
 class SamplesFile:
-    """Per-sample file that stands beside the record."""
+    """Per-sample file next to the record."""
 
     file: str
     sha256: str
@@ -256,7 +256,7 @@ class SamplesFile:
 
 @dataclass(frozen=True)
 class Verification:
-    """A maintainer's re-run: ISO date, samples, and the share of them with the same verdict."""
+    """A maintainer's re-run: ISO date, samples, and the share of them with the same results."""
 
     date: str
     samples: int
@@ -266,7 +266,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Who vouches for the figures; `source` is a citation key or who ran it, `date` is ISO."""
+    """Who vouches for the results; `source` is a citation key or who ran it, `date` is ISO."""
 
     kind: ProvenanceKind
     source: str

@@ -30,7 +30,7 @@ HISTORY = "history"
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """Everything about the evaluation of one model. Fields that a published figure does not have are ``None``."""
+    """Everything about the evaluation of one model. Fields that a published result does not have are ``None``."""
 
     key: ModelKey
     protocol: Protocol
@@ -79,13 +79,13 @@ class EvaluationRecord:
 
     @property
     def leaves_out_tuning(self) -> bool:
-        """Whether HO-FMN and joint figures count only samples that the search did not take (``--protocol paper``)."""
+        """Whether HO-FMN and joint results count only samples that the search did not take (``--protocol paper``)."""
         rotating = (self.settings or {}).get("search_batch") == SearchBatch.ROTATING
         return rotating and self.protocol is Protocol.CUSTOM
 
     @property
     def hofmn_samples(self) -> int | None:
-        """Samples behind the HO-FMN and joint figures; ``None`` where the source does not state it."""
+        """Samples behind the HO-FMN and joint results; ``None`` where the source does not state it."""
         search = self.results.search
         if self.results.n_samples is None or search is None or not self.leaves_out_tuning:
             return self.results.n_samples
@@ -108,7 +108,7 @@ class EvaluationRecord:
 
     @property
     def retracted(self) -> Change | None:
-        """Why and when its figures were withdrawn; such a record never ranks."""
+        """Why and when its results were withdrawn; such a record never ranks."""
         return retraction(self.changes)
 
     @property

@@ -21,7 +21,7 @@ MINIMUM_NORM = ("parameters", "median_distance", "not_found", "search", "steps")
 
 
 def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
-    """Everything wrong with a record taken alone: schema, budget, changes, path and words against the model key."""
+    """Problems of a single record: schema, ε, changes, and path and terms against the model key."""
     document = upgraded(document)
     problems = schema_problems(path, "record", document)
     problems += _attack_problems(path, document)
@@ -112,7 +112,7 @@ def _listed_twice(path: Path, place: str, items: Any) -> Iterator[DocumentError]
 
 
 def _epsilon_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
-    """A budget that has the form of a fraction and yet is none in (0, 1]."""
+    """Problem of an ε that has the form of a fraction but is not in (0, 1]."""
     threat_model = document.get("threat_model")
     epsilon = threat_model.get("epsilon") if isinstance(threat_model, dict) else None
     if not isinstance(epsilon, str) or "/" not in epsilon:

@@ -1,4 +1,4 @@
-"""Addresses: relative ones between pages, and the few kinds of external ones that pages link to."""
+"""URLs: relative ones between pages, and the allowed external ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 
 def relative(page: str, target: str) -> str:
-    """Address of `target` as seen from `page`; both are paths inside the site, `target` may end in ``#fragment``."""
+    """Relative URL of `target` from `page`; both are paths inside the site, `target` may end in ``#fragment``."""
     path, mark, fragment = target.partition("#")
     start = posixpath.dirname(page) or "."
     address = posixpath.relpath(path, start) if path else ""
@@ -15,7 +15,7 @@ def relative(page: str, target: str) -> str:
 
 
 def external(address: str | None) -> str | None:
-    """Address that a page may link to: ``https`` as it stands, known stores translated, anything else ``None``."""
+    """URL that a page may link to: ``https`` unchanged, known hosts translated, anything else ``None``."""
     if address is None or any(character.isspace() or ord(character) < 32 for character in address):
         return None
     scheme, _, rest = address.partition(":")

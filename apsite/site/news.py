@@ -104,7 +104,7 @@ def _verifications(catalogue: Catalogue) -> list[News]:
             record.method,
             f"{catalogue.entries[record.method].name}: result verified",
             f"{numbers.count(record.verification.samples)} samples run again, "
-            f"{numbers.percent(record.verification.agreement)} % with the same verdict.",
+            f"{numbers.percent(record.verification.agreement)} % with the same results.",
             (record.model_key,),
         )
         for _, record in catalogue.every_record()
@@ -149,7 +149,7 @@ def atom(events: Sequence[News], title: str, site_url: str | None) -> str:
     Args:
         events: Newest first.
         title: Title of the feed.
-        site_url: Public address of the site; without one, addresses are relative to the feed.
+        site_url: Public URL of the site; without one, links are relative to the feed.
     """
     base = (site_url or "").rstrip("/") + "/" if site_url else ""
     ET.register_namespace("", _ATOM)

@@ -75,7 +75,7 @@ def environment() -> jinja2.Environment:
 def one_line(value: object) -> object:
     """A value of a template expression with its line breaks as character references; markup is left as it is."""
     if value is None:
-        raise ValueError("a template wrote a missing value; say what stands in its place")
+        raise ValueError("a template wrote a missing value; write a placeholder")
     if isinstance(value, str) and not isinstance(value, Markup):
         return Markup(re.sub(r"\r\n?|[\n\u0085\u2028\u2029]", "&#10;", str(escape(value))))  # noqa: S704 - escaped
     return value
@@ -150,7 +150,7 @@ def write_pages(folder: Path, pages: Iterable[WrittenPage]) -> None:
 
 
 def _address(page: str, target: str) -> str:
-    """Address of another page or file: ``leaderboard`` for a page, ``data/apsite.csv`` for a file."""
+    """URL of another page or file: ``leaderboard`` for a page, ``data/apsite.csv`` for a file."""
     path, mark, fragment = target.partition("#")
     last = path.rpartition("/")[2]
     whole = f"{path}.html" if last and "." not in last else path

@@ -35,7 +35,7 @@ def test_agreement_is_printed_and_written(run, record):
     dry = run("verify", record, *OPTIONS, "--no-write")
     assert dry.exit_code == 0
     assert record.read_bytes() == before
-    assert "The re-run agrees: 100.00% of the samples have the same verdicts." in dry.stdout
+    assert "The re-run agrees: 100.00% of the samples have the same results." in dry.stdout
     assert "Verified" not in dry.stdout
     result = run("verify", record, *OPTIONS, "--by", "Jane Doe", "--json")
     assert result.exit_code == 0

@@ -34,7 +34,7 @@ def test_audit_counts_what_the_entries_say(found):
         "AutoAttack": (10, 16, 0),
         "PGD": (26, 0, 0),
         "Another attack": (17, 9, 0),
-        "Several budgets": (1, 25, 0),
+        "Several ε": (1, 25, 0),
         "PGD with over 10 iterations": (21, 3, 2),
     }
     assert sum(year.methods for year in found["years"]) == 26
@@ -175,7 +175,7 @@ def test_audit_sentence_says_what_is_known(benchmark_data, data_folder):
     """The audit of a method in words, with a caution where AutoAttack is missing."""
     entries = {entry.name: methods.audit_sentence(entry) for entry in benchmark_data.methods()}
     assert entries["HYDRA"] == (
-        "Its paper tested it with AutoAttack and PGD, with more than ten iterations of PGD, at several budgets."
+        "Its paper tested it with AutoAttack and PGD, with more than ten iterations of PGD, at several ε."
     )
     assert entries["FRE"].endswith("Without AutoAttack, robustness may be overestimated.")
     assert "does not say how many iterations" in entries["Li20"]

@@ -80,7 +80,7 @@ def read_distances(path: Path) -> DistanceFile:
 
 
 def import_distances(path: Path, key: ModelKey, output: Path, *, overwrite: bool = False) -> Path:
-    """Write the record of a distance file, and its per-sample file beside it.
+    """Write the record of a distance file, and its per-sample file next to it.
 
     Args:
         path: The distance file.
@@ -103,7 +103,7 @@ def import_distances(path: Path, key: ModelKey, output: Path, *, overwrite: bool
 
 
 def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samples]:
-    """Record and verdicts of a distance file.
+    """Record and per-sample results of a distance file.
 
     The record never ranks and states no clean accuracy. Its robust accuracy counts every distance of 0 as broken, as
     the survey did; a warning gives the range that is possible. The samples have no index into the test set, which
@@ -174,9 +174,7 @@ def _description(value: object) -> str:
 def _distances(path: Path, value: object) -> NDArray[np.float32]:
     """Distances from what was unpickled, or an error that says what is there instead."""
     if not isinstance(value, list | tuple) or not value:
-        raise EvaluationError(
-            f"{path}: holds a {type(value).__name__}; a list of distances is needed, with one or more"
-        )
+        raise EvaluationError(f"{path}: holds a {type(value).__name__}; give a list of at least one distance")
     for position, one in enumerate(value):
         if not isinstance(one, float | int) or isinstance(one, bool):
             raise EvaluationError(

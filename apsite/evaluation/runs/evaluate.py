@@ -70,7 +70,7 @@ class Request:
         fresh: Start again instead of resuming.
         overwrite: Replace an existing record.
         state: Dotted keys of the state dict to read, where the file holds several.
-        url: Where the checkpoint can be had, for the record.
+        url: URL of the checkpoint, for the record.
         source: Who ran the evaluation, for the record.
         notes: Remarks for the record.
     """
@@ -94,10 +94,10 @@ class Request:
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Refuse at once what the gate would refuse after hours.
+        """Refuse at once what `apsite validate` would refuse after the run.
 
         Raises:
-            EvaluationError: If the unit is not what the structure removes, or no record may name the address.
+            EvaluationError: If the unit is not what the structure removes, or the URL is not allowed.
         """
         unstructured = self.key.structure is Structure.UNSTRUCTURED
         if self.granularity is not None and (self.granularity is Granularity.WEIGHT) != unstructured:
@@ -124,7 +124,7 @@ class Evaluation:
 
     Attributes:
         record: The record; it names the per-sample file only if that was written.
-        samples: Verdict of every sample, see :class:`apsite.samples.Samples` for shapes and units.
+        samples: Results of every sample, see :class:`apsite.samples.Samples` for shapes and units.
         trials: Trials of the HO-FMN search, in order; empty if there was no search.
         path: Where the record was written; ``None`` if it was not.
     """
@@ -196,7 +196,7 @@ def run_request(
             if kind is WorkersKind.RAY:
                 example, epsilon = np.asarray(images.images[:8]), settings.epsilon_value(key.dataset)
                 workers = stack.enter_context(RayPool(evaluated, example, settings, epsilon, device.type, count))
-                reporter.say(f"{workers.count} workers, each on a device of its own ({device.type})")
+                reporter.say(f"{workers.count} workers, each on its own device ({device.type})")
             outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
         described = describe(device) | {"workers": workers.count if workers else 1} | _surrogate(outcome)
         record, path = _record(request, model, images, audit, finding, warnings, outcome, described), None
@@ -298,7 +298,7 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
 
 
 def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:
-    """The settings that an interrupted run must have been begun with, to be gone on with: those that matter."""
+    """The settings that must be the same to resume an interrupted run."""
     free = {"remove_channels"} | (set() if settings.engine is EngineName.REFERENCE else {"batch_size"})
     return {name: value for name, value in settings.as_scalars(dataset).items() if name not in free}
 

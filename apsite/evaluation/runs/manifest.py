@@ -242,7 +242,7 @@ def _existing(request: Request) -> EvaluationRecord | None:
         return None
     record = read_record(target)
     if record.provenance.kind is ProvenanceKind.PUBLISHED:
-        difference = f"a figure published by {record.provenance.source}"
+        difference = f"a result published by {record.provenance.source}"
     elif record.checkpoint.sha256 != _sha256(request.checkpoint):
         difference = "of another checkpoint"
     else:

@@ -89,11 +89,11 @@ def evaluate_samples(
         device: ``cpu``, ``cuda`` or ``cuda:<number>``; ``None`` for CUDA where there is one.
         settings: How to evaluate; ``None`` for protocol ``apb-1``. See :class:`apsite.Settings`.
         reporter: Receives the progress; ``None`` for silence. See :mod:`apsite.progress`.
-        run_dir: Where finished work is kept until the end, so that an interrupted call goes on when it is made again;
+        run_dir: Where finished work is kept until the end, so that the same call resumes an interrupted one;
             ``None`` keeps nothing.
         fresh: Forget what an interrupted call has finished.
         state: Dotted keys of the state dict to read, where the file holds several.
-        url: Where the checkpoint can be had, for the record.
+        url: URL of the checkpoint, for the record.
         source: Who ran the evaluation, for the record.
         notes: Remarks for the record.
 

@@ -1,8 +1,8 @@
 """Workers on many devices and machines, through Ray.
 
-Every worker holds the network on a device of its own, a GPU or a CPU core. Pieces of work go to whoever is free; a
+Every worker has the network on its own device, a GPU or a CPU core. Pieces of work go to whoever is free; a
 piece whose worker is lost, with its process or its machine, is given to the next one that is free, and a new worker is
-started as soon as a device can be had. Results depend on none of this.
+started as soon as a device is free. Results depend on none of this.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Versions = dict[str, str]
 
 
 def versions() -> Versions:
-    """Versions of what decides about verdicts; the same ones are needed everywhere."""
+    """Versions on which results depend; all nodes must have the same."""
     return {"apsite": metadata.version("apsite"), "torch": torch.__version__}
 
 
@@ -121,7 +121,7 @@ def cluster() -> Iterator[None]:
             except Exception as error:  # Ray raises this very class where a node does not start in time
                 raise EvaluationError(
                     f"--workers ray: no cluster can be reached or started ({_reason(error)}); set RAY_ADDRESS to the "
-                    "address of one, or unset it to use this machine"
+                    "that of a running cluster, or unset it to use this machine"
                 ) from None
         try:
             yield
@@ -138,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Remote:
-    """A worker in a process of its own; Ray makes an actor of it."""
+    """A worker in a separate process, as a Ray actor."""
 
     def __init__(
         self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device_type: str
@@ -173,7 +173,7 @@ class RayPool:
         network: The evaluated network.
         example: A few images, uint8, see :class:`Worker`.
         settings: How to attack; the batch size must be set.
-        epsilon: Budget in input units.
+        epsilon: Perturbation size in input units.
         device_type: ``cuda`` for a GPU each, ``cpu`` for a core each.
         count: Number of workers; ``None`` for as many as the cluster has devices.
 
@@ -260,7 +260,7 @@ class RayPool:
                     if tries[number] == TRIES:
                         raise EvaluationError(
                             f"{TRIES} workers were lost over the same samples; the finished work is kept, the same "
-                            "command goes on from there once the machines are well (too little memory?)"
+                            "command resumes once the machines work again (too little memory?)"
                         )
                     say("a worker was lost; its samples are given to another one")
                     self._hire()

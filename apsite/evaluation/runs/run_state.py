@@ -1,4 +1,4 @@
-"""State of a run on disk, one small file per finished unit of work, so that an interrupted run can go on.
+"""State of a run on disk, one small file per finished unit of work, so that an interrupted run can resume.
 
 A unit is a batch of one attack, or one trial of the search. Each is a pure function of the run's inputs, so a resumed
 run gives the record of an uninterrupted one.
@@ -26,8 +26,8 @@ class RunState:
     """Finished units of one run; a context manager that keeps other processes out of its folder.
 
     Args:
-        folder: Where runs are kept; this one gets a folder of its own there.
-        identity: Everything that the verdicts depend on; another identity is another run.
+        folder: Folder of all runs; this one has a subfolder.
+        identity: Everything that the results depend on; another identity is another run.
         fresh: Forget what an earlier run with this identity has finished.
 
     Raises:

@@ -38,11 +38,11 @@ class Outcome:
     """Everything an evaluation found.
 
     Attributes:
-        samples: Verdict of every sample.
+        samples: Results of every sample.
         trials: Trials of the HO-FMN search; empty if HO-FMN did not run.
         passes: Passes through the network, by phase.
         seconds: Time of work by phase, of all workers together; of resumed phases that of all parts.
-        simplified: The network that attacks searched on.
+        simplified: The network that the attacks ran on.
     """
 
     samples: Samples
@@ -82,7 +82,7 @@ def run(
     if settings.left_out >= len(images) and AttackName.HOFMN in settings.attacks:
         raise EvaluationError(
             f"--protocol {settings.preset.value}: the search takes the first {settings.left_out} samples, which the "
-            f"figures of HO-FMN leave out, and there are only {len(images)}; evaluate more or choose another protocol"
+            f"results of HO-FMN leave out, and there are only {len(images)}; evaluate more or choose another protocol"
         )
     try:
         with arithmetic(Precision.FLOAT32):
@@ -91,12 +91,12 @@ def run(
     except torch.OutOfMemoryError:
         raise EvaluationError(
             f"{device} has too little memory even for one sample; free it or use another --device; "
-            "the finished work is kept, the same command goes on from there"
+            "the finished work is kept, the same command resumes it"
         ) from None
     except torch.AcceleratorError as error:
         raise EvaluationError(
             f"{device} failed ({str(error).splitlines()[0]}); the finished work is kept, "
-            "the same command goes on from there once the device works again"
+            "the same command resumes it once the device works again"
         ) from error
 
 

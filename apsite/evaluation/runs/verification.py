@@ -1,4 +1,4 @@
-"""Checking a record: its evaluation again on a random part of its samples, compared verdict by verdict.
+"""Check a record: repeat its evaluation on a random part of its samples and compare the results.
 
 The rule. A re-run agrees if the record is about this very checkpoint and this very data, the measured sparsity is the
 stated one, at most ``DISAGREEMENT_LIMIT`` of the samples have a result (correct; robust under AutoAttack; further than
@@ -43,10 +43,10 @@ _SPARSITY_SLACK = 1e-6
 
 @dataclass(frozen=True)
 class Comparison:
-    """One verdict of the record against the same of the re-run, sample by sample.
+    """One result of the record against the same of the re-run, sample by sample.
 
     Attributes:
-        verdict: ``clean``, ``AutoAttack`` or ``HO-FMN``.
+        result: ``clean``, ``AutoAttack`` or ``HO-FMN``.
         samples: Samples compared.
         recorded: Samples that the record calls correct or robust.
         rerun: Samples that the re-run calls so.
@@ -54,7 +54,7 @@ class Comparison:
         only_rerun: Samples that only the re-run calls so.
     """
 
-    verdict: str
+    result: str
     samples: int
     recorded: int
     rerun: int
@@ -63,12 +63,12 @@ class Comparison:
 
     @property
     def agreement(self) -> float:
-        """Share of samples with the same verdict."""
+        """Share of samples with the same result."""
         return 1 - (self.only_recorded + self.only_rerun) / self.samples
 
     @property
     def p_value(self) -> float:
-        """How likely differences this lopsided are if either side is as likely to err."""
+        """McNemar p-value of the two results."""
         return mcnemar_p_value(self.only_recorded, self.only_rerun)
 
 
@@ -79,8 +79,8 @@ class Finding:
     Attributes:
         record: The record that was checked.
         samples: Samples that were evaluated again.
-        comparisons: One for each verdict that the record has.
-        agreement: Share of samples whose verdicts are all the same.
+        comparisons: One for each result that the record has.
+        agreement: Share of samples whose results are all the same.
         objections: Why it does not agree, a sentence each; empty if it does.
     """
 
@@ -92,7 +92,7 @@ class Finding:
 
     @property
     def agrees(self) -> bool:
-        """Whether the record stands."""
+        """Whether the re-run confirms the record."""
         return not self.objections
 
 
@@ -115,7 +115,7 @@ def verify_record(
     Clean accuracy, AutoAttack and the final attack of HO-FMN are run; the search is not repeated.
 
     Args:
-        path: The record; its per-sample file stands beside it.
+        path: The record, with its per-sample file next to it.
         checkpoint: The file that it is about.
         samples: How many samples, at most all of them.
         seed: Seed of their choice. The attacks have the record's seed.
@@ -124,7 +124,7 @@ def verify_record(
         factory: Builds the network of a record that names a factory. What a record names is never executed.
         batch_size: Samples attacked together; ``None`` for the record's.
         state: Dotted keys of the state dict to read, where the file holds several.
-        run_dir: Where finished work is kept, so that an interrupted verification goes on.
+        run_dir: Where finished work is kept, so that an interrupted verification resumes.
         reporter: Receives the progress.
 
     Raises:
@@ -165,15 +165,15 @@ def verify_record(
 
 
 def compare(record: EvaluationRecord, recorded: Samples, again: Samples, sparsity: float | None = None) -> Finding:
-    """Judge a re-run by the rule of this module.
+    """Compare a re-run with its record by the rule of this module.
 
     Args:
         record: What is checked.
-        recorded: The record's verdicts of the samples that were evaluated again.
-        again: The verdicts of the re-run, of the same samples.
+        recorded: The record's results of the samples that were evaluated again.
+        again: The results of the re-run, of the same samples.
         sparsity: Sparsity measured in the re-run; ``None`` to leave it out.
     """
-    before, after = _verdicts(record, recorded), _verdicts(record, again)
+    before, after = _results(record, recorded), _results(record, again)
     comparisons, differs = [], np.zeros(len(recorded), np.bool_)
     for name in before:
         one, other = before[name], after[name]
@@ -193,7 +193,7 @@ def compare(record: EvaluationRecord, recorded: Samples, again: Samples, sparsit
             f"{int(differs.sum())} of {len(differs)} samples have another result; at most {DISAGREEMENT_LIMIT:.0%} may."
         )
     objections += [
-        f"{one.verdict}: the differences go one way, {one.only_recorded} for the record and {one.only_rerun} against "
+        f"{one.result}: the differences go one way, {one.only_recorded} for the record and {one.only_rerun} against "
         f"it (p = {one.p_value:.2g}, below {VERIFICATION_ALPHA})."
         for one in comparisons
         if one.p_value < VERIFICATION_ALPHA
@@ -208,21 +208,21 @@ def write_verification(path: Path, finding: Finding, by: str | None = None) -> E
         ValueError: If it does not agree.
     """
     if not finding.agrees:
-        raise ValueError("only a re-run that agrees vouches for a record")
+        raise ValueError("only a re-run that agrees verifies a record")
     today = datetime.now(UTC).date().isoformat()
     record = with_verification(finding.record, Verification(today, finding.samples, finding.agreement, by))
     write_json(path, record_to_json(record))
     return record
 
 
-def _verdicts(record: EvaluationRecord, samples: Samples) -> dict[str, NDArray[np.bool_]]:
-    """Every verdict that the record has."""
-    verdicts = {"clean": samples.clean_correct}
+def _results(record: EvaluationRecord, samples: Samples) -> dict[str, NDArray[np.bool_]]:
+    """Every result that the record has."""
+    results = {"clean": samples.clean_correct}
     if record.results.autoattack is not None and samples.aa_robust is not None:
-        verdicts["AutoAttack"] = samples.aa_robust
+        results["AutoAttack"] = samples.aa_robust
     if record.results.hofmn is not None and samples.distance is not None and record.threat_model.epsilon is not None:
-        verdicts["HO-FMN"] = robust_flags(samples.distance, epsilon_value(record.threat_model.epsilon))
-    return verdicts
+        results["HO-FMN"] = robust_flags(samples.distance, epsilon_value(record.threat_model.epsilon))
+    return results
 
 
 def _own_record(path: Path) -> EvaluationRecord:
@@ -230,7 +230,7 @@ def _own_record(path: Path) -> EvaluationRecord:
     record = read_record(path)
     if record.provenance.kind is ProvenanceKind.PUBLISHED:
         raise EvaluationError(
-            f"{path}: is a figure that {record.provenance.source} published, without the verdict of each sample; "
+            f"{path}: is a result published by {record.provenance.source}, without per-sample results; "
             "evaluate the checkpoint with `apsite eval` instead"
         )
     problems = [*plausibility_problems(path, record), *samples_problems(path, record)[0]]

@@ -122,14 +122,14 @@ class Worker:
 
     Args:
         network: The evaluated network, on `device`; is put in evaluation mode, its parameters are frozen.
-        example: A few images, to check the quicker network on, uint8.
+        example: A few images, to check the faster network on, uint8.
         settings: How to attack; the batch size must be set.
-        epsilon: Budget in input units.
+        epsilon: Perturbation size in input units.
         device: Where to compute.
 
     Attributes:
-        network: The evaluated network; it gives every verdict.
-        simplified: The equal one that attacks search on.
+        network: The evaluated network, which decides every result.
+        simplified: The equivalent network that attacks run on.
         listener: Called with the number of passes whenever some have been made.
         say: Called with a line for the log.
     """
@@ -220,7 +220,7 @@ class Worker:
             self._rows = max(1, self._rows // 2)
             if isinstance(self._engine, FastEngine):
                 self._engine.rows = self._rows
-            self.say(f"out of memory; going on with {self._rows} rows at a time")
+            self.say(f"out of memory; continuing with {self._rows} rows at a time")
 
     def _tensors(self, samples: LabelledImages) -> tuple[Tensor, Tensor]:
         return as_inputs(samples.images, self.device), torch.from_numpy(samples.labels).to(self.device)

@@ -1,7 +1,7 @@
 """Charts as Vega-Lite specifications, checked against the schema when they are made.
 
-Names of contributors stand in the data only, never in an expression. A specification is in the colours of the light
-page; `usermeta` says which property of the page's style each colour stands for, and whoever draws it puts that in.
+Contributed names are in the data only, never in an expression. A specification is in the colours of the light
+page; `usermeta` says which property of the page's style each colour means, and whoever draws it puts that in.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STRIP = 20
 
 
 def style_scales(styles: Mapping[str, SeriesStyle]) -> dict[str, Any]:
-    """Encodings that give each label its colour, dash and shape, without a legend: labels stand at the lines."""
+    """Encodings that give each label its colour, dash and shape, without a legend: labels are at the lines."""
     names, looks = list(styles), list(styles.values())
 
     def scale(values: list[Any]) -> alt.Scale:
@@ -49,7 +49,7 @@ def style_scales(styles: Mapping[str, SeriesStyle]) -> dict[str, Any]:
 
 
 def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], start: Mapping[str, str]) -> Spec:
-    """Robust accuracy against sparsity, a line a method, for one dataset, network and structure at a time.
+    """Robust accuracy against sparsity, one line per method, for one dataset, network and structure at a time.
 
     Args:
         rows: One a model: ``label``, ``dataset``, ``network``, ``structure``, ``sparsity`` (text), ``clean`` and
@@ -103,20 +103,20 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
 
 
 def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: float) -> Spec:
-    """Robust accuracy against the budget: step curves, points of single attacks, and below them who leads where.
+    """Robust accuracy against ε: step curves, points of single attacks, and below them who leads where.
 
     The page changes what is shown by replacing the data, and moves about by the parameters `x_from`, `x_to`, `y_from`
-    and `y_to` (what is in view) and `cursor` (budget that is read off; negative for none).
+    and `y_to` (what is in view) and `cursor` (the ε to read; negative for none).
 
     Args:
-        data: Rows by name; budgets are in 255ths, shares in [0, 1], every row has the `colour` of its model.
+        data: Rows by name; ε is in 255ths, shares in [0, 1], every row has the `colour` of its model.
             ``curves``: ``series``, ``budget``, ``robust``, ``dash``, ``width``, where each curve steps.
             ``points``: ``label``, ``what``, ``budget``, ``robust``, ``low``, ``high``, ``shape``, ``alone`` where the
                 model has no curve and is named here.
             ``leaders``: ``label``, ``from``, ``to``.
             ``labels``: ``label`` and ``height`` of its place at the right edge.
-            ``budgets``: ``budget`` and ``text`` of the benchmark's own.
-        span: End of the axis of budgets, in 255ths.
+            ``budgets``: ``budget`` and ``text`` of the benchmark's ε.
+        span: End of the axis of ε, in 255ths.
         top: End of the axis of shares.
     """
     view = [
@@ -125,7 +125,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
     ]
     x = alt.X(
         "budget:Q",
-        title="Perturbation budget ε (l∞)",
+        title="Perturbation size ε (l∞)",
         scale=alt.Scale(domain=[alt.ExprRef("x_from"), alt.ExprRef("x_to")], nice=False, zero=False),
         axis=alt.Axis(labelExpr=_BUDGET_LABEL, grid=False, offset=_BAR + 6, tickCount=8, labelOverlap=True),
     )
@@ -215,7 +215,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
     spec = finish(
         chart.add_params(_INK, _MUTED, _PAPER, *view),
         400,
-        "Robust accuracy against the perturbation budget, as step curves, and the most robust model at each budget.",
+        "Robust accuracy against the perturbation size ε, as step curves, and the most robust model at each ε.",
         _NAME_ROOM,
     )
     spec["usermeta"]["narrow"] = {"right": 12, "without": ["labels"]}
@@ -223,7 +223,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
 
 
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights moved as little as needed to keep `gap` between neighbours, in the given order, inside the bounds."""
+    """Heights moved as little as possible to keep `gap` between neighbours, in the given order, inside the bounds."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     placed = [min(max(heights[i], low), high) for i in order]
     for _ in range(200):
@@ -254,12 +254,12 @@ def strip_height(rows: Sequence[Datum], field: str) -> int:
 
 
 def rows_chart(rows: Sequence[Datum]) -> alt.Chart:
-    """Chart of rows that stand in the specification itself."""
+    """Chart of rows inside the specification."""
     return alt.Chart(cast(Any, {"values": list(map(dict, rows))}))
 
 
 def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str, right: int = 12) -> Spec:
-    """Specification of a chart as wide as its place on the page, with room of `right` pixels beside it."""
+    """Specification of a chart as wide as its place on the page, with room of `right` pixels next to it."""
     finished = (
         chart.properties(
             width="container",

@@ -20,19 +20,19 @@ from apsite.samples import Samples, read_samples
 from apsite.vocabulary import epsilon_value
 
 SPAN = 16
-"""Largest budget that charts and tables show, in 255ths: twice the benchmark's on CIFAR-10 and SVHN."""
+"""Largest ε that charts and tables show, in 255ths: twice the benchmark's on CIFAR-10 and SVHN."""
 LIMIT = SPAN / 255
 EPSILONS = tuple(tenth / 2550 for tenth in range(10 * SPAN + 1))
 """Perturbation sizes at which robust samples are counted exactly and leaders are found: tenths of 1/255."""
 TOLERANCE = 0.001
 """How far a drawn curve may be from the measured one: a tenth of a point. Counts in tables are exact."""
 _RESOLUTION = 10_000
-"""Parts of 1/255 in which curve files state budgets, so that whole multiples of 1/255 are exact."""
+"""Parts of 1/255 in which curve files state ε, so that whole multiples of 1/255 are exact."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A step curve: from each budget (255ths, ascending from 0) on, so many samples are robust.
+    """A step curve: the number of robust samples from each ε (255ths, ascending from 0) on.
 
     Attributes:
         budgets: Where the drawn curve steps.
@@ -50,7 +50,7 @@ class Steps:
         return self.exact[::10]
 
     def at(self, budget: float) -> int:
-        """Robust samples at a budget in 255ths: exact at tenths, else as drawn."""
+        """Robust samples at an ε in 255ths: exact at tenths, else as drawn."""
         if (tenth := round(10.0 * budget, 6)).is_integer() and 0 <= budget <= SPAN:
             return self.exact[int(tenth)]
         return self.counts[int(np.searchsorted(self.budgets, budget, side="right")) - 1]
@@ -58,15 +58,15 @@ class Steps:
 
 @dataclass(frozen=True)
 class Curve:
-    """Robust accuracy against the budget for one record.
+    """Robust accuracy against ε for one record.
 
     Attributes:
         record: The record.
         n_samples: Samples behind the curve.
         hofmn: The curve of HO-FMN.
         joint: The envelope of HO-FMN and AutoAttack: a sample counts as broken at its HO-FMN distance, or at the
-            budget of AutoAttack if that broke it and is smaller. ``None`` without verdicts of AutoAttack.
-        area: Mean robust accuracy under HO-FMN over budgets from 0 to :data:`LIMIT`.
+            ε of AutoAttack if that broke it and is smaller. ``None`` without results of AutoAttack.
+        area: Mean robust accuracy under HO-FMN for ε from 0 to :data:`LIMIT`.
         samples: The samples behind the curve.
         distances: Distance of each of them in the envelope, or under HO-FMN without one.
     """
@@ -126,7 +126,7 @@ def load_curves(catalogue: Catalogue, samples: Mapping[str, Samples] | None = No
 
 
 def curve_of(record: EvaluationRecord, samples: Samples) -> Curve | None:
-    """Curve of a record over the samples that its HO-FMN figure counts; ``None`` if they have no distances."""
+    """Curve of a record over the samples that its HO-FMN result counts; ``None`` if they have no distances."""
     counted = samples.without_tuning() if record.leaves_out_tuning else samples
     distances = counted.distance
     if distances is None:
@@ -148,7 +148,7 @@ def leads(curves: Sequence[Curve]) -> list[Stretch]:
 def steps_of(distances: NDArray[np.float32]) -> Steps:
     """Step curve of distances in input units, drawn with a knot for each 500th of the samples (all if there are few).
 
-    A knot stands in the middle of the samples that it sums up, so the drawn curve is off by at most half of them.
+    A knot is in the middle of the samples that it sums up, so the drawn curve is off by at most half of them.
     """
     total = distances.size
     stride = max(1, int(2 * TOLERANCE * total))

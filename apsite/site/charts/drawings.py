@@ -72,7 +72,7 @@ class Drawings:
 
 
 def no_drawing(identity: str, spec: Spec) -> Markup:
-    """Stands in for :class:`Drawings` where pages are made to be read, not looked at."""
+    """No drawing: replaces :class:`Drawings` for pages of text only."""
     return Markup("")
 
 

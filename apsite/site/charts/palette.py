@@ -1,4 +1,4 @@
-"""How methods look in charts: colour, dash and shape, chosen so that no two are told apart by colour alone."""
+"""How methods look in charts: colour, dash and shape, chosen so that no two differ by colour alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def styles(labels: Iterable[str], neutral: Iterable[str] = ()) -> dict[str, Seri
 
     Args:
         labels: Labels that get a colour each, in order.
-        neutral: Labels that are there for comparison and stay grey.
+        neutral: Labels for comparison, which stay grey.
     """
     found = {
         label: SeriesStyle(

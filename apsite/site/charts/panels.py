@@ -47,7 +47,7 @@ class Frame:
     up_parts: tuple[tuple[float, str], ...]
 
     def x(self, part: float) -> float:
-        """Horizontal place of a part of the axis, to a tenth of a unit, which no eye can tell apart."""
+        """Horizontal place of a part of the axis, to a tenth of a unit, finer than the eye can see."""
         return round(self.left + (self.right - self.left) * part, 1)
 
     def y(self, part: float) -> float:

@@ -1,4 +1,4 @@
-"""Charts of the analysis page: strips of points, one strip a row of the table beside the chart."""
+"""Charts of the analysis page: strips of points, one strip per row of the table next to the chart."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LEGEND_ROOM = 50
 _SOLID = (1, 0)
 
 FIRST = SeriesStyle(COLOURS[1], _SOLID, "circle")
-"""Look of the figure that is looked at."""
+"""Look of the value of interest."""
 SECOND = SeriesStyle(COLOURS[0], _SOLID, "diamond")
-"""Look of the figure that it is compared with."""
+"""Look of the value that it is compared with."""
 OTHERS = SeriesStyle(NEUTRAL, _SOLID, "circle")
 """Look of the rest of the field."""
 STEPS = (
@@ -27,14 +27,14 @@ STEPS = (
     SeriesStyle(COLOURS[2], _SOLID, "square"),
     SeriesStyle(COLOURS[3], _SOLID, "triangle-up"),
 )
-"""Looks of figures that follow each other."""
+"""Looks of values in sequence."""
 
 
 def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], description: str, *, joined: bool) -> Spec:
-    """Points on horizontal strips, told apart by colour and shape.
+    """Points on horizontal strips, distinguished by colour and shape.
 
     Args:
-        rows: One a point: ``strip`` (its row), ``order`` (of strips), ``kind``, ``name`` and ``robust`` (a fraction).
+        rows: One per point: ``strip`` (its row), ``order`` (of strips), ``kind``, ``name`` and ``robust`` (a fraction).
         kinds: Look of each kind, in the order of the legend; kinds that come later are drawn on top.
         description: What the chart shows, for readers who do not see it.
         joined: Whether a line joins the points of a strip.
@@ -66,7 +66,7 @@ def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], descrip
         tooltip=[
             alt.Tooltip("name:N", title="Model"),
             alt.Tooltip("strip:N", title="Row"),
-            alt.Tooltip("kind:N", title="Figure"),
+            alt.Tooltip("kind:N", title="Value"),
             alt.Tooltip("robust:Q", title="Robust", format=".2%"),
         ],
     )

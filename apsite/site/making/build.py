@@ -29,9 +29,9 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     """Build the site of a data folder.
 
     Args:
-        root: Folder with ``entries/`` and ``evaluations/``; ``mkdocs.yml`` and ``docs/`` are used if they are there.
+        root: Folder with ``entries/`` and ``evaluations/``; ``mkdocs.yml`` and ``docs/`` are used if they exist.
         output: Folder for everything that is made: ``pages/`` (what the generator reads), ``mkdocs.yml``, ``site/``.
-        site_url: Public address of the site; that of ``mkdocs.yml`` if ``None``.
+        site_url: Public URL of the site; that of ``mkdocs.yml`` if ``None``.
         commands: Reference of the command line, as Markdown.
 
     Returns:

@@ -48,7 +48,7 @@ def write_configuration(
         output: Build folder; it has the folders ``pages`` and ``theme``.
         identity: Settings of the checkout; they win over the packaged ones, but for what the build decides itself.
         nav: Navigation.
-        site_url: Public address; that of `identity` if ``None``.
+        site_url: Public URL; that of `identity` if ``None``.
     """
     packaged = yaml.safe_load(
         resources.files("apsite.site").joinpath("templates/mkdocs.yml").read_text(encoding="utf-8")

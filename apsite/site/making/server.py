@@ -17,7 +17,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 
 
 def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """Server of `folder` on the loopback address; it is bound and not yet running.
+    """Server of `folder` on the loopback interface; it is bound and not yet running.
 
     Args:
         folder: Folder with an ``index.html``, or the one that :func:`apsite.site.build_site` wrote it into.

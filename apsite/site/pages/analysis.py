@@ -1,4 +1,4 @@
-"""What the figures say beyond the ranking: the survey's Tables 2 and 7 to 10, computed from the data."""
+"""Studies beyond the ranking: the survey's Tables 2 and 7 to 10, computed from the data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from apsite.site.tables.methods import stage_order
 from apsite.vocabulary import Architecture
 
 UNIFORM, LAYERED = "LWM_Han2015Learning", "LAMP_Lee2021Layer"
-"""Keys of the two naive criteria that the survey compares."""
+"""Keys of the two baselines that the survey compares."""
 
 MISPRINTS = {
     ("FlyingBird_Chen2021Sparsity", Architecture.RESNET18, 0.95): 0.0332,
@@ -56,7 +56,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "naive": _strips(
             naive_rows(catalogue, naive),
             {"method": OTHERS, "LWM": SECOND, "LAMP": FIRST},
-            "Naive criteria among the methods, by network and sparsity.",
+            "Baselines among the methods, by network and sparsity.",
             False,
         ),
         "pairs": _strips(
@@ -136,7 +136,7 @@ def audit_chart(checks: Sequence[studies.Check]) -> Spec:
                     }
                 )
             start += count
-    return share_chart(rows, _ANSWERS, "How many methods were evaluated in which way by their papers.")
+    return share_chart(rows, _ANSWERS, "How papers evaluated their methods, counted.")
 
 
 def gap_rows(compared: Sequence[tuple[Entry, studies.Remeasured]]) -> list[dict[str, Any]]:
@@ -176,7 +176,7 @@ def start_rows(starts: Sequence[studies.Start]) -> list[dict[str, Any]]:
 
 
 def naive_rows(catalogue: Catalogue, naive: Sequence[studies.Naive]) -> list[dict[str, Any]]:
-    """Rows of the chart of naive criteria among the methods."""
+    """Rows of the chart of baselines among the methods."""
     return [
         _row(catalogue, item.setting, order, kind, record)
         for order, item in enumerate(naive)
@@ -215,7 +215,7 @@ def split_rows(catalogue: Catalogue, splits: Sequence[studies.Split]) -> list[di
 
 
 def imagenet_rows(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Rows of the chart of ImageNet models: a strip a sparsity, a kind a method."""
+    """Rows of the chart of ImageNet models: one strip per sparsity, one kind per method."""
     return [
         {
             "strip": f"{record.architecture.label} {percent} %",

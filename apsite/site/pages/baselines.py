@@ -1,4 +1,4 @@
-"""The project's own baselines: naive criteria on one dense network, measured alike and compared image by image."""
+"""The project's baselines: simple criteria on one dense network, compared image by image."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Agreement:
-    """A line of the survey's Table 8 beside our own figures on another network, at one sparsity; fractions."""
+    """A line of the survey's Table 8 and our results on another network, at one sparsity; fractions."""
 
     percent: int
     survey: tuple[EvaluationRecord, EvaluationRecord]
@@ -234,7 +234,7 @@ def _drawings(pruned: Sequence[Baseline]) -> Iterator[StepDrawing]:
 def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
     """Lines of the survey's Table 8 for which the study has both criteria at the same sparsity.
 
-    They stay when an own run has taken the place of the survey's figure, which is then in the history.
+    They stay when our own run has replaced the survey's result, which is then in the history.
     """
     found = []
     for test in study.tests:
@@ -252,13 +252,13 @@ def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
 
 
 def _printed(catalogue: Catalogue, model_key: str) -> EvaluationRecord | None:
-    """The survey's own figure of a model, current or replaced."""
+    """The survey's result of a model, current or replaced."""
     published = [one for one in catalogue.versions(model_key) if one.provenance.location and one.retracted is None]
     return published[-1] if published else None
 
 
 def read_costs(root: Path) -> dict[str, Cost]:
-    """Costs by model key that the series below ``baselines`` report; a report that is damaged tells nothing."""
+    """Costs by model key that the series below ``baselines`` report; damaged reports are ignored."""
     costs: dict[str, Cost] = {}
     for path in sorted((root / "baselines").glob("*/series.json")):
         try:

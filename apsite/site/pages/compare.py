@@ -1,4 +1,4 @@
-"""Methods side by side: one column each, one row a fact or a setting."""
+"""Methods side by side: one column per method, one row per fact or setting."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _audits(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
     return (
         FactRow("AutoAttack", answers("autoattack")),
         FactRow("PGD with more than 10 iterations", answers("pgd_over_10_iterations")),
-        FactRow("Several budgets", answers("robustness_curve")),
+        FactRow("Several ε", answers("robustness_curve")),
     )
 
 
@@ -143,6 +143,6 @@ def _words(words: Sequence[str] | None) -> str:
 PAGE = Page(
     path="compare.md",
     title="Compare",
-    description="Adversarial pruning methods side by side: what they are and how they fare in the same settings.",
+    description="Adversarial pruning methods side by side: their properties and their results in the same settings.",
     context=context,
 )

@@ -25,7 +25,7 @@ _GAP = 0.05
 
 @dataclass(frozen=True)
 class Model:
-    """A model that the page offers: `label` names it in the chart, `curve` is ``None`` where only figures are known."""
+    """A model that the page offers: `label` names it in the chart, `curve` is ``None`` without per-sample results."""
 
     record: EvaluationRecord
     label: str
@@ -33,7 +33,7 @@ class Model:
 
     @property
     def epsilon(self) -> float:
-        """Budget of AutoAttack in 255ths."""
+        """ε of AutoAttack in 255ths."""
         return epsilon_value(self.record.threat_model.epsilon or self.record.dataset.epsilon) * 255
 
 
@@ -57,7 +57,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
 
 
 def models(catalogue: Catalogue, curves: Sequence[Curve], names: Mapping[str, str]) -> list[Model]:
-    """Every model with a figure or a curve, in catalogue order, those with a curve first; retracted ones left out.
+    """Every model with a result or a curve, in catalogue order, those with a curve first; retracted ones left out.
 
     Args:
         catalogue: Entries and records.
@@ -129,7 +129,7 @@ def chart_data(chosen: Sequence[Model]) -> dict[str, list[dict[str, Any]]]:
 
 
 def known_points(model: Model) -> list[dict[str, Any]]:
-    """Figures that are points: AutoAttack at its budget, and clean accuracy at 0 where there is no curve."""
+    """Points: AutoAttack at its ε, and clean accuracy at 0 without a curve."""
     record, found = model.record, []
     clean = record.results.clean_accuracy
     if model.curve is None and clean is not None:
@@ -143,7 +143,7 @@ def known_points(model: Model) -> list[dict[str, Any]]:
 
 
 def budget_marks(chosen: Sequence[Model]) -> list[dict[str, Any]]:
-    """The benchmark's budget on the dataset of a selection."""
+    """The benchmark's ε on the dataset of a selection."""
     budgets = {model.record.dataset.epsilon for model in chosen}
     return [{"budget": epsilon_value(text) * 255, "text": f"ε = {text}"} for text in sorted(budgets)]
 
@@ -184,7 +184,7 @@ def page_data(offered: Sequence[Model], chosen: Sequence[Model], address: str) -
 
 @dataclass(frozen=True)
 class ReadoutLine:
-    """What a selection's chart reads at the benchmark's budget: shares, ``None`` where a model has no such curve."""
+    """Readout of a selection at the benchmark's ε: shares, ``None`` where a model has no such curve."""
 
     label: str
     look: SeriesStyle
@@ -194,7 +194,7 @@ class ReadoutLine:
 
 
 def readout(chosen: Sequence[Model]) -> list[ReadoutLine]:
-    """The readout at the budget of AutoAttack, exact; models that are two points have only their figures there."""
+    """The readout at the ε of AutoAttack, exact; models without a curve have their results only."""
     given = looks()
     lines = []
     for place, model in enumerate(chosen):
@@ -211,7 +211,7 @@ def readout(chosen: Sequence[Model]) -> list[ReadoutLine]:
 
 
 def leader_sentence(leaders: Sequence[Mapping[str, Any]]) -> str:
-    """The leader bar in words: who leads over which share of the budgets, the longest lead first."""
+    """The leader bar in words: who leads over which share of ε, the longest lead first."""
     lengths: dict[str, float] = {}
     for row in leaders:
         lengths[row["label"]] = lengths.get(row["label"], 0.0) + row["to"] - row["from"]
@@ -219,7 +219,7 @@ def leader_sentence(leaders: Sequence[Mapping[str, Any]]) -> str:
         return "Bar below the curves: no curve is drawn."
     ordered = sorted(lengths.items(), key=lambda item: -item[1])
     said = ", ".join(f"{label} over {100 * length / SPAN:.0f} %" for label, length in ordered)
-    return f"Bar below the curves: the most robust model at each budget. It is {said} of the budgets up to {SPAN}/255."
+    return f"Bar below the curves: the most robust model at each ε. It is {said} of the range up to {SPAN}/255."
 
 
 def _point(what: str, budget: float, share: float, bounds: tuple[float, float], shape: str) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _label(record: EvaluationRecord, names: Mapping[str, str]) -> str:
 PAGE = Page(
     path="curves.md",
     title="Robustness curves",
-    description="Robust accuracy against the perturbation budget, measured sample by sample.",
+    description="Robust accuracy against the perturbation size ε, measured sample by sample.",
     context=context,
     own=("curves.js",),
 )

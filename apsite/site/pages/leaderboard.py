@@ -1,4 +1,4 @@
-"""The leaderboards in the survey's layout, and the grids beside them."""
+"""The leaderboards in the survey's layout, and the other tables of results."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
                 key,
                 "Verified",
                 f"{numbers.count(record.verification.samples)} samples run again, "
-                f"{numbers.percent(record.verification.agreement)} % with the same verdict.",
+                f"{numbers.percent(record.verification.agreement)} % with the same results.",
                 None,
                 older.get(record.version),
             )
@@ -145,9 +145,9 @@ def audit_sentence(entry: Entry) -> str:
         None: ", and does not say how many iterations of PGD it ran" if audit.pgd else "",
     }[audit.pgd_over_10_iterations]
     budgets = {
-        True: ", at several budgets",
-        False: ", at one budget",
-        None: ", and does not say at how many budgets",
+        True: ", at several ε",
+        False: ", at one ε",
+        None: ", and does not say at how many ε",
     }[audit.robustness_curve]
     weak = "" if audit.autoattack is not False else " Without AutoAttack, robustness may be overestimated."
     return f"{tested}{length}{budgets}.{weak}"

@@ -10,7 +10,7 @@ from apsite.contribution import questions
 from apsite.site.page import Page, SiteFacts
 
 MAX_ADDRESS = 8_000
-"""Longest address, in characters, that the form gives to GitHub, whose servers refuse more than about 8 KB."""
+"""Longest URL, in characters, that the form opens on GitHub, whose servers refuse more than about 8 KB."""
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _CRITERION_SHORT = {
 
 @dataclass(frozen=True)
 class Definition:
-    """An abbreviation with its meaning and the paper that defines it; `reference` is ``None`` where none is needed."""
+    """An abbreviation with its meaning and the paper that defines it; `reference` is ``None`` for common terms."""
 
     term: str
     title: str
@@ -101,7 +101,7 @@ def legend(references: Mapping[str, Reference]) -> dict[str, list[Definition]]:
 
     return {
         "Training objectives": [
-            defined("AT", "Adversarial training", "Trains on adversarial examples made on the spot.", _MADRY),
+            defined("AT", "Adversarial training", "Trains on adversarial examples of the current network.", _MADRY),
             *(Definition(word.value, word.label, "", references.get(word.citation or "")) for word in Objective),
         ],
         "Criteria": [
@@ -123,7 +123,7 @@ def legend(references: Mapping[str, Reference]) -> dict[str, list[Definition]]:
         ],
         "Attacks": [
             defined("AA", "AutoAttack", "Four attacks without parameters, one after another.", "Croce2020Reliable"),
-            defined("PGD", "Projected gradient descent", "Gradient steps, kept inside the budget.", _MADRY),
+            defined("PGD", "Projected gradient descent", "Gradient steps, kept inside the ε-ball.", _MADRY),
             defined("FGSM", "Fast gradient sign method", "One gradient step.", "Goodfellow2015Explaining"),
             defined("CW", "Carlini and Wagner", "Minimizes perturbation and margin together.", "Carlini2017Towards"),
             defined("ZOO", "Zeroth order optimization", "Estimates gradients from outputs alone.", "Chen2017Zoo"),

@@ -87,7 +87,7 @@ def modules() -> tuple[Module, ...]:
 
 
 def inline(text: str) -> Markup:
-    """Text of a docstring as HTML: names in backquotes, whatever role stands before them, become code."""
+    """Text of a docstring as HTML: names in backquotes, with or without a role, become code."""
     return Markup(_NAME.sub(r"<code>\2</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 

@@ -1,4 +1,4 @@
-"""The leaderboards as tables: what stands in which row and column. Pure functions of the catalogue."""
+"""The leaderboards as tables of rows and columns. Pure functions of the catalogue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
 DATASETS = tuple(dataset for dataset in Dataset if dataset is not Dataset.IMAGENET)
-"""All but ImageNet, which has a leaderboard of its own with other networks and sparsities."""
+"""All but ImageNet, which has a separate leaderboard with other networks and sparsities."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Leaderboard:
     """Methods by networks and sparsities, for one dataset and structure.
 
     Attributes:
-        identity: Name for addresses, such as ``cifar10-unstructured``.
+        identity: Name for URLs, such as ``cifar10-unstructured``.
         dataset: Dataset.
         structure: What pruning removes.
         networks: Networks, each with all sparsities.
@@ -151,7 +151,7 @@ def dense(catalogue: Catalogue) -> list[EvaluationRecord]:
 
 
 def baselines(catalogue: Catalogue) -> list[EvaluationRecord]:
-    """Records of naive criteria, which do not rank among the methods."""
+    """Records of baselines, which do not rank."""
     return [
         record
         for record in catalogue.records.values()
@@ -249,7 +249,7 @@ def dense_grid(catalogue: Catalogue) -> Grid:
 
 
 def naive_grid(catalogue: Catalogue) -> Grid:
-    """Naive criteria (survey, Table 8): criteria by network and sparsity, on CIFAR-10."""
+    """Baselines (survey, Table 8): criteria by network and sparsity, on CIFAR-10."""
     columns = [
         (network, round(100 * sparsity)) for network in NETWORKS for sparsity in Structure.UNSTRUCTURED.sparsities
     ]

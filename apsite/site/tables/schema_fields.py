@@ -17,11 +17,11 @@ class Field:
     """One field of a document.
 
     Attributes:
-        path: Its place, such as ``results.attacks[].robust_accuracy``; ``[]`` stands for each item of a list and
+        path: Its place, such as ``results.attacks[].robust_accuracy``; ``[]`` means each item of a list and
             ``<name>`` for any name.
         kind: Type in words, such as ``text`` or ``list or null``.
-        required: Whether the object that it stands in must have it: ``yes``, ``no``, or under which condition.
-        allowed: Words, limits and sizes that are allowed; empty where there is no limit.
+        required: Whether its object must have it: ``yes``, ``no``, or under which condition.
+        allowed: Allowed values, limits and sizes; empty where there is no limit.
         meaning: What it says.
     """
 
@@ -77,7 +77,7 @@ def _field(part: Schema, root: Schema, path: str, required: str) -> Iterator[Fie
 
 
 def _merged(found: Sequence[tuple[Field, str | None]], every: int) -> Field:
-    """A field of an object with alternatives that are told apart by a tag."""
+    """A field of an object whose alternatives have a tag."""
     parts, tags = [part for part, _ in found], [tag for _, tag in found if tag is not None]
     required = parts[0].required
     if tags and len(tags) < every:
@@ -92,7 +92,7 @@ def _merged(found: Sequence[tuple[Field, str | None]], every: int) -> Field:
 
 
 def _resolve(part: Schema, root: Schema) -> Schema:
-    """`part`, or what its ``$ref`` names, with the words of `part` before those of the definition."""
+    """`part`, or what its ``$ref`` names, with the texts of `part` before those of the definition."""
     reference = part.get("$ref")
     if reference is None:
         return part
@@ -146,13 +146,13 @@ class SampleArray:
 SAMPLE_ARRAYS = (
     SampleArray("index", "int32", "always", "Position in the official order of the test set, ascending."),
     SampleArray("label", "int16", "always", "True class; -1 for all samples if it is unknown which samples they are."),
-    SampleArray("clean_correct", "bool", "always", "Classified correctly with no attack."),
+    SampleArray("clean_correct", "bool", "always", "Classified correctly without an attack."),
     SampleArray("aa_robust", "bool", "if AutoAttack ran", "Correct, and no attack of AutoAttack broke it."),
     SampleArray(
         "distance",
         "float32",
         "if HO-FMN ran",
-        "Smallest perturbation found, in input units: 0 if wrong with no attack, infinite if never broken.",
+        "Smallest perturbation found, in input units: 0 if wrong without an attack, infinite if never broken.",
     ),
     *(
         SampleArray(

@@ -18,7 +18,7 @@ _CHECKS: tuple[tuple[str, Callable[[OriginalAudit], bool | None]], ...] = (
     ("AutoAttack", lambda audit: audit.autoattack),
     ("PGD", lambda audit: audit.pgd),
     ("Another attack", lambda audit: bool(audit.others)),
-    ("Several budgets", lambda audit: audit.robustness_curve),
+    ("Several ε", lambda audit: audit.robustness_curve),
     ("PGD with over 10 iterations", lambda audit: audit.pgd_over_10_iterations),
 )
 
@@ -44,7 +44,7 @@ class Year:
 
 @dataclass(frozen=True)
 class Remeasured:
-    """A robust accuracy that a paper reports, beside the benchmark's at the nearest sparsity that is not higher.
+    """A robust accuracy that a paper reports, and the benchmark's at the nearest sparsity that is not higher.
 
     Attributes:
         reported: As the paper has it.
@@ -81,7 +81,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Naive:
-    """The naive criteria in one setting, among the methods.
+    """The baselines in one setting, among the methods.
 
     Attributes:
         setting: The setting.
@@ -230,7 +230,7 @@ def starts(catalogue: Catalogue) -> list[Start]:
 
 
 def naive(catalogue: Catalogue, uniform: str, layered: str) -> list[Naive]:
-    """Settings in which naive criteria were evaluated, in the order of the survey's Table 8.
+    """Settings in which baselines were evaluated, in the order of the survey's Table 8.
 
     Args:
         catalogue: Entries and records.

@@ -134,7 +134,7 @@ def test_the_guard_of_that_test_works(pickled, tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], "holds a list; a list of distances is needed"),
+        ([], "holds a list; give a list of at least one distance"),
         ({"a": 1}, "holds a dict"),
         ([[torch.tensor(0.1)]], "element 0 is a list; each must be one distance"),
         ([True], "element 0 is a bool"),
@@ -148,7 +148,7 @@ def test_the_guard_of_that_test_works(pickled, tmp_path):
         (b"", "is not a readable pickle"),
         (b"<html>", "is not a readable pickle"),
         (pickle.dumps([torch.tensor(0.1)])[:-20], "is not a readable pickle"),
-        (b"\x80\x02]r\xff\xff\xff\x7f.", "holds a list; a list of distances is needed, with one or more"),
+        (b"\x80\x02]r\xff\xff\xff\x7f.", "holds a list; give a list of at least one distance"),
     ],
 )
 def test_what_is_no_list_of_distances_is_refused(pickled, value, message):

@@ -193,8 +193,8 @@ def test_too_little_memory_halves_the_rows_for_good_and_says_so(demo_network, im
         outcome = run(demo_network, images.first(12), settings, state, CPU, Listening())
     assert np.array_equal(outcome.samples.distance, expected)
     told = [message for message in said if message.startswith("out of memory")]
-    assert told[0] == "out of memory; going on with 64 rows at a time"
-    assert told[-1] == "out of memory; going on with 16 rows at a time"
+    assert told[0] == "out of memory; continuing with 64 rows at a time"
+    assert told[-1] == "out of memory; continuing with 16 rows at a time"
     assert len(told) == len(refused) == 3
 
 

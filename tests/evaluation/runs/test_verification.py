@@ -65,7 +65,7 @@ def test_an_honest_record_agrees_and_is_marked(path):
     assert finding.agrees
     assert finding.agreement == 1
     assert finding.samples == 12
-    assert [one.verdict for one in finding.comparisons] == ["clean", "AutoAttack", "HO-FMN"]
+    assert [one.result for one in finding.comparisons] == ["clean", "AutoAttack", "HO-FMN"]
     assert all(one.samples == 12 and one.agreement == one.p_value == 1 for one in finding.comparisons)
     assert read_record(path) == before
     write_verification(path, finding, "a maintainer")
@@ -218,7 +218,7 @@ def test_a_record_that_contradicts_its_samples_is_refused(path):
 def test_published_figures_cannot_be_verified(repository):
     """They have no verdict of each sample."""
     published = sorted((repository / "evaluations").glob("HARP_*/*.json"))[0]
-    with pytest.raises(EvaluationError, match="is a figure that Piras2024Adversarial published"):
+    with pytest.raises(EvaluationError, match="is a result published by Piras2024Adversarial"):
         verify_record(published, network_path())
 
 
@@ -273,7 +273,7 @@ def test_a_record_made_in_memory_is_verified_with_the_saved_network(tmp_path, de
     save_file(demo_network.state_dict(), tmp_path / "saved.safetensors")
     finding = verify(evaluation.path, tmp_path / "saved.safetensors")
     assert finding.agrees
-    assert [one.verdict for one in finding.comparisons] == ["clean", "HO-FMN"]
+    assert [one.result for one in finding.comparisons] == ["clean", "HO-FMN"]
 
 
 def test_settings_survive_a_record():

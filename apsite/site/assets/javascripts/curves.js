@@ -240,7 +240,7 @@
       .map(([label, length]) => label + " over " + percent(length / data.span, 0) + " %")
       .join(", ");
     document.getElementById("curve-leaders").textContent = said
-      ? "Bar below the curves: the most robust model at each budget. It is " + said + " of the budgets up to " + data.span + "/255."
+      ? "Bar below the curves: the most robust model at each ε. It is " + said + " of the range up to " + data.span + "/255."
       : "Bar below the curves: no curve is drawn.";
   }
 
