@@ -6,11 +6,12 @@ The evaluator writes what is computed here, and `apsite validate` computes it ag
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from apsite.metrics import median_distance, robust_flags
-from apsite.protocol import SPARSITY_WARNING
+from apsite.metrics import median_distance
+from apsite.protocol import APB_1_ATTACKS, SPARSITY_WARNING
 from apsite.records import (
     AttackCount,
     AttackResult,
@@ -42,7 +43,8 @@ def results_of(samples: Samples, epsilon: float | None, *, without_tuning: bool 
         samples: Per-sample results. Where it is unknown which samples they are (see
             :attr:`apsite.samples.Samples.indexed`), a distance of 0 need not be a clean error, so clean accuracy and
             the number of samples that were never broken are ``None``.
-        epsilon: Perturbation size in input units; ``None`` where it is unknown, and nothing is counted for HO-FMN.
+        epsilon: Perturbation size in input units; ``None`` where it is unknown, and nothing is counted for
+            minimum-norm attacks.
         without_tuning: Whether HO-FMN and joint results leave out the samples that the search took.
 
     >>> import numpy as np
@@ -56,29 +58,35 @@ def results_of(samples: Samples, epsilon: float | None, *, without_tuning: bool 
     >>> results.clean_accuracy, results.hofmn.robust_accuracy, results.hofmn.not_found
     (0.75, 0.5, 1)
     """
-    n, counted = len(samples), samples.without_tuning() if without_tuning else samples
-    m, attacks, joint = len(counted), [], None
-    if samples.aa_robust is not None:
-        robust_accuracy = int(samples.aa_robust.sum()) / n
-        attacks.append(AttackResult(AttackName.AUTOATTACK, robust_accuracy, tuple(_stages(samples))))
-    if counted.distance is not None and epsilon is not None and m:
-        robust = robust_flags(counted.distance, epsilon)
-        attacks.append(
-            AttackResult(
-                AttackName.HOFMN,
-                robust_accuracy=int(robust.sum()) / m,
-                median_distance=median_distance(counted.distance),
-                not_found=int(np.isinf(counted.distance).sum()) if samples.indexed else None,
-            )
-        )
-        if counted.aa_robust is not None:
-            only = {AttackName.AUTOATTACK: ~counted.aa_robust & robust, AttackName.HOFMN: counted.aa_robust & ~robust}
-            joint = JointResult(
-                robust_accuracy=int((counted.aa_robust & robust).sum()) / m,
-                broken_only_by={attack: int(flags.sum()) for attack, flags in only.items()},
-            )
+    attacks, untuned = [], samples.without_tuning() if without_tuning else samples
+    for attack in AttackName:
+        part = untuned if attack is AttackName.HOFMN else samples
+        array, robust = part.of(attack), part.robust(attack, epsilon)
+        if array is None or robust is None:
+            continue
+        result = AttackResult(attack, int(robust.sum()) / len(part))
+        if attack is AttackName.AUTOATTACK:
+            result = replace(result, stages=tuple(_stages(part)))
+        elif attack.minimum_norm:
+            not_found = int(np.isinf(array).sum()) if samples.indexed else None
+            result = replace(result, median_distance=median_distance(array), not_found=not_found)
+        attacks.append(result)
+    n = len(samples)
     clean = int(samples.clean_correct.sum()) / n if samples.indexed else None
-    return Results(n, clean, tuple(attacks), joint)
+    return Results(n, clean, tuple(attacks), _joint(untuned, epsilon))
+
+
+def _joint(samples: Samples, epsilon: float | None) -> JointResult | None:
+    """Results of the attacks of ``apb-1`` together; ``None`` unless each of them was run."""
+    flags = {attack: samples.robust(attack, epsilon) for attack in APB_1_ATTACKS}
+    robust = {attack: array for attack, array in flags.items() if array is not None}
+    if len(robust) < len(flags):
+        return None
+    survived = np.sum(list(robust.values()), axis=0)
+    return JointResult(
+        int((survived == len(robust)).sum()) / len(samples),
+        {attack: int((~array & (survived == len(robust) - 1)).sum()) for attack, array in robust.items()},
+    )
 
 
 def _stages(samples: Samples) -> Iterator[AttackCount]:

@@ -12,6 +12,7 @@ from apsite.comparable import Judge, Separation, Standings, leader_count, leader
 from apsite.entries import Entry
 from apsite.metrics import wilson_interval
 from apsite.numbers import MISSING, percent
+from apsite.protocol import APB_1_ATTACKS
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Attack, Dataset, Structure
 
@@ -141,7 +142,7 @@ def result_table(record: EvaluationRecord) -> Table:
     )
     for name, justify in (("", "left"), ("robust", "right"), ("%", "right"), ("95 % interval", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name, share, n in _figures(record):
+    for name, share, n in _shares(record):
         count = round(share * n)
         low, high = wilson_interval(count, n)
         table.add_row(Text(name), f"{count:,}", percent(share), f"{percent(low)} – {percent(high)}")
@@ -174,7 +175,7 @@ def baselines_table(
     return table
 
 
-def _figures(record: EvaluationRecord) -> Iterable[tuple[str, float, int]]:
+def _shares(record: EvaluationRecord) -> Iterable[tuple[str, float, int]]:
     """Name, share, and how many samples it is a share of."""
     results = record.results
     n, others = results.n_samples or 1, record.hofmn_samples or 1
@@ -191,3 +192,6 @@ def _figures(record: EvaluationRecord) -> Iterable[tuple[str, float, int]]:
     ):
         if share is not None:
             yield name, share, counted
+    for result in results.attacks:
+        if result.attack not in APB_1_ATTACKS:
+            yield result.attack.label, result.robust_accuracy, n

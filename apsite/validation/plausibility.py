@@ -7,6 +7,7 @@ from pathlib import Path
 
 from apsite.errors import DocumentError
 from apsite.protocol import (
+    APB_1_ATTACKS,
     DISAGREEMENT_LIMIT,
     RANKING,
     SEARCH_SPACE,
@@ -44,23 +45,21 @@ def plausibility_problems(path: Path, record: EvaluationRecord) -> list[Document
 
 def _order(record: EvaluationRecord) -> Found:
     """Robust accuracy is never above clean accuracy, joint never above that of one attack."""
-    results, clean, partly = record.results, record.results.clean_accuracy, record.leaves_out_tuning
-    joint = results.joint_robust_accuracy
-    if all(accuracy is None for accuracy in results.accuracies[:3]):
+    results, clean, joint = record.results, record.results.clean_accuracy, record.results.joint_robust_accuracy
+    if clean is None and not results.attacks:
         yield "results", "holds no number at all; `apsite eval` writes them"
-    for place, value, whole in (
-        (f"{results.place(AttackName.AUTOATTACK)}.robust_accuracy", results.aa_robust_accuracy, True),
-        (f"{results.place(AttackName.HOFMN)}.robust_accuracy", results.hofmn_robust_accuracy, not partly),
-        ("results.joint.robust_accuracy", joint, not partly),
-    ):
-        # Results over different samples need not be ordered; the per-sample file says whether they are right.
-        if value is None:
-            continue
-        if whole and clean is not None and value > clean + TOLERANCE:
+    # Results over different samples need not be ordered; the per-sample file says whether they are right.
+    apart = {AttackName.HOFMN} if record.leaves_out_tuning else set()
+    for result in results.attacks:
+        place, value = f"{results.place(result.attack)}.robust_accuracy", result.robust_accuracy
+        if clean is not None and result.attack not in apart and value > clean + TOLERANCE:
             yield place, f"{value} exceeds the clean accuracy {clean}"
-        if whole is not partly and joint is not None and joint > value + TOLERANCE:
+        same = result.attack in (apart or APB_1_ATTACKS)
+        if same and joint is not None and joint > value + TOLERANCE:
             wrong = f"{joint} exceeds {place} {value}; it counts samples robust under both"
             yield "results.joint.robust_accuracy", wrong
+    if clean is not None and joint is not None and not apart and joint > clean + TOLERANCE:
+        yield "results.joint.robust_accuracy", f"{joint} exceeds the clean accuracy {clean}"
 
 
 def _counts(record: EvaluationRecord) -> Found:
@@ -155,7 +154,7 @@ def _apb_1(record: EvaluationRecord) -> Found:
         yield "threat_model.epsilon", f"apb-1 requires {record.dataset.epsilon}, not {epsilon}"
     if n not in (None, size):
         yield "results.n_samples", f"{n} is not the whole test set of {size}; such a run has protocol 'custom'"
-    for attack in AttackName:
+    for attack in APB_1_ATTACKS:
         if record.results.of(attack) is None:
             yield record.results.place(attack), "is missing; apb-1 has both attacks"
     if settings is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from apsite.errors import DocumentError
+from apsite.protocol import APB_1_ATTACKS
 from apsite.records import EvaluationRecord
 from apsite.results import differs, numbers, results_of
 from apsite.samples import Samples, read_samples_and_hash
@@ -40,13 +41,14 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
 def _contradictions(record: EvaluationRecord, samples: Samples) -> Iterator[tuple[str, str]]:
     """Numbers of a record that its samples do not give, as pairs of place and problem."""
     results = record.results
-    both = None if samples.aa_robust is None else samples.distance
-    for place, result, array, lacking in (
-        (results.place(AttackName.AUTOATTACK), results.autoattack, samples.aa_robust, "aa_robust"),
-        (results.place(AttackName.HOFMN), results.hofmn, samples.distance, "distance"),
-        ("results.joint", results.joint, both, "both of them"),
-    ):
-        if result is not None and array is None:
+    claims: list[tuple[str, tuple[AttackName, ...]]] = [
+        (results.place(result.attack), (result.attack,)) for result in results.attacks
+    ]
+    if results.joint is not None:
+        claims.append(("results.joint", APB_1_ATTACKS))
+    for place, attacks in claims:
+        lacking = " and ".join(attack.array for attack in attacks if samples.of(attack) is None)
+        if lacking:
             yield place, f"is stated, but the per-sample file lacks {lacking}; write both with `apsite eval`"
     for attack in results.stages:
         if attack not in samples.robust_after:

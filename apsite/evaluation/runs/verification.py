@@ -30,9 +30,9 @@ from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
-from apsite.metrics import mcnemar_p_value, robust_flags
+from apsite.metrics import mcnemar_p_value
 from apsite.progress import Reporter, SilentReporter
-from apsite.protocol import DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, SearchBatch, Settings
+from apsite.protocol import APB_1_ATTACKS, DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, SearchBatch, Settings
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
 from apsite.samples import Samples, read_samples
 from apsite.validation import plausibility_problems, samples_problems
@@ -173,7 +173,7 @@ def compare(record: EvaluationRecord, recorded: Samples, again: Samples, sparsit
         again: The results of the re-run, of the same samples.
         sparsity: Sparsity measured in the re-run; ``None`` to leave it out.
     """
-    before, after = _results(record, recorded), _results(record, again)
+    before, after = _flags(record, recorded), _flags(record, again)
     comparisons, differs = [], np.zeros(len(recorded), np.bool_)
     for name in before:
         one, other = before[name], after[name]
@@ -215,14 +215,12 @@ def write_verification(path: Path, finding: Finding, by: str | None = None) -> E
     return record
 
 
-def _results(record: EvaluationRecord, samples: Samples) -> dict[str, NDArray[np.bool_]]:
-    """Every result that the record has."""
-    results = {"clean": samples.clean_correct}
-    if record.results.autoattack is not None and samples.aa_robust is not None:
-        results["AutoAttack"] = samples.aa_robust
-    if record.results.hofmn is not None and samples.distance is not None and record.threat_model.epsilon is not None:
-        results["HO-FMN"] = robust_flags(samples.distance, epsilon_value(record.threat_model.epsilon))
-    return results
+def _flags(record: EvaluationRecord, samples: Samples) -> dict[str, NDArray[np.bool_]]:
+    """Whether each sample is correct, and robust under each attack that the record has."""
+    text = record.threat_model.epsilon
+    epsilon = None if text is None else epsilon_value(text)
+    attacks = {result.attack.label: samples.robust(result.attack, epsilon) for result in record.results.attacks}
+    return {"clean": samples.clean_correct} | {name: flags for name, flags in attacks.items() if flags is not None}
 
 
 def _own_record(path: Path) -> EvaluationRecord:
@@ -254,6 +252,7 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
         attacks.append(AttackName.HOFMN)
         parameters = FmnParameters(**{name: float(results.hofmn.parameters[name]) for name in SEARCH_SPACE})
         steps = results.hofmn.steps or steps
+    attacks += [result.attack for result in results.attacks if result.attack not in APB_1_ATTACKS]
     if not attacks:
         raise EvaluationError(f"{record.model_key}: the record has no attack that could be run again")
     return (
