@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from apsite.cli.main import cli, main
+from apsite.cli.group import cli
+from apsite.cli.main import main
 
 __all__ = ["cli", "main"]

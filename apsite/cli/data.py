@@ -101,12 +101,7 @@ def show(root: Path, method: str | None, dataset: str | None, arch: str | None, 
         names = {entry.name.lower(): entry.key for entry in catalogue.entries.values()}
         display(*method_report(catalogue, catalogue.resolve(names.get(method.lower(), method))))
         return
-    tables = leaderboard_tables(
-        catalogue,
-        Dataset(dataset) if dataset else None,
-        Architecture(arch) if arch else None,
-        Structure(structure) if structure else None,
-    )
+    tables = leaderboard_tables(catalogue, dataset, arch, structure)
     if not tables:
         click.echo("No ranked result matches these options.", err=True)
     display(*tables)

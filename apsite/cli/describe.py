@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,12 +176,21 @@ def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
             click.secho(f"\n{section}", bold=True, err=True)
         _explain(question)
         default = suggested_key(answers) if question.name == "key" else ""
-        while True:
-            answers[question.name] = _ask(question, default)
-            problem = answer_problem(question, answers[question.name], answers, taken)
-            if not problem:
-                break
-            click.secho(f"  {problem}", fg="red", err=True)
+        _ask_until_valid(question, answers, taken, default)
+
+
+def _ask_until_valid(
+    question: Question, answers: dict[str, Any], taken: Collection[str] = (), default: str = ""
+) -> None:
+    """Put the answer to one question into `answers`; show each problem and ask again."""
+    from apsite.contribution.questions import answer_problem
+
+    while True:
+        answers[question.name] = _ask(question, default)
+        problem = answer_problem(question, answers[question.name], answers, taken)
+        if not problem:
+            return
+        click.secho(f"  {problem}", fg="red", err=True)
 
 
 def _explain(question: Question) -> None:
@@ -224,19 +233,12 @@ def _ask_lines() -> list[str]:
 
 
 def _ask_rows(question: Question) -> list[Mapping[str, str]]:
-    from apsite.contribution.questions import answer_problem
-
     rows: list[Mapping[str, str]] = []
     while click.confirm(f"  Add {'another' if rows else 'one'}?", default=False, err=True):
-        row: dict[str, str] = {}
+        row: dict[str, Any] = {}
         for field in question.rows:
             _explain(field)
-            while True:
-                row[field.name] = str(_ask(field, ""))
-                problem = answer_problem(field, row[field.name], row)
-                if not problem:
-                    break
-                click.secho(f"  {problem}", fg="red", err=True)
+            _ask_until_valid(field, row)
         rows.append(row)
     return rows
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apsite.cli import (  # each module adds its commands to the group
+from apsite.cli import (  # noqa: F401  (each module adds its commands to the group)
     audit,
     baselines,
     data,
@@ -15,21 +15,6 @@ from apsite.cli import (  # each module adds its commands to the group
     verify,
 )
 from apsite.cli.group import cli
-
-__all__ = [
-    "audit",
-    "baselines",
-    "cli",
-    "data",
-    "datasets",
-    "describe",
-    "evaluate",
-    "main",
-    "models",
-    "review",
-    "site",
-    "verify",
-]
 
 
 def main() -> None:

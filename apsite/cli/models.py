@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from apsite.cli import options
+from apsite.cli.evaluate import resolver
 from apsite.cli.group import cli
 from apsite.cli.options import display, new_table, progress
 from apsite.errors import ApsiteError
@@ -142,14 +144,8 @@ def import_distances(root: Path, file: Path, model_key: str, output: Path, overw
 
 def _key(text: str, root: Path) -> ModelKey:
     """Model key, its method found through the entries where there are any: the survey's lists use old names."""
-    from dataclasses import replace
-
     try:
         key = ModelKey.parse(text)
     except ValueError as error:
         raise ApsiteError(str(error)) from None
-    if not (root / "entries").is_dir():
-        return key
-    from apsite.catalogue import load_catalogue
-
-    return replace(key, method=load_catalogue(root).resolve(key.method).key)
+    return replace(key, method=resolver(root)(key.method))

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from apsite.catalogue import Catalogue
+from apsite.cli.options import new_table
 from apsite.comparable import Judge, Separation, Standings, leader_count, leaders
 from apsite.entries import Entry
 from apsite.metrics import wilson_interval
@@ -18,35 +19,23 @@ from apsite.vocabulary import Architecture, Attack, Dataset, Structure
 
 
 def leaderboard_tables(
-    catalogue: Catalogue,
-    dataset: Dataset | None = None,
-    architecture: Architecture | None = None,
-    structure: Structure | None = None,
+    catalogue: Catalogue, dataset: str | None = None, architecture: str | None = None, structure: str | None = None
 ) -> list[Table]:
     """One table per dataset, structure and network: methods by sparsities, with ranks, and leaders marked."""
-    groups = Judge(catalogue).settings
-    tables = []
-    for wanted_dataset in [dataset] if dataset else Dataset:
-        for wanted_structure in [structure] if structure else Structure:
-            for network in [architecture] if architecture else Architecture:
-                columns = {
-                    setting.percent: standings
-                    for setting, standings in groups.items()
-                    if (setting.dataset, setting.structure, setting.architecture)
-                    == (wanted_dataset, wanted_structure, network)
-                }
-                if columns:
-                    title = f"{wanted_dataset.label}, {wanted_structure.value} pruning, {network.label}"
-                    tables.append(_leaderboard(catalogue, title, wanted_structure, columns))
-    return tables
+    groups: dict[tuple[Dataset, Structure, Architecture], dict[int, Standings]] = {}
+    for setting, standings in Judge(catalogue).settings.items():
+        group = setting.dataset, setting.structure, setting.architecture
+        if all(wanted in (None, has) for wanted, has in zip((dataset, structure, architecture), group, strict=True)):
+            groups.setdefault(group, {})[setting.percent] = standings
+    return [_leaderboard(catalogue, *group, groups[group]) for group in sorted(groups)]
 
 
-def _leaderboard(catalogue: Catalogue, title: str, structure: Structure, columns: dict[int, Standings]) -> Table:
-    caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack; equal ranks are tied"
-    table = Table(title=title, caption=caption, title_justify="left")
-    table.add_column("Method", no_wrap=True)
-    for percentage in sorted(columns):
-        table.add_column(f"{percentage} %", justify="right", no_wrap=True)
+def _leaderboard(
+    catalogue: Catalogue, dataset: Dataset, structure: Structure, network: Architecture, columns: dict[int, Standings]
+) -> Table:
+    title = f"{dataset.label}, {structure.value} pruning, {network.label}"
+    table = new_table(title, "Method", *(f">{percentage} %" for percentage in sorted(columns)))
+    table.caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack; equal ranks are tied"
     best: dict[str, float] = {}
     cells: dict[tuple[str, int], Text] = {}
     for percentage, standings in columns.items():
@@ -65,22 +54,15 @@ def _leaderboard(catalogue: Catalogue, title: str, structure: Structure, columns
 def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
     """What is known about one method: its description, then its results."""
     pipeline, specifics = entry.pipeline, entry.specifics
+    steps = (
+        f"{step.name}: {'not specified' if step.objectives is None else ', '.join(step.objectives) or 'none'}"
+        for step in pipeline.steps
+    )
     lines = [
         f"{entry.name} ({entry.key})",
         f"  {entry.paper.title}. {entry.paper.venue} {entry.paper.year}.",
         f"  paper: {entry.paper.url or 'no URL known'}",
-        f"  prunes {pipeline.stage.value} training; "
-        + "; ".join(
-            f"{step.name}: "
-            + (
-                "not specified"
-                if step.objectives is None
-                else ", ".join(step.objectives)
-                if step.objectives
-                else "none"
-            )
-            for step in pipeline.steps
-        ),
+        f"  prunes {pipeline.stage.value} training; " + "; ".join(steps),
         f"  structure: {', '.join(specifics.structure)}; "
         f"locality: {', '.join(specifics.locality or ('not specified',))}; "
         f"criterion: {specifics.criterion} ({specifics.criterion.label.lower()})",
@@ -97,9 +79,8 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
 
 def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> Table:
     """Every result of a method, a row each, narrow enough for 80 columns."""
-    table = Table(title="Results (%)", title_justify="left", show_edge=False, pad_edge=False, caption_justify="left")
-    for name in ("Model", "Pruned", "Clean", "AutoAttack", "HO-FMN", "Joint", "Source"):
-        table.add_column(name, justify="left" if name in ("Model", "Source") else "right", no_wrap=True)
+    columns = ("Model", ">Pruned", ">Clean", ">AutoAttack", ">HO-FMN", ">Joint", "Source")
+    table = new_table("Results (%)", *columns, show_edge=False, pad_edge=False)
     for record in records:
         clean, robust, *others = record.results.accuracies
         rank = f" ({ranks[record.model_key]})" if record.model_key in ranks else ""
@@ -135,13 +116,8 @@ def _happened(catalogue: Catalogue, entry: Entry) -> Iterable[str]:
 
 def result_table(record: EvaluationRecord) -> Table:
     """Summary of one evaluation: counts, shares and 95 % intervals."""
-    results = record.results
-    total = results.n_samples or 1
-    table = Table(
-        title=Text(f"{record.model_key}: {total:,} samples, l-inf {record.threat_model.epsilon}"), title_justify="left"
-    )
-    for name, justify in (("", "left"), ("robust", "right"), ("%", "right"), ("95 % interval", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    title = f"{record.model_key}: {record.results.n_samples or 1:,} samples, l-inf {record.threat_model.epsilon}"
+    table = new_table(title, "", ">robust", ">%", ">95 % interval")
     for name, share, n in _shares(record):
         count = round(share * n)
         low, high = wilson_interval(count, n)
@@ -155,9 +131,8 @@ def baselines_table(
     record: EvaluationRecord, found: Iterable[tuple[EvaluationRecord, Separation | None]], catalogue: Catalogue
 ) -> Table:
     """A model and the baselines of its setting, with what :meth:`apsite.comparable.Judge.baselines` found."""
-    table = Table(title=Text("Baselines at the same setting (AutoAttack)"), title_justify="left")
-    for name in ("Baseline", "robust %", "difference", "images in common", "McNemar p"):
-        table.add_column(name, justify="left" if name == "Baseline" else "right", no_wrap=True)
+    columns = ("Baseline", ">robust %", ">difference", ">images in common", ">McNemar p")
+    table = new_table("Baselines at the same setting (AutoAttack)", *columns)
     for other, separation in found:
         test = separation.test if separation else None
         robust = test.second / test.n_samples if test else other.robust_accuracy

@@ -281,7 +281,7 @@ def test_help_lists_every_command_with_a_sentence(run: Run, option: str) -> None
     for name, command in cli.commands.items():
         assert f"\n  {name}" in result.stdout
         assert command.help
-    assert "Exit codes: 0 good, 1 a problem you can mend, 2 wrong usage" in " ".join(result.stdout.split())
+    assert "Exit codes: 0 success, 1 a problem that you can fix, 2 wrong usage" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
