@@ -37,31 +37,10 @@ WORDS = {
 }
 """What readers should not meet, as regular expressions of whole words, and what to write instead."""
 
-ROOMS = (
-    "baselines",
-    "catalogue.py",
-    "contribution",
-    "demo",
-    "documents",
-    "entries.py",
-    "errors.py",
-    "evaluation/attacks",
-    "evaluation/checkpoints",
-    "evaluation/testsets",
-    "export.py",
-    "keys.py",
-    "metrics.py",
-    "numbers.py",
-    "progress.py",
-    "samples.py",
-    "validation",
-)
-"""Rooms of the package whose texts are read."""
-
 EXCEPTIONS = {
     ("docs/architecture.md", r"figures\.py"): "a module",
     ("docs/cluster.md", r"--address="): "an option of Ray",
-    ("apsite/evaluation/attacks/simplification.py", r"needed: "): "a field",
+    ("*.py", r"`[^`]+`|\bdatum\.\w+|^ +\w+: "): "a name of the code",
 }
 """Text that may hold such words, by file and regular expression, each with its reason."""
 
@@ -117,14 +96,23 @@ def schemas() -> list[Line]:
 
 
 def code() -> list[Line]:
-    """Messages, help and public docstrings of the package."""
-    paths = [
-        path for room in ROOMS for path in (*(ROOT / "apsite").glob(room), *(ROOT / "apsite" / room).rglob("*.py"))
-    ]
-    return [line for path in sorted(paths) if path.suffix == ".py" for line in prose_of(path)]
+    """Messages, help and docstrings of the package."""
+    return [line for path in sorted((ROOT / "apsite").rglob("*.py")) for line in prose_of(path)]
 
 
-@pytest.mark.parametrize("place", [pages, schemas, code])
+def site() -> list[Line]:
+    """What templates and scripts of the site show: no markup and no expressions, but the texts in them."""
+    shown = []
+    for line in (line for path in sorted((ROOT / "apsite/site/templates").glob("*.j2")) for line in lines_of(path)):
+        text = re.sub(r"\{[{%].*?[%}]\}", lambda found: " ".join(re.findall(r"'([^']* [^']*)'", found[0])), line.text)
+        text = re.sub(r"<.*?>", lambda found: " ".join(re.findall(r'(?:label|title)="([^"]*)"', found[0])), text)
+        shown.append(line._replace(text=re.sub(r"\{ #.*?\}", "", text)))
+    scripts = (line for path in sorted((ROOT / "apsite/site/assets").rglob("*.js")) for line in lines_of(path))
+    texts = (line._replace(text=" ".join(re.findall(r'"([A-Z][^"]* [^"]*)"', line.text))) for line in scripts)
+    return [*shown, *texts]
+
+
+@pytest.mark.parametrize("place", [pages, schemas, code, site])
 def test_texts_use_the_standard_words(place: Callable[[], list[Line]]) -> None:
     """Each old word is named with its place and with what to write instead."""
     assert not (problems := found(place())), "\n".join(["", *problems])

@@ -59,7 +59,7 @@
   }
 
   function explain(chart, error) {
-    const message = "The chart could not be made interactive (" + error.message + "); the table below has its figures.";
+    const message = "The chart could not be made interactive (" + error.message + "); the table below has its values.";
     const view = chart.querySelector(".ap-chart__view");
     view.replaceChildren(page.make("p", { class: "ap-note", role: "status" }, message));
   }

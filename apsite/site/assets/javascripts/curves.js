@@ -364,7 +364,7 @@
       await navigator.clipboard.writeText(window.location.href);
       say("The link to this view is copied.");
     } catch {
-      say("The address of this page is the link to this view.");
+      say("The URL of this page links to this view.");
     }
     button.focus();
   }
