@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ COLUMNS = (
     "model_key", "method", "name", "pipeline", "dataset", "architecture", "structure", "sparsity", "clean_accuracy",
     "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy", "n_samples", "provenance", "source",
 )  # fmt: skip
+Found = Iterator[tuple[Path, str, str]]
+"""Problems: file, place in it, and what is wrong there."""
 FRACTIONS = tuple(name for name in COLUMNS if name == "sparsity" or name.endswith("_accuracy"))
 
 
@@ -93,8 +95,14 @@ class Catalogue:
         raise ApsiteError(f"method {key!r} has no entry in {self.root / 'entries'}; {hint}")
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per record with the columns of ``apsite export`` (fractions, ``NaN`` where unknown)."""
-        return to_frame(self)
+        """One row per record with the columns of ``apsite export``.
+
+        Fractions are floats, ``NaN`` where unknown; ``n_samples`` is a nullable integer.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame(rows(self), columns=list(COLUMNS))
+        return frame.astype({"n_samples": "Int64", **dict.fromkeys(FRACTIONS, "float64")})
 
 
 def load_catalogue(root: Path | str = ".") -> Catalogue:
@@ -129,51 +137,50 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
             "or name one with --root"
         )
     problems: list[DocumentError] = []
-    entries: dict[str, Entry] = {}
-    for path in sorted((root / "entries").glob("*.json"), key=lambda path: (path.name.lower(), path.name)):
-        try:
-            document = read_json(path)
-        except DocumentError as error:
-            problems.append(error)
-            continue
-        found = entry_problems(path, document)
-        problems.extend(found)
-        if not found:
-            entries[document["key"]] = entry_from_json(document)
-    evaluations = root / "evaluations"
-    current = sorted(evaluations.glob("*/*.json"))
-    records = sorted(_read_records(current, problems), key=sort_key)
-    replaced = sorted(
-        _read_records(sorted(evaluations.glob(f"*/{HISTORY}/*.json")), problems),
-        key=lambda record: (sort_key(record), record.version),
+    folder, evaluations = root / "entries", root / "evaluations"
+    entry_files = sorted(folder.glob("*.json"), key=lambda path: (path.name.lower(), path.name))
+    record_files = sorted(evaluations.glob("*/*.json"))
+    entries = [entry_from_json(document) for document in _readable(entry_files, entry_problems, problems)]
+    current, replaced = (
+        [record_from_json(document) for document in _readable(files, record_problems, problems)]
+        for files in (record_files, sorted(evaluations.glob(f"*/{HISTORY}/*.json")))
     )
     superseded: dict[str, tuple[EvaluationRecord, ...]] = {}
-    for record in replaced:
+    for record in sorted(replaced, key=lambda record: (sort_key(record), record.version)):
         superseded[record.model_key] = (*superseded.get(record.model_key, ()), record)
+    current.sort(key=sort_key)
     catalogue = Catalogue(
         root,
-        entries,
-        {record.model_key: record for record in records if record.retracted is None},
-        {record.model_key: record for record in records if record.retracted is not None},
+        {entry.key: entry for entry in entries},
+        {record.model_key: record for record in current if record.retracted is None},
+        {record.model_key: record for record in current if record.retracted is not None},
         superseded,
     )
-    readable = {path.stem for path in (root / "entries").glob("*.json")}
-    problems += _cross_problems(catalogue, readable)
-    return catalogue, problems + _history_problems(catalogue, {path.stem for path in current})
+    methods, models = ({path.stem for path in files} for files in (entry_files, record_files))
+    found = (
+        *_entry_problems(catalogue),
+        *_citation_problems(catalogue, methods),
+        *_history_problems(catalogue, models),
+    )
+    return catalogue, [*problems, *(DocumentError(*problem) for problem in found)]
 
 
-def _read_records(paths: Iterable[Path], problems: list[DocumentError]) -> Iterator[EvaluationRecord]:
-    """Records of the files that have no problem; the problems of the others are appended."""
+def _readable(
+    paths: Iterable[Path],
+    check: Callable[[Path, dict[str, Any]], list[DocumentError]],
+    problems: list[DocumentError],
+) -> Iterator[dict[str, Any]]:
+    """Documents of the files that have no problem; the problems of the others are appended."""
     for path in paths:
         try:
             document = read_json(path)
         except DocumentError as error:
             problems.append(error)
             continue
-        found = record_problems(path, document)
+        found = check(path, document)
         problems.extend(found)
         if not found:
-            yield record_from_json(document)
+            yield document
 
 
 def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
@@ -187,116 +194,68 @@ def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
     )
 
 
-def _cross_problems(catalogue: Catalogue, entry_files: Iterable[str]) -> list[DocumentError]:
-    """Contradictions between files: orphans, keys used twice, dangling citations."""
-    entries_folder = catalogue.root / "entries"
-    problems: list[DocumentError] = []
+def _entry_problems(catalogue: Catalogue) -> Found:
+    """Keys that two entries have, and checkpoints of other methods."""
     owner: dict[str, str] = {}
     for entry in catalogue.entries.values():
+        path = catalogue.root / "entries" / f"{entry.key}.json"
         for place, name in [("key", entry.key)] + [(f"aliases[{i}]", alias) for i, alias in enumerate(entry.aliases)]:
-            path = entries_folder / f"{entry.key}.json"
             taken = owner.setdefault(name.lower(), entry.key)
             if taken != entry.key:
-                problems.append(DocumentError(path, place, f"{name!r} already belongs to {taken}; choose another"))
+                yield path, place, f"{name!r} already belongs to {taken}; choose another"
         for index, checkpoint in enumerate(entry.checkpoints):
             if not checkpoint.model_key.startswith(f"{entry.key}_"):
-                problems.append(
-                    DocumentError(
-                        entries_folder / f"{entry.key}.json",
-                        f"checkpoints[{index}].model_key",
-                        f"{checkpoint.model_key!r} is not a model of this method; it must start with '{entry.key}_'",
-                    )
-                )
-    references, known_files = load_references(), set(entry_files)
+                wrong = f"{checkpoint.model_key!r} is not a model of this method; it must start with '{entry.key}_'"
+                yield path, f"checkpoints[{index}].model_key", wrong
+
+
+def _citation_problems(catalogue: Catalogue, methods: Collection[str]) -> Found:
+    """Records of a method without an entry, and published ones that cite an unknown paper."""
+    known = {*load_references(), *methods}
     for path, record in catalogue.every_record():
-        if record.method not in known_files:
-            problems.append(
-                DocumentError(path, "method", f"{record.method!r} has no entry; add entries/{record.method}.json")
-            )
+        if record.method not in methods:
+            yield path, "method", f"{record.method!r} has no entry; add entries/{record.method}.json"
         source = record.provenance.source
-        if (
-            record.provenance.kind is ProvenanceKind.PUBLISHED
-            and source not in references
-            and source not in known_files
-        ):
-            problems.append(
-                DocumentError(
-                    path,
-                    "provenance.source",
-                    f"{source!r} is neither in the reference list nor a method key; cite a known paper",
-                )
-            )
-    return problems
+        if record.provenance.kind is ProvenanceKind.PUBLISHED and source not in known:
+            wrong = f"{source!r} is neither in the reference list nor a method key; cite a known paper"
+            yield path, "provenance.source", wrong
 
 
-def _history_problems(catalogue: Catalogue, current_files: Iterable[str]) -> list[DocumentError]:
+def _history_problems(catalogue: Catalogue, models: Collection[str]) -> Found:
     """Gaps in the history of a model: a version that is missing, or one that nothing has replaced."""
-    evaluations, readable = catalogue.root / "evaluations", set(current_files)
-    problems: list[DocumentError] = []
-    for model_key in catalogue.superseded:
-        if model_key not in readable:
-            last = catalogue.superseded[model_key][-1]
-            problems.append(
-                DocumentError(
-                    evaluations / last.history_path,
-                    "",
-                    f"no record has replaced it; move it back to {last.path} or add the new record there",
-                )
-            )
-    current = (*catalogue.records.values(), *catalogue.retracted.values())
-    for record in current:
+    evaluations = catalogue.root / "evaluations"
+    for model_key, versions in catalogue.superseded.items():
+        if model_key not in models:
+            last = versions[-1]
+            wrong = f"no record has replaced it; move it back to {last.path} or add the new record there"
+            yield evaluations / last.history_path, "", wrong
+    for record in (*catalogue.records.values(), *catalogue.retracted.values()):
         there = {old.version for old in catalogue.superseded.get(record.model_key, ())}
         folder = evaluations / record.method / HISTORY
         names = (f"{record.model_key}.{version}.json" for version in range(1, record.version) if version not in there)
         missing = next((name for name in names if not (folder / name).exists()), None)
         if missing is not None:
-            problems.append(
-                DocumentError(
-                    evaluations / record.path,
-                    "changes[0].version",
-                    f"the older version is not there as {HISTORY}/{missing}; `apsite supersede` keeps it",
+            wrong = f"the older version is not there as {HISTORY}/{missing}; `apsite supersede` keeps it"
+            yield evaluations / record.path, "changes[0].version", wrong
+        for version in sorted(there):
+            if version >= record.version:
+                yield (
+                    folder / f"{record.model_key}.{version}.json",
+                    "",
+                    f"is version {version}, but the current record is version {record.version}; its first change must "
+                    f"say that it supersedes version {max(there)}",
                 )
-            )
-        problems += [
-            DocumentError(
-                folder / f"{record.model_key}.{version}.json",
-                "",
-                f"is version {version}, but the current record is version {record.version}; its first change must say "
-                f"that it supersedes version {max(there)}",
-            )
-            for version in sorted(there)
-            if version >= record.version
-        ]
-    return problems
 
 
 def rows(catalogue: Catalogue) -> list[dict[str, Any]]:
     """One mapping per record with the names of :data:`COLUMNS`; ``None`` where a value is unknown."""
-    return [_row(catalogue, record) for record in catalogue.records.values()]
+    return [dict(zip(COLUMNS, _row(catalogue, record), strict=True)) for record in catalogue.records.values()]
 
 
-def _row(catalogue: Catalogue, record: EvaluationRecord) -> dict[str, Any]:
-    entry, results = catalogue.entries[record.method], record.results
-    values = (
-        record.model_key,
-        record.method,
-        entry.name,
-        entry.pipeline.stage.value,
-        record.dataset.value,
-        record.architecture.value,
-        record.structure.value if record.structure else None,
-        record.sparsity.declared,
-        *results.accuracies,
-        results.n_samples,
-        record.provenance.kind.value,
-        record.provenance.source,
-    )
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def to_frame(catalogue: Catalogue) -> pd.DataFrame:
-    """The table as a data frame: fractions are floats, ``NaN`` where unknown; ``n_samples`` is a nullable integer."""
-    import pandas as pd
-
-    frame = pd.DataFrame(rows(catalogue), columns=list(COLUMNS))
-    return frame.astype({"n_samples": "Int64", **dict.fromkeys(FRACTIONS, "float64")})
+def _row(catalogue: Catalogue, record: EvaluationRecord) -> tuple[Any, ...]:
+    entry, results, structure = catalogue.entries[record.method], record.results, record.structure
+    return (
+        record.model_key, record.method, entry.name, entry.pipeline.stage.value, record.dataset.value,
+        record.architecture.value, structure.value if structure else None, record.sparsity.declared,
+        *results.accuracies, results.n_samples, record.provenance.kind.value, record.provenance.source,
+    )  # fmt: skip

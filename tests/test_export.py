@@ -12,10 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from apsite.catalogue import COLUMNS, Catalogue, load_catalogue, to_frame
+from apsite.catalogue import COLUMNS, Catalogue, load_catalogue
 from apsite.export import robustbench, to_csv, to_json_rows, to_robustbench
 from tests.builders import METHOD, MODEL, RIVAL, entry_document, own_document
 
@@ -45,7 +44,7 @@ def test_the_columns_are_those_of_the_design(benchmark_data: Catalogue) -> None:
 
 def test_csv_and_data_frame_are_the_same_table(benchmark_data: Catalogue) -> None:
     """The CSV is written without pandas, which takes longer to load than the table to write."""
-    assert to_csv(benchmark_data) == to_frame(benchmark_data).to_csv(index=False, lineterminator="\n")
+    assert to_csv(benchmark_data) == benchmark_data.to_frame().to_csv(index=False, lineterminator="\n")
 
 
 def test_the_survey_prints_192_results(printed_rows: list[dict[str, Any]]) -> None:
@@ -153,7 +152,7 @@ def test_the_json_rows_hold_the_same_values(tiny_data: Path) -> None:
 
 def test_the_frame_has_numbers_where_numbers_are(benchmark_data: Catalogue) -> None:
     """Also in columns where every value is unknown, so that arithmetic works on all of them."""
-    frame = to_frame(benchmark_data)
+    frame = benchmark_data.to_frame()
     assert list(frame.columns) == list(COLUMNS)
     assert len(frame) == len(benchmark_data.records)
     for name in ("sparsity", *(name for name in COLUMNS if name.endswith("_accuracy"))):
@@ -167,17 +166,12 @@ def test_the_frame_has_numbers_where_numbers_are(benchmark_data: Catalogue) -> N
     )
 
 
-def test_the_catalogue_gives_the_frame(benchmark_data: Catalogue) -> None:
-    """The way of the Python interface."""
-    pd.testing.assert_frame_equal(benchmark_data.to_frame(), to_frame(benchmark_data))
-
-
 def test_no_record_is_a_table_with_a_header() -> None:
     """An empty catalogue is no error."""
     empty = Catalogue(Path(), {}, {})
     assert to_csv(empty) == ",".join(COLUMNS) + "\n"
     assert json.loads(to_json_rows(empty)) == []
-    assert to_frame(empty)["clean_accuracy"].dtype == "float64"
+    assert empty.to_frame()["clean_accuracy"].dtype == "float64"
 
 
 ROBUSTBENCH_FIELDS = {
