@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apsite.comparable import LEVEL
-from apsite.protocol import SEARCH_SPACE, SPARSITY_LIMIT, SPARSITY_WARNING, Preset, Settings
+from apsite.protocol import FREE, SEARCH_SPACE, SPARSITY_LIMIT, SPARSITY_WARNING, Preset, Settings
 from apsite.vocabulary import Attack, Dataset, Structure
 
 
@@ -56,3 +56,16 @@ def test_the_page_states_what_is_compared(page: str) -> None:
     assert f"more than {SPARSITY_WARNING * 100:g} points from the declared one is a warning" in page
     assert f"more than {SPARSITY_LIMIT * 100:g} points an error" in page
     assert f"separate two models below {LEVEL:g}." in page
+
+
+def test_the_page_states_what_may_be_chosen(page: str) -> None:
+    """The settings that change no rank; ε and the number of samples are stated apart from them."""
+    words = {
+        "batch_size": "batch size",
+        "seed": "seed",
+        "engine": "AutoAttack engine",
+        "remove_channels": "fully pruned channels",
+    }
+    (chosen,) = re.findall(r"^## What you may choose freely\n\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    assert all(word in chosen for word in words.values())
+    assert words.keys() == FREE - {"epsilon", "n_examples"}

@@ -16,8 +16,8 @@ from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import display, emit_json, new_table, progress
 from apsite.cli.reference import reference
-from apsite.protocol import EngineName, Precision, Preset
-from apsite.vocabulary import Architecture, AttackName, Dataset, Granularity, Structure
+from apsite.protocol import APB_1_ATTACKS, EngineName, Precision, Preset
+from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.evaluate import Request
@@ -65,7 +65,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--protocol", type=options.values(Preset), default="apb-1", show_default=True,
               help="paper: HO-FMN searches on the first 2,048 samples and evaluates the others, as in the survey. "
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
-@click.option("--attacks", default=",".join(AttackName), show_default=True,
+@click.option("--attacks", default=",".join(APB_1_ATTACKS), show_default=True,
               help="Attacks to run, separated by commas; a run with only one does not rank.")  # fmt: skip
 @click.option(
     "--engine", type=options.values(EngineName), default="fast", show_default=True,

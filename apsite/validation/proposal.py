@@ -18,6 +18,7 @@ from apsite.documents.json_files import read_json
 from apsite.errors import DocumentError
 from apsite.records import HISTORY
 from apsite.records.versions import upgraded
+from apsite.validation.plausibility import Found
 from apsite.validation.revisions import DATA_FOLDERS, ChangedFile, changed_files, data_folder, merge_base
 from apsite.vocabulary import ChangeKind, Protocol, ProvenanceKind
 
@@ -31,9 +32,6 @@ MEASURED = (
     "environment", "warnings",
 )  # fmt: skip
 """Fields that come from a run or a source, and change with one only."""
-
-Found = Iterator[tuple[str, str]]
-"""Problems of one file: place in it, and message."""
 
 
 @dataclass(frozen=True)

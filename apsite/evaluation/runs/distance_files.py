@@ -20,21 +20,19 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.torch_files import TorchFile, read_plain
 from apsite.evaluation.runs.evaluate import check_target
 from apsite.keys import ModelKey
-from apsite.metrics import median_distance, robust_flags
 from apsite.records import (
-    AttackResult,
     Checkpoint,
     EvaluationRecord,
     EvaluationWarning,
     Provenance,
-    Results,
     SamplesFile,
     Sparsity,
     ThreatModel,
     write_record,
 )
+from apsite.results import results_of
 from apsite.samples import UNKNOWN_LABEL, Samples, write_samples
-from apsite.vocabulary import AttackName, Protocol, ProvenanceKind, epsilon_value
+from apsite.vocabulary import Protocol, ProvenanceKind, epsilon_value
 
 MAX_BYTES = 100_000_000
 """No file may be larger; 10,000 scalars take 3 MB."""
@@ -117,7 +115,14 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
         raise EvaluationError(
             f"the file holds {n} distances; the test set of {key.dataset.label} has {key.dataset.test_samples} images"
         )
-    robust = int(robust_flags(distances, epsilon_value(key.dataset.epsilon)).sum())
+    samples = Samples(
+        index=np.arange(n, dtype=np.int32),
+        label=np.full(n, UNKNOWN_LABEL, np.int16),
+        clean_correct=distances > 0,
+        distance=distances,
+    )
+    results = results_of(samples, epsilon_value(key.dataset.epsilon))
+    robust = results.hofmn_robust_accuracy or 0.0
     zeros = int((distances == 0).sum())
     found = [
         EvaluationWarning(
@@ -131,28 +136,21 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
                 "ambiguous-zeros",
                 f"{zeros} of {n} distances are 0. The source writes 0 for samples that are wrong with no attack and "
                 "for samples that the attack failed to break, so the robust accuracy is between "
-                f"{robust / n:.2%} (stated) and {(robust + zeros) / n:.2%}, and the clean accuracy is unknown.",
+                f"{robust:.2%} (stated) and {robust + zeros / n:.2%}, and the clean accuracy is unknown.",
             )
         )
-    result = AttackResult(AttackName.HOFMN, robust / n, median_distance=median_distance(distances))
     record = EvaluationRecord(
         key=key,
         protocol=Protocol.CUSTOM,
         granularity=None,
         sparsity=Sparsity(key.sparsity, None),
         threat_model=ThreatModel("linf", key.dataset.epsilon),
-        results=Results(n, None, (result,)),
+        results=results,
         checkpoint=Checkpoint(None, None),
         provenance=Provenance(ProvenanceKind.PUBLISHED, SOURCE, "HO-FMN distance file", _DATE),
         warnings=tuple(found),
         environment={},
         notes=(f"Imported from a distance file with the SHA-256 {file.sha256}.",),
-    )
-    samples = Samples(
-        index=np.arange(n, dtype=np.int32),
-        label=np.full(n, UNKNOWN_LABEL, np.int16),
-        clean_correct=distances > 0,
-        distance=distances,
     )
     return record, samples
 
