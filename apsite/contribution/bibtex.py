@@ -76,10 +76,8 @@ def _person(person: Any) -> str:
 
 
 def _venue(fields: Any) -> str:
-    for name in _VENUES:
-        if fields.get(name):
-            return _plain(fields[name])
-    return "arXiv" if fields.get("eprint") or "arxiv" in str(fields.get("url", "")).lower() else ""
+    arxiv = "arXiv" if fields.get("eprint") or "arxiv" in str(fields.get("url", "")).lower() else ""
+    return next((_plain(fields[name]) for name in _VENUES if fields.get(name)), arxiv)
 
 
 def _address(fields: Any) -> str:

@@ -162,15 +162,14 @@ def _setting_change(
             if (old.get(key), shares_before.get(key)) != (new.get(key), shares_after.get(key))
         ]
         models.sort(key=lambda model: (model.rank_after or 10**6, -(model.robust_after or 0.0), model.model_key))
-        lead_before, lead_after = before.lead, after.lead
-        yield SettingChange(
-            setting,
-            _name(base, lead_before.record) if lead_before else None,
-            _name(head, lead_after.record) if lead_after else None,
-            tuple(_name(base, record) for record in lead_before.tied) if lead_before else (),
-            tuple(_name(head, record) for record in lead_after.tied) if lead_after else (),
-            tuple(models),
-        )
+        (leader_before, tied_before), (leader_after, tied_after) = _lead(base, before), _lead(head, after)
+        yield SettingChange(setting, leader_before, leader_after, tied_before, tied_after, tuple(models))
+
+
+def _lead(catalogue: Catalogue, standings: Standings) -> tuple[str | None, tuple[str, ...]]:
+    """Names of the method that leads, if any, and of those that are tied with it."""
+    lead = standings.lead
+    return (_name(catalogue, lead.record), tuple(_name(catalogue, tied) for tied in lead.tied)) if lead else (None, ())
 
 
 def _name(catalogue: Catalogue, record: EvaluationRecord) -> str:

@@ -21,12 +21,11 @@ def problems(answers: Answers, taken: Collection[str] = ()) -> dict[str, str]:
         answers: Answers by question name.
         taken: Keys and aliases that other methods have.
     """
-    found = {}
-    for question in asked(answers):
-        problem = answer_problem(question, answers.get(question.name), answers, taken)
-        if problem:
-            found[question.name] = problem
-    return found
+    return {
+        question.name: problem
+        for question in asked(answers)
+        if (problem := answer_problem(question, answers.get(question.name), answers, taken))
+    }
 
 
 def answer_problem(question: Question, answer: Any, answers: Answers, taken: Collection[str] = ()) -> str:

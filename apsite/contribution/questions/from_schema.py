@@ -51,11 +51,11 @@ def skeleton() -> dict[str, Any]:
 @cache
 def pipelines() -> dict[str, dict[str, Any]]:
     """Fields of the pipeline by stage, in the order of the schema."""
-    found = {}
-    for branch in load_schema("entry")["properties"]["pipeline"]["oneOf"]:
-        stage = branch["properties"]["stage"]["const"]
-        found[stage] = {name: stage if name == "stage" else None for name in branch["properties"]}
-    return found
+    branches = (branch["properties"] for branch in load_schema("entry")["properties"]["pipeline"]["oneOf"])
+    return {
+        fields["stage"]["const"]: {name: rule["const"] if name == "stage" else None for name, rule in fields.items()}
+        for fields in branches
+    }
 
 
 def required_fields(place: str) -> frozenset[str]:
