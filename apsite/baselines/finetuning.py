@@ -235,7 +235,7 @@ def _check_output(output: Path, source: Source) -> None:
     """
     check_target(output, overwrite=True)
     if source.checkpoint is not None and output.resolve() == source.checkpoint.resolve():
-        raise EvaluationError(f"{output}: is the checkpoint to start from, which is kept; choose another --output")
+        raise EvaluationError(f"{output}: is the input checkpoint; choose another --output")
 
 
 def _write(

@@ -42,7 +42,7 @@ def validate(root: Path, style: str, changed_since: str | None, maintainer: bool
     from apsite.validation import reports
 
     if maintainer and changed_since is None:
-        raise click.UsageError("--maintainer needs --changed-since: it is about a pull request")
+        raise click.UsageError("--maintainer requires --changed-since: it is about a pull request")
     report = validation.validate(root, changed_since=changed_since, maintainer=maintainer)
     if style == "github":
         click.echo(reports.to_github(report, root), nl=False)

@@ -119,7 +119,7 @@ def test_the_checkpoint_to_start_from_is_kept(run, dense, tmp_path, command):
     for output in (dense, link):
         result = run(command[0], dense, "--arch", "resnet8", "-o", output, *command[1:])
         assert result.exit_code == 1
-        assert "is the checkpoint to start from, which is kept; choose another --output" in result.stderr
+        assert "is the input checkpoint; choose another --output" in result.stderr
     assert dense.read_bytes() == content
 
 
@@ -130,7 +130,7 @@ def test_an_output_that_cannot_be_written_is_known_before_training(run, dense, t
         "finetune", dense, "--arch", "resnet8", "--data-dir", tmp_path, "-o", tmp_path / "file/x.safetensors"
     )  # fmt: skip
     assert result.exit_code == 1
-    assert "file is no writable folder" in result.stderr
+    assert "file is not a writable folder" in result.stderr
 
 
 def test_a_pruned_network_is_not_pruned_again(run, dense, tmp_path):

@@ -157,7 +157,7 @@ def test_maintainer_needs_a_proposal(run: Run, tiny_data: Path) -> None:
     """The flag means nothing else."""
     result = run("validate", "--root", tiny_data, "--maintainer")
     assert result.exit_code == 2
-    assert "--maintainer needs --changed-since" in result.stderr
+    assert "--maintainer requires --changed-since" in result.stderr
 
 
 def test_a_proposal_in_no_repository_is_a_mendable_problem(

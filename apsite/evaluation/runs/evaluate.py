@@ -219,16 +219,16 @@ def audit_model(
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
-    """Find out before hours of attack whether the record can be written in the end.
+    """Check before the attacks that the record can be written.
 
     Raises:
-        EvaluationError: If it cannot, or would replace one unasked.
+        EvaluationError: If it cannot, or would replace another.
     """
     if target.exists() and not overwrite:
-        raise EvaluationError(f"{target}: is already there; replace it with --overwrite or choose another --output")
+        raise EvaluationError(f"{target}: exists already; replace it with --overwrite or choose another --output")
     existing = next(parent for parent in target.absolute().parents if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise EvaluationError(f"{target}: cannot be written, {existing} is no writable folder; choose another")
+        raise EvaluationError(f"cannot write to {target}: {existing} is not a writable folder; choose another --output")
 
 
 def _record(

@@ -120,7 +120,7 @@ def cluster() -> Iterator[None]:
                 start_cluster(**({} if os.environ.get("RAY_ADDRESS") else {"_temp_dir": folder}))
             except Exception as error:  # Ray raises this very class where a node does not start in time
                 raise EvaluationError(
-                    f"--workers ray: no cluster can be reached or started ({_reason(error)}); set RAY_ADDRESS to the "
+                    f"--workers ray: no cluster can be reached or started ({_reason(error)}); set RAY_ADDRESS to "
                     "that of a running cluster, or unset it to use this machine"
                 ) from None
         try:
@@ -208,7 +208,7 @@ class RayPool:
             if not 1 <= self.count <= there:
                 raise EvaluationError(
                     f"--workers ray{f':{self._wanted}' if self._wanted else ''}: the cluster has {there} {kind}s; "
-                    "ask for no more, or choose another --device"
+                    "choose fewer workers or another --device"
                 )
             self._pack_foreign_modules()
             self._references = [self._ray.put(value) for value in self._inputs]
@@ -247,7 +247,7 @@ class RayPool:
             if self._busy:
                 alive = time.monotonic()
             elif time.monotonic() - alive > PATIENCE:
-                say("waiting for a device: all that the cluster has are taken, or their machines are gone")
+                say("waiting for a device: all devices of the cluster are in use or gone")
                 alive = time.monotonic()
             finished, _ = self._ray.wait([*self._busy, *self._starting], timeout=_POLL)
             for reference in finished:

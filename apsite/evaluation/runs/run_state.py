@@ -50,7 +50,7 @@ class RunState:
             self.path.mkdir(exist_ok=True)
         except Timeout:
             raise EvaluationError(
-                f"{self.path}: another process is working on this very run; wait for it or end it"
+                f"{self.path}: another process is already running this evaluation; wait for it to finish or stop it"
             ) from None
         except OSError as error:
             raise EvaluationError(

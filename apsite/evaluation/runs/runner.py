@@ -150,7 +150,7 @@ class _Run:
         return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified)
 
     def clean(self) -> NDArray[np.bool_]:
-        """Which samples are classified correctly with no attack."""
+        """Which samples are classified correctly without an attack."""
         self.reporter.start("clean accuracy", len(self.images))
         stored = self.state.get("clean")
         if stored is None:
@@ -168,7 +168,7 @@ class _Run:
         return correct
 
     def autoattack(self, clean: NDArray[np.bool_]) -> dict[Attack, NDArray[np.bool_]]:
-        """Which samples are still robust after each attack; each attacks what the ones before left."""
+        """Which samples are still robust after each attack; each attacks what the previous ones left."""
         robust, after = clean.copy(), {}
         started = time.monotonic()
         for attack in Attack:

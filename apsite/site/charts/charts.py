@@ -99,7 +99,7 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
         .encode(x=x, y=alt.Y("label_y:Q"), text="label:N", color=scales["color"], opacity=lit)
     )
     chart = alt.layer(lines, points, names).add_params(_INK, _MUTED, _PAPER, *shown)
-    return finish(chart, 400, "Robust accuracy under AutoAttack against sparsity, a line for each method.", _LABEL_ROOM)
+    return finish(chart, 400, "Robust accuracy under AutoAttack against sparsity, one line per method.", _LABEL_ROOM)
 
 
 def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: float) -> Spec:

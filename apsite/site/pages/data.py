@@ -42,7 +42,7 @@ def citation(state: Snapshot, repository: str | None) -> str:
 PAGE = Page(
     path="data.md",
     title="Data files",
-    description="Everything that the benchmark knows, as CSV and JSON files, with a dated name to cite.",
+    description="All data of the benchmark as CSV and JSON files, with a dated name to cite.",
     context=context,
     hide=("toc",),
 )

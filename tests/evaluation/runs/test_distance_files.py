@@ -220,6 +220,6 @@ def test_figures_that_the_file_does_not_give_cannot_be_claimed(pickled, tmp_path
 def test_an_existing_record_stays(pickled, tmp_path):
     """It may have more figures than the distances give."""
     import_distances(pickled(VALUES), KEY, tmp_path)
-    with pytest.raises(EvaluationError, match="is already there; replace it with --overwrite"):
+    with pytest.raises(EvaluationError, match="exists already; replace it with --overwrite"):
         import_distances(pickled(VALUES), KEY, tmp_path)
     import_distances(pickled(VALUES[1:]), KEY, tmp_path, overwrite=True)

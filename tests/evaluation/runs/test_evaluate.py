@@ -52,7 +52,7 @@ def test_an_existing_record_is_not_replaced_unasked(tmp_path):
     evaluation = run_request(short_request(tmp_path))
     first, path = evaluation.record, evaluation.path
     before = path.read_bytes()
-    with pytest.raises(EvaluationError, match="is already there; replace it with --overwrite"):
+    with pytest.raises(EvaluationError, match="exists already; replace it with --overwrite"):
         run_request(short_request(tmp_path))
     assert path.read_bytes() == before
     again = run_request(dataclasses.replace(short_request(tmp_path), overwrite=True)).record
@@ -132,7 +132,7 @@ def test_missing_things_are_named(tmp_path):
 def test_an_unwritable_output_is_found_out_before_the_attack(tmp_path):
     """A file in the place of the output folder is an error at once."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(EvaluationError, match="cannot be written"):
+    with pytest.raises(EvaluationError, match="cannot write to"):
         run_request(short_request(tmp_path, output=tmp_path / "file"))
 
 

@@ -90,7 +90,7 @@ def test_a_record_can_be_written_and_is_valid(away, demo_network):
     assert "In memory." in record.notes
     assert samples_problems(evaluation.path, record) == ([], True)
     assert np.array_equal(read_samples(evaluation.path.with_suffix(".npz")).distance, evaluation.samples.distance)
-    with pytest.raises(EvaluationError, match="is already there"):
+    with pytest.raises(EvaluationError, match="exists already"):
         apsite.evaluate(demo_network, **MODEL, output="out")
     assert apsite.evaluate(demo_network, **MODEL, output="out", overwrite=True).results == record.results
 

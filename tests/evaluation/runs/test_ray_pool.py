@@ -186,7 +186,7 @@ def test_a_cluster_that_cannot_start_is_one_error_line(tmp_path):
 
 def test_more_workers_than_devices_are_refused(cluster, tiny_images):
     """The error says how many there are."""
-    with pytest.raises(EvaluationError, match=r"--workers ray:3: the cluster has 2 CPUs; ask for no more"):
+    with pytest.raises(EvaluationError, match=r"--workers ray:3: the cluster has 2 CPUs; choose fewer workers"):
         hired(tiny_images, 3).__enter__()
 
 

@@ -53,7 +53,7 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path):
     ) as other:
         assert other.stdout.readline() == b"entered\n"
         with (
-            pytest.raises(EvaluationError, match="another process is working on this very run"),
+            pytest.raises(EvaluationError, match="another process is already running this evaluation"),
             RunState(tmp_path, {}),
         ):
             pass
