@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import COLUMNS, FRACTIONS, Catalogue, rows
-from apsite.documents.json_files import atomic_file
+from apsite.documents.json_files import atomic_file, to_json
 from apsite.numbers import percent
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import ProvenanceKind
@@ -34,7 +33,7 @@ def to_csv(catalogue: Catalogue) -> str:
 
 def to_json_rows(catalogue: Catalogue) -> str:
     """The table as a JSON array of objects; unknown values are ``null``."""
-    return json.dumps(rows(catalogue), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json(rows(catalogue))
 
 
 def robustbench(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
@@ -52,7 +51,7 @@ def robustbench(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
 
 def to_robustbench(catalogue: Catalogue) -> str:
     """:func:`robustbench` as JSON."""
-    return json.dumps(robustbench(catalogue), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json(robustbench(catalogue))
 
 
 _OVERESTIMATED = ("non-deterministic", "softmax-output", "dead-gradients", "square-gains", "fab-gains")

@@ -146,13 +146,15 @@ def migrate(root: Path, check: bool) -> None:
     Example:
       apsite migrate --check
     """
-    from apsite.records.migration import migrate as convert
-    from apsite.records.migration import outdated
+    from apsite.records.documents import migrate as convert
+    from apsite.records.documents import outdated
     from apsite.records.versions import VERSION
+    from apsite.validation.reports import number
 
     files = list(outdated(root)) if check else convert(root)
     for path in files:
         click.echo(path)
     if check and files:
-        raise ApsiteError(f"{len(files)} records do not have format version {VERSION}; run `apsite migrate`")
-    click.echo(f"Converted {len(files)} records to format version {VERSION}." if files else "Nothing to convert.")
+        raise ApsiteError(f"{number(len(files), 'record')} to convert to version {VERSION}; run `apsite migrate`")
+    converted = f"Converted {number(len(files), 'record')} to version {VERSION} of the file format."
+    click.echo(converted if files else "Nothing to convert.")

@@ -1,19 +1,21 @@
 """Evaluation records: one JSON file per evaluated model, as typed data.
 
-A record is made of ``parts``; ``record`` holds it and what follows from it, ``rules`` say what can be wrong with its
-document, and ``documents`` read and write it.
+``record`` holds it and what follows from it, ``rules`` say what can be wrong with its document, and ``documents`` read,
+write and convert it.
 """
 
 from __future__ import annotations
 
 from apsite.protocol import Scalar
 from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
-from apsite.records.parts import (
+from apsite.records.record import (
+    HISTORY,
     AttackCount,
     AttackResult,
     Checkpoint,
     CheckpointAudit,
     EvaluatedData,
+    EvaluationRecord,
     EvaluationWarning,
     JointResult,
     LayerAudit,
@@ -25,8 +27,8 @@ from apsite.records.parts import (
     Sparsity,
     ThreatModel,
     Verification,
+    with_verification,
 )
-from apsite.records.record import HISTORY, EvaluationRecord, with_verification
 from apsite.records.rules import record_problems
 
 __all__ = [

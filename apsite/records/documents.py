@@ -8,6 +8,7 @@ from typing import Any
 from apsite.documents.converter import converter
 from apsite.documents.json_files import read_json, write_json
 from apsite.documents.schema import load_schema
+from apsite.errors import ApsiteError
 from apsite.keys import ModelKey
 from apsite.records.record import EvaluationRecord
 from apsite.records.rules import record_problems
@@ -52,3 +53,36 @@ def record_to_json(record: EvaluationRecord) -> dict[str, Any]:
 def record_from_json(document: dict[str, Any]) -> EvaluationRecord:
     """Record of a document that has passed :func:`record_problems`."""
     return converter.structure(upgraded(document) | {"key": document["model_key"]}, EvaluationRecord)
+
+
+def outdated(root: Path) -> dict[Path, EvaluationRecord]:
+    """Records in a data folder whose files have an older format version, by file. Files in ``history/`` are no part.
+
+    Raises:
+        ApsiteError: If `root` has no folder ``evaluations``, or with the first problem of a record that has any.
+    """
+    if not (root / "evaluations").is_dir():
+        raise ApsiteError(f"{root}: has no folder 'evaluations'; name the folder that holds it with --root")
+    found = {}
+    for path in sorted((root / "evaluations").glob("*/*.json")):
+        document = read_json(path)
+        for problem in record_problems(path, document):
+            raise problem
+        if document["schema_version"] != VERSION:
+            found[path] = record_from_json(document)
+    return found
+
+
+def migrate(root: Path) -> list[Path]:
+    """Convert records of older format versions to the newest and return their files.
+
+    Every record is read before the first is written, and each file is replaced atomically. What was interrupted can be
+    run again; what is converted stays as it is.
+
+    Raises:
+        ApsiteError: As :func:`outdated`, and if a file cannot be written.
+    """
+    found = outdated(root)
+    for path, record in found.items():
+        write_json(path, record_to_json(record))
+    return list(found)

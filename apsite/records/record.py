@@ -1,31 +1,294 @@
-"""An evaluation record: everything about the evaluation of one model."""
+"""An evaluation record: everything about the evaluation of one model, and what follows from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from apsite.documents.changes import Change, open_dispute, retraction
 from apsite.keys import ModelKey
 from apsite.protocol import Scalar, SearchBatch
-from apsite.records.parts import (
-    Checkpoint,
-    CheckpointAudit,
-    EvaluatedData,
-    EvaluationWarning,
-    Passes,
-    Provenance,
-    Results,
-    SamplesFile,
-    Sparsity,
-    ThreatModel,
-    Verification,
+from apsite.vocabulary import (
+    Architecture,
+    Attack,
+    AttackName,
+    ChangeKind,
+    Dataset,
+    Granularity,
+    Protocol,
+    ProvenanceKind,
+    Structure,
 )
-from apsite.vocabulary import Architecture, ChangeKind, Dataset, Granularity, Protocol, ProvenanceKind, Structure
 
 HISTORY = "history"
 """Folder, below that of a method, of records that a newer one has replaced."""
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Declared and measured fraction of pruned parameters; `measured` is ``None`` where nobody measured it."""
+
+    declared: float
+    measured: float | None
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """What the adversary may do: `norm` is ``linf``, `epsilon` the exact text; ``None`` where the source is silent."""
+
+    norm: str | None
+    epsilon: str | None
+
+
+@dataclass(frozen=True)
+class AttackCount:
+    """What one attack of AutoAttack did: samples attacked, broken (re-verified), and robust after it."""
+
+    attack: Attack
+    attacked: int
+    broken: int
+    robust_after: int
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The hyperparameter search of HO-FMN.
+
+    Attributes:
+        trials: Configurations tried.
+        samples: Correctly classified samples in each trial.
+        steps: FMN steps in each trial.
+        best_median: Median distance of the best trial, not-found counted as the worst possible norm.
+        at_bound: Hyperparameters whose best value lies at a bound of the search space.
+    """
+
+    trials: int
+    samples: int
+    steps: int
+    best_median: float
+    at_bound: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Results of one attack.
+
+    Attributes:
+        attack: The attack.
+        robust_accuracy: Fraction of samples that it left robust at epsilon.
+        stages: For an attack made of several, counts of each in the order in which they ran; empty where unknown.
+        parameters: Best configuration of the search; empty where there was none.
+        median_distance: Of a minimum-norm attack, over correctly classified samples; ``None`` if at least half were
+            never broken.
+        not_found: Samples that a minimum-norm attack never broke.
+        search: The hyperparameter search; ``None`` for published results.
+        steps: Steps of the final attack; ``None`` for published results.
+    """
+
+    attack: AttackName
+    robust_accuracy: float
+    stages: tuple[AttackCount, ...] = ()
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    median_distance: float | None = None
+    not_found: int | None = None
+    search: SearchResult | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class JointResult:
+    """All attacks together: fraction of samples robust under each, and by attack the samples that only it broke."""
+
+    robust_accuracy: float
+    broken_only_by: Mapping[AttackName, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All numbers of a record: fractions in [0, 1] of `n_samples`; ``None`` where the source gives none.
+
+    Attributes:
+        n_samples: Evaluated samples.
+        clean_accuracy: Fraction classified correctly with no attack.
+        attacks: Results of each attack that was run.
+        joint: All attacks together; ``None`` unless each was run.
+    """
+
+    n_samples: int | None
+    clean_accuracy: float | None
+    attacks: tuple[AttackResult, ...] = ()
+    joint: JointResult | None = None
+
+    def of(self, attack: AttackName) -> AttackResult | None:
+        """Results of one attack; ``None`` where it was not run."""
+        return next((result for result in self.attacks if result.attack is attack), None)
+
+    @property
+    def autoattack(self) -> AttackResult | None:
+        """Results of AutoAttack; ``None`` where it was not run."""
+        return self.of(AttackName.AUTOATTACK)
+
+    @property
+    def hofmn(self) -> AttackResult | None:
+        """Results of HO-FMN; ``None`` where it was not run."""
+        return self.of(AttackName.HOFMN)
+
+    @property
+    def aa_robust_accuracy(self) -> float | None:
+        """Robust accuracy under AutoAttack; ``None`` where it was not run."""
+        return self.autoattack.robust_accuracy if self.autoattack else None
+
+    @property
+    def hofmn_robust_accuracy(self) -> float | None:
+        """Robust accuracy under HO-FMN; ``None`` where it was not run."""
+        return self.hofmn.robust_accuracy if self.hofmn else None
+
+    @property
+    def joint_robust_accuracy(self) -> float | None:
+        """Robust accuracy under all attacks together; ``None`` where one was not run."""
+        return self.joint.robust_accuracy if self.joint else None
+
+    @property
+    def accuracies(self) -> tuple[float | None, float | None, float | None, float | None]:
+        """Clean accuracy and robust accuracies under AutoAttack, HO-FMN and both, as tables list them."""
+        return self.clean_accuracy, self.aa_robust_accuracy, self.hofmn_robust_accuracy, self.joint_robust_accuracy
+
+    @property
+    def stages(self) -> Mapping[Attack, AttackCount]:
+        """Counts of the attacks that make up AutoAttack, in the order in which they ran; empty where unknown."""
+        return {count.attack: count for count in self.autoattack.stages} if self.autoattack else {}
+
+    @property
+    def search(self) -> SearchResult | None:
+        """The hyperparameter search of HO-FMN; ``None`` where there was none."""
+        return self.hofmn.search if self.hofmn else None
+
+    def broken_only_by(self, attack: AttackName) -> int | None:
+        """Samples that one attack broke and no other did; ``None`` where unknown."""
+        return self.joint.broken_only_by.get(attack) if self.joint else None
+
+    @staticmethod
+    def place(attack: AttackName) -> str:
+        """Place of the results of an attack in the record, for messages; items of lists go by their attack."""
+        return f"results.attacks[{attack.value}]"
+
+    @staticmethod
+    def stage_place(attack: Attack) -> str:
+        """The same for the counts of one attack of AutoAttack."""
+        return f"{Results.place(AttackName.AUTOATTACK)}.stages[{attack.value}]"
+
+
+@dataclass(frozen=True)
+class EvaluationWarning:
+    """What a reader should know before trusting the results: a fixed `code` and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The evaluated file; attributes are ``None`` where a source does not give them."""
+
+    url: str | None
+    sha256: str | None
+    size: int | None = None
+    layout: str | None = None
+    format: str | None = None
+    unsafe_load: bool | None = None
+
+
+@dataclass(frozen=True)
+class LayerAudit:
+    """Zeros of one convolution or linear layer; filter and channel counts are ``None`` for records without them."""
+
+    name: str
+    weights: int
+    zero_weights: int
+    filters: int | None = None
+    zero_filters: int | None = None
+    channels: int | None = None
+    zero_channels: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointAudit:
+    """What was measured on the loaded network.
+
+    Attributes:
+        parameters: All parameters.
+        nonzero_parameters: Those that are not zero.
+        weights: Weights of convolutions and linear layers.
+        zero_weights: Those of them that are exactly zero.
+        macs: Multiply-accumulates for one image, dense.
+        effective_macs: The same without multiplications by zero weights.
+        zero_filters: Convolution filters with no weight left.
+        filters: Convolution filters.
+        layers: The same counts per layer.
+        zero_channels: Convolution input channels with no weight left.
+        channels: Convolution input channels.
+        sparsity_basis: Share that matches the declared sparsity: ``weights``, ``filters`` or ``channels``.
+    """
+
+    parameters: int
+    nonzero_parameters: int
+    weights: int
+    zero_weights: int
+    macs: int
+    effective_macs: int
+    zero_filters: int
+    filters: int
+    layers: tuple[LayerAudit, ...]
+    zero_channels: int | None = None
+    channels: int | None = None
+    sparsity_basis: str | None = None
+
+
+@dataclass(frozen=True)
+class EvaluatedData:
+    """The evaluated samples: which part of the dataset, the hash of images and labels, whether the set is official."""
+
+    split: str
+    sha256: str
+    known: bool
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes of one sample: `forward` without gradient, `backward` forward passes with input gradient."""
+
+    forward: int
+    backward: int
+
+
+@dataclass(frozen=True)
+class SamplesFile:
+    """Per-sample file next to the record."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A maintainer's re-run: ISO date, samples, and the share of them with the same results."""
+
+    date: str
+    samples: int
+    agreement: float
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who vouches for the results; `source` is a citation key or who ran it, `date` is ISO."""
+
+    kind: ProvenanceKind
+    source: str
+    location: str | None
+    date: str
 
 
 @dataclass(frozen=True)

@@ -204,9 +204,9 @@ def test_old_records_are_converted_once(run: Run, tmp_path: Path) -> None:
     old = [root / RECORD, root / f"evaluations/{METHOD}/{other}.json"]
     checked = run("migrate", "--root", root, "--check")
     assert (checked.exit_code, checked.stdout) == (1, "".join(f"{path}\n" for path in old))
-    assert "2 records do not have format version 2; run `apsite migrate`" in checked.stderr
+    assert "2 records to convert to version 2; run `apsite migrate`" in checked.stderr
     assert contents(root) == before
-    assert "Converted 2 records to format version 2." in run("migrate", "--root", root).stdout
+    assert "Converted 2 records to version 2 of the file format." in run("migrate", "--root", root).stdout
     assert [path for path, content in contents(root).items() if content != before[path]] == [
         str(path.relative_to(root)) for path in old
     ]
