@@ -6,12 +6,14 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Self, TextIO
 
 
-class Reporter(Protocol):
-    """Receives the progress of an evaluation."""
+class Reporter(AbstractContextManager["Reporter"]):
+    """Receives the progress of an evaluation. This one shows nothing; the others override what they show."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left open."""
 
     def start(self, phase: str, total: float) -> None:
         """A phase begins; `total` is its amount of work in samples or trials."""
@@ -26,23 +28,7 @@ class Reporter(Protocol):
         """A line for the log, whatever phase is running."""
 
 
-class SilentReporter:
-    """Shows nothing; for libraries and tests."""
-
-    def start(self, phase: str, total: float) -> None:
-        """Nothing."""
-
-    def advance(self, done: float, note: str = "") -> None:
-        """Nothing."""
-
-    def finish(self, note: str) -> None:
-        """Nothing."""
-
-    def say(self, message: str) -> None:
-        """Nothing."""
-
-
-class PlainReporter:
+class PlainReporter(Reporter):
     """Writes a line at the start and end of a phase and every `interval` seconds in between."""
 
     def __init__(self, stream: TextIO, interval: float = 30.0) -> None:
@@ -74,8 +60,8 @@ class PlainReporter:
         print(message, file=self._stream, flush=True)
 
 
-class TerminalReporter(AbstractContextManager["TerminalReporter"]):
-    """Draws one bar per phase with `rich`; a context manager."""
+class TerminalReporter(Reporter):
+    """Draws one bar per phase with `rich`, while its context lasts."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -97,9 +83,7 @@ class TerminalReporter(AbstractContextManager["TerminalReporter"]):
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def start(self, phase: str, total: float) -> None:
@@ -122,37 +106,35 @@ class TerminalReporter(AbstractContextManager["TerminalReporter"]):
         self._progress.console.print(message, markup=False, highlight=False)
 
 
-class LogFileReporter:
-    """Passes everything on to another reporter and keeps lines in a file as well."""
+class LogFileReporter(Reporter):
+    """Passes everything on to another reporter and keeps lines in a file as well, while its context lasts."""
 
     def __init__(self, inner: Reporter, path: Path) -> None:
-        self._inner = inner
         self._stream = path.open("a", encoding="utf-8")
-        self._plain = PlainReporter(self._stream, interval=60.0)
+        self._both = (inner, PlainReporter(self._stream, interval=60.0))
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
     def start(self, phase: str, total: float) -> None:
         """Pass on and note."""
-        self._inner.start(phase, total)
-        self._plain.start(phase, total)
+        for one in self._both:
+            one.start(phase, total)
 
     def advance(self, done: float, note: str = "") -> None:
         """Pass on and note."""
-        self._inner.advance(done, note)
-        self._plain.advance(done, note)
+        for one in self._both:
+            one.advance(done, note)
 
     def finish(self, note: str) -> None:
         """Pass on and note."""
-        self._inner.finish(note)
-        self._plain.finish(note)
+        for one in self._both:
+            one.finish(note)
 
     def say(self, message: str) -> None:
         """Pass on and note."""
-        self._inner.say(message)
-        self._plain.say(message)
-
-    def close(self) -> None:
-        """Close the file; nothing may be reported afterwards."""
-        self._stream.close()
+        for one in self._both:
+            one.say(message)
 
 
 def duration(seconds: float) -> str:
@@ -165,8 +147,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def default_reporter(*, quiet: bool) -> Reporter | TerminalReporter:
+def default_reporter(*, quiet: bool) -> Reporter:
     """Reporter that suits stderr."""
     if quiet:
-        return SilentReporter()
+        return Reporter()
     return TerminalReporter() if sys.stderr.isatty() else PlainReporter(sys.stderr)

@@ -18,7 +18,7 @@ from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Precision, Settings
 from apsite.vocabulary import Attack, Dataset
 from benchmarks.attacks import EPSILON, GENTLE, official, official_stage, short_attacks
@@ -65,7 +65,7 @@ def whole_protocol_rows(
             RunState(Path(folder), {}) as state,
         ):
             own = replace(settings, precision=precision)
-            outcome["ours"] = run(copy.deepcopy(network), images, own, state, device, SilentReporter())
+            outcome["ours"] = run(copy.deepcopy(network), images, own, state, device, Reporter())
 
     def theirs() -> None:
         counted["theirs"] = _official_protocol(network, images, settings, device, budget)

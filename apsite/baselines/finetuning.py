@@ -24,7 +24,7 @@ from apsite.evaluation.runs.environment import choose_device
 from apsite.evaluation.runs.evaluate import RUNS, check_target
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
-from apsite.progress import Reporter, SilentReporter
+from apsite.progress import Reporter
 from apsite.records import CheckpointAudit
 from apsite.vocabulary import Locality, Structure
 
@@ -193,7 +193,7 @@ def finetune(
     Raises:
         ApsiteError: If the network, the data or the settings are not as they must be.
     """
-    reporter, place = reporter or SilentReporter(), choose_device(device)
+    reporter, place = reporter or Reporter(), choose_device(device)
     _check_output(output, source)
     loaded = load(source, recipe.seed)
     masks = {} if source.checkpoint is None else zero_masks(loaded.network)  # a new weight is zero by chance alone

@@ -24,7 +24,7 @@ from apsite.baselines.pruning import apply_masks
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.runs.run_state import RunState
-from apsite.progress import Reporter, SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Precision
 from apsite.vocabulary import Objective
 
@@ -204,7 +204,7 @@ def train(
     """
     device = device or torch.device("cpu")
     training = _Training(network, images, labels, recipe, masks or {}, device, resolve_precision(precision, device))
-    seconds = training.run(state, save_every, reporter or SilentReporter())
+    seconds = training.run(state, save_every, reporter or Reporter())
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval().requires_grad_(True)
     return seconds

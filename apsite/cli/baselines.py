@@ -10,8 +10,9 @@ import click
 
 from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import emit_json, progress
+from apsite.cli.options import emit_json
 from apsite.errors import ApsiteError
+from apsite.progress import default_reporter
 from apsite.vocabulary import Dataset, Locality
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def finetune(
     from apsite.baselines.training import recipe_of
     from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 
-    with progress(quiet=quiet) as reporter:
+    with default_reporter(quiet=quiet) as reporter:
         try:
             written = finetune_network(
                 Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint),
@@ -241,7 +242,7 @@ def baselines(
             )
             raise ApsiteError(f"{model} is not a model of {paths}; known are {known}")
     outcomes: list[ModelOutcome] = []
-    with progress(quiet=quiet) as reporter:
+    with default_reporter(quiet=quiet) as reporter:
         try:
             for one in listed:
                 wanted = [model for model in models if model in one.models]

@@ -8,7 +8,8 @@ import click
 
 from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import display, new_table, progress
+from apsite.cli.options import display, new_table
+from apsite.progress import default_reporter
 from apsite.vocabulary import Dataset
 
 _WORDS = options.values(Dataset)
@@ -63,7 +64,7 @@ def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
     from apsite.evaluation.testsets.datasets import fetch_test_set
     from apsite.evaluation.testsets.downloads import data_dir as default
 
-    with progress(quiet=quiet) as reporter:
+    with default_reporter(quiet=quiet) as reporter:
         folder = fetch_test_set(Dataset(dataset), data_dir or default(), reporter)
     click.echo(folder)
 

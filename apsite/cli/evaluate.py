@@ -14,8 +14,9 @@ from click.core import ParameterSource
 
 from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import display, emit_json, new_table, progress
+from apsite.cli.options import display, emit_json, new_table
 from apsite.cli.reference import reference
+from apsite.progress import default_reporter
 from apsite.protocol import APB_1_ATTACKS, EngineName, Precision, Preset
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
@@ -232,9 +233,9 @@ def _reporting(*, quiet: bool, log_file: Path | None) -> Iterator[Reporter]:
     from apsite.progress import LogFileReporter
 
     with contextlib.ExitStack() as stack:
-        reporter = stack.enter_context(progress(quiet=quiet))
+        reporter = stack.enter_context(default_reporter(quiet=quiet))
         if log_file:
-            reporter = stack.enter_context(contextlib.closing(LogFileReporter(reporter, log_file)))
+            reporter = stack.enter_context(LogFileReporter(reporter, log_file))
         try:
             yield reporter
         except KeyboardInterrupt:

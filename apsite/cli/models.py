@@ -10,9 +10,10 @@ import click
 from apsite.cli import options
 from apsite.cli.evaluate import resolver
 from apsite.cli.group import cli
-from apsite.cli.options import display, new_table, progress
+from apsite.cli.options import display, new_table
 from apsite.errors import ApsiteError
 from apsite.keys import ModelKey
+from apsite.progress import default_reporter
 from apsite.vocabulary import Architecture
 
 
@@ -109,7 +110,7 @@ def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, q
     from apsite.evaluation.checkpoints.published import fetch_checkpoint
 
     catalogue = load_catalogue(root)
-    with progress(quiet=quiet) as reporter:
+    with default_reporter(quiet=quiet) as reporter:
         fetched = fetch_checkpoint(catalogue, model_key, reporter, choose=choose, output=output)
     click.echo(f"File:     {fetched.path}")
     click.echo(f"SHA-256:  {fetched.sha256}")

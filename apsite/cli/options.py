@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from apsite.progress import Reporter
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -95,13 +92,3 @@ def display(*parts: RenderableType) -> None:
     console = Console()
     for part in parts:
         console.print(part, markup=False)
-
-
-@contextlib.contextmanager
-def progress(*, quiet: bool) -> Iterator[Reporter]:
-    """Reporter that suits stderr, its bars drawn while the context lasts."""
-    from apsite.progress import TerminalReporter, default_reporter
-
-    reporter = default_reporter(quiet=quiet)
-    with reporter if isinstance(reporter, TerminalReporter) else contextlib.nullcontext():
-        yield reporter

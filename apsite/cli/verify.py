@@ -10,7 +10,8 @@ import click
 
 from apsite.cli import options
 from apsite.cli.group import cli
-from apsite.cli.options import display, emit_json, new_table, progress
+from apsite.cli.options import display, emit_json, new_table
+from apsite.progress import default_reporter
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.verification import Finding
@@ -54,7 +55,7 @@ def verify(
 
     if arch is not None and ":" not in arch:
         raise click.UsageError(f"--arch {arch}: give a factory only; the record already names a registered network")
-    with progress(quiet=quiet) as reporter:
+    with default_reporter(quiet=quiet) as reporter:
         try:
             finding = verify_record(
                 record, checkpoint, samples=samples, seed=seed, data_dir=data_dir, device=device, factory=arch,

@@ -18,7 +18,7 @@ from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.manifest import Status
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.vocabulary import Dataset, Locality, Objective
 from tests.builders import record_document
 
@@ -76,7 +76,7 @@ def series(tmp_path):
     return read_series(path)
 
 
-class Log(SilentReporter):
+class Log(Reporter):
     """Keeps what is said."""
 
     def __init__(self):
@@ -88,7 +88,7 @@ class Log(SilentReporter):
 
 def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_path):
     """And a second run finds everything done."""
-    outcomes = list(run_series(series, places, SilentReporter()))
+    outcomes = list(run_series(series, places, Reporter()))
     assert [(str(one.key), one.status) for one in outcomes] == [(key, Status.DONE) for key in (DENSE, LAMP, L1)]
     dense, lamp, filters = (one.record for one in outcomes)
     assert dense.structure is None
@@ -116,7 +116,7 @@ def test_a_series_that_is_made_again_gives_the_same_networks(series, places, tmp
     """Byte for byte, on one machine with one number of threads."""
     contents = []
     for _ in range(2):
-        list(run_series(series, places, SilentReporter(), only=[L1], fresh=True))
+        list(run_series(series, places, Reporter(), only=[L1], fresh=True))
         contents.append((tmp_path / f"tiny/{L1}.safetensors").read_bytes())
     assert contents[0] == contents[1]
     assert not (tmp_path / f"tiny/{LAMP}.safetensors").exists()
@@ -124,9 +124,9 @@ def test_a_series_that_is_made_again_gives_the_same_networks(series, places, tmp
 
 def test_checkpoints_of_other_settings_are_not_taken_for_these(series, places, tmp_path):
     """Another recipe in the file is an error for each model, not a quiet mixture."""
-    list(run_series(series, places, SilentReporter(), only=[L1]))
+    list(run_series(series, places, Reporter(), only=[L1]))
     series.path.write_text(FILE.replace("[evaluation]", "seed = 7\n[evaluation]"), encoding="utf-8")
-    (outcome,) = run_series(read_series(series.path), places, SilentReporter(), only=[L1])
+    (outcome,) = run_series(read_series(series.path), places, Reporter(), only=[L1])
     assert outcome.status is Status.FAILED
     assert "was made with other settings" in outcome.reason
 
@@ -159,7 +159,7 @@ def test_a_pruned_network_is_no_dense_one(series, places, dense, tmp_path):
     pruned = tmp_path / "pruned.safetensors"
     prune(Source("resnet8", checkpoint=dense), BaselineCriterion.LWM, Locality.GLOBAL, 0.5, pruned)
     with pytest.raises(EvaluationError, match=r"pruned\.safetensors: is pruned already; give the dense network"):
-        list(run_series(replace(series, given=pruned), places, SilentReporter()))
+        list(run_series(replace(series, given=pruned), places, Reporter()))
 
 
 @pytest.mark.parametrize("step", ["finetune", "write_checkpoint", "_half", "_before", "run_manifest"])
@@ -173,7 +173,7 @@ def test_a_series_goes_on_wherever_it_was_interrupted(series, places, dense, tmp
     with monkeypatch.context() as patch:
         patch.setattr(series_module, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
-            list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+            list(run_series(mine, places, Reporter(), only=[LAMP]))
     log = Log()
     (outcome,) = run_series(mine, places, log, only=[LAMP])
     assert outcome.status is Status.DONE
@@ -186,9 +186,9 @@ def test_a_model_that_is_made_anew_is_measured_anew(series, places, dense, monke
     """What the report says of another dense network is forgotten."""
     mine = replace(series, given=dense)
     monkeypatch.setattr(series_module, "_before", lambda *_: {"autoattack": 0.25})
-    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    list(run_series(mine, places, Reporter(), only=[LAMP]))
     monkeypatch.setattr(series_module, "_before", lambda *_: {"autoattack": 0.5})
-    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    list(run_series(mine, places, Reporter(), only=[LAMP]))
 
     def before():
         return json.loads((mine.folder / REPORT).read_text(encoding="utf-8"))["models"][LAMP]["before"]["autoattack"]
@@ -196,11 +196,11 @@ def test_a_model_that_is_made_anew_is_measured_anew(series, places, dense, monke
     assert before() == 0.25
     state = read_checkpoint(dense).state
     write_checkpoint(dense, {**state, "conv1.weight": state["conv1.weight"] * 2}, about={})
-    (outcome,) = run_series(mine, places, SilentReporter(), only=[LAMP])
+    (outcome,) = run_series(mine, places, Reporter(), only=[LAMP])
     assert "or from another dense network; remove it or give --fresh" in outcome.reason
     mine.checkpoint(mine.prunings[0].key).unlink()
     (places.records / f"LAMP_Lee2021Layer/{LAMP}.json").unlink()
-    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    list(run_series(mine, places, Reporter(), only=[LAMP]))
     assert before() == 0.5
 
 
@@ -220,7 +220,7 @@ def test_a_published_figure_is_never_replaced(series, places, fresh):
 
 def test_a_record_of_another_checkpoint_is_not_replaced_unasked(series, places, dense, tmp_path):
     """As when somebody's own dense network is pruned with the folder of records of the repository."""
-    list(run_series(series, places, SilentReporter(), only=[LAMP]))
+    list(run_series(series, places, Reporter(), only=[LAMP]))
     mine, log = replace(series, given=dense, folder=tmp_path / "mine"), Log()
     with pytest.raises(EvaluationError, match=r"of another checkpoint than .*mine.*; choose another --output"):
         list(run_series(mine, places, log, only=[LAMP]))
@@ -233,7 +233,7 @@ def test_what_cannot_be_pruned_is_known_before_the_dense_network_is_trained(seri
     """Of 32 filters none would be left."""
     series.path.write_text(FILE.replace("[0.75]", "[0.99]"), encoding="utf-8")
     with pytest.raises(EvaluationError, match=r"L1_Li2017Pruning_R8_CIFAR10_S_99: conv1 has 32 filters"):
-        list(run_series(read_series(series.path), places, SilentReporter()))
+        list(run_series(read_series(series.path), places, Reporter()))
     assert not (tmp_path / "tiny").exists()
 
 
@@ -242,7 +242,7 @@ def test_a_damaged_report_is_an_error(series, places, dense):
     mine = replace(series, given=dense)
     mine.folder.mkdir()
     (mine.folder / REPORT).write_text('{"models": []}', encoding="utf-8")
-    (outcome,) = run_series(mine, places, SilentReporter(), only=[LAMP])
+    (outcome,) = run_series(mine, places, Reporter(), only=[LAMP])
     assert "has no models; remove or correct the file" in outcome.reason
 
 
@@ -251,14 +251,14 @@ def test_the_file_says_in_which_precision_to_train(series, places, dense, precis
     """So that the numbers do not depend on what the processor can do."""
     series.path.write_text(FILE.replace("threads = 1", f'threads = 1\nprecision = "{precision}"'), encoding="utf-8")
     mine = replace(read_series(series.path), given=dense)
-    list(run_series(mine, places, SilentReporter(), only=[LAMP]))
+    list(run_series(mine, places, Reporter(), only=[LAMP]))
     assert read_about(mine.checkpoint(mine.prunings[0].key))["precision"] == precision
 
 
 def test_an_unknown_model_is_an_error(series, places):
     """With those of the series."""
     with pytest.raises(EvaluationError, match=f"it has {DENSE}, {LAMP}, {L1}"):
-        list(run_series(series, places, SilentReporter(), only=["LAMP_Lee2021Layer_R8_CIFAR10_US_90"]))
+        list(run_series(series, places, Reporter(), only=["LAMP_Lee2021Layer_R8_CIFAR10_US_90"]))
 
 
 @pytest.mark.parametrize(

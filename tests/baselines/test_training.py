@@ -20,7 +20,7 @@ from apsite.baselines.training import (
 from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.runs.run_state import RunState
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.vocabulary import Dataset, Objective
 
 SHORT = Recipe(epochs=2, peak_learning_rate=0.05, steps=2, step_size=6 / 255, batch_size=16, seed=3)
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_network(images, objective):
     assert not torch.equal(ends[0]["conv1.weight"], ends[2]["conv1.weight"])
 
 
-class Interrupting(SilentReporter):
+class Interrupting(Reporter):
     """Stops the run after so many steps."""
 
     def __init__(self, after):
@@ -139,7 +139,7 @@ def test_progress_is_reported(network, images):
     assert [line.partition(":")[0] for line in reporter.lines] == ["epoch 1", "epoch 2"]
 
 
-class Listing(SilentReporter):
+class Listing(Reporter):
     """Keeps what it is told."""
 
     def __init__(self):

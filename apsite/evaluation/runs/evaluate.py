@@ -27,7 +27,7 @@ from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
-from apsite.progress import Reporter, SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
 from apsite.records import (
     Checkpoint,
@@ -155,7 +155,7 @@ def run_request(
             Nothing is left half-written; the state of an interrupted run is kept and used by the next call.
         ValueError: If `images` are of another dataset than the request.
     """
-    reporter, key = reporter or SilentReporter(), request.key
+    reporter, key = reporter or Reporter(), request.key
     kind, count = parse_workers(request.workers)
     if request.target is not None:
         check_target(request.target, overwrite=request.overwrite)

@@ -31,7 +31,7 @@ from apsite.evaluation.runs.runner import run
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.metrics import mcnemar_p_value
-from apsite.progress import Reporter, SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import APB_1_ATTACKS, DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, SearchBatch, Settings
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
 from apsite.samples import Samples, read_samples
@@ -134,7 +134,7 @@ def verify_record(
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, not {samples}")
-    reporter = reporter or SilentReporter()
+    reporter = reporter or Reporter()
     record = _own_record(path)
     recorded = read_samples(path.with_suffix(".npz"))
     chosen_device = choose_device(device)

@@ -9,7 +9,7 @@ from apsite.evaluation.attacks.autoattack import ReferenceEngine, is_adversarial
 from apsite.evaluation.attacks.execution import CountedNetwork
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Settings
 from apsite.vocabulary import Attack
 
@@ -25,7 +25,7 @@ def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images,
     chosen = images.first(count)
     settings = Settings(attacks=("autoattack",), batch_size=64, seed=0, engine="reference")
     with RunState(tmp_path, {"test": "parity"}) as state:
-        ours = run(demo_network, chosen, settings, state, CPU, SilentReporter()).samples
+        ours = run(demo_network, chosen, settings, state, CPU, Reporter()).samples
     x = torch.from_numpy(chosen.images).float() / 255
     y = torch.from_numpy(chosen.labels)
     theirs = AutoAttack(demo_network, norm="Linf", eps=EPSILON, seed=0, version="standard", device="cpu")

@@ -14,7 +14,7 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.manifest import NAMES, OptionsError, Status, read_manifest, request_of, run_manifest
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Preset, Settings
 from apsite.records import record_to_json, write_record
 from apsite.vocabulary import Architecture, Granularity, ProvenanceKind, Structure
@@ -200,7 +200,7 @@ def tiny(requests):
 
 def outcomes_of(requests, evaluate=run_request):
     """Outcomes of all requests."""
-    return list(run_manifest(requests, SilentReporter(), evaluate))
+    return list(run_manifest(requests, Reporter(), evaluate))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from apsite.evaluation.runs.demonstration import request
 from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.run_state import RunState
 from apsite.metrics import robust_flags
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Preset, SearchBatch, Settings
 from apsite.records import read_record
 from apsite.samples import read_samples
@@ -58,7 +58,7 @@ def test_each_trial_takes_the_next_samples(demo_network, images, tmp_path, monke
 
     monkeypatch.setattr(runner, "_Run", Watched)
     with RunState(tmp_path, {}) as state:
-        outcome = runner.run(demo_network, images.first(20), SHORT, state, torch.device("cpu"), SilentReporter())
+        outcome = runner.run(demo_network, images.first(20), SHORT, state, torch.device("cpu"), Reporter())
     clean = outcome.samples.clean_correct
     expected = [np.arange(4 * trial, 4 * trial + 4)[clean[4 * trial : 4 * trial + 4]] for trial in range(3)]
     assert [list(batch) for batch in seen] == [list(batch) for batch in expected]
@@ -111,10 +111,10 @@ def test_a_trial_without_a_correct_sample_counts_as_the_worst(demo_network, imag
     labels[:4] = (labels[:4] + 1) % 10
     chosen = dataclasses.replace(images, labels=labels).first(20)
     with RunState(tmp_path / "a", {}) as state:
-        outcome = runner.run(demo_network, chosen, SHORT, state, torch.device("cpu"), SilentReporter())
+        outcome = runner.run(demo_network, chosen, SHORT, state, torch.device("cpu"), Reporter())
     assert outcome.trials[0].objective == runner.WORST
     assert outcome.trials[1].objective < runner.WORST
     labels[:12] = (clean[:12] + 1) % 10
     chosen = dataclasses.replace(images, labels=labels).first(20)
     with RunState(tmp_path / "b", {}) as state, pytest.raises(EvaluationError, match="none of the first 12 samples"):
-        runner.run(demo_network, chosen, SHORT, state, torch.device("cpu"), SilentReporter())
+        runner.run(demo_network, chosen, SHORT, state, torch.device("cpu"), Reporter())

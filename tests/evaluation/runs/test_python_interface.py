@@ -14,7 +14,7 @@ import apsite
 from apsite.errors import CheckpointError, DatasetError, EvaluationError, NetworkError
 from apsite.evaluation.checkpoints.loading import in_memory
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Preset, Settings
 from apsite.records import read_record
 from apsite.samples import read_samples
@@ -98,14 +98,14 @@ def test_a_record_can_be_written_and_is_valid(away, demo_network):
 def test_an_interrupted_call_goes_on_where_run_dir_says(away, demo_network):
     """Finished work is kept in the folder named, and used by the next call."""
 
-    class Interrupting(SilentReporter):
+    class Interrupting(Reporter):
         def start(self, phase, total):
             if phase == "HO-FMN attack":
                 raise KeyboardInterrupt
 
     said = []
 
-    class Listening(SilentReporter):
+    class Listening(Reporter):
         def say(self, message):
             said.append(message)
 

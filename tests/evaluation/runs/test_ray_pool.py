@@ -21,7 +21,7 @@ from apsite.evaluation.runs.ray_pool import RayPool, import_ray, start_cluster
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Settings, parse_workers
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack
@@ -70,7 +70,7 @@ def cluster():
 def evaluate(images, folder, workers=None):
     """Evaluate the tiny network."""
     with RunState(folder, {}) as state:
-        return run(Tiny(), images.first(24), SETTINGS, state, CPU, SilentReporter(), workers=workers)
+        return run(Tiny(), images.first(24), SETTINGS, state, CPU, Reporter(), workers=workers)
 
 
 def hired(images, count):

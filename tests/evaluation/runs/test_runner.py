@@ -12,7 +12,7 @@ from apsite.evaluation.runs import worker
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.runs.worker import LANES
-from apsite.progress import SilentReporter
+from apsite.progress import Reporter
 from apsite.protocol import Precision, Settings
 from apsite.results import results_of
 from apsite.samples import samples_bytes
@@ -53,7 +53,7 @@ def tiny_images(tiny, images):
 def evaluate(network, images, settings, folder):
     """Evaluate with the state in `folder`."""
     with RunState(folder, {"settings": dataclasses.asdict(settings)}) as state:
-        return run(network, images.first(settings.n_examples), settings, state, CPU, SilentReporter())
+        return run(network, images.first(settings.n_examples), settings, state, CPU, Reporter())
 
 
 class InterruptedState(RunState):
@@ -81,7 +81,7 @@ def test_a_resumed_evaluation_equals_an_uninterrupted_one(tiny, tiny_images, tmp
     state = InterruptedState(tmp_path, {"settings": dataclasses.asdict(SHORT)})
     state.after = units
     with pytest.raises(KeyboardInterrupt), state:
-        run(tiny, tiny_images.first(12), SHORT, state, CPU, SilentReporter())
+        run(tiny, tiny_images.first(12), SHORT, state, CPU, Reporter())
     resumed = evaluate(tiny, tiny_images, SHORT, tmp_path)
     assert samples_bytes(resumed.samples) == samples_bytes(uninterrupted.samples)
     assert resumed.trials == uninterrupted.trials
@@ -152,7 +152,7 @@ def test_a_network_that_knows_nothing_is_evaluated_without_attack(images, tmp_pa
     chosen = images.take(np.flatnonzero(images.labels != 9)[:5])
     settings = dataclasses.replace(SHORT, n_examples=None)
     with RunState(tmp_path, {}) as state:
-        outcome = run(Wrong().eval(), chosen, settings, state, CPU, SilentReporter())
+        outcome = run(Wrong().eval(), chosen, settings, state, CPU, Reporter())
     results = results_of(outcome.samples, settings.epsilon_value(images_dataset()))
     assert results.clean_accuracy == results.autoattack.robust_accuracy == results.hofmn.robust_accuracy == 0
     assert outcome.trials == ()
@@ -166,7 +166,7 @@ def test_nan_logits_end_the_evaluation(images, tmp_path):
             return torch.full((len(x), 10), float("nan"))
 
     with RunState(tmp_path, {}) as state, pytest.raises(NetworkError, match="NaN or infinite"):
-        run(Broken().eval(), images.first(2), SHORT, state, CPU, SilentReporter())
+        run(Broken().eval(), images.first(2), SHORT, state, CPU, Reporter())
 
 
 def test_too_little_memory_halves_the_rows_for_good_and_says_so(demo_network, images, tmp_path, monkeypatch):
@@ -185,7 +185,7 @@ def test_too_little_memory_halves_the_rows_for_good_and_says_so(demo_network, im
     monkeypatch.setattr(worker, "fmn_attack", limited)
     said = []
 
-    class Listening(SilentReporter):
+    class Listening(Reporter):
         def say(self, message):
             said.append(message)
 
@@ -207,7 +207,7 @@ def test_the_reference_engine_asks_for_a_smaller_batch(tiny, tiny_images, tmp_pa
     monkeypatch.setattr(worker.ReferenceEngine, "perturb", refuse)
     settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="reference", batch_size=8)
     with RunState(tmp_path, {}) as state, pytest.raises(EvaluationError, match="choose a smaller --batch-size"):
-        run(tiny, tiny_images.first(12), settings, state, CPU, SilentReporter())
+        run(tiny, tiny_images.first(12), settings, state, CPU, Reporter())
 
 
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.TF32])
@@ -275,7 +275,7 @@ def test_the_lines_that_users_of_autoattack_grep_are_said(tiny, tiny_images, tmp
     """The three well-known lines appear in the log."""
     said = []
 
-    class Listening(SilentReporter):
+    class Listening(Reporter):
         def say(self, message):
             said.append(message)
 

@@ -15,13 +15,13 @@ from apsite.evaluation.testsets import downloads
 from apsite.evaluation.testsets.datasets import TEST_SETS, fetch_test_set, load_test_set
 from apsite.evaluation.testsets.downloads import DownloadError, fetch, pinned
 from apsite.evaluation.testsets.official import Download
-from apsite.progress import PlainReporter, SilentReporter
+from apsite.progress import PlainReporter, Reporter
 from apsite.vocabulary import Dataset
 from tests.loopback import loopback_server
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-QUIET = SilentReporter()
+QUIET = Reporter()
 
 
 @pytest.fixture
