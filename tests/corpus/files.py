@@ -72,6 +72,7 @@ IDENTITY = [
     Bad("record without samples", remove(SAMPLES), SAMPLES, "", "is missing; add the file that `apsite eval` wrote"),
     Bad("text file", write("entries/notes.txt", "x"), "entries/notes.txt", "", "does not belong here; entries/ holds"),
     Bad("checkpoint", write(f"{FOLDER}/model.pt", b"PK\x03\x04"), f"{FOLDER}/model.pt", "", "does not belong here"),
+    Bad("samples among entries", write("entries/x.npz", b"PK"), "entries/x.npz", "", "entries/ holds <method key>.json only"),
     Bad("hidden file", write("entries/.json", "{}"), "entries/.json", "", "does not belong here"),
     Bad("hidden record", write(f"{FOLDER}/.x.json", "{}"), f"{FOLDER}/.x.json", "", "does not belong here"),
     Bad("capital suffix", move(ENTRY, f"entries/{METHOD}.JSON"), f"entries/{METHOD}.JSON", "", "does not belong here"),
