@@ -32,7 +32,7 @@ _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _SAFE_GIT = (
     "git", "--no-pager", "--no-replace-objects", "--no-optional-locks", "--literal-pathspecs",
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
-    "-c", "protocol.allow=never",
+    "-c", "protocol.allow=never", "-c", "init.defaultObjectFormat=sha1",
 )  # fmt: skip
 # `git archive` obeys the attributes that a revision brings: it would leave files out, expand keywords, convert line
 # ends and call filters. It runs in an empty repository instead, which borrows the objects, has no configuration, and
@@ -99,7 +99,8 @@ def changed_files(folder: Path, commit: str) -> tuple[Path, list[ChangedFile]]:
     """
     top = Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").rstrip(b"\n")))
     parts = _git(
-        top, "diff", "--raw", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", commit, "--"
+        top, "diff", "--raw", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none",
+        commit, "--",
     ).split(b"\0")  # fmt: skip
     found = {}
     for head, name in zip(parts[0:-1:2], parts[1::2], strict=False):

@@ -200,12 +200,17 @@ def test_changed_files_are_all_that_differ(scratch: Path) -> None:
     (scratch / "entries" / f"{METHOD}.json").unlink()
     (scratch / "new file.txt").write_text("x")
     (scratch / "link").symlink_to("README.md")
+    (scratch / ".gitmodules").write_text('[submodule "x"]\n\tpath = sub\n\turl = ./x\n\tignore = all\n')
+    git(scratch, "update-index", "--add", "--cacheinfo", f"160000,{first},sub")
+    (scratch / "sub").mkdir()
     assert changed_files(scratch / "entries", first) == (scratch, [
+        ChangedFile(".gitmodules", new=True, tracked=False),
         ChangedFile("README.md"),
         ChangedFile(f"entries/{RIVAL}.json", new=True),
         ChangedFile(f"entries/{METHOD}.json", None),
         ChangedFile("link", "120000", new=True, tracked=False),
         ChangedFile("new file.txt", new=True, tracked=False),
+        ChangedFile("sub", "160000", new=True),
     ])  # fmt: skip
     assert merge_base(scratch, "main") == first
 
