@@ -37,7 +37,7 @@ class Case:
         network: As a user has it: in evaluation mode, parameters not frozen.
         images: 0..255, shape ``(n, 3, height, width)``.
         labels: Shape ``(n,)``.
-        epsilon: Budget; a tiny one keeps every sample robust, so that untrained networks do a full share of work.
+        epsilon: Perturbation size; a tiny one keeps every sample of an untrained network robust.
         budget: Steps and queries of the attacks; ``None`` for the standard ones.
     """
 
@@ -100,7 +100,7 @@ def correct_part(case: Case, device: torch.device) -> LabelledImages:
 
 
 class _Contest:
-    """Both sides on one network, and what they have needed and found so far."""
+    """Both sides on one network, with their times and results so far."""
 
     def __init__(self, case: Case, device: torch.device) -> None:
         self.case, self.device = case, device

@@ -44,7 +44,7 @@ def without_filters(network: nn.Module, share: float) -> nn.Module:
 
 
 def untrained_resnet18(share: float, count: int) -> Case:
-    """ResNet18 with random weights, labelled by its own predictions; a tiny budget keeps every sample robust."""
+    """ResNet18 with random weights, labelled by its own predictions; a tiny ε keeps every sample robust."""
     torch.manual_seed(0)
     network = layouts()["base_resnet18"].build(Dataset.CIFAR10).eval()
     if share:

@@ -2,10 +2,9 @@
 
     apsite build && python scripts/lighthouse.py build/site
 
-The site is served on this machine as a host of static pages would: gzipped, to be kept for ten minutes.
-Node, its `npx` and a Chromium are needed; `npx` fetches Lighthouse once. Each page is loaded several times and the
-median counts, as one load of a busy machine tells little; the profile `mobile` is Lighthouse's own, with a simulated
-slow connection and a processor four times slower than this one.
+Serves the site on this machine like a static host: gzipped, cached for ten minutes. Requires Node, its `npx`, which
+downloads Lighthouse once, and Chromium. Loads each page several times and takes the median. The profile `mobile` is
+Lighthouse's own, with a simulated slow connection and a CPU four times slower than this one.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class GzipHandler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(site: Path) -> Iterator[str]:
-    """Address of `site` on this machine."""
+    """URL of `site` on this machine."""
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(GzipHandler, directory=str(site))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"

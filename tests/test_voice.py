@@ -84,10 +84,11 @@ def prose_of(path: Path) -> Iterator[Line]:
 
 
 def pages() -> list[Line]:
-    """Hand-written pages, the README and its neighbours, and the forms of the platform."""
-    paths = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md"),
-             *(ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")]  # fmt: skip
-    return [line for path in sorted(paths) for line in lines_of(path)]
+    """Hand-written pages, the README and its neighbours, forms of the platform, notebooks, and help of the Makefile."""
+    patterns = ("*.md", "*.cff", "*.yml", "Makefile", "docs/*.md", "notebooks/*.ipynb", ".github/**/*.md",
+                ".github/ISSUE_TEMPLATE/*.yml")  # fmt: skip
+    paths = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
+    return [line for path in paths for line in lines_of(path)]
 
 
 def schemas() -> list[Line]:
@@ -96,8 +97,9 @@ def schemas() -> list[Line]:
 
 
 def code() -> list[Line]:
-    """Messages, help and docstrings of the package."""
-    return [line for path in sorted((ROOT / "apsite").rglob("*.py")) for line in prose_of(path)]
+    """Messages, help and docstrings of the package, the benchmarks and the scripts."""
+    folders = ("apsite", "benchmarks", "scripts")
+    return [line for folder in folders for path in sorted((ROOT / folder).rglob("*.py")) for line in prose_of(path)]
 
 
 def site() -> list[Line]:
