@@ -245,8 +245,11 @@ EARLIER: Mapping[str, Scalar] = {
 }
 """Settings that records of earlier versions do not state, with values that are true of them."""
 
-FREE = frozenset({"seed", "batch_size", "engine", "remove_channels", "epsilon", "n_examples"})
-"""Settings that a ranking run may choose: they change no result, or (ε, samples) the record itself states them."""
+NEUTRAL = frozenset({"batch_size", "engine", "remove_channels"})
+"""Settings that change results only by rounding and chance."""
+
+FREE = NEUTRAL | {"seed", "epsilon", "n_examples"}
+"""Settings that a ranking run may choose; ε and the number of samples are checked where the record states them."""
 
 RANKING: Mapping[str, Scalar] = {
     name: value for name, value in Settings().as_scalars(Dataset.CIFAR10).items() if name not in FREE

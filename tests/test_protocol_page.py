@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from apsite.comparable import LEVEL
-from apsite.protocol import FREE, SEARCH_SPACE, SPARSITY_LIMIT, SPARSITY_WARNING, Preset, Settings
-from apsite.vocabulary import Attack, Dataset, Structure
+from apsite.protocol import APB_1_ATTACKS, FREE, SEARCH_SPACE, SPARSITY_LIMIT, SPARSITY_WARNING, Preset, Settings
+from apsite.vocabulary import Attack, AttackName, Dataset, Structure
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +69,10 @@ def test_the_page_states_what_may_be_chosen(page: str) -> None:
     (chosen,) = re.findall(r"^## What you may choose freely\n\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     assert all(word in chosen for word in words.values())
     assert words.keys() == FREE - {"epsilon", "n_examples"}
+
+
+def test_every_attack_is_described_and_has_its_module(page: str, repository: Path) -> None:
+    """A row of the vocabulary alone is no attack."""
+    for attack in AttackName:
+        assert attack.label in page
+        assert attack in APB_1_ATTACKS or (repository / f"apsite/evaluation/attacks/{attack.value}.py").is_file()

@@ -28,7 +28,7 @@ from apsite.evaluation.runs.runner import Outcome, run
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.protocol import EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
+from apsite.protocol import NEUTRAL, EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
 from apsite.records import (
     Checkpoint,
     CheckpointAudit,
@@ -299,7 +299,7 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
 
 def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:
     """The settings that must be the same to resume an interrupted run."""
-    free = {"remove_channels"} | (set() if settings.engine is EngineName.REFERENCE else {"batch_size"})
+    free = NEUTRAL - {"engine"} - ({"batch_size"} if settings.engine is EngineName.REFERENCE else set())
     return {name: value for name, value in settings.as_scalars(dataset).items() if name not in free}
 
 

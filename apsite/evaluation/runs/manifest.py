@@ -32,7 +32,7 @@ from apsite.evaluation.testsets.datasets import EMBEDDED
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.protocol import EARLIER, EngineName, Precision, Preset, Settings, WorkersKind, parse_workers
+from apsite.protocol import EARLIER, NEUTRAL, EngineName, Precision, Preset, Settings, WorkersKind, parse_workers
 from apsite.records import EvaluationRecord, read_record
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
 
@@ -57,7 +57,6 @@ _TEXTS = ("method", "arch", "layout", "state", "device", "attacks", "checkpoint_
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
 _FLAGS = ("overwrite", "resume", "remove_channels")
 NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
-_FREE = ("batch_size", "engine", "remove_channels")
 
 
 class OptionsError(EvaluationError):
@@ -248,7 +247,7 @@ def _existing(request: Request) -> EvaluationRecord | None:
     else:
         wanted = request.settings.as_scalars(request.key.dataset)
         stated = {**EARLIER, **(record.settings or {})}
-        names = [name for name in {**wanted, **stated} if wanted.get(name) != stated.get(name) and name not in _FREE]
+        names = [name for name in {**wanted, **stated} if wanted.get(name) != stated.get(name) and name not in NEUTRAL]
         if not names:
             return record
         difference = "made with other settings: " + ", ".join(
