@@ -103,11 +103,6 @@ class Comparison:
     records: tuple[RecordChange, ...]
     settings: tuple[SettingChange, ...]
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing differs."""
-        return not (self.methods_added or self.methods_removed or self.methods_edited or self.records or self.settings)
-
 
 def compare(base: Catalogue, head: Catalogue) -> Comparison:
     """What differs from `base` to `head`. Per-sample files are read where the records of a setting differ."""

@@ -30,14 +30,14 @@ def code(text: object, limit: int = 300) -> str:
     return f"`{shown if len(shown) <= limit else shown[: limit - 1] + '…'}`"
 
 
-def to_markdown(comparison: Comparison, heading: str = "###") -> str:
+def to_markdown(comparison: Comparison) -> str:
     """The comparison as plain text in a code fence, where Markdown gives no name a meaning."""
-    return f"{heading} What changes\n\n```text\n{plain(to_text(comparison))}```\n"
+    return f"### What changes\n\n```text\n{plain(to_text(comparison))}```\n"
 
 
 def to_text(comparison: Comparison) -> str:
     """The comparison as text, one fact per line."""
-    return "\n".join(_lines(comparison) if not comparison.empty else ["No result, rank or method changes."]) + "\n"
+    return "\n".join(list(_lines(comparison)) or ["No result, rank or method changes."]) + "\n"
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:

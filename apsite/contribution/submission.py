@@ -117,8 +117,7 @@ def check_submission(root: Path, key: str) -> Submission:
     if not path.exists():
         near = catalogue.resolve(key)  # an alias, or an error that names the nearest keys
         raise ApsiteError(f"{key!r} is an alias; the method is {near.key}")
-    points = list(_gate_points(root, key))
-    entry = catalogue.entries.get(key)
+    points, entry = list(_gate_points(root, key)), catalogue.entries.get(key)
     if entry is None:
         return Submission(key, tuple(points), (), "", "")
     records = tuple(catalogue.records_of(key))
