@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from apsite.cli import cli
-from tests.builders import METHOD, RIVAL, entry_document, write_data
+from tests.builders import METHOD, RIVAL, entry_document, version_1, write_data
 from tests.corpus import CORPUS
 from tests.corpus.cases import Bad
 from tests.corpus.proposals import CHANGE, own_run_of_rival, superseding
@@ -115,10 +115,11 @@ def test_a_maintainers_word_does_not_make_figures_true(root: Path) -> None:
 
 
 def test_what_a_contributor_may_edit_is_not_refused(root: Path) -> None:
-    """Words: notes, a pinned file's address, the entry; and a change that says so."""
+    """Words: notes, a pinned file's address, the entry; a change that says so; and the version of the file format."""
     edit(OTHERS_ENTRY, ("paper.venue", "NeurIPS"), ("changes", [{**CHANGE, "kind": "corrected"}]))(root)
     edit(OTHERS_RECORD, ("notes", ["Better."]), ("checkpoint.url", "https://example.org/moved.pt"))(root)
-    edit(PUBLISHED, ("granularity", "weight"))(root)
+    old = version_1(json.loads((root / PUBLISHED).read_text(encoding="utf-8")))
+    edit(PUBLISHED, ("granularity", "weight"), ("schema_version", 1), ("results", old["results"]))(root)
     assert checked(root) == (0, [])
 
 
