@@ -20,7 +20,7 @@ from apsite.catalogue import Catalogue
 from apsite.errors import DocumentError
 from apsite.metrics import holm, mcnemar_p_value, wilson_interval
 from apsite.records import EvaluationRecord
-from apsite.samples import Samples, read_samples
+from apsite.samples import SampleResults, read_samples
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 Bounds = tuple[float, float]
@@ -129,7 +129,7 @@ class Contender:
     record: EvaluationRecord
     share: float
     n_samples: int | None
-    samples: Samples | None = None
+    samples: SampleResults | None = None
     robust: NDArray[np.bool_] | None = None
 
     @property
@@ -138,7 +138,7 @@ class Contender:
         return self.record.model_key
 
 
-def contender(record: EvaluationRecord, samples: Samples | None = None) -> Contender:
+def contender(record: EvaluationRecord, samples: SampleResults | None = None) -> Contender:
     """A model under AutoAttack."""
     robust = samples.aa_robust if samples else None
     return Contender(record, record.robust_accuracy or 0.0, record.results.n_samples, samples, robust)
@@ -330,12 +330,12 @@ class Judge:
     ('HARP_Zhao2023Holistic', 3.48, True)
     """
 
-    def __init__(self, catalogue: Catalogue, samples: Mapping[str, Samples] | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, samples: Mapping[str, SampleResults] | None = None) -> None:
         self.catalogue = catalogue
-        self._samples: dict[str, Samples | None] = dict(samples or {})
+        self._samples: dict[str, SampleResults | None] = dict(samples or {})
         self._mixed: dict[Setting, Standings] = {}
 
-    def samples(self, record: EvaluationRecord) -> Samples | None:
+    def samples(self, record: EvaluationRecord) -> SampleResults | None:
         """Per-sample results of a record; ``None`` without a file, or one that `apsite validate` would refuse."""
         if record.model_key not in self._samples:
             self._samples[record.model_key] = None

@@ -21,7 +21,7 @@ from apsite.records import (
     JointResult,
     Results,
 )
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName, Structure
 
 TOLERANCE = 1e-9
@@ -34,21 +34,21 @@ WEAK = 0.05
 """Difference by which HO-FMN may exceed AutoAttack's robust accuracy before its curve is called too optimistic."""
 
 
-def results_of(samples: Samples, epsilon: float | None, *, without_tuning: bool = False) -> Results:
+def results_of(samples: SampleResults, epsilon: float | None, *, without_tuning: bool = False) -> Results:
     """Every number of a record that its per-sample results determine.
 
     The search and the parameters of HO-FMN are not among them.
 
     Args:
         samples: Per-sample results. Where it is unknown which samples they are (see
-            :attr:`apsite.samples.Samples.indexed`), a distance of 0 need not be a clean error, so clean accuracy and
-            the number of samples that were never broken are ``None``.
+            :attr:`apsite.samples.SampleResults.indexed`), a distance of 0 need not be a clean error, so clean accuracy
+            and the number of samples that were never broken are ``None``.
         epsilon: Perturbation size in input units; ``None`` where it is unknown, and nothing is counted for
             minimum-norm attacks.
         without_tuning: Whether HO-FMN and joint results leave out the samples that the search took.
 
     >>> import numpy as np
-    >>> samples = Samples(
+    >>> samples = SampleResults(
     ...     index=np.arange(4, dtype=np.int32),
     ...     label=np.zeros(4, dtype=np.int16),
     ...     clean_correct=np.array([True, True, True, False]),
@@ -76,7 +76,7 @@ def results_of(samples: Samples, epsilon: float | None, *, without_tuning: bool 
     return Results(n, clean, tuple(attacks), _joint(untuned, epsilon))
 
 
-def _joint(samples: Samples, epsilon: float | None) -> JointResult | None:
+def _joint(samples: SampleResults, epsilon: float | None) -> JointResult | None:
     """Results of the attacks of ``apb-1`` together; ``None`` unless each of them was run."""
     flags = {attack: samples.robust(attack, epsilon) for attack in APB_1_ATTACKS}
     robust = {attack: array for attack, array in flags.items() if array is not None}
@@ -89,7 +89,7 @@ def _joint(samples: Samples, epsilon: float | None) -> JointResult | None:
     )
 
 
-def _stages(samples: Samples) -> Iterator[AttackCount]:
+def _stages(samples: SampleResults) -> Iterator[AttackCount]:
     """Counts of AutoAttack's attacks, each of which attacks what the one before left robust."""
     before = int(samples.clean_correct.sum())
     for attack in Attack:

@@ -37,7 +37,7 @@ _DTYPES = {
     "tuning": np.dtype(np.bool_),
 }
 _OWN = ("index", "label", "clean_correct", "aa_robust", "distance", "tuning")
-"""Arrays that are fields of :class:`Samples`."""
+"""Arrays that are fields of :class:`SampleResults`."""
 _FLAG_PREFIX = "robust_after_"
 # What zipfile and numpy raise on a damaged or hostile file. A header may claim more memory than there is (MemoryError)
 # or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
@@ -47,7 +47,7 @@ _UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleResults:
     """Results of every evaluated sample; arrays of the same length, one element per sample.
 
     Attributes:
@@ -84,7 +84,7 @@ class Samples:
         """
         return bool((self.label >= 0).all())
 
-    def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Samples:
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> SampleResults:
         """The samples at positions, or with a flag, `chosen`."""
         return replace(
             self,
@@ -93,7 +93,7 @@ class Samples:
             others={attack: array[chosen] for attack, array in self.others.items()},
         )
 
-    def without_tuning(self) -> Samples:
+    def without_tuning(self) -> SampleResults:
         """The samples that the HO-FMN search did not use."""
         return self if self.tuning is None else self.take(~self.tuning)
 
@@ -120,14 +120,14 @@ class Samples:
         return None if epsilon is None or not len(self) else robust_flags(array, epsilon)
 
 
-def samples_bytes(samples: Samples) -> bytes:
+def samples_bytes(samples: SampleResults) -> bytes:
     """Content of the file: the same bytes for the same arrays, so that its hash identifies the results."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **samples.arrays())
     return buffer.getvalue()
 
 
-def write_samples(path: Path, samples: Samples) -> str:
+def write_samples(path: Path, samples: SampleResults) -> str:
     """Write the file atomically and return its SHA-256."""
     content = samples_bytes(samples)
     with atomic_file(path) as temporary:
@@ -135,7 +135,7 @@ def write_samples(path: Path, samples: Samples) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_samples(path: Path) -> Samples:
+def read_samples(path: Path) -> SampleResults:
     """Per-sample results of an untrusted file. Nothing is unpickled, and sizes are checked before unpacking.
 
     Raises:
@@ -145,7 +145,7 @@ def read_samples(path: Path) -> Samples:
     return read_samples_and_hash(path)[0]
 
 
-def read_samples_and_hash(path: Path) -> tuple[Samples, str]:
+def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
     """The same, and the SHA-256 of the content that was read.
 
     Raises:
@@ -177,7 +177,7 @@ def read_samples_and_hash(path: Path) -> tuple[Samples, str]:
                 name,
                 f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is required",
             )
-    samples = Samples(
+    samples = SampleResults(
         **{name: array for name, array in arrays.items() if name in _OWN},
         others={attack: arrays[attack.array] for attack in AttackName if attack.array in arrays.keys() - set(_OWN)},
         robust_after={flags[name]: array for name, array in arrays.items() if name in flags},
@@ -228,7 +228,7 @@ def _header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], b
     return readers[version](io.BytesIO(header), max_header_size=MAX_HEADER_BYTES)
 
 
-def _contradictions(samples: Samples) -> list[tuple[str, str]]:
+def _contradictions(samples: SampleResults) -> list[tuple[str, str]]:
     """Arrays that cannot be true together, as pairs of name and problem."""
     problems = []
     if len(samples) == 0:

@@ -232,7 +232,7 @@ class AttackName(Term):
 
     Attributes:
         label: Name in text and tables.
-        array: Per-sample array that it fills, see :class:`apsite.samples.Samples`.
+        array: Per-sample array that it fills, see :class:`apsite.samples.SampleResults`.
         minimum_norm: Whether it looks for the smallest perturbation of each sample, not for one of a given size.
     """
 

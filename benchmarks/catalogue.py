@@ -42,7 +42,7 @@ from apsite.records import (
     ThreatModel,
     write_record,
 )
-from apsite.samples import Samples, write_samples
+from apsite.samples import SampleResults, write_samples
 from apsite.vocabulary import (
     Architecture,
     Attack,
@@ -118,7 +118,7 @@ def entry_document(key: str) -> dict[str, object]:
     return document
 
 
-def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord, Samples]:
+def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord, SampleResults]:
     """Record and per-sample results of an invented run."""
     clean = generator.random(N) < generator.uniform(0.7, 0.9)
     after = {}
@@ -131,7 +131,7 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
     distance[clean & (distance == 0)] = 1e-3
     tuning = np.zeros(N, dtype=np.bool_)
     tuning[np.flatnonzero(clean)[:64]] = True
-    samples = Samples(np.arange(N, dtype=np.int32), LABELS, clean, left, distance, tuning, after)
+    samples = SampleResults(np.arange(N, dtype=np.int32), LABELS, clean, left, distance, tuning, after)
     beyond = distance > np.float32(8 / 255)
     stages, before = [], int(clean.sum())
     for attack, flags in after.items():

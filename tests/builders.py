@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from apsite.keys import ModelKey
-from apsite.samples import Samples, samples_bytes
+from apsite.samples import SampleResults, samples_bytes
 from apsite.vocabulary import Attack
 
 Document = dict[str, Any]
@@ -106,13 +106,13 @@ def record_document(model_key: str = MODEL, *, clean: float | None = 0.8, robust
     }
 
 
-def samples() -> Samples:
+def samples() -> SampleResults:
     """Verdicts of eight samples; :func:`own_document` states the figures that follow from them."""
 
     def flags(text: str) -> np.ndarray:
         return np.array([letter == "1" for letter in text])
 
-    return Samples(
+    return SampleResults(
         index=np.arange(8, dtype=np.int32),
         label=np.arange(8, dtype=np.int16),
         clean_correct=flags("11111100"),

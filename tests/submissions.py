@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from apsite.samples import Samples, samples_bytes
+from apsite.samples import SampleResults, samples_bytes
 from apsite.vocabulary import Attack
 from tests.builders import (
     METHOD,
@@ -52,7 +52,7 @@ REMOVED = _Removed()
 Spoil = Callable[[Path], object]
 
 
-def verdicts(percent: int = 90) -> Samples:
+def verdicts(percent: int = 90) -> SampleResults:
     """Verdicts of the whole test set, the fewer robust the sparser the network."""
     position = np.arange(N)
     clean = position % 10 < 8
@@ -69,7 +69,7 @@ def verdicts(percent: int = 90) -> Samples:
     distance[0] = np.inf
     tuning = np.zeros(N, dtype=np.bool_)
     tuning[np.flatnonzero(clean)[:64]] = True
-    return Samples(
+    return SampleResults(
         index=position.astype(np.int32),
         label=(position // 10 % 10).astype(np.int16),
         clean_correct=clean,

@@ -38,7 +38,7 @@ from apsite.comparable import (
 )
 from apsite.metrics import mcnemar_p_value
 from apsite.records import EvaluationRecord, record_from_json
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from apsite.vocabulary import Architecture, Dataset, Structure
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 
@@ -222,10 +222,10 @@ SIZE = 1000
 THIRD = "Third_Poe2022Last"
 
 
-def per_sample(robust: range, *, first: int = 0, label: int = 3) -> Samples:
+def per_sample(robust: range, *, first: int = 0, label: int = 3) -> SampleResults:
     """Results of a thousand samples, all correct, robust at the given positions of the test set."""
     index = np.arange(first, first + SIZE, dtype=np.int32)
-    return Samples(index, np.full(SIZE, label, np.int16), np.ones(SIZE, np.bool_), np.isin(index, robust))
+    return SampleResults(index, np.full(SIZE, label, np.int16), np.ones(SIZE, np.bool_), np.isin(index, robust))
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def test_the_images_in_common_are_paired(contest: list[EvaluationRecord]) -> Non
     ],
     ids=["no image in common", "other labels", "images unknown", "no AutoAttack", "no file"],
 )
-def test_what_cannot_be_paired_is_not(contest: list[EvaluationRecord], other: Samples | None) -> None:
+def test_what_cannot_be_paired_is_not(contest: list[EvaluationRecord], other: SampleResults | None) -> None:
     """Rather than paired by position."""
     assert paired_test(contender(contest[0], per_sample(range(10))), contender(contest[1], other)) is None
 

@@ -18,19 +18,19 @@ from apsite.records import (
     record_from_json,
 )
 from apsite.results import results_of, warnings_of
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName
 from tests.builders import changed, own_document
 
 N = 1000
 
 
-def eight_samples() -> Samples:
+def eight_samples() -> SampleResults:
     """Eight samples, of which the search took the first four."""
     clean = np.array([1, 1, 1, 1, 1, 1, 0, 0], bool)
     robust = np.array([1, 1, 1, 1, 1, 0, 0, 0], bool)
     distance = np.array([0.5, 0.5, 0.5, 0.01, 0.01, 0.5, 0, 0], np.float32)
-    return Samples(np.arange(8, dtype=np.int32), np.zeros(8, np.int16), clean, robust, distance, np.arange(8) < 4)
+    return SampleResults(np.arange(8, dtype=np.int32), np.zeros(8, np.int16), clean, robust, distance, np.arange(8) < 4)
 
 
 def test_results_are_counted_over_every_sample_or_without_those_of_the_search() -> None:

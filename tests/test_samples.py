@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from apsite.errors import ApsiteError, DocumentError
-from apsite.samples import MAX_ARRAY_BYTES, MAX_FILE_BYTES, Samples, read_samples, samples_bytes, write_samples
+from apsite.samples import MAX_ARRAY_BYTES, MAX_FILE_BYTES, SampleResults, read_samples, samples_bytes, write_samples
 from apsite.vocabulary import Attack
 from tests.builders import samples
 
@@ -29,7 +29,7 @@ ATTACKS = list(Attack)
 
 
 @st.composite
-def any_samples(draw: st.DrawFn) -> Samples:
+def any_samples(draw: st.DrawFn) -> SampleResults:
     """Verdicts that do not contradict each other, with or without each attack."""
     n = draw(st.integers(1, 30))
     attacks = sorted(draw(st.sets(st.sampled_from(ATTACKS))), key=ATTACKS.index)
@@ -40,7 +40,7 @@ def any_samples(draw: st.DrawFn) -> Samples:
         return flags & (random.random(n) < 0.8)
 
     clean = part_of(np.ones(n, dtype=np.bool_))
-    result = Samples(
+    result = SampleResults(
         np.sort(random.choice(50_000, n, replace=False)).astype(np.int32),
         random.integers(0, 1000, n).astype(np.int16),
         clean,
@@ -56,7 +56,7 @@ def any_samples(draw: st.DrawFn) -> Samples:
     return result
 
 
-def equal(first: Samples, second: Samples) -> bool:
+def equal(first: SampleResults, second: SampleResults) -> bool:
     """Whether two sets of verdicts are the same, array for array and type for type."""
     a, b = first.arrays(), second.arrays()
     return a.keys() == b.keys() and all(a[name].dtype == b[name].dtype and (a[name] == b[name]).all() for name in a)
@@ -105,7 +105,7 @@ def raw_members() -> dict[str, bytes]:
 
 
 @given(verdicts=any_samples())
-def test_samples_read_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, verdicts: Samples) -> None:
+def test_samples_read_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, verdicts: SampleResults) -> None:
     """Types, values and which arrays there are; the hash is that of the file."""
     path = tmp_path_factory.getbasetemp() / "samples.npz"
     digest = write_samples(path, verdicts)

@@ -13,7 +13,7 @@ from apsite.catalogue import Catalogue
 from apsite.comparable import Judge, Lead, Setting, by_setting, robust_bounds
 from apsite.documents.references import Reference
 from apsite.records import EvaluationRecord
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SeriesStyle, styles
@@ -49,7 +49,7 @@ class SiteFacts:
     bundle: str
     repository: str | None
     drawn: Callable[[str, Spec], Markup] = no_drawing
-    samples: Mapping[str, Samples] = field(default_factory=dict)
+    samples: Mapping[str, SampleResults] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> dict[str, str]:

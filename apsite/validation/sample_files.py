@@ -11,7 +11,7 @@ from apsite.errors import DocumentError
 from apsite.protocol import APB_1_ATTACKS
 from apsite.records import EvaluationRecord
 from apsite.results import differs, numbers, results_of
-from apsite.samples import Samples, read_samples_and_hash
+from apsite.samples import SampleResults, read_samples_and_hash
 from apsite.vocabulary import AttackName, ProvenanceKind, epsilon_value
 
 
@@ -38,7 +38,7 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
     return problems, True
 
 
-def _contradictions(record: EvaluationRecord, samples: Samples) -> Iterator[tuple[str, str]]:
+def _contradictions(record: EvaluationRecord, samples: SampleResults) -> Iterator[tuple[str, str]]:
     """Numbers of a record that its samples do not give, as pairs of place and problem."""
     results = record.results
     claims: list[tuple[str, tuple[AttackName, ...]]] = [
@@ -58,7 +58,7 @@ def _contradictions(record: EvaluationRecord, samples: Samples) -> Iterator[tupl
             yield place, f"{stated} contradicts the per-sample file, which gives {counted}"
 
 
-def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, float | None, float | None]]:
+def recounted(record: EvaluationRecord, samples: SampleResults) -> list[tuple[str, float | None, float | None]]:
     """Numbers of a record next to the same numbers counted from its samples: place, stated, counted."""
     results, epsilon = record.results, record.threat_model.epsilon
     given = results_of(
@@ -71,7 +71,7 @@ def recounted(record: EvaluationRecord, samples: Samples) -> list[tuple[str, flo
     return [(place, stated.get(place), count) for place, count in counted.items()]
 
 
-def _out_of_range(record: EvaluationRecord, samples: Samples) -> Iterator[tuple[str, str]]:
+def _out_of_range(record: EvaluationRecord, samples: SampleResults) -> Iterator[tuple[str, str]]:
     """Samples and classes that the test set does not have, as pairs of array and problem."""
     dataset, counts = record.dataset, record.dataset.class_counts
     if not samples.indexed and record.provenance.kind is not ProvenanceKind.PUBLISHED:

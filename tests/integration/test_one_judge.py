@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from apsite.catalogue import load_catalogue
 from apsite.cli.main import cli
 from apsite.comparable import Judge
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from tests.builders import METHOD, RIVAL, entry_document, write_data
 from tests.site.synthetic import write_synthetic
 
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for key, count in ROBUST.items():
         robust = index < count
         distance = np.where(robust, 12 / 255, np.where(index < 8000, 4 / 255, 0)).astype(np.float32)
-        samples = Samples(
+        samples = SampleResults(
             index, (index % 10).astype(np.int16), distance > 0, robust, distance, tuning=np.zeros(SIZE, np.bool_)
         )
         write_synthetic(folder, key, samples, protocol="apb-1")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from apsite.samples import Samples, samples_bytes
+from apsite.samples import SampleResults, samples_bytes
 from tests.builders import Document, own_document, write_document
 
 
-def synthetic_samples(seed: int, *, size: int = 2000, clean: float = 0.8, median: float = 8.0) -> Samples:
+def synthetic_samples(seed: int, *, size: int = 2000, clean: float = 0.8, median: float = 8.0) -> SampleResults:
     """Verdicts of samples whose distances, in 255ths, are spread about a median; AutoAttack breaks a few more.
 
     Args:
@@ -27,7 +27,7 @@ def synthetic_samples(seed: int, *, size: int = 2000, clean: float = 0.8, median
     correct = hardness > np.quantile(hardness, 1 - clean)
     distance[~correct] = 0
     luck = rng.random(size)
-    return Samples(
+    return SampleResults(
         index=np.arange(size, dtype=np.int32),
         label=(np.arange(size) % 10).astype(np.int16),
         clean_correct=correct,
@@ -37,7 +37,7 @@ def synthetic_samples(seed: int, *, size: int = 2000, clean: float = 0.8, median
     )
 
 
-def write_synthetic(root: Path, model_key: str, samples: Samples, *, protocol: str = "custom") -> Document:
+def write_synthetic(root: Path, model_key: str, samples: SampleResults, *, protocol: str = "custom") -> Document:
     """Write a record whose figures are counted from the samples, with its file, below a data folder; return it."""
     document = own_document(model_key)
     size = len(samples)

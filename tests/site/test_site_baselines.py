@@ -11,7 +11,7 @@ import pytest
 
 from apsite.catalogue import Catalogue, load_catalogue
 from apsite.contribution.history import supersede
-from apsite.samples import Samples, samples_bytes
+from apsite.samples import SampleResults, samples_bytes
 from apsite.site.page import SiteFacts
 from apsite.site.pages import written
 from apsite.site.pages.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
@@ -23,12 +23,14 @@ from tests.site.html_tables import PageContent, read_page
 N = 40
 
 
-def verdicts(robust: range, far: range) -> Samples:
+def verdicts(robust: range, far: range) -> SampleResults:
     """Forty images, all correct; robust under AutoAttack in one range, 9/255 instead of 4/255 away in another."""
     index = np.arange(N, dtype=np.int32)
     distance = np.where(np.isin(index, list(far)), 9 / 255, 4 / 255).astype(np.float32)
     label = np.zeros(N, np.int16)
-    return Samples(index, label, np.ones(N, np.bool_), np.isin(index, list(robust)), distance, np.zeros(N, np.bool_))
+    return SampleResults(
+        index, label, np.ones(N, np.bool_), np.isin(index, list(robust)), distance, np.zeros(N, np.bool_)
+    )
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 
 from apsite.catalogue import load_catalogue
 from apsite.comparable import Judge
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from apsite.site.pages import compare
 from tests.builders import METHOD, RIVAL, entry_document, record_document, write_data
 
@@ -16,10 +16,10 @@ THIRD = "Third_Poe2022Last"
 SIZE = 1000
 
 
-def verdicts(count: int) -> Samples:
+def verdicts(count: int) -> SampleResults:
     """Verdicts of a thousand samples of which the first `count` are robust."""
     flags = np.arange(SIZE) < count
-    return Samples(
+    return SampleResults(
         index=np.arange(SIZE, dtype=np.int32),
         label=np.zeros(SIZE, np.int16),
         clean_correct=np.ones(SIZE, bool),
@@ -36,7 +36,7 @@ def test_ties_are_those_of_the_leaderboard(tmp_path: Path) -> None:
     catalogue = load_catalogue(write_data(tmp_path, *map(entry_document, shares), *documents))
     columns = [catalogue.entries[key] for key in shares]
 
-    def row(samples: dict[str, Samples]) -> compare.ResultRow:
+    def row(samples: dict[str, SampleResults]) -> compare.ResultRow:
         (group,) = (one for one in compare.groups(Judge(catalogue, samples), columns) if one.results)
         (found,) = group.results
         return found

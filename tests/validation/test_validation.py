@@ -14,7 +14,7 @@ import pytest
 from apsite.errors import ApsiteError
 from apsite.protocol import RANKING
 from apsite.records import record_from_json, record_problems
-from apsite.samples import Samples, samples_bytes
+from apsite.samples import SampleResults, samples_bytes
 from apsite.validation import plausibility_problems, validate
 from apsite.vocabulary import Attack
 from tests.builders import (
@@ -157,7 +157,7 @@ def test_a_number_that_the_samples_give_must_be_stated(data_folder: DataFolder, 
     assert (problem.field, problem.problem) == (field, f"None contradicts the per-sample file, which gives {counted}")
 
 
-def write_own_run(root: Path, verdicts: Samples, document: Document | None = None) -> Path:
+def write_own_run(root: Path, verdicts: SampleResults, document: Document | None = None) -> Path:
     """Own run with other verdicts, the stated hash being right."""
     digest = hashlib.sha256(samples_bytes(verdicts)).hexdigest()
     write_data(root, entry_document(), changed(document or own_document(), "samples.sha256", digest))
@@ -196,7 +196,7 @@ def write_own_run(root: Path, verdicts: Samples, document: Document | None = Non
     ],
     ids=["no AutoAttack", "no HO-FMN", "no FAB-T"],
 )
-def test_a_number_without_samples_is_an_error(tmp_path: Path, verdicts: Samples, fields: dict[str, str]) -> None:
+def test_a_number_without_samples_is_an_error(tmp_path: Path, verdicts: SampleResults, fields: dict[str, str]) -> None:
     """A record cannot claim a robust accuracy that its samples do not speak of."""
     write_own_run(tmp_path, verdicts)
     problems = {found.field: found.problem for found in validate(tmp_path).problems}

@@ -31,7 +31,7 @@ from apsite.records import (
     write_record,
 )
 from apsite.results import results_of
-from apsite.samples import UNKNOWN_LABEL, Samples, write_samples
+from apsite.samples import UNKNOWN_LABEL, SampleResults, write_samples
 from apsite.vocabulary import Protocol, ProvenanceKind, epsilon_value
 
 MAX_BYTES = 100_000_000
@@ -100,12 +100,12 @@ def import_distances(path: Path, key: ModelKey, output: Path, *, overwrite: bool
     return write_record(output, record)
 
 
-def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samples]:
+def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, SampleResults]:
     """Record and per-sample results of a distance file.
 
     The record never ranks and states no clean accuracy. Its robust accuracy counts every distance of 0 as broken, as
     the survey did; a warning gives the range that is possible. The samples have no index into the test set, which
-    their labels of -1 say, see :attr:`apsite.samples.Samples.indexed`.
+    their labels of -1 say, see :attr:`apsite.samples.SampleResults.indexed`.
 
     Raises:
         EvaluationError: If there are more distances than test samples.
@@ -115,7 +115,7 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
         raise EvaluationError(
             f"the file holds {n} distances; the test set of {key.dataset.label} has {key.dataset.test_samples} images"
         )
-    samples = Samples(
+    samples = SampleResults(
         index=np.arange(n, dtype=np.int32),
         label=np.full(n, UNKNOWN_LABEL, np.int16),
         clean_correct=distances > 0,

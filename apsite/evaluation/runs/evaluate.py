@@ -44,7 +44,7 @@ from apsite.records import (
     write_record,
 )
 from apsite.results import results_of, warnings_of
-from apsite.samples import Samples, write_samples
+from apsite.samples import SampleResults, write_samples
 from apsite.vocabulary import Dataset, Granularity, ProvenanceKind, Structure
 
 RUNS = Path(".apsite") / "runs"
@@ -124,13 +124,13 @@ class Evaluation:
 
     Attributes:
         record: The record; it names the per-sample file only if that was written.
-        samples: Results of every sample, see :class:`apsite.samples.Samples` for shapes and units.
+        samples: Results of every sample, see :class:`apsite.samples.SampleResults` for shapes and units.
         trials: Trials of the HO-FMN search, in order; empty if there was no search.
         path: Where the record was written; ``None`` if it was not.
     """
 
     record: EvaluationRecord
-    samples: Samples
+    samples: SampleResults
     trials: tuple[Trial, ...]
     path: Path | None
 

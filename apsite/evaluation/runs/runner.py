@@ -24,7 +24,7 @@ from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.progress import Reporter
 from apsite.protocol import APB_1_ATTACKS, EngineName, Precision, Settings
 from apsite.records import Passes
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -45,7 +45,7 @@ class Outcome:
         simplified: The network that the attacks ran on.
     """
 
-    samples: Samples
+    samples: SampleResults
     trials: tuple[Trial, ...]
     passes: dict[str, Passes]
     seconds: dict[str, float]
@@ -137,7 +137,7 @@ class _Run:
                 parameters = best_of(trials).parameters if trials else None
             distance = self.minimum_norm(clean, parameters)
         others = {attack: self.other(attack, clean) for attack in self.settings.attacks if attack not in APB_1_ATTACKS}
-        samples = Samples(
+        samples = SampleResults(
             index=self.images.index,
             label=self.images.labels.astype(np.int16),
             clean_correct=clean,
@@ -292,7 +292,7 @@ class _Run:
         return distance
 
     def other(self, attack: AttackName, clean: NDArray[np.bool_]) -> NDArray[np.generic]:
-        """Array of an attack with a module of its own, see :meth:`apsite.samples.Samples.of`."""
+        """Array of an attack with a module of its own, see :meth:`apsite.samples.SampleResults.of`."""
         distance = np.zeros(len(clean), np.float32)
         correct = np.flatnonzero(clean)
         self.reporter.start(attack.label, len(correct))

@@ -34,7 +34,7 @@ from apsite.metrics import mcnemar_p_value
 from apsite.progress import Reporter
 from apsite.protocol import APB_1_ATTACKS, DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, SearchBatch, Settings
 from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
-from apsite.samples import Samples, read_samples
+from apsite.samples import SampleResults, read_samples
 from apsite.validation import plausibility_problems, samples_problems
 from apsite.vocabulary import AttackName, ProvenanceKind, epsilon_value
 
@@ -164,7 +164,9 @@ def verify_record(
     return compare(record, recorded, again, finding.measured)
 
 
-def compare(record: EvaluationRecord, recorded: Samples, again: Samples, sparsity: float | None = None) -> Finding:
+def compare(
+    record: EvaluationRecord, recorded: SampleResults, again: SampleResults, sparsity: float | None = None
+) -> Finding:
     """Compare a re-run with its record by the rule of this module.
 
     Args:
@@ -215,7 +217,7 @@ def write_verification(path: Path, finding: Finding, by: str | None = None) -> E
     return record
 
 
-def _flags(record: EvaluationRecord, samples: Samples) -> dict[str, NDArray[np.bool_]]:
+def _flags(record: EvaluationRecord, samples: SampleResults) -> dict[str, NDArray[np.bool_]]:
     """Whether each sample is correct, and robust under each attack that the record has."""
     text = record.threat_model.epsilon
     epsilon = None if text is None else epsilon_value(text)
@@ -279,7 +281,7 @@ def _same_checkpoint(record: EvaluationRecord, path: Path, *, state: str | None)
     return file
 
 
-def _same_images(record: EvaluationRecord, recorded: Samples, data_dir: str | Path | None) -> ImageSet:
+def _same_images(record: EvaluationRecord, recorded: SampleResults, data_dir: str | Path | None) -> ImageSet:
     """The images of the record, found to be the very same by their hash."""
     images = load_test_set(record.dataset, data_dir if data_dir is not None else default_data_dir())
     if recorded.index[-1] >= len(images):

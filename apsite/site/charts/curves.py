@@ -16,7 +16,7 @@ from apsite.catalogue import Catalogue
 from apsite.comparable import Bounds, Contender, Stretch, interval_of, leads_along
 from apsite.metrics import area_under_curve, robust_flags
 from apsite.records import EvaluationRecord
-from apsite.samples import Samples, read_samples
+from apsite.samples import SampleResults, read_samples
 from apsite.vocabulary import epsilon_value
 
 SPAN = 16
@@ -76,7 +76,7 @@ class Curve:
     hofmn: Steps
     joint: Steps | None
     area: float
-    samples: Samples = field(repr=False, compare=False)
+    samples: SampleResults = field(repr=False, compare=False)
     distances: NDArray[np.float32] = field(repr=False, compare=False)
 
     @property
@@ -97,7 +97,7 @@ class Curve:
         return found
 
 
-def load_samples(catalogue: Catalogue) -> dict[str, Samples]:
+def load_samples(catalogue: Catalogue) -> dict[str, SampleResults]:
     """Per-sample results of all records that have them, by model key.
 
     Raises:
@@ -110,7 +110,7 @@ def load_samples(catalogue: Catalogue) -> dict[str, Samples]:
     }
 
 
-def load_curves(catalogue: Catalogue, samples: Mapping[str, Samples] | None = None) -> list[Curve]:
+def load_curves(catalogue: Catalogue, samples: Mapping[str, SampleResults] | None = None) -> list[Curve]:
     """Curves of all records with distances, in catalogue order.
 
     Args:
@@ -125,7 +125,7 @@ def load_curves(catalogue: Catalogue, samples: Mapping[str, Samples] | None = No
     return [curve for curve in curves if curve is not None]
 
 
-def curve_of(record: EvaluationRecord, samples: Samples) -> Curve | None:
+def curve_of(record: EvaluationRecord, samples: SampleResults) -> Curve | None:
     """Curve of a record over the samples that its HO-FMN result counts; ``None`` if they have no distances."""
     counted = samples.without_tuning() if record.leaves_out_tuning else samples
     distances = counted.distance

@@ -14,7 +14,7 @@ from apsite.documents.json_files import read_json
 from apsite.entries import Entry
 from apsite.errors import DocumentError
 from apsite.records import EvaluationRecord
-from apsite.samples import Samples
+from apsite.samples import SampleResults
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.panels import StepDrawing, step_drawing
 from apsite.site.page import Page, SiteFacts
@@ -49,7 +49,7 @@ class Baseline:
 
     record: EvaluationRecord
     entry: Entry
-    samples: Samples
+    samples: SampleResults
     cost: Cost
     curve: Curve | None
 
