@@ -26,7 +26,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from apsite.baselines.finetuning import Source
 from apsite.baselines.pruning import BaselineCriterion, check_locality
 from apsite.baselines.training import PRECISIONS, Recipe, recipe_of
 from apsite.errors import ApsiteError, EvaluationError
+from apsite.evaluation.runs.manifest import read_toml
 from apsite.keys import ModelKey
 from apsite.protocol import Preset, Settings
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality
@@ -126,12 +126,7 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
     Raises:
         EvaluationError: If it cannot be read, or a name or value is not one of those allowed.
     """
-    try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise EvaluationError(f"{path}: is not TOML: {error}") from None
+    document = read_toml(path)
     _check(path, "the top", document, _TOP, required=("dataset", "arch", "dense", "criterion"))
     for name in ("training", "finetuning"):
         _check(path, name, document.get(name, {}), _RECIPE)

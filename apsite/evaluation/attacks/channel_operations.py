@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Mapping
-from enum import Enum, auto
+from enum import Enum
 from typing import Any
 
 import torch
@@ -13,31 +13,19 @@ from torch.nn import functional
 
 from apsite.errors import NetworkError
 
-
-class Kind(Enum):
-    """What an operation does to channels."""
-
-    INPUT = auto()
-    ATTRIBUTE = auto()
-    OUTPUT = auto()
-    WEIGHTED = auto()
-    """A convolution or linear layer: reads channels and writes others."""
-    NORM = auto()
-    """A batch norm: a scale and a shift per channel."""
-    SAME = auto()
-    """Passes every channel on by itself."""
-    FLATTEN = auto()
-    """Makes several features of every channel."""
-    ARITHMETIC = auto()
-    """Combines every channel with constants."""
-    SUM = auto()
-    """Adds two results, channel by channel, so that the same channels are written by both."""
-
+Kind = Enum("Kind", "INPUT ATTRIBUTE OUTPUT WEIGHTED NORM SAME FLATTEN ARITHMETIC SUM")
+"""What an operation does. WEIGHTED reads channels and writes others, NORM scales and shifts each, SAME passes each on,
+FLATTEN makes several features of each, ARITHMETIC combines each with constants, SUM adds those of two results."""
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 SUMS = (operator.add, operator.iadd, torch.add)
 _ARITHMETIC = (*SUMS, operator.sub, operator.mul, operator.truediv)
-_SAME_MODULES = (nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_MODULES = (
+    ((nn.Conv2d, nn.Linear), Kind.WEIGHTED),
+    (NORMS, Kind.NORM),
+    ((nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d), Kind.SAME),
+    (nn.Flatten, Kind.FLATTEN),
+)
 _SAME = (
     functional.relu, torch.relu, "relu", functional.adaptive_avg_pool2d, functional.avg_pool2d, functional.max_pool2d,
 )  # fmt: skip
@@ -54,45 +42,29 @@ def kind_of(node: fx.Node, modules: Mapping[str, nn.Module], constants: Collecti
     Raises:
         NetworkError: If it is not known. Nothing is guessed.
     """
-    match node.op:
-        case "placeholder":
-            return Kind.INPUT
-        case "get_attr":
-            return Kind.ATTRIBUTE
-        case "output":
-            return Kind.OUTPUT
-        case "call_module":
-            found = _kind_of_module(modules[str(node.target)])
-            what = f"layer {node.target} ({type(modules[str(node.target)]).__name__})"
-        case _:
-            found, what = _kind_of_call(node, constants), f"operation {node.target}"
-    if found is None:
-        raise NetworkError(f"{what}: its effect on channels is not known")
-    return found
-
-
-def _kind_of_module(module: nn.Module) -> Kind | None:
-    if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
-        return Kind.WEIGHTED
-    if isinstance(module, NORMS):
-        return Kind.NORM
-    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
-        return Kind.FLATTEN
-    return Kind.SAME if isinstance(module, _SAME_MODULES) else None
-
-
-def _kind_of_call(node: fx.Node, constants: Collection[fx.Node]) -> Kind | None:
+    ends = {"placeholder": Kind.INPUT, "get_attr": Kind.ATTRIBUTE, "output": Kind.OUTPUT}
+    if node.op in ends:
+        return ends[node.op]
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        found = next((kind for types, kind in _MODULES if isinstance(module, types)), None)
+        partial = isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1)
+        if found is None or partial or getattr(module, "groups", 1) != 1:
+            raise NetworkError(f"layer {node.target} ({type(module).__name__}): its effect on channels is not known")
+        return found
     varying = sum(source not in constants for source in node.all_input_nodes)
-    if varying == 2:
-        return Kind.SUM if node.target in SUMS and not node.kwargs else None
-    if varying and node.target in _ARITHMETIC:
+    if varying == 2 and node.target in SUMS and not node.kwargs:
+        return Kind.SUM
+    if varying == 1 and node.target in _ARITHMETIC:
         return Kind.ARITHMETIC
-    dimensions = _argument(node, "dim", None)
-    over_image = isinstance(dimensions, tuple | list) and (set(dimensions) <= {2, 3} or set(dimensions) == {-1, -2})
-    if node.target in _SAME or (node.target == "mean" and over_image):
+    over = _argument(node, "dim", None)
+    over_image = isinstance(over, tuple | list) and (set(over) <= {2, 3} or set(over) == {-1, -2})
+    if varying == 1 and (node.target in _SAME or (node.target == "mean" and over_image)):
         return Kind.SAME
-    flattens = node.target in ("flatten", torch.flatten) and _argument(node, "start_dim", 0) == 1
-    return Kind.FLATTEN if flattens and len(node.args) <= 2 and "end_dim" not in node.kwargs else None
+    whole = len(node.args) <= 2 and "end_dim" not in node.kwargs and _argument(node, "start_dim", 0) == 1
+    if node.target in ("flatten", torch.flatten) and whole:
+        return Kind.FLATTEN
+    raise NetworkError(f"operation {node.target}: its effect on channels is not known")
 
 
 def _argument(node: fx.Node, name: str, default: object) -> Any:

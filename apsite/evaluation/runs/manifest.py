@@ -161,7 +161,7 @@ def read_manifest(
         EvaluationError: With every problem of the file, one a line: each says where, what was found and what is
             allowed.
     """
-    document = _parse(path)
+    document = read_toml(path)
     problems = [
         f"{path}: {name!r} is not known at the top; a manifest has [[model]] tables and [defaults]"
         for name in document
@@ -267,7 +267,8 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says; errors as :class:`EvaluationError`."""
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:

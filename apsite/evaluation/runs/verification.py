@@ -42,7 +42,7 @@ _SPARSITY_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RepeatedResult:
     """One result of the record against the same of the re-run, sample by sample.
 
     Attributes:
@@ -86,7 +86,7 @@ class Finding:
 
     record: EvaluationRecord
     samples: int
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[RepeatedResult, ...]
     agreement: float
     objections: tuple[str, ...]
 
@@ -181,7 +181,7 @@ def compare(
         one, other = before[name], after[name]
         differs |= one != other
         comparisons.append(
-            Comparison(
+            RepeatedResult(
                 name, len(one), int(one.sum()), int(other.sum()), int((one & ~other).sum()), int((other & ~one).sum())
             )
         )

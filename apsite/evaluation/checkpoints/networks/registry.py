@@ -267,13 +267,3 @@ def method_layouts(method: str, architecture: Architecture) -> tuple[Layout, ...
     """Layouts of a method's published checkpoints for one network family, in order of preference; may be empty."""
     name = published_method(method)
     return tuple(layout for layout in layouts_of(architecture) if name in layout.methods)
-
-
-def method_layout(method_key: str, architecture: Architecture) -> Layout | None:
-    """The layout of a method's published checkpoints for one network family, if there is one.
-
-    Args:
-        method_key: Method key or name, such as ``HARP_Zhao2023Holistic`` or ``HARP``.
-        architecture: Network family.
-    """
-    return next(iter(method_layouts(method_key, architecture)), None)
