@@ -350,6 +350,11 @@ class Judge:
         """The methods' models that rank, by setting, in the order of tables."""
         return {setting: self.standings(records) for setting, records in by_setting(self.catalogue).items()}
 
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """Rank of every method's model that ranks, by model key."""
+        return {key: rank for standings in self.settings.values() for key, rank in standings.ranks.items()}
+
     def standings(self, records: Iterable[EvaluationRecord]) -> Standings:
         """Models of one setting, judged by AutoAttack."""
         return judge(contender(record, self.samples(record)) for record in records)

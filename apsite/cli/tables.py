@@ -70,8 +70,7 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
     ]
     yield Text("\n".join(lines))
     records = catalogue.records_of(entry.key)
-    ranks = {key: rank for standings in Judge(catalogue).settings.values() for key, rank in standings.ranks.items()}
-    yield _results(records, ranks) if records else Text("Results: none")
+    yield _results(records, Judge(catalogue).ranks) if records else Text("Results: none")
     happened = list(_happened(catalogue, entry))
     if happened:
         yield Text("\n".join(["Changes", *happened]))

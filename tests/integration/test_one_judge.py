@@ -14,8 +14,12 @@ from click.testing import CliRunner
 from apsite.catalogue import load_catalogue
 from apsite.cli.main import cli
 from apsite.comparable import Judge
+from apsite.numbers import percent
 from apsite.samples import SampleResults
+from apsite.site.pages import written
 from tests.builders import METHOD, RIVAL, entry_document, write_data
+from tests.site.conftest import site_facts
+from tests.site.html_tables import read_page
 from tests.site.synthetic import write_synthetic
 
 SIZE = 10_000
@@ -76,9 +80,9 @@ def shown_alone(root: Path) -> Ranks:
     return {key: int(re.findall(r"4\d\.\d0 \((\d+)\)", text)[0]) for key, text in texts.items()}
 
 
-def diff_text(root: Path) -> Ranks:
+def diff_text(root: Path, style: str = "text") -> Ranks:
     """In `apsite diff`."""
-    text = diff(root, "text")
+    text = diff(root, style)
     assert "first leader Tiny\n" in text
     return {
         {"Tiny": FIRST, "Rival": SECOND}[name]: int(rank)
@@ -88,9 +92,7 @@ def diff_text(root: Path) -> Ranks:
 
 def diff_markdown(root: Path) -> Ranks:
     """In the comment on a pull request."""
-    text = diff(root, "markdown")
-    assert "first leader `Tiny`\n" in text
-    return {key: int(rank) for key, rank in re.findall(r"\| `(\w+)` \| – → (\d+) \|", text)}
+    return diff_text(root, "markdown")
 
 
 def diff_json(root: Path) -> Ranks:
@@ -100,7 +102,62 @@ def diff_json(root: Path) -> Ranks:
     return {model["model_key"]: model["rank_after"] for model in setting["models"]}
 
 
-@pytest.mark.parametrize("place", [judged, shown, shown_alone, diff_text, diff_markdown, diff_json])
+def page(root: Path, path: str) -> str:
+    """Markdown of a page of the site."""
+    return next(one.text for one in written(site_facts(load_catalogue(root))) if one.path == path)
+
+
+def leaderboard(root: Path) -> Ranks:
+    """On the leaderboard page: the title of each cell."""
+    found = re.findall(r'title="rank (\d+)"><a [^>]*#(\w+)"', page(root, "leaderboard.md"))
+    return {key: int(rank) for rank, key in found}
+
+
+def all_results(root: Path) -> Ranks:
+    """In the table of all results."""
+    keys = re.findall(r'<tr id="(\w+)"', text := page(root, "results.md"))
+    return {key: int(row[1]) for key, row in zip(keys, read_page(text).tables["results"][1:], strict=True)}
+
+
+def home(root: Path) -> Ranks:
+    """On the start page: the first leads by 0.80 points, and nobody is tied."""
+    text = page(root, "index.md")
+    assert 'title="+0.80 points above Rival"><b>45.40</b>' in text
+    assert "tied: " not in text
+    return {FIRST: 1, SECOND: 2}
+
+
+def method(root: Path) -> Ranks:
+    """On the page of each method."""
+    rows = {key: read_page(page(root, f"methods/{key.split('_R18')[0]}.md")).tables for key in ROBUST}
+    return {
+        key: int(next(cell for table in tables.values() for row in table for cell in row if " of 2" in cell).split()[0])
+        for key, tables in rows.items()
+    }
+
+
+def compare(root: Path) -> Ranks:
+    """Side by side: no cell names another as tied."""
+    text = page(root, "compare.md")
+    assert percent(0.4540) in text
+    assert "data-tied" not in text
+    return {FIRST: 1, SECOND: 2}
+
+
+def curves(root: Path) -> Ranks:
+    """On the page of curves: the first leads wherever the two differ, from 4/255 on."""
+    text = page(root, "curves.md")
+    assert "It is Tiny R18 US 90 over 100 % of the" in text
+    return {FIRST: 1, SECOND: 2}
+
+
+PLACES = [
+    judged, shown, shown_alone, diff_text, diff_markdown, diff_json,
+    leaderboard, all_results, home, method, compare, curves,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_every_place_has_the_same_ranks(root: Path, place: Callable[[Path], Ranks]) -> None:
     """First and second, not tied: of the 80 images on which they differ, all favour the first."""
     assert place(root) == {FIRST: 1, SECOND: 2}

@@ -94,9 +94,7 @@ def test_custom_runs_never_rank(tiny_facts):
     catalogue = tiny_facts.catalogue
     custom = [key for key, record in catalogue.records.items() if not record.protocol.ranks]
     assert custom
-    ranked = {
-        item.record.model_key: item.rank for item in results.ranked_results(catalogue, {}, Judge(catalogue).settings)
-    }
+    ranked = {item.record.model_key: item.rank for item in results.ranked_results(Judge(catalogue), {})}
     assert all(ranked[key] is None for key in custom)
     assert {record.model_key for record in results.reduced(catalogue)} == set(custom)
     shown = {

@@ -226,7 +226,7 @@ def step_drawing(title: str, curves: Mapping[str, Curve], *, compared: bool) -> 
     epsilon = next(iter(curves.values()))
     bottom = 248 if compared else 268
     frame = Frame(
-        520, 300, 38, 402, 12, bottom,
+        520, 300, 46, 402, 12, bottom,
         tuple((k / SPAN, f"{k}/255" if k else "0") for k in range(0, SPAN + 1, 4)),
         tuple((tenth / 10, f"{10 * tenth} %") for tenth in range(0, 11, 2)),
     )  # fmt: skip

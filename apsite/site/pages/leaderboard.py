@@ -14,6 +14,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     return {
         "boards": [board for board in leaderboards.leaderboards(catalogue) if board.rows],
         "imagenet": leaderboards.imagenet_board(catalogue),
+        "ranks": facts.judge.ranks,
         "dense_grid": leaderboards.dense_grid(catalogue),
         "naive_grid": leaderboards.naive_grid(catalogue),
         "reduced": leaderboards.reduced(catalogue),

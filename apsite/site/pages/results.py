@@ -15,7 +15,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     bases = leaderboards.bases(facts.judge.settings)
     return {
         "choices": leaderboards.choices(facts.catalogue),
-        "rows": leaderboards.ranked_results(facts.catalogue, areas, facts.judge.settings),
+        "rows": leaderboards.ranked_results(facts.judge, areas),
         "pairs": sum(bases.values()),
         "paired": bases[Basis.PAIRED],
     }

@@ -10,6 +10,7 @@ from apsite.catalogue import Catalogue
 from apsite.comparable import (
     Basis,
     Bounds,
+    Judge,
     Lead,
     Setting,
     Standings,
@@ -164,26 +165,22 @@ def reduced(catalogue: Catalogue) -> list[EvaluationRecord]:
     return [record for record in catalogue.records.values() if not record.protocol.ranks]
 
 
-def ranked_results(
-    catalogue: Catalogue, areas: Mapping[str, float], settings: Mapping[Setting, Standings]
-) -> list[RankedResult]:
+def ranked_results(judge: Judge, areas: Mapping[str, float]) -> list[RankedResult]:
     """Every record once, grouped by setting and most robust first.
 
     Args:
-        catalogue: Entries and records.
+        judge: Entries, records and ranks.
         areas: Area under the robustness curve by model key, where there is one.
-        settings: The models that rank, by setting.
     """
-    rank = {key: place for standings in settings.values() for key, place in standings.ranks.items()}
     return [
         RankedResult(
             record,
-            catalogue.entries[record.method],
-            rank.get(record.model_key),
+            judge.catalogue.entries[record.method],
+            judge.ranks.get(record.model_key),
             robust_bounds(record),
             areas.get(record.model_key),
         )
-        for record in sorted(catalogue.records.values(), key=_result_order)
+        for record in sorted(judge.catalogue.records.values(), key=_result_order)
     ]
 
 
