@@ -152,7 +152,8 @@ def _same_arguments(
     """Decorator for a function that passes its arguments on: type checkers and `inspect` see those of the other."""
 
     def decorate(wrapper: Callable[..., _Result]) -> Callable[_Arguments, _Result]:
-        wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        returned = inspect.signature(wrapper).return_annotation
+        wrapper.__signature__ = inspect.signature(function).replace(return_annotation=returned)  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
