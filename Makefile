@@ -60,7 +60,7 @@ PROFILE ?= mobile
 lighthouse: site  ## Lighthouse scores of the built site (needs npx and Chromium); PROFILE=mobile or desktop
 	$(BIN)/python scripts/lighthouse.py build/site --profile $(PROFILE)
 
-zensical: site  ## Build the same pages with Zensical, the newest one, in an environment of its own
+zensical: site  ## Build the same pages with the newest Zensical, in a separate environment
 	$(PYTHON) -m venv build/zensical
 	build/zensical/bin/python -m pip install --quiet --disable-pip-version-check --no-compile zensical
 	PATH=$(CURDIR)/build/zensical/bin:$$PATH $(BIN)/python -m pytest -m slow tests/integration/test_other_generator.py

@@ -42,7 +42,7 @@ def robustbench(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
     Accuracies are percentages with two decimals, as text, and `eps` is the exact text, such as ``"8/255"``. `reported`
     is the robust accuracy under AutoAttack that the method's own paper reports for this setting. `additional_data` is
     unknown, for a record does not say with which of a method's objectives its network was trained. `unreliable` is
-    ``True`` for own runs with a warning that robustness may be overestimated.
+    ``True`` for runs with a warning that robustness may be overestimated.
 
     Source: Croce et al., *RobustBench: a standardized adversarial robustness benchmark*, NeurIPS 2021.
     """

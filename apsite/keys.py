@@ -114,7 +114,7 @@ class ModelKey:
 
 
 def _of_code(kind: type[_Term], code: str, text: str) -> _Term:
-    """The term that has a code, or an error that lists the codes there are."""
+    """The term that has a code, or an error that lists the known codes."""
     terms = {term.code: term for term in kind}
     if code not in terms:
         raise ValueError(f"model key {text!r}: {kind.__name__.lower()} {code!r} is not one of {', '.join(terms)}")

@@ -288,7 +288,7 @@ def at_bounds(parameters: Mapping[str, float], tolerance: float = 1e-3) -> tuple
 
 
 def parse_workers(text: str) -> tuple[WorkersKind, int | None]:
-    """Kind and number of workers that ``--workers`` names; ``None`` for as many as there are devices.
+    """Kind and number of workers that ``--workers`` names; ``None`` for one per device.
 
     Raises:
         EvaluationError: If `text` is not one of the allowed forms.

@@ -187,7 +187,7 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
 
 
 def measure(records: int, command: list[str]) -> CommandTime:
-    """Run a command of apsite in a process of its own.
+    """Run a command of apsite in a separate process.
 
     Raises:
         SystemExit: If it fails.
@@ -211,7 +211,7 @@ def measurements(counts: Sequence[int], build_up_to: int, folder: Path | None = 
     Args:
         counts: Numbers of records.
         build_up_to: Largest catalogue whose pages are built.
-        folder: Where catalogues are kept, and used again if they are there; ``None`` to throw them away.
+        folder: Where catalogues are kept, and reused; ``None`` to delete them.
     """
     with tempfile.TemporaryDirectory() as temporary:
         for count in counts:

@@ -108,7 +108,7 @@ def lamp_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """LAMP score of each weight: its square over the sum of squares of all weights of its layer that are not smaller.
 
     Comparing these scores across layers gives each layer its own sparsity with no hyperparameter. The largest weight
-    of every layer scores 1, so no layer is emptied as long as no fewer weights stay than there are layers.
+    of every layer scores 1, so no layer becomes empty if at least as many weights remain as there are layers.
 
     Source: Lee et al., *Layer-adaptive Sparsity for the Magnitude-based Pruning*, ICLR 2021, equation 2.
     """

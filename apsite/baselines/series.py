@@ -68,7 +68,7 @@ def run_series(
         reporter: Receives the progress.
         only: Model keys to make, in this order; empty for all. The dense network is always made, and evaluated only if
             it is among them.
-        fresh: Make everything anew, but a dense network that was given.
+        fresh: Repeat everything, except a dense network that was given.
 
     Yields:
         The outcome of each evaluation, in order; a failure ends that model only.
@@ -180,7 +180,7 @@ def _check_place(request: Request) -> None:
 
     Raises:
         EvaluationError: If the record that would be written exists and is a published result, or one of another
-            checkpoint and nothing is to be made anew.
+            checkpoint and `fresh` is not set.
     """
     target = request.target
     if target is None or not target.exists():
@@ -196,7 +196,7 @@ def _check_place(request: Request) -> None:
     if not request.checkpoint.exists() or read_checkpoint(request.checkpoint).sha256 != record.checkpoint.sha256:
         raise EvaluationError(
             f"{target}: holds a record of another checkpoint than {request.checkpoint}; choose another --output, "
-            "remove the record, or give --fresh to make all anew"
+            "remove the record, or give --fresh to repeat everything"
         )
 
 
@@ -296,7 +296,7 @@ def _note(series: Series, key: ModelKey, values: Mapping[str, Any]) -> dict[str,
 
 
 def _forget(series: Series, key: ModelKey) -> None:
-    """Take a model that is made anew out of the report."""
+    """Remove a model from the report, since it is made again."""
     _write_report(series, {name: model for name, model in _report(series).items() if name != str(key)})
 
 

@@ -200,7 +200,7 @@ def train(
         Wall time of the training in seconds; of an interrupted run that of all its parts.
 
     Raises:
-        EvaluationError: If there are fewer images than one batch needs, or the loss is no longer finite.
+        EvaluationError: If the images are fewer than one batch, or the loss is no longer finite.
     """
     device = device or torch.device("cpu")
     training = _Training(network, images, labels, recipe, masks or {}, device, resolve_precision(precision, device))

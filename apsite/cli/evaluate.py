@@ -218,7 +218,7 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
 
 
 def resolver(root: Path) -> Callable[[str], str]:
-    """Function that finds the method key of a key or alias through the entries, where there are any."""
+    """Function that finds the method key of a key or alias in the entries, if any."""
     if not (root / "entries").is_dir():
         return str
     from apsite.catalogue import load_catalogue

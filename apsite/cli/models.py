@@ -144,7 +144,7 @@ def import_distances(root: Path, file: Path, model_key: str, output: Path, overw
 
 
 def _key(text: str, root: Path) -> ModelKey:
-    """Model key, its method found through the entries where there are any: the survey's lists use old names."""
+    """Model key, its method found in the entries, if any: the survey's lists use old names."""
     try:
         key = ModelKey.parse(text)
     except ValueError as error:

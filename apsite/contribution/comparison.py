@@ -35,7 +35,7 @@ class RecordChange:
         before: The record before, or ``None`` if there was none.
         after: The record after, or ``None`` if there is none any more.
         retracted: Whether it is gone from the results because it was retracted.
-        fields: Names of the fields that differ, where both are there.
+        fields: Names of the fields that differ, if both records exist.
     """
 
     model_key: str

@@ -217,7 +217,7 @@ def _record_points(records: Sequence[EvaluationRecord]) -> Iterator[Point]:
 
 
 def _series_points(records: Sequence[EvaluationRecord]) -> list[Point]:
-    """Whether the three sparsities of a network, dataset and structure are there, as the survey asks (section 4.2)."""
+    """Whether the three sparsities of a network, dataset and structure exist, as the survey requires (section 4.2)."""
     found: dict[tuple[Any, Any, Structure], set[float]] = {}
     for record in records:
         if rankable(record) and record.structure is not None:

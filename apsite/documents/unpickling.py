@@ -102,8 +102,8 @@ def read_pickle(
 
     Args:
         file: Where the pickle begins.
-        persistent: What to put in the place of a persistent reference, which a pickle makes to what lies beside it.
-        known: What to put in the place of an object, by the dotted name of what would have made it.
+        persistent: Replacement of a persistent reference, by which a pickle names data outside of it.
+        known: Replacement of an object, by the dotted name of its class or function.
 
     Returns:
         Numbers, text, bytes, lists, tuples, dicts, :class:`Global`, :class:`Object` and :class:`StoredTensor`. Sets are

@@ -27,7 +27,7 @@ HISTORY = "history"
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Declared and measured fraction of pruned parameters; `measured` is ``None`` where nobody measured it."""
+    """Declared and measured fraction of pruned parameters; `measured` is ``None`` if it was not measured."""
 
     declared: float
     measured: float | None

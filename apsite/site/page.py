@@ -38,7 +38,7 @@ class SiteFacts:
         bundle: File name of the Vega script.
         repository: URL of the repository, for links to edit an entry; ``None`` where there is none.
         drawn: Draws a chart, given its identity on the page and its specification.
-        samples: Per-sample results by model key, where they are at hand.
+        samples: Per-sample results by model key, if loaded already.
     """
 
     catalogue: Catalogue

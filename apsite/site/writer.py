@@ -1,7 +1,7 @@
 """Pages as files: templates, escaping and front matter.
 
 Contributed text reaches a page only through a template expression, which is always escaped. Line breaks in it are
-written as character references, so that no contributed line can start a Markdown or HTML block of its own.
+written as character references, so that no contributed line can start a Markdown or HTML block.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def json_block(value: object) -> Markup:
 
 
 def plain_title(text: str, fallback: str) -> str:
-    """`text` if navigation and window titles, which nobody escapes, can show it as it is; `fallback` otherwise."""
+    """`text` if navigation and window titles, which are not escaped, can show it unchanged; `fallback` otherwise."""
     return text if _PLAIN_TITLE.fullmatch(text) else fallback
 
 

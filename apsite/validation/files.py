@@ -1,4 +1,4 @@
-"""What may lie in the data folders: ordinary JSON and ``.npz`` files in their places, and nothing else."""
+"""Allowed files in the data folders: ordinary JSON and ``.npz`` files in their places, and nothing else."""
 
 from __future__ import annotations
 

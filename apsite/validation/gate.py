@@ -24,7 +24,7 @@ class Report:
     """Outcome of a validation: what was read and everything that is wrong, by file and place.
 
     Attributes:
-        uncommitted: Data files that a pull request would not have as they are on disk, where a proposal was judged.
+        uncommitted: Data files that a pull request would not have as they are on disk, where a proposal was checked.
     """
 
     entries: int
@@ -40,7 +40,7 @@ def validate(root: Path, *, changed_since: str | None = None, maintainer: bool =
     Args:
         root: Folder that holds them.
         changed_since: Revision from which a proposed change started; its rules are then checked too.
-        maintainer: Whether a maintainer vouches for the change. Whoever calls this decides it from what the platform
+        maintainer: Whether a maintainer vouches for the change. The caller derives it from what the platform
             says about the author, never from anything in the change itself.
 
     Raises:

@@ -139,7 +139,7 @@ def _own_run(record: EvaluationRecord) -> Found:
     }
     for place, value in required.items():
         if value is None:
-            yield place, "is missing; records of own runs are written by `apsite eval`"
+            yield place, "is missing; `apsite eval` writes the record of a run"
     if record.protocol is Protocol.SURVEY:
         yield "protocol", "'piras-2024' is for the survey's published results only; use 'apb-1' or 'custom'"
     if record.protocol is Protocol.APB_1:

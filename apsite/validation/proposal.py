@@ -2,7 +2,7 @@
 
 A pull request with data touches ``entries/`` and ``evaluations/`` only. It may add methods and results, edit the words
 of an entry, and replace a run by a new one; the old one then stays in ``history/`` byte for byte. Everything else -
-marking as verified, retracting, disputing, removing, changing what somebody else published - is up to a maintainer.
+marking as verified, retracting, disputing, removing, changing what others published - is up to a maintainer.
 Whether the change is a maintainer's is an argument here; nothing in the change can say so.
 """
 
@@ -133,7 +133,7 @@ class _File:
             yield from self._history()
 
     def _entry(self) -> Found:
-        """Anyone may add a method and edit its words; identity and removal are up to a maintainer."""
+        """Anyone may add a method and edit its text; only maintainers may change its identity or remove it."""
         old, new = self.old, self.new
         if self.changed.mode is None:
             yield "", "was removed; a method stays listed, and only a maintainer may rename one"
@@ -155,7 +155,7 @@ class _File:
             yield from _kept_changes(old, new)
 
     def _record(self) -> Found:
-        """Anyone may add a record, edit its words and replace their own run; the rest is up to a maintainer."""
+        """Anyone may add a record, edit its text and replace their own run; only maintainers may do the rest."""
         old, new = self.old, self.new
         if self.changed.mode is None:
             if not self.proposal.maintainer:

@@ -61,7 +61,7 @@ def to_github(report: Report, root: Path) -> str:
     """Workflow commands that annotate each problem at its line, with paths relative to `root`, and the summary.
 
     File names and messages hold contributed text; what has a meaning in a command is escaped, so that a name cannot
-    begin a command of its own or change the file of another.
+    begin another command or change the file of another.
 
     Source: the workflow commands of GitHub Actions; ``escapeData`` and ``escapeProperty`` of its toolkit.
     """

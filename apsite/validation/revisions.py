@@ -1,6 +1,6 @@
 """Data of another revision of the repository, unpacked into a temporary folder: nothing is checked out or executed.
 
-A revision may be somebody's pull request. Only ordinary ``.json`` and ``.npz`` files with plain names and of bounded
+A revision may be an untrusted pull request. Only ordinary ``.json`` and ``.npz`` files with plain names and of bounded
 size are unpacked; a link, a strange name or an unusual size is an error.
 """
 
@@ -118,7 +118,7 @@ def changed_files(folder: Path, commit: str) -> tuple[Path, list[ChangedFile]]:
 def uncommitted_files(folder: Path) -> list[str]:
     """Data files of `folder` that the checked-out commit does not have as they are on disk, relative to `folder`.
 
-    Files that git ignores are among them: everything works at home, and nobody else ever sees them.
+    Files that git ignores are among them: everything works locally, but they never reach a pull request.
     """
     names = _git(
         folder, "diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-textconv", "HEAD", "--",
@@ -163,7 +163,7 @@ def data_folder(source: str, repository: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def open_catalogue(source: str, repository: Path) -> Iterator[Catalogue]:
-    """Catalogue of a folder, or of a revision of `repository`, whose files are there as long as the block lasts.
+    """Catalogue of a folder, or of a revision of `repository`, whose files exist while the block runs.
 
     Raises:
         ApsiteError: As :func:`data_folder` and :func:`apsite.catalogue.load_catalogue`.

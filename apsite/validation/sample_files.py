@@ -75,7 +75,7 @@ def _out_of_range(record: EvaluationRecord, samples: SampleResults) -> Iterator[
     """Samples and classes that the test set does not have, as pairs of array and problem."""
     dataset, counts = record.dataset, record.dataset.class_counts
     if not samples.indexed and record.provenance.kind is not ProvenanceKind.PUBLISHED:
-        yield "label", "is -1, unknown; your own run knows its samples"
+        yield "label", "is -1, unknown; only imported distance files may leave it open"
     if samples.index[-1] >= dataset.test_samples:
         yield "index", f"{samples.index[-1]} is outside the test set of {dataset.test_samples} images"
     if not samples.indexed:

@@ -19,7 +19,7 @@ def combined_problems(catalogue: Catalogue) -> list[DocumentError]:
 
 
 def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
-    """Methods with a result of their own that wants to rank, and no network at all three sparsities.
+    """Methods with a run that would rank, and no network at all three sparsities.
 
     The survey asks for at least three checkpoints: one dataset, network and structure at its three sparsities
     (section 4.2). Published results were accepted by the survey itself; baselines do not rank.

@@ -103,7 +103,7 @@ def test_a_dense_network_has_no_granularity() -> None:
 def test_an_own_run_states_how_it_was_made(protocol: str, field: str, value: Any) -> None:
     """A published result may lack these; whoever ran it himself has them."""
     document = changed(own_run(protocol), field) if value is REMOVED else changed(own_run(protocol), field, value)
-    assert found_in(document) == [(field, "is missing; records of own runs are written by `apsite eval`")]
+    assert found_in(document) == [(field, "is missing; `apsite eval` writes the record of a run")]
 
 
 def test_equal_numbers_are_plausible() -> None:

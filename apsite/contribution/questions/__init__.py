@@ -1,7 +1,7 @@
 """The questions that describe a method: one list for the form on the site and for `apsite new`.
 
 Words, limits and explanations come from the schema of entries and from the vocabulary (``from_schema``); ``wording``
-adds the order and how each question is put. ``answers`` make an entry, ``checks`` say what is wrong with them. The same
+adds their order and texts. ``answers`` make an entry, ``checks`` say what is wrong with them. The same
 answers give the same document, byte for byte, here and in the form's script, which reads :func:`export` and follows the
 same rules.
 

@@ -26,7 +26,7 @@ WHOLE = r"^[0-9]{1,6}$"
 
 
 def asked(answers: Answers) -> Iterator[Question]:
-    """The questions that the answers so far leave open: those of another pipeline stage fall away."""
+    """The questions that apply to the answers so far, without those of other pipeline stages."""
     stage = str(answers.get("pipeline.stage", ""))
     return (question for question in questions() if not question.stages or stage in question.stages)
 

@@ -78,7 +78,7 @@ FIXED: dict[str, Any] = {
     "aliases": [],  # a new method has no other keys
     "baseline": False,  # baselines are added by maintainers
 }
-"""Fields for which nobody is asked: their value in a new entry, and why."""
+"""Fields without a question: their value in a new entry, and why."""
 
 MESSAGES = {
     "required": "An answer is required.",

@@ -53,7 +53,7 @@ def dlr_margin(logits: Tensor, labels: Tensor) -> Tensor:
         ``(z_y - max of the others) / (z_1st - z_3rd)``, shape ``(n,)``, of no unit and blind to the scale of logits.
 
     Raises:
-        NetworkError: If there are fewer than three classes.
+        NetworkError: If the network has fewer than three classes.
     """
     if logits.shape[1] < 3:
         raise NetworkError(f"the network has {logits.shape[1]} logits; the DLR loss requires at least 3")

@@ -20,7 +20,7 @@ from apsite.protocol import Precision
 def arithmetic(precision: Precision) -> Iterator[None]:
     """Let CUDA compute in `precision`, by algorithms that give the same again; restores what was set before.
 
-    torch itself allows TF32 in convolutions. Gradients are computed by threads of their own, so it is not enough to set
+    torch itself allows TF32 in convolutions. Separate threads compute gradients, so it is not enough to set
     this around a forward pass.
     """
     cudnn = torch.backends.cudnn

@@ -239,7 +239,7 @@ def in_memory(network: nn.Module) -> LoadedNetwork:
     """A copy of a network in memory, with the hash of its canonical form.
 
     The canonical form is what ``safetensors.torch.save`` makes of the state dict, every tensor on the CPU, contiguous
-    and with memory of its own. It depends on names, shapes, types and values alone.
+    and in its own memory. It depends on names, shapes, types and values alone.
 
     Raises:
         NetworkError: If the network cannot be copied, or holds tensors that safetensors has no type for.

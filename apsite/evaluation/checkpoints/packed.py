@@ -116,7 +116,7 @@ def _pack(name: str, value: Tensor) -> dict[str, Tensor]:
 
 
 def _unpack(path: Path, name: str, stored: Mapping[str, Tensor]) -> Tensor:
-    """One tensor from its parts. Its size is known from the bits that are there before memory is taken."""
+    """One tensor from its parts. The bits determine its size before memory is allocated."""
     shape, bits, values = (stored.get(f"{name}{_MARK}{part}") for part in _PARTS)
     if shape is None or bits is None or values is None:
         raise CheckpointError(f"{path}: a part of the packed tensor {name} is missing. Copy or download it again.")

@@ -1,8 +1,8 @@
 """Reading checkpoint files without executing anything in them.
 
 The file is recognised by its bytes, never by its name. A pickle is described, not run
-(:mod:`apsite.documents.unpickling`), so whatever lies beside the weights is harmless. Sizes are checked
-before memory is taken. Which network the tensors belong to is decided elsewhere, see
+(:mod:`apsite.documents.unpickling`), so other objects in the file are harmless. Sizes are checked
+before memory is allocated. Which network the tensors belong to is decided elsewhere, see
 :mod:`apsite.evaluation.checkpoints.loading`.
 """
 
@@ -65,7 +65,7 @@ class CheckpointFile:
 
 
 def read_checkpoint(path: Path, *, state: str | None = None) -> CheckpointFile:
-    """Tensors of a checkpoint file; nothing in the file is executed, whatever lies beside the weights.
+    """Tensors of a checkpoint file; nothing in the file is executed.
 
     Args:
         path: A safetensors file, an ``.npz`` of arrays, or what ``torch.save`` or ``pickle`` wrote: a state dict, alone

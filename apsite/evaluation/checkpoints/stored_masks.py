@@ -39,7 +39,7 @@ def multiply_masks(stored: Mapping[str, Tensor], sparsity: float | None) -> Reso
 
     Known are ``weight_orig`` with ``weight_mask`` (``torch.nn.utils.prune``), ``mask`` with or without ``aux_weight``
     (TwinRep), ``popup_scores`` (HYDRA) and ``k_score`` (HARP). The masks of MAD and the scores of RST belong to
-    layouts of their own and stay.
+    separate layouts and stay.
 
     Args:
         stored: Tensors by name.

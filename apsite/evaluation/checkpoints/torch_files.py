@@ -54,7 +54,7 @@ class TorchFile:
     bytes_of: Callable[[Storage], bytes]
 
     def tensor(self, stored: StoredTensor) -> Tensor:
-        """The tensor of a description: contiguous, on the CPU, in memory of its own.
+        """The tensor of a description: contiguous, on the CPU, in its own memory.
 
         Raises:
             PickleError: If its storage is missing or shorter than it says, or its numbers are of an unknown type.

@@ -108,7 +108,7 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
     their labels of -1 say, see :attr:`apsite.samples.SampleResults.indexed`.
 
     Raises:
-        EvaluationError: If there are more distances than test samples.
+        EvaluationError: If the file has more distances than the test set has samples.
     """
     distances, n = file.distances, len(file.distances)
     if n > key.dataset.test_samples:

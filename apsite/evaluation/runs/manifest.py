@@ -94,7 +94,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     """Evaluation that options describe.
 
     Args:
-        options: Options by name; all of :data:`REQUIRED` are there.
+        options: Options by name, with all of :data:`REQUIRED`.
         resolve: Gives the method key of a key or alias.
 
     Raises:
@@ -104,7 +104,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     given = {name: value for name, value in options.items() if value is not None}
     declared = Declared(given["arch"])
     if not declared.by_factory and "as" in given:
-        raise OptionsError("--as goes with a factory; a registered --arch says itself which network it is")
+        raise OptionsError("--as is for a factory; a registered --arch already names its network")
     if declared.by_factory and "as" not in given:
         raise OptionsError(f"say with --as which network {given['arch']} builds: {', '.join(Architecture)}")
     architecture = Architecture(given["as"]) if declared.by_factory else declared.family
@@ -205,7 +205,7 @@ def run_manifest(
 ) -> Iterator[ModelOutcome]:
     """Evaluate one model after the other; a failure ends that model only.
 
-    A model is skipped when its output holds a record of an own run with the same checkpoint and the same settings.
+    A model is skipped when its output has a record of a run with the same checkpoint and the same settings.
     Any other record in its place is a failure unless the request says to overwrite it.
 
     Args:
@@ -235,7 +235,7 @@ def run_manifest(
 
 
 def _existing(request: Request) -> EvaluationRecord | None:
-    """Record of exactly this evaluation, if it is there; an error if another record is in its place."""
+    """Existing record of exactly this evaluation, if any; an error if another record is in its place."""
     target = request.target
     if target is None or request.overwrite or not target.exists():
         return None

@@ -1,6 +1,6 @@
 """Workers on many devices and machines, through Ray.
 
-Every worker has the network on its own device, a GPU or a CPU core. Pieces of work go to whoever is free; a
+Every worker has the network on its own device, a GPU or a CPU core. Pieces of work go to the next free worker; a
 piece whose worker is lost, with its process or its machine, is given to the next one that is free, and a new worker is
 started as soon as a device is free. Results depend on none of this.
 """
@@ -150,7 +150,7 @@ class _Remote:
             self._worker = Worker(network.to(device), example, settings, epsilon, device)
 
     def process(self) -> int:
-        """Its process, for tests and for whoever looks after the machine."""
+        """Its process ID, for tests and administrators."""
         return os.getpid()
 
     def versions(self) -> Versions:

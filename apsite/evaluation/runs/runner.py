@@ -292,7 +292,7 @@ class _Run:
         return distance
 
     def other(self, attack: AttackName, clean: NDArray[np.bool_]) -> NDArray[np.generic]:
-        """Array of an attack with a module of its own, see :meth:`apsite.samples.SampleResults.of`."""
+        """Array of an attack with its own module, see :meth:`apsite.samples.SampleResults.of`."""
         distance = np.zeros(len(clean), np.float32)
         correct = np.flatnonzero(clean)
         self.reporter.start(attack.label, len(correct))

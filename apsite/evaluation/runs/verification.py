@@ -128,8 +128,8 @@ def verify_record(
         reporter: Receives the progress.
 
     Raises:
-        ApsiteError: If the record is no own run or breaks a rule of `apsite validate`, the checkpoint or the data is
-            another one, or the network cannot be evaluated.
+        ApsiteError: If the record is a published result or breaks a rule of `apsite validate`, the checkpoint or the
+            data is another one, or the network cannot be evaluated.
         ValueError: If `samples` is not positive.
     """
     if samples < 1:
@@ -226,7 +226,7 @@ def _flags(record: EvaluationRecord, samples: SampleResults) -> dict[str, NDArra
 
 
 def _own_record(path: Path) -> EvaluationRecord:
-    """Record of an own run that passes the checks of `apsite validate`."""
+    """Record of a run that passes the checks of `apsite validate`."""
     record = read_record(path)
     if record.provenance.kind is ProvenanceKind.PUBLISHED:
         raise EvaluationError(
@@ -285,9 +285,7 @@ def _same_images(record: EvaluationRecord, recorded: SampleResults, data_dir: st
     """The images of the record, found to be the very same by their hash."""
     images = load_test_set(record.dataset, data_dir if data_dir is not None else default_data_dir())
     if recorded.index[-1] >= len(images):
-        raise EvaluationError(
-            f"{images.source}: has {len(images)} images; the record speaks of image {recorded.index[-1]}"
-        )
+        raise EvaluationError(f"{images.source}: has {len(images)} images; the record has image {recorded.index[-1]}")
     images = images.take(recorded.index)
     assert record.data is not None
     if images.sha256 != record.data.sha256:

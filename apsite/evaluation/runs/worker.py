@@ -45,7 +45,7 @@ class Work(StrEnum):
     DISTANCES = "distances"
     """Confirmed HO-FMN distances with one configuration: float32, in input units, shape ``(n,)``."""
     OTHER = "other"
-    """The same for an attack with a module of its own; infinite where its image is not adversarial at ε."""
+    """The same for an attack with its own module; infinite where its image is not adversarial at ε."""
     SEARCH = "search"
     """Unconfirmed HO-FMN distances of several trials, the worst norm where nothing was found: shape ``(trials, n)``."""
 
@@ -89,7 +89,7 @@ class Call:
         work: What to find out.
         samples: Correctly classified samples.
         attack: The attack of AutoAttack.
-        other: The attack with a module of its own.
+        other: The attack with its own module.
         trials: Configurations of HO-FMN.
         steps: FMN steps.
     """

@@ -212,4 +212,4 @@ def _google_drive(url: str, part: Path) -> None:
 
 
 _LIBRARIES = {"doi": _doi, "hf": _hugging_face, "gdrive": _google_drive}
-"""Hosts that a library of their own fetches from, by scheme."""
+"""Hosts with their own download library, by scheme."""

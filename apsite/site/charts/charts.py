@@ -1,7 +1,7 @@
 """Charts as Vega-Lite specifications, checked against the schema when they are made.
 
 Contributed names are in the data only, never in an expression. A specification is in the colours of the light
-page; `usermeta` says which property of the page's style each colour means, and whoever draws it puts that in.
+page; `usermeta` says which property of the page's style each colour means, which the drawing code inserts.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ TOKENS = {
     NEUTRAL: "--ap-series-neutral",
 }
 """Style property for each colour of a chart. Charts are specified in the colours of the light page; wherever they are
-drawn, each colour gives way to the value that its property has in the scheme of the page (``apsite.css``)."""
+drawn, each colour is replaced by the value of its property in the scheme of the page (``apsite.css``)."""
 DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 

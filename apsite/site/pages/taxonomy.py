@@ -48,7 +48,7 @@ class Count:
 
 @dataclass(frozen=True)
 class CrossRow:
-    """How many methods with a criterion there are of each stage, in the order of the vocabulary."""
+    """Number of methods with a criterion by stage, in the order of the vocabulary."""
 
     criterion: Criterion
     counts: tuple[int, ...]

@@ -80,7 +80,7 @@ class Module:
 
 @functools.cache
 def modules() -> tuple[Module, ...]:
-    """The public interface, module by module; nothing is imported, so torch need not be there."""
+    """The public interface, module by module; nothing is imported, so torch is not required."""
     folder = Path(str(resources.files("apsite")))
     package = griffe.load("apsite", search_paths=[folder.parent], allow_inspection=False, docstring_parser="google")
     return tuple(Module(path, about, tuple(_items(package, path))) for path, about in MODULES)

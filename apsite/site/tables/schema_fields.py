@@ -135,7 +135,7 @@ def _allowed(form: Schema, root: Schema) -> str:
 
 @dataclass(frozen=True)
 class SampleArray:
-    """One array of a per-sample file: its name, element type, when it is there, and what it says of each sample."""
+    """One array of a per-sample file: its name, element type, presence, and meaning."""
 
     name: str
     kind: str

@@ -135,7 +135,7 @@ def test_options_of_the_command_line_hold_for_all(manifest):
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\noverwrite = "yes"', "overwrite must be true or false"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\narch = "alexnet"', "is not one of resnet18"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\narch = "a.py:b"', "say with --as which network"),
-        (DEFAULTS + '[[model]]\ncheckpoint = "a"\nas = "vgg16"', "--as goes with a factory"),
+        (DEFAULTS + '[[model]]\ncheckpoint = "a"\nas = "vgg16"', "--as is for a factory"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = 0', "both --structure and --sparsity"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nattacks = "pgd"', "choose from autoattack, hofmn"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nmethod = "../x"', "method key"),
