@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from apsite.records import (
     ThreatModel,
     write_record,
 )
+from apsite.results import warnings_of
 from apsite.samples import SampleResults, write_samples
 from apsite.vocabulary import (
     Architecture,
@@ -183,7 +185,7 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
         settings=SETTINGS,
         data=EvaluatedData("whole test set", "b" * 64, known=True),
     )
-    return record, samples
+    return replace(record, warnings=(*record.warnings, *warnings_of(record))), samples
 
 
 def measure(records: int, command: list[str]) -> CommandTime:
