@@ -21,7 +21,7 @@ from tests.builders import METHOD, MODEL, RIVAL, entry_document, record_document
 def height(panel, share):
     """Where a share stands in a panel, from the panel's own axis."""
     zero, top = panel.frame.up[0], panel.frame.up[-1]
-    return zero.at + (top.at - zero.at) * share / (float(top.text) / 100)
+    return zero[0] + (top[0] - zero[0]) * share / (float(top[1]) / 100)
 
 
 def test_panels_hold_every_ranked_model(benchmark_data):
@@ -54,7 +54,7 @@ def test_a_gap_is_not_bridged(data_folder):
     assert "L" not in panel.own
     assert panel.own.count("h0") == 2
     assert panel.others.count("L") == 2
-    assert [tick.text for tick in panel.frame.across] == ["90 %", "95 %", "99 %"]
+    assert [text for _, text in panel.frame.across] == ["90 %", "95 %", "99 %"]
     assert "40.0 % at 90 %, 40.0 % at 99 % sparsity, among 1 others" in panel.description
 
 
@@ -69,9 +69,9 @@ def test_curve_panels_are_exact_steps(tiny_facts):
     (line,) = panel.lines
     record = line.curve.record
     distances = read_samples(tiny_facts.catalogue.root / "evaluations" / record.path.with_suffix(".npz")).distance
-    zero, full = panel.frame.up[0].at, panel.frame.up[-1].at
-    left, right = panel.frame.across[0].at, panel.frame.across[-1].at
-    assert panel.epsilon.text == "8/255"
+    zero, full = panel.frame.up[0][0], panel.frame.up[-1][0]
+    left, right = panel.frame.across[0][0], panel.frame.across[-1][0]
+    assert panel.epsilon[1] == "8/255"
     steps = re.findall(r"H([\d.]+)V([\d.]+)", line.path)
     assert len(steps) >= 3
     for x, y in steps:

@@ -27,6 +27,8 @@ _PERCENT = ".0%"
 _BUDGET_LABEL = "datum.value == 0 ? '0' : format(datum.value, '~r') + '/255'"
 _LABEL_FITS = "width * (datum.end - datum.start) / (x_to - x_from) > 6.5 * length(datum.label) + 6"
 """Whether the part of the leader bar has room for the name of its model."""
+_FORMATS = {"robust": ".2%", "clean": ".2%", "low": ".1%", "high": ".1%", "count": "d"}
+"""How tooltips write the fields that are numbers."""
 _LABEL_ROOM = 92
 _NAME_ROOM = 118
 _BAR = 16
@@ -46,6 +48,16 @@ def style_scales(styles: Mapping[str, SeriesStyle]) -> dict[str, Any]:
         "strokeDash": alt.StrokeDash("label:N", scale=scale([list(look.dash) for look in looks]), legend=None),
         "shape": alt.Shape("label:N", scale=scale([look.shape for look in looks]), legend=None),
     }
+
+
+def tooltips(**titles: str) -> list[alt.Tooltip]:
+    """Lines of a tooltip: the title of each field that it shows."""
+    return [
+        alt.Tooltip(f"{name}:Q", title=title, format=_FORMATS[name])
+        if name in _FORMATS
+        else alt.Tooltip(f"{name}:N", title=title)
+        for name, title in titles.items()
+    ]
 
 
 def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], start: Mapping[str, str]) -> Spec:
@@ -77,14 +89,9 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
         axis=alt.Axis(format=_PERCENT, tickCount=6),
         scale=alt.Scale(domain=[0, ceiling(float(row["robust"]) for row in rows)]),
     )
-    tooltip = [
-        alt.Tooltip("label:N", title="Method"),
-        alt.Tooltip("sparsity:O", title="Sparsity"),
-        alt.Tooltip("robust:Q", title="Robust", format=".2%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="95 % to", format=".1%"),
-        alt.Tooltip("clean:Q", title="Clean", format=".2%"),
-    ]
+    tooltip = tooltips(
+        label="Method", sparsity="Sparsity", robust="Robust", low="95 % from", high="95 % to", clean="Clean"
+    )
     lines = base.mark_line(strokeWidth=2, clip=False).encode(
         x=x, y=y, color=scales["color"], strokeDash=scales["strokeDash"], opacity=lit
     )
@@ -170,13 +177,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
             y=y,
             color=colour,
             shape=alt.Shape("shape:N", scale=None),
-            tooltip=[
-                alt.Tooltip("label:N", title="Model"),
-                alt.Tooltip("what:N", title="Measured"),
-                alt.Tooltip("robust:Q", title="Accuracy", format=".2%"),
-                alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-                alt.Tooltip("high:Q", title="95 % to", format=".1%"),
-            ],
+            tooltip=tooltips(label="Model", what="Measured", robust="Accuracy", low="95 % from", high="95 % to"),
         )
     )
     alone = (
@@ -196,7 +197,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
         .transform_filter("datum.start < datum.end")
     )
     bar = leading.mark_rect(y=alt.expr("height + 4"), y2=alt.expr(f"height + {4 + _BAR}"), opacity=1).encode(
-        x=alt.X("start:Q"), x2="end:Q", color=colour, tooltip=[alt.Tooltip("label:N", title="Most robust")]
+        x=alt.X("start:Q"), x2="end:Q", color=colour, tooltip=tooltips(label="Most robust")
     )
     bar_names = (
         leading.transform_filter(_LABEL_FITS)

@@ -23,14 +23,6 @@ LOOKS = 4
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A mark on an axis: where it is, and its text."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
 class Frame:
     """View box of a drawing and the edges of the plot in it, with the axes.
 
@@ -55,14 +47,14 @@ class Frame:
         return round(self.bottom - (self.bottom - self.top) * part, 1)
 
     @property
-    def across(self) -> tuple[Tick, ...]:
-        """Ticks of the horizontal axis."""
-        return tuple(Tick(self.x(part), text) for part, text in self.across_parts)
+    def across(self) -> list[tuple[float, str]]:
+        """Where the ticks of the horizontal axis are, and their texts."""
+        return [(self.x(part), text) for part, text in self.across_parts]
 
     @property
-    def up(self) -> tuple[Tick, ...]:
-        """Ticks of the vertical axis."""
-        return tuple(Tick(self.y(part), text) for part, text in self.up_parts)
+    def up(self) -> list[tuple[float, str]]:
+        """The same of the vertical axis."""
+        return [(self.y(part), text) for part, text in self.up_parts]
 
 
 @dataclass(frozen=True)
@@ -136,7 +128,7 @@ class StepDrawing:
     title: str
     frame: Frame
     lines: tuple[StepLine, ...]
-    epsilon: Tick
+    epsilon: tuple[float, str]
     leads: tuple[LeadBar, ...]
 
 
@@ -245,7 +237,7 @@ def step_drawing(title: str, curves: Mapping[str, Curve], *, compared: bool) -> 
         text = f"{label} from {start:g}/255 to {end:g}/255{'' if one.separated else ' (tied)'}"
         bars.append(LeadBar(frame.x(start / SPAN), frame.x(end / SPAN), number, text, not one.separated))
     at = _epsilon(epsilon)
-    return StepDrawing(title, frame, lines, Tick(frame.x(at / SPAN), f"{at:g}/255"), tuple(bars))
+    return StepDrawing(title, frame, lines, (frame.x(at / SPAN), f"{at:g}/255"), tuple(bars))
 
 
 def _path(frame: Frame, steps: Steps, total: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from apsite.site.charts.charts import Datum, Spec, finish, rows_chart, strip_height
+from apsite.site.charts.charts import Datum, Spec, finish, rows_chart, strip_height, tooltips
 from apsite.site.charts.palette import COLOURS, INK, MUTED, NEUTRAL, SeriesStyle
 
 _PERCENT = ".0%"
@@ -51,24 +51,14 @@ def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], descrip
         axis=alt.Axis(format=_PERCENT, tickCount=6, orient="top"),
         scale=scale,
     )
-    y = alt.Y(
-        "strip:N",
-        title=None,
-        sort=alt.SortField("order"),
-        axis=alt.Axis(labelLimit=190, domain=False, tickSize=0, labelPadding=8),
-    )
+    y = _strips(190)
     legend = _legend(symbolSize=90)
     points = base.mark_point(filled=True, size=64, opacity=0.9, strokeWidth=2).encode(
         x=x,
         y=y,
         color=alt.Color("kind:N", scale=alt.Scale(domain=names, range=[look.colour for look in looks]), legend=legend),
         shape=alt.Shape("kind:N", scale=alt.Scale(domain=names, range=[look.shape for look in looks]), legend=legend),
-        tooltip=[
-            alt.Tooltip("name:N", title="Model"),
-            alt.Tooltip("strip:N", title="Row"),
-            alt.Tooltip("kind:N", title="Value"),
-            alt.Tooltip("robust:Q", title="Robust", format=".2%"),
-        ],
+        tooltip=tooltips(name="Model", strip="Row", kind="Value", robust="Robust"),
     )
     line = base.mark_rule(strokeWidth=2, opacity=0.5, color=MUTED).encode(
         x=alt.X("min(robust):Q", title="Robust accuracy", scale=scale), x2="max(robust):Q", y=y
@@ -90,12 +80,7 @@ def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]],
     scale = alt.Scale(domain=names, range=[colour for colour, _ in answers.values()])
     fade = alt.Scale(domain=names, range=[opacity for _, opacity in answers.values()])
     legend = _legend(symbolType="square", symbolSize=110)
-    y = alt.Y(
-        "strip:N",
-        title=None,
-        sort=alt.SortField("order"),
-        axis=alt.Axis(labelLimit=200, domain=False, tickSize=0, labelPadding=8),
-    )
+    y = _strips(200)
     total = max(row["end"] for row in rows)
     bars = base.mark_bar(height=14).encode(
         x=alt.X(
@@ -109,13 +94,15 @@ def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]],
         # Ordinal, because opacity has an order
         color=alt.Color("answer:O", sort=names, scale=scale, legend=legend),
         opacity=alt.Opacity("answer:O", sort=names, scale=fade, legend=legend),
-        tooltip=[
-            alt.Tooltip("strip:N", title="Evaluation"),
-            alt.Tooltip("answer:N", title="Answer"),
-            alt.Tooltip("count:Q", title="Methods"),
-        ],
+        tooltip=tooltips(strip="Evaluation", answer="Answer", count="Methods"),
     )
     return finish(alt.layer(bars), strip_height(rows, "strip") + _LEGEND_ROOM + 24, description)
+
+
+def _strips(room: int) -> alt.Y:
+    """Vertical axis of strips, with names of at most `room` pixels."""
+    axis = alt.Axis(labelLimit=room, domain=False, tickSize=0, labelPadding=8)
+    return alt.Y("strip:N", title=None, sort=alt.SortField("order"), axis=axis)
 
 
 def _legend(**options: Any) -> alt.Legend:
