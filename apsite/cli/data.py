@@ -90,8 +90,9 @@ def show(root: Path, method: str | None, dataset: str | None, arch: str | None, 
       apsite show --dataset cifar10 --structure unstructured
       apsite show HARP
 
-    Each cell is clean accuracy / AutoAttack robust accuracy in percent, and the rank; models with the same rank are
-    tied. The leaders are marked as in the survey: the top three of unstructured, the top one of structured pruning.
+    Each cell is clean accuracy / AutoAttack robust accuracy in percent, and the rank: one more than the number of
+    models that are separated above. The leaders are marked as in the survey: the top three of unstructured, the top one
+    of structured pruning.
     """
     from apsite.catalogue import load_catalogue
     from apsite.cli.tables import leaderboard_tables, method_report

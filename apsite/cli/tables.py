@@ -35,7 +35,7 @@ def _leaderboard(
 ) -> Table:
     title = f"{dataset.label}, {structure.value} pruning, {network.label}"
     table = new_table(title, "Method", *(f">{percentage} %" for percentage in sorted(columns)))
-    table.caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack; equal ranks are tied"
+    table.caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack"
     best: dict[str, float] = {}
     cells: dict[tuple[str, int], Text] = {}
     for percentage, standings in columns.items():
