@@ -14,7 +14,13 @@ from apsite.site.charts.drawings import Drawings
 from apsite.site.downloads import write_downloads
 from apsite.site.making.assets import write_assets
 from apsite.site.making.bundle import write_bundle
-from apsite.site.making.generator import read_identity, run_generator, tighten_policy, write_configuration
+from apsite.site.making.generator import (
+    read_identity,
+    run_generator,
+    tighten_policy,
+    write_configuration,
+    write_index_script,
+)
 from apsite.site.news import atom, news
 from apsite.site.page import SiteFacts
 from apsite.site.pages import navigation, written
@@ -73,6 +79,7 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     configuration = write_configuration(output, identity, navigation(facts, documents), site_url)
     run_generator(configuration)
     tighten_policy(output / "site")
+    write_index_script(output / "site")
     return output / "site" / "index.html"
 
 

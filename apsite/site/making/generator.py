@@ -97,6 +97,16 @@ def run_generator(configuration: Path) -> None:
         raise ApsiteError(f"mkdocs could not build {configuration}:\n{said}")
 
 
+def write_index_script(site: Path) -> None:
+    """Write the search index as a script too: a page opened from disk may run a file but not fetch one.
+
+    The theme's plugin for this would load a script from another origin.
+    """
+    index = site / "search" / "search_index.json"
+    if index.is_file():
+        index.with_suffix(".js").write_text(f"var __index = {index.read_text(encoding='utf-8')}", encoding="utf-8")
+
+
 def tighten_policy(site: Path) -> None:
     """Allow in every page's content security policy the inline scripts that it has, by hash."""
     for path in site.rglob("*.html"):
