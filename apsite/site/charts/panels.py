@@ -73,13 +73,7 @@ class Dot:
 class Panel:
     """A method among all others on one dataset, network and structure, over sparsity.
 
-    Attributes:
-        title: What the models share.
-        frame: Sparsities and robust accuracies.
-        own: Path of the method's line.
-        others: One path of all other lines.
-        dots: The method's models.
-        description: The results in words.
+    `own` is the path of the method's line, `others` one path of all other lines, `dots` are the method's models.
     """
 
     title: str
@@ -115,15 +109,7 @@ class LeadBar:
 
 @dataclass(frozen=True)
 class StepDrawing:
-    """Robustness curves over one axis of perturbation sizes.
-
-    Attributes:
-        title: What the curves share.
-        frame: Perturbation sizes and robust accuracies.
-        lines: The curves.
-        epsilon: Where the benchmark's ε is, and its text.
-        leads: Who leads where; empty where the curves are not compared.
-    """
+    """Robustness curves of one dataset, where the benchmark's ε is, and who leads where if they are compared."""
 
     title: str
     frame: Frame
@@ -215,7 +201,6 @@ def step_drawing(title: str, curves: Mapping[str, Curve], *, compared: bool) -> 
         curves: Curves of one dataset.
         compared: Whether to draw the envelopes, and who leads where, instead of HO-FMN alone.
     """
-    epsilon = next(iter(curves.values()))
     bottom = 248 if compared else 268
     frame = Frame(
         520, 300, 46, 402, 12, bottom,
@@ -236,7 +221,7 @@ def step_drawing(title: str, curves: Mapping[str, Curve], *, compared: bool) -> 
         start, end = round(255 * one.start, 1), round(255 * one.end, 1)
         text = f"{label} from {start:g}/255 to {end:g}/255{'' if one.separated else ' (tied)'}"
         bars.append(LeadBar(frame.x(start / SPAN), frame.x(end / SPAN), number, text, not one.separated))
-    at = _epsilon(epsilon)
+    at = _epsilon(next(iter(curves.values())))
     return StepDrawing(title, frame, lines, (frame.x(at / SPAN), f"{at:g}/255"), tuple(bars))
 
 
