@@ -37,16 +37,17 @@ _POLL = 0.5
 PATIENCE = 60.0
 """Seconds without a worker after which a line says what is waited for."""
 
-START_LIMIT = 300.0
+START_LIMIT = 300
 """Seconds that Ray may take to start on this machine."""
 
-_START_LIMITS = {
-    "RAY_gcs_server_port_wait_time_s": 1,
-    "RAY_raylet_start_wait_time_s": 1,
-    "RAY_worker_register_timeout_seconds": 1,
-    "RAY_agent_register_timeout_ms": 1000,
+_OPTIONS = {
+    "RAY_gcs_server_port_wait_time_s": START_LIMIT,
+    "RAY_raylet_start_wait_time_s": START_LIMIT,
+    "RAY_worker_register_timeout_seconds": START_LIMIT,
+    "RAY_agent_register_timeout_ms": START_LIMIT * 1000,
+    "RAY_worker_niceness": 0,
 }
-"""Ray's own limits that a busy machine exceeds, with their units per second."""
+"""Ray's own limits that a busy machine exceeds, and its low priority, at which workers starve on one."""
 
 Versions = dict[str, str]
 
@@ -93,8 +94,8 @@ def start_cluster(**options: Any) -> None:
                 time.sleep(_POLL)
 
     if not os.environ.get("RAY_ADDRESS"):
-        for name, factor in _START_LIMITS.items():
-            os.environ.setdefault(name, str(int(START_LIMIT * factor)))
+        for name, value in _OPTIONS.items():
+            os.environ.setdefault(name, str(value))
     services.get_node = wait_for_node  # Ray itself gives a node 30 seconds, and has no option for more
     try:
         ray.init(log_to_driver=False, logging_level="error", include_dashboard=False, **options)
