@@ -21,7 +21,6 @@ import pytest
 yaml = pytest.importorskip("yaml", reason="workflows are YAML; the extra 'site' brings its reader")
 
 from apsite.contribution.preview import MARK  # noqa: E402 - after the check for what is needed
-from apsite.vocabulary import Criterion, Stage, Structure  # noqa: E402
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document, write_data, write_document  # noqa: E402
 from tests.repositories import commit, git, repository_with  # noqa: E402
 
@@ -136,14 +135,6 @@ def test_steps_are_named_and_take_nothing_untrusted_into_the_shell() -> None:
                 assert step["with"]["persist-credentials"] is False, place
             if "cache" in step.get("with", {}):
                 assert workflow == "ci", place
-
-
-def test_the_form_for_methods_offers_the_words_of_the_vocabulary() -> None:
-    """The issue form and the entry speak the same language."""
-    form = yaml.safe_load((GITHUB / "ISSUE_TEMPLATE/method.yml").read_text(encoding="utf-8"))
-    offered = {part["id"]: part["attributes"]["options"] for part in form["body"] if part["type"] == "dropdown"}
-    for name, words in (("stage", Stage), ("structure", Structure), ("criterion", Criterion)):
-        assert offered[name][: len(words)] == list(words)
 
 
 # The shell of the steps, run here.
