@@ -1,4 +1,4 @@
-"""Naive criteria: scores against their formulas, masks of an exact size, filters removed with all that is theirs."""
+"""Pruning criteria: scores against their formulas, masks of an exact size, filters removed with all that is theirs."""
 
 import pytest
 import torch

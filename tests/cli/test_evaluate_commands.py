@@ -44,7 +44,7 @@ def test_eval_prints_a_table_and_where_the_record_is(away):
     assert "initial accuracy" not in result.stdout
 
 
-def test_eval_shows_the_naive_baselines_of_the_setting(away, repository):
+def test_eval_shows_the_baselines_of_the_setting(away, repository):
     """Those of the data folder at the same network, structure and sparsity; not in the output for programs."""
     result = invoke("eval", network_path(), *QUICK, "--root", repository)
     assert result.exit_code == 0, result.output
@@ -52,7 +52,7 @@ def test_eval_shows_the_naive_baselines_of_the_setting(away, repository):
     assert found
     assert "LWM global" in table
     again = invoke("eval", network_path(), *QUICK, "--root", repository, "--overwrite", "--json")
-    assert "Naive baselines" not in again.stdout
+    assert "Baselines at the same setting" not in again.stdout
 
 
 def test_eval_can_print_the_record_as_json_and_keep_a_log(away):

@@ -81,7 +81,7 @@ def score(row) -> str:
 
 
 def field(exported, entries, **words):
-    """Rows of a setting that rank and are of methods, not of naive baselines."""
+    """Rows of a setting that rank and are of methods, not of baselines."""
     return [
         row
         for row in exported.values()
@@ -115,7 +115,7 @@ def test_boards_have_the_exported_figures(benchmark_pages, exported):
             columns = product(("resnet18", "vgg16"), steps)
             expected = [score(find(exported, architecture=net, percent=step, **words)) for net, step in columns]
             assert cells == expected, name
-    for table, data in (("board-imagenet", "ImageNet"), ("board-dense", None), ("board-naive", "CIFAR-10")):
+    for table, data in (("board-imagenet", "ImageNet"), ("board-dense", None), ("board-baselines", "CIFAR-10")):
         head, *lines = tables[table]
         for name, *cells in lines:
             words = {"name": re.sub("^[ABD] ", "", name), "ranks": True}
@@ -265,7 +265,7 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         assert pruned == [percent(step) for step in steps]
         if steps[0] is not None:
             assert change == signed_points(steps[0] - start["aa_robust_accuracy"])
-    for setting, step, lwm, lamp, gain, below, _ in tables["naive-criteria"][1:]:
+    for setting, step, lwm, lamp, gain, below, _ in tables["baseline-criteria"][1:]:
         data, net = setting.split()
         words = {"data": data, "net": net, "structure": "unstructured", "percent": int(step.split()[0])}
         first, second = (robust(name=name, **words) for name in ("LWM", "LAMP"))
@@ -362,14 +362,14 @@ def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exp
     """Figures of both models are exported ones, and the difference is theirs."""
     checked = 0
     for path, page in benchmark_pages.items():
-        for setting, naive, own, other, gap, *_ in page.tables.get("beside-baselines", [[]])[1:]:
+        for setting, magnitude, own, other, gap, *_ in page.tables.get("beside-baselines", [[]])[1:]:
             data, net, kind, step = re.fullmatch(r"(\S+) (\S+), (\w+), (\d+) %", setting).groups()
             words = {"data": data, "net": net, "structure": kind, "percent": int(step)}
             rows = [row for row in exported.values() if all(row[name] == value for name, value in words.items())]
             method = path.removeprefix("methods/").removesuffix(".md")
             pair = [
                 {percent(row["aa_robust_accuracy"]): row["aa_robust_accuracy"] for row in rows if row[name] == value}
-                for name, value in (("method", method), ("name", naive))
+                for name, value in (("method", method), ("name", magnitude))
             ]
             assert own in pair[0]
             assert other in pair[1]
@@ -382,7 +382,7 @@ def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exp
 def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageContent]):
     """A table that none of these tests reads is listed with the test that does; a new one fails here."""
     read = (
-        "leads-.*|board-.*|results|method-results|readout|models|compare|pretrained-networks|naive-criteria|"
+        "leads-.*|board-.*|results|method-results|readout|models|compare|pretrained-networks|baseline-criteria|"
         "(sparsity|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "baselines-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
     )

@@ -121,7 +121,7 @@ def load_curves(catalogue: Catalogue, samples: Mapping[str, SampleResults] | Non
         DocumentError: As :func:`load_samples`.
     """
     found = load_samples(catalogue) if samples is None else samples
-    curves = (curve_of(catalogue.records[key], verdicts) for key, verdicts in found.items())
+    curves = (curve_of(catalogue.records[key], samples) for key, samples in found.items())
     return [curve for curve in curves if curve is not None]
 
 

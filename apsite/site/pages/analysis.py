@@ -41,7 +41,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     ]
     measured = [item.difference for _, item in compared if item.difference is not None]
     pairs, splits = studies.structure_pairs(catalogue), studies.splits(catalogue)
-    naive, starts = studies.naive(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
+    magnitude, starts = studies.magnitude(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
     charts: dict[str, Spec | None] = {
         "audit": audit_chart(studies.checks(audited)) if audited else None,
         "gaps": _strips(
@@ -53,8 +53,8 @@ def context(facts: SiteFacts) -> dict[str, Any]:
             "Robust accuracy of dense networks and of the networks pruned from them.",
             True,
         ),
-        "naive": _strips(
-            naive_rows(catalogue, naive),
+        "magnitude": _strips(
+            magnitude_rows(catalogue, magnitude),
             {"method": OTHERS, "LWM": SECOND, "LAMP": FIRST},
             "Baselines among the methods, by network and sparsity.",
             False,
@@ -90,9 +90,9 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "positive": sum(value > 0 for value in measured),
         "starts": starts,
         "start_spread": start_spread(starts),
-        "naive": naive,
-        "gains": _ends([item.gain for item in naive if item.gain is not None]),
-        "naive_below": _ends([len(item.below) for item in naive if item.layered is not None]),
+        "magnitude": magnitude,
+        "gains": _ends([item.gain for item in magnitude if item.gain is not None]),
+        "magnitude_below": _ends([len(item.below) for item in magnitude if item.layered is not None]),
         "pairs": pairs,
         "wins": {
             "robust": sum(pair.robust > 0 for pair in pairs),
@@ -175,11 +175,11 @@ def start_rows(starts: Sequence[studies.Start]) -> list[dict[str, Any]]:
     ]
 
 
-def naive_rows(catalogue: Catalogue, naive: Sequence[studies.Naive]) -> list[dict[str, Any]]:
+def magnitude_rows(catalogue: Catalogue, magnitude: Sequence[studies.Magnitude]) -> list[dict[str, Any]]:
     """Rows of the chart of baselines among the methods."""
     return [
         _row(catalogue, item.setting, order, kind, record)
-        for order, item in enumerate(naive)
+        for order, item in enumerate(magnitude)
         for kind, record in [
             *(("method", other) for other in item.field),
             ("LWM", item.uniform),

@@ -16,7 +16,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "imagenet": leaderboards.imagenet_board(catalogue),
         "ranks": facts.judge.ranks,
         "dense_grid": leaderboards.dense_grid(catalogue),
-        "naive_grid": leaderboards.naive_grid(catalogue),
+        "baseline_grid": leaderboards.baseline_grid(catalogue),
         "reduced": leaderboards.reduced(catalogue),
         "missing_reasons": leaderboards.missing_reasons,
         "board_warnings": leaderboards.board_warnings,

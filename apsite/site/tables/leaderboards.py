@@ -245,7 +245,7 @@ def dense_grid(catalogue: Catalogue) -> Grid:
     )
 
 
-def naive_grid(catalogue: Catalogue) -> Grid:
+def baseline_grid(catalogue: Catalogue) -> Grid:
     """Baselines (survey, Table 8): criteria by network and sparsity, on CIFAR-10."""
     columns = [
         (network, round(100 * sparsity)) for network in NETWORKS for sparsity in Structure.UNSTRUCTURED.sparsities

@@ -80,7 +80,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Naive:
+class Magnitude:
     """The baselines in one setting, among the methods.
 
     Attributes:
@@ -229,7 +229,7 @@ def starts(catalogue: Catalogue) -> list[Start]:
     )
 
 
-def naive(catalogue: Catalogue, uniform: str, layered: str) -> list[Naive]:
+def magnitude(catalogue: Catalogue, uniform: str, layered: str) -> list[Magnitude]:
     """Settings in which baselines were evaluated, in the order of the survey's Table 8.
 
     Args:
@@ -244,7 +244,7 @@ def naive(catalogue: Catalogue, uniform: str, layered: str) -> list[Naive]:
         if setting in fields and setting is not None:
             found.setdefault(setting, {})[record.method] = record
     return [
-        Naive(setting, found[setting].get(uniform), found[setting].get(layered), tuple(fields[setting]))
+        Magnitude(setting, found[setting].get(uniform), found[setting].get(layered), tuple(fields[setting]))
         for setting in sorted(found, key=setting_order)
         if uniform in found[setting] or layered in found[setting]
     ]
