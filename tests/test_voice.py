@@ -38,7 +38,6 @@ WORDS = {
 """What readers should not meet, as regular expressions of whole words, and what to write instead."""
 
 EXCEPTIONS = {
-    ("docs/architecture.md", r"figures\.py"): "a module",
     ("docs/cluster.md", r"--address="): "an option of Ray",
     ("*.py", r"`[^`]+`|\bdatum\.\w+|^ +\w+: "): "a name of the code",
 }
@@ -86,7 +85,7 @@ def prose_of(path: Path) -> Iterator[Line]:
 def pages() -> list[Line]:
     """Hand-written pages, the README and its neighbours, forms of the platform, notebooks, and help of the Makefile."""
     patterns = ("*.md", "*.cff", "*.yml", "Makefile", "docs/*.md", "notebooks/*.ipynb", ".github/**/*.md",
-                ".github/ISSUE_TEMPLATE/*.yml")  # fmt: skip
+                ".github/*/*.yml")  # fmt: skip
     paths = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
     return [line for path in paths for line in lines_of(path)]
 
