@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -52,13 +52,14 @@ class Line(NamedTuple):
     text: str
 
 
-def lines_of(path: Path) -> Iterator[Line]:
-    """Lines of a page as it is written."""
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        yield Line(path.relative_to(ROOT).as_posix(), number, text)
+def lines_of(*patterns: str) -> Iterator[Line]:
+    """Lines of the files that patterns name."""
+    for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern)}):
+        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            yield Line(path.relative_to(ROOT).as_posix(), number, text)
 
 
-def found(lines: list[Line]) -> list[str]:
+def found(lines: Iterable[Line]) -> list[str]:
     """Each use of a word that has a better one: where, what, and what to write instead."""
     problems = []
     for line in lines:
@@ -74,53 +75,39 @@ def found(lines: list[Line]) -> list[str]:
     return problems
 
 
-def prose_of(path: Path) -> Iterator[Line]:
-    """Lines of messages, help and docstrings of a module: its literals that have a space."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-            for offset, text in enumerate(node.value.splitlines()):
-                yield Line(path.relative_to(ROOT).as_posix(), node.lineno + offset, text)
+def pages() -> Iterator[Line]:
+    """Hand-written pages, files of the platform, notebooks, the Makefile, and the schemas that messages quote."""
+    yield from lines_of("*.md", "*.cff", "*.yml", "Makefile", "docs/*.md", "notebooks/*.ipynb", ".github/**/*.md")
+    yield from lines_of(".github/*/*.yml", "apsite/documents/schemas/*.json")
 
 
-def pages() -> list[Line]:
-    """Hand-written pages, the README and its neighbours, forms of the platform, notebooks, and help of the Makefile."""
-    patterns = ("*.md", "*.cff", "*.yml", "Makefile", "docs/*.md", "notebooks/*.ipynb", ".github/**/*.md",
-                ".github/*/*.yml")  # fmt: skip
-    paths = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
-    return [line for path in paths for line in lines_of(path)]
+def code() -> Iterator[Line]:
+    """Messages, help and docstrings of the package, the benchmarks and the scripts: literals that have a space."""
+    for path in (path for folder in ("apsite", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+                for offset, text in enumerate(node.value.splitlines()):
+                    yield Line(path.relative_to(ROOT).as_posix(), node.lineno + offset, text)
 
 
-def schemas() -> list[Line]:
-    """The JSON Schemas, whose descriptions are shown in messages and pages."""
-    return [line for path in sorted((ROOT / "apsite/documents/schemas").glob("*.json")) for line in lines_of(path)]
-
-
-def code() -> list[Line]:
-    """Messages, help and docstrings of the package, the benchmarks and the scripts."""
-    folders = ("apsite", "benchmarks", "scripts")
-    return [line for folder in folders for path in sorted((ROOT / folder).rglob("*.py")) for line in prose_of(path)]
-
-
-def site() -> list[Line]:
+def site() -> Iterator[Line]:
     """What templates and scripts of the site show: no markup and no expressions, but the texts in them."""
-    shown = []
-    for line in (line for path in sorted((ROOT / "apsite/site/templates").glob("*.j2")) for line in lines_of(path)):
+    for line in lines_of("apsite/site/templates/*.j2", "apsite/site/theme/*.html"):
         text = re.sub(r"\{[{%].*?[%}]\}", lambda found: " ".join(re.findall(r"'([^']* [^']*)'", found[0])), line.text)
         text = re.sub(r"<.*?>", lambda found: " ".join(re.findall(r'(?:label|title)="([^"]*)"', found[0])), text)
-        shown.append(line._replace(text=re.sub(r"\{ #.*?\}", "", text)))
-    scripts = (line for path in sorted((ROOT / "apsite/site/assets").rglob("*.js")) for line in lines_of(path))
-    texts = (line._replace(text=" ".join(re.findall(r'"([A-Z][^"]* [^"]*)"', line.text))) for line in scripts)
-    return [*shown, *texts]
+        yield line._replace(text=re.sub(r"\{ #.*?\}", "", text))
+    for line in lines_of("apsite/site/assets/**/*.js"):
+        yield line._replace(text=" ".join(re.findall(r'"([A-Z][^"]* [^"]*)"', line.text)))
 
 
-@pytest.mark.parametrize("place", [pages, schemas, code, site])
-def test_texts_use_the_standard_words(place: Callable[[], list[Line]]) -> None:
+@pytest.mark.parametrize("place", [pages, code, site])
+def test_texts_use_the_standard_words(place: Callable[[], Iterator[Line]]) -> None:
     """Each old word is named with its place and with what to write instead."""
     assert not (problems := found(place())), "\n".join(["", *problems])
 
 
 def test_old_words_are_found() -> None:
-    """In any inflection and case, and within f-strings; names of a cited plot or a module are let through."""
+    """In any inflection and case, and within f-strings; names of the code are let through."""
     assert found([Line("x.md", 3, "Its Verdicts stand there.")]) == [
         "x.md:3: 'Verdicts': write result; robust / not robust",
         "x.md:3: 'stand': write is, is in, is next to",

@@ -75,16 +75,6 @@ def test_architecture_names_every_folder_of_the_repository(repository):
     assert named - {"mkdocs.yml", "Makefile", "constraints.txt"} == {name for name in shown if "egg-info" not in name}
 
 
-def test_documents_name_commands_that_there_are(repository):
-    """Every command in a page, in the README and its neighbours is one of the command line."""
-    from apsite.cli import cli
-
-    for path in [*repository.glob("*.md"), *(repository / "docs").glob("*.md"), *repository.glob(".github/**/*.md")]:
-        text = path.read_text(encoding="utf-8")
-        named = set(re.findall(r"(?:`|\$ )apsite ([a-z][a-z-]+)", text))
-        assert named <= set(cli.commands), f"{path.name}: {named - set(cli.commands)}"
-
-
 def test_documents_name_every_workflow_and_required_check(repository):
     """The page on security lists what each workflow may do; the one for maintainers names the check to require."""
     import yaml
