@@ -93,7 +93,7 @@ def _summary(report: CheckpointReport) -> Table:
         if report.finding is not None and report.structure is not None:
             finding = report.finding
             difference = (finding.matched - (report.declared or 0)) * 100
-            rows.insert(6, ("Declared against found", f"{difference:+.2f} points, by {finding.basis}"))
+            rows.insert(6, ("Sparsity difference", f"{difference:+.2f} points, by {finding.basis}"))
     if report.inputs:
         rows.append(("Behaviour", _behaviour(report)))
     for name, value in rows:
@@ -103,7 +103,7 @@ def _summary(report: CheckpointReport) -> Table:
 
 def _behaviour(report: CheckpointReport) -> str:
     codes = [warning.code for warning in report.warnings if warning.code != "sparsity-differs"]
-    return f"{', '.join(codes) or ('refused' if report.refused else 'as the attacks need it')} (on {report.inputs})"
+    return f"{', '.join(codes) or ('refused' if report.refused else 'suitable for the attacks')} (on {report.inputs})"
 
 
 def _layers(report: CheckpointReport) -> Table:

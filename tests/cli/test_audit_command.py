@@ -46,7 +46,7 @@ def test_the_report_says_what_the_checkpoint_is(run):
         "0 of 768 (0.00%)",
         "412,586, of which 42,650 are not zero",
         "13.9 M dense, 2.9 M effective",
-        "as the attacks need it (on embedded test images)",
+        "suitable for the attacks (on embedded test images)",
     ):
         assert text in result.stdout
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines() if "│" in line]
@@ -93,7 +93,7 @@ def test_nothing_needs_to_be_declared(run):
     assert result.exit_code == 0
     assert "nothing declared (dense)" in result.stdout
     assert "90.00% of the weights are zero" in result.stdout
-    assert "Declared against found" not in result.stdout
+    assert "Sparsity difference" not in result.stdout
 
 
 def test_a_checkpoint_of_another_network_says_which_it_is(run):
