@@ -41,7 +41,7 @@ def test_the_report_says_what_the_checkpoint_is(run):
     assert result.stderr == ""
     for text in (
         "1,661,312 bytes, safetensors",
-        "Sparsity measured      │ 90.00% of the weights are zero",
+        "Sparsity measured    │ 90.00% of the weights are zero",
         "+0.00 points, by weights",
         "0 of 768 (0.00%)",
         "412,586, of which 42,650 are not zero",
