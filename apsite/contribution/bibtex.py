@@ -16,9 +16,7 @@ _VENUES = ("booktitle", "journal", "journaltitle", "howpublished", "school", "pu
 def answers_from_bibtex(path: Path, key: str | None = None) -> dict[str, Any]:
     """Title, authors, venue, year, URL and text of a BibTeX entry, as answers of :mod:`apsite.contribution.questions`.
 
-    Args:
-        path: File with BibTeX entries.
-        key: Which of them; may be ``None`` where there is only one.
+    `key` selects one of several entries in the file.
 
     Raises:
         ApsiteError: If the file cannot be read, is not BibTeX, has no such entry or several to choose from.

@@ -27,23 +27,14 @@ class MethodChange:
 
 @dataclass(frozen=True)
 class RecordChange:
-    """A record before and after.
-
-    Attributes:
-        model_key: The model.
-        name: Name of its method.
-        before: The record before, or ``None`` if there was none.
-        after: The record after, or ``None`` if there is none any more.
-        retracted: Whether it is gone from the results because it was retracted.
-        fields: Names of the fields that differ, if both records exist.
-    """
+    """A record before and after; ``None`` where there is none."""
 
     model_key: str
-    name: str
+    name: str  # of its method
     before: EvaluationRecord | None
     after: EvaluationRecord | None
-    retracted: bool = False
-    fields: tuple[str, ...] = ()
+    retracted: bool = False  # the reason why there is none any more
+    fields: tuple[str, ...] = ()  # names of those that differ, if both records exist
 
     @property
     def kind(self) -> str:
@@ -74,16 +65,7 @@ class RankChange:
 
 @dataclass(frozen=True)
 class SettingChange:
-    """A ranking that differs.
-
-    Attributes:
-        setting: Dataset, network, structure and sparsity.
-        leader_before: Names of the method that led; ``None`` if nothing ranked.
-        leader_after: The method that leads.
-        tied_before: Methods that were tied with the leader.
-        tied_after: The same now.
-        models: Models whose rank or share differs, the best first.
-    """
+    """A ranking that differs: its leader, ``None`` if nothing ranks, those tied with it, and the models that moved."""
 
     setting: Setting
     leader_before: str | None
@@ -145,17 +127,14 @@ def _setting_change(
     old, new = before.ranks, after.ranks
     shares_before = {model.key: model.record.robust_accuracy for model in before.models}
     shares_after = {model.key: model.record.robust_accuracy for model in after.models}
-    if (old, shares_before) != (new, shares_after):
-        names = {
-            model.key: _name(catalogue, model.record)
-            for catalogue, standings in ((base, before), (head, after))
-            for model in standings.models
-        }
-        models = [
-            RankChange(key, names[key], old.get(key), new.get(key), shares_before.get(key), shares_after.get(key))
-            for key in names
-            if (old.get(key), shares_before.get(key)) != (new.get(key), shares_after.get(key))
-        ]
+    names = {model.key: _name(base, model.record) for model in before.models}
+    names |= {model.key: _name(head, model.record) for model in after.models}
+    models = [
+        RankChange(key, names[key], old.get(key), new.get(key), shares_before.get(key), shares_after.get(key))
+        for key in names
+        if (old.get(key), shares_before.get(key)) != (new.get(key), shares_after.get(key))
+    ]
+    if models:
         models.sort(key=lambda model: (model.rank_after or 10**6, -(model.robust_after or 0.0), model.model_key))
         (leader_before, tied_before), (leader_after, tied_after) = _lead(base, before), _lead(head, after)
         yield SettingChange(setting, leader_before, leader_after, tied_before, tied_after, tuple(models))

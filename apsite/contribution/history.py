@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from apsite.documents.changes import Change
 from apsite.documents.converter import converter
@@ -24,13 +22,10 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
 
     Args:
         root: Data folder.
-        new: The new record, written elsewhere: ``<folder>/<method key>/<model key>.json``.
+        new: The new record, written elsewhere: ``<folder>/<method key>/<model key>.json``. It is kept.
         reason: Why it is better, as a sentence for readers.
         url: Where that was discussed.
         date: ISO day; ``None`` for today.
-
-    Returns:
-        New path of the record. The files at `new` are kept.
 
     Raises:
         ApsiteError: If there is no record to replace, the new one is broken, or its per-sample file is not the one it
@@ -70,23 +65,24 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
 def amend(
     root: Path, key: str, kind: ChangeKind, reason: str, *, url: str | None = None, date: str | None = None
 ) -> Path:
-    """Record a correction, a dispute, its settlement or a retraction in the entry or the current record of a key.
+    """Record a correction, a dispute, its settlement or a retraction, and return the path of the file.
 
     Args:
         root: Data folder.
-        key: Method key of an entry, or model key of a record.
+        key: Method key of an entry, or model key of a current record.
         kind: What happened; not ``supersedes``, see :func:`supersede`.
         reason: Why, as a sentence for readers.
         url: Where it was discussed.
         date: ISO day; ``None`` for today.
 
-    Returns:
-        The file that was changed.
-
     Raises:
         ApsiteError: If there is no such file, or the change cannot follow those that it has.
     """
-    path, check = _file_of(root, key)
+    path, check = root / "entries" / f"{key}.json", entry_problems
+    if not path.is_file():
+        path, check = root / "evaluations" / "_".join(key.split("_")[:2]) / f"{key}.json", record_problems
+    if not path.is_file():
+        raise ApsiteError(f"{key!r} is neither the key of an entry nor of a record in {root}; see `apsite show`")
     document = read_json(path)
     for problem in check(path, document):
         raise problem
@@ -96,17 +92,6 @@ def amend(
         raise problem
     write_json(path, document)
     return path
-
-
-def _file_of(root: Path, key: str) -> tuple[Path, Callable[[Path, dict[str, Any]], list[DocumentError]]]:
-    """File of a key, and what checks its document."""
-    entry = root / "entries" / f"{key}.json"
-    if entry.is_file():
-        return entry, entry_problems
-    record = root / "evaluations" / "_".join(key.split("_")[:2]) / f"{key}.json"
-    if record.is_file():
-        return record, record_problems
-    raise ApsiteError(f"{key!r} is neither the key of an entry nor of a record in {root}; see `apsite show`")
 
 
 def _samples_of(path: Path, record: EvaluationRecord) -> bytes | None:

@@ -49,9 +49,9 @@ def preview_text(root: Path, base: str, *, maintainer: bool = False) -> str:
     """
     report = validate(root, changed_since=base, maintainer=maintainer)
     if report.problems:
-        lines = [str(problem).replace(f"{root}/", "", 1) for problem in report.problems[:PROBLEM_LIMIT]]
+        lines = [f"{str(problem).replace(f'{root}/', '', 1)}\n" for problem in report.problems[:PROBLEM_LIMIT]]
         more = len(report.problems) - PROBLEM_LIMIT
-        changes = "\n".join([*lines, *([f"and {more} more"] if more > 0 else [])]) + "\n"
+        changes = "".join(lines) + (f"and {more} more\n" if more > 0 else "")
     else:
         with open_catalogue(base, root) as before, open_catalogue(str(root), root) as after:
             changes = to_text(compare(before, after))
@@ -96,10 +96,9 @@ def comment(text: str, *, head: str, changed_files: list[str], run_url: str) -> 
 
     Args:
         text: What :func:`read_preview` returned.
-        head: Commit for which the checks ran, from the platform.
-        changed_files: Names of the files that the pull request changes, from the platform. If workflows are among them,
-            or not all are listed, the comment warns before anything else.
-        run_url: URL of the run of the checks, from the platform.
+        head: Commit for which the checks ran, from the platform, as the following two.
+        changed_files: If workflows are among them, or not all are listed, the comment begins with a warning.
+        run_url: URL of the run of the checks.
 
     Raises:
         ApsiteError: If one of the three is not what the platform gives.
@@ -112,11 +111,9 @@ def comment(text: str, *, head: str, changed_files: list[str], run_url: str) -> 
         raise ApsiteError("--changed-files: lists no file; a pull request changes at least one")
     lines = [MARK, "### Data of this pull request", ""]
     if len(changed_files) >= MAX_LISTED_FILES or any(name.startswith(WORKFLOWS) for name in changed_files):
-        lines += [
-            f"**Do not rely on the checks of this pull request, nor on the text below:** it changes `{WORKFLOWS}`, or "
-            f"{MAX_LISTED_FILES:,} files or more, so it may have changed the checks themselves.",
-            "",
-        ]
+        change = f"it changes `{WORKFLOWS}`, or {MAX_LISTED_FILES:,} files or more"
+        lines += [f"**Do not rely on the checks of this pull request, nor on the text below:** {change}, so it may "
+                  "have changed the checks themselves.", ""]  # fmt: skip
     return "\n".join([
         *lines,
         f"Written by the checks of this pull request at {head}; nobody has reviewed it:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +20,7 @@ from apsite.errors import ApsiteError
 from apsite.records import EvaluationRecord
 from apsite.validation import validate
 from apsite.validation.reports import number
-from apsite.vocabulary import Protocol, ProvenanceKind, Structure
+from apsite.vocabulary import Architecture, Dataset, Protocol, ProvenanceKind, Structure
 
 LICENCE_POINT = "- [ ] I may publish these results and files under CC BY 4.0 (`LICENSE-DATA`)"
 """What a contributor agrees to, in the words of the template for pull requests, which the text replaces."""
@@ -51,21 +52,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Submission:
-    """A method and the checklist of its pull request.
-
-    Attributes:
-        key: Method key.
-        points: The checklist.
-        models: Its records.
-        changes: What the pull request does to the leaderboard, as text for a terminal.
-        body: Text for the pull request, Markdown.
-    """
+    """A method, the checklist of its pull request, its records, and two texts."""
 
     key: str
     points: tuple[Point, ...]
     models: tuple[EvaluationRecord, ...]
-    changes: str
-    body: str
+    changes: str  # what the pull request does to the leaderboard, for a terminal
+    body: str  # of the pull request, Markdown
 
     @property
     def ready(self) -> bool:
@@ -103,11 +96,7 @@ Then:
 
 
 def check_submission(root: Path, key: str) -> Submission:
-    """Check the files of one method as a reviewer would.
-
-    Args:
-        root: Data folder.
-        key: Method key.
+    """Check the files of one method in a data folder as a reviewer would.
 
     Raises:
         ApsiteError: If there is no file of such a method, or none of the data can be read.
@@ -123,25 +112,21 @@ def check_submission(root: Path, key: str) -> Submission:
     records = tuple(catalogue.records_of(key))
     points += [*_entry_points(entry), *_record_points(records)]
     change = compare(_without(catalogue, key), catalogue)
-    body = _body(entry, points, to_markdown(change))
-    return Submission(key, tuple(points), records, to_text(change), body)
+    return Submission(key, tuple(points), records, to_text(change), _body(entry, points, to_markdown(change)))
 
 
 def checklist_text(submission: Submission) -> str:
     """The checklist for a terminal."""
     marks = {State.DONE: "[x]", State.MISSING: "[ ]", State.ADVICE: "[-]"}
-    points = [
-        f"{marks[point.state]} {point.title}" + (f": {point.detail}" if point.detail else "")
-        for point in submission.points
-    ]
+    points = [": ".join(filter(None, (f"{marks[one.state]} {one.title}", one.detail))) for one in submission.points]
     lines = [submission.key, *points, ""]
     if submission.changes:
         lines += ["What the pull request changes:", submission.changes.rstrip(), ""]
-    missing = sum(point.state is State.MISSING for point in submission.points)
+    states = [point.state for point in submission.points]
+    missing = states.count(State.MISSING)
     summary = f"{missing} point(s) still missing ([ ])." if missing else "Ready for a pull request."
-    if any(point.state is State.ADVICE for point in submission.points):
-        summary += " Points marked [-] are optional."
-    return "\n".join([*lines, summary]) + "\n"
+    optional = " Points marked [-] are optional." if State.ADVICE in states else ""
+    return "\n".join([*lines, summary + optional]) + "\n"
 
 
 def submission_to_json(submission: Submission) -> dict[str, Any]:
@@ -154,14 +139,12 @@ def submission_to_json(submission: Submission) -> dict[str, Any]:
 
 
 def _without(catalogue: Catalogue, key: str) -> Catalogue:
-    """The data as it would be without a method."""
-    return dataclasses.replace(
-        catalogue,
-        entries={name: entry for name, entry in catalogue.entries.items() if name != key},
-        records={name: record for name, record in catalogue.records.items() if record.method != key},
-        retracted={name: record for name, record in catalogue.retracted.items() if record.method != key},
-        superseded={name: old for name, old in catalogue.superseded.items() if not name.startswith(f"{key}_")},
-    )
+    """The data as it would be without a method; keys of models begin with that of their method."""
+    kept: dict[str, Any] = {
+        field: {name: one for name, one in getattr(catalogue, field).items() if not f"{name}_".startswith(f"{key}_")}
+        for field in ("entries", "records", "retracted", "superseded")
+    }
+    return dataclasses.replace(catalogue, **kept)
 
 
 def _point(title: str, lacking: str, state: State = State.ADVICE) -> Point:
@@ -170,7 +153,6 @@ def _point(title: str, lacking: str, state: State = State.ADVICE) -> Point:
 
 
 def _gate_points(root: Path, key: str) -> Iterator[Point]:
-    """Whether the files are valid: first those of the method, then all others."""
     report = validate(root)
     own = [problem for problem in report.problems if key in (problem.path.stem, problem.path.parent.name)]
     shown = [str(problem) for problem in own[:_SHOWN]]
@@ -183,29 +165,23 @@ def _gate_points(root: Path, key: str) -> Iterator[Point]:
 
 
 def _entry_points(entry: Entry) -> Iterator[Point]:
-    """What an entry says and leaves open."""
-    unspecified = [step.name for step in entry.pipeline.steps if step.objectives is None]
-    unspecified += [] if entry.specifics.granularity else ["granularity"]
-    unspecified += [] if entry.specifics.locality else ["locality"]
+    steps = [step.name for step in entry.pipeline.steps if step.objectives is None]
+    open_ = ", ".join(steps + [name for name in ("granularity", "locality") if not getattr(entry.specifics, name)])
+    audited = "" if entry.audit else "which attacks it used; survey, Table 2"
     yield _point("The paper has a URL", "" if entry.paper.url else "readers look for it first")
     yield _point("The code has a URL", "" if entry.code_url else "add it when it is public")
-    yield _point(
-        "Pipeline and specifics are complete", f"not specified: {', '.join(unspecified)}" if unspecified else ""
-    )
-    yield _point(
-        "The paper's own evaluation is described", "" if entry.audit else "which attacks it used; survey, Table 2"
-    )
+    yield _point("Pipeline and specifics are complete", open_ and f"not specified: {open_}")
+    yield _point("The paper's own evaluation is described", audited)
 
 
 def _record_points(records: Sequence[EvaluationRecord]) -> Iterator[Point]:
-    """What the records of a method allow."""
     if not records:
         hint = "the method would appear only in the taxonomy; run `apsite eval`"
         yield Point("There are evaluation records", State.ADVICE, hint)
         return
     yield Point("There are evaluation records", State.DONE, f"{len(records)}")
     reduced = ", ".join(record.model_key for record in records if record.protocol is Protocol.CUSTOM)
-    yield _point("Every record follows a protocol that ranks", f"reduced runs: {reduced}" if reduced else "")
+    yield _point("Every record follows a protocol that ranks", reduced and f"reduced runs: {reduced}")
     yield from _series_points(records)
     own = (record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED)
     without = ", ".join(record.model_key for record in own if record.checkpoint.url is None)
@@ -218,16 +194,15 @@ def _record_points(records: Sequence[EvaluationRecord]) -> Iterator[Point]:
 
 def _series_points(records: Sequence[EvaluationRecord]) -> list[Point]:
     """Whether the three sparsities of a network, dataset and structure exist, as the survey requires (section 4.2)."""
-    found: dict[tuple[Any, Any, Structure], set[float]] = {}
+    found: defaultdict[tuple[Dataset, Architecture, Structure], set[float]] = defaultdict(set)
     for record in records:
         if rankable(record) and record.structure is not None:
-            series = (record.dataset, record.architecture, record.structure)
-            found.setdefault(series, set()).add(record.key.sparsity)
+            found[record.dataset, record.architecture, record.structure].add(record.key.sparsity)
     points = []
     for (dataset, architecture, structure), sparsities in found.items():
         missing = ", ".join(f"{sparsity:.0%}" for sparsity in structure.sparsities if sparsity not in sparsities)
         title = f"{architecture.label} on {dataset.label}, {structure.value}: the three sparsities"
-        points.append(_point(title, f"without {missing}" if missing else ""))
+        points.append(_point(title, missing and f"without {missing}"))
     if found and all(point.state is State.ADVICE for point in points):
         hint = "a method is compared at three sparsities of one network, dataset and structure (survey, section 4.2)"
         points.append(Point("One series of three checkpoints is complete", State.MISSING, hint))

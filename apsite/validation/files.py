@@ -11,10 +11,7 @@ from apsite.documents.json_files import IS_A_LINK
 from apsite.errors import DocumentError
 from apsite.records import HISTORY
 
-_SHAPES = {
-    "entries": "<method key>.json",
-    "evaluations": "<method key>/<model key>.json or .npz",
-}
+_SHAPES = {"entries": "<method key>.json", "evaluations": "<method key>/<model key>.json or .npz"}
 # What people and tools put in place of data, by how it begins.
 _KINDS = (
     (b"version https://git-lfs", "a pointer of Git LFS", "commit the file itself"),

@@ -15,10 +15,10 @@ from apsite.contribution.questions.answers import asked, clean, document, export
 from apsite.contribution.questions.checks import answer_problem, problems
 from apsite.contribution.questions.from_schema import pipelines, questions, skeleton
 from apsite.contribution.questions.question import NOTHING, Answers, Choice, Kind, Question
-from apsite.contribution.questions.wording import FIXED, INTRODUCTIONS, MESSAGES
+from apsite.contribution.questions.wording import FIXED, INTRODUCTIONS
 
 __all__ = [
-    "FIXED", "INTRODUCTIONS", "MESSAGES", "NOTHING", "Answers", "Choice", "Kind", "Question", "answer_problem", "asked",
+    "FIXED", "INTRODUCTIONS", "NOTHING", "Answers", "Choice", "Kind", "Question", "answer_problem", "asked",
     "clean", "document", "export", "is_empty", "lines", "pipelines", "problems", "questions", "skeleton",
     "suggested_key", "value",
 ]  # fmt: skip

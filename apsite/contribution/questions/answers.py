@@ -10,7 +10,7 @@ from typing import Any
 
 from apsite.contribution.questions.from_schema import pipelines, questions, required_fields, skeleton
 from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
-from apsite.contribution.questions.wording import MESSAGES
+from apsite.contribution.questions.wording import TAKEN
 
 NULL_GROUPS = ("code", "audit")
 """Groups of fields that are ``null`` where none of them is answered."""
@@ -135,7 +135,7 @@ def export() -> dict[str, Any]:
         "row_fields": {asked.name: sorted(required_fields(asked.name)) for asked in questions() if asked.rows},
         "nothing": NOTHING,
         "fraction": FRACTION,
-        "taken_message": MESSAGES["taken"],
+        "taken_message": TAKEN,
     }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from apsite.contribution.questions.answers import FRACTION, WHOLE, asked, clean, is_empty, lines
 from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
-from apsite.contribution.questions.wording import MESSAGES
+from apsite.contribution.questions.wording import TAKEN
 from apsite.entries import holds_several_bibtex, is_whole_bibtex
 from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.vocabulary import Granularity, Structure
@@ -31,127 +31,116 @@ def problems(answers: Answers, taken: Collection[str] = ()) -> dict[str, str]:
 def answer_problem(question: Question, answer: Any, answers: Answers, taken: Collection[str] = ()) -> str:
     """What is wrong with one answer, given the others; empty if nothing."""
     if is_empty(question, answer):
-        return MESSAGES["required"] if question.required else ""
-    return _own_problem(question, answer, answers, taken) or _conflict(question, answer, answers)
+        return "An answer is required." if question.required else ""
+    return next(_own_problems(question, answer, answers, taken), "") or next(_conflicts(question, answer, answers), "")
 
 
-def _own_problem(question: Question, answer: Any, answers: Answers, taken: Collection[str]) -> str:
+def _own_problems(question: Question, answer: Any, answers: Answers, taken: Collection[str]) -> Iterator[str]:
     """What is wrong with an answer taken alone."""
-    if question.max_items is not None:
-        count = len(lines(answer) if question.kind is Kind.LINES else answer)
-        if count > question.max_items:
-            return MESSAGES["too_many"].format(found=count, allowed=question.max_items)
-    match question.kind:
-        case Kind.ROWS:
-            return _rows_problem(question, answer, answers)
-        case Kind.LINES:
-            return _lines_problem(question, lines(answer))
-        case Kind.CHOICES:
-            return _choices_problem(question, answer)
+    given = lines(answer) if question.kind is Kind.LINES else answer
+    if question.max_items is not None and len(given) > question.max_items:
+        yield f"Has {len(given)} lines; at most {question.max_items} are allowed."
+    allowed = [choice.value for choice in question.choices] + [NOTHING] * question.allows_nothing
     text = clean(str(answer))
     match question.kind:
-        case Kind.CHOICE | Kind.YES_NO:
-            allowed = [choice.value for choice in question.choices]
-            return "" if text in allowed else MESSAGES["unknown"].format(found=text, allowed=", ".join(allowed))
+        case Kind.ROWS:
+            yield from _row_problems(question, answer, answers)
+        case Kind.LINES:
+            yield from _line_problems(question, given)
+        case Kind.CHOICES | Kind.CHOICE | Kind.YES_NO:
+            words = ", ".join(choice.value for choice in question.choices)
+            chosen = answer if question.kind is Kind.CHOICES else [text]
+            yield from (f"“{word}” is not one of: {words}" for word in chosen if word not in allowed)
+            if NOTHING in chosen and len(chosen) > 1:
+                yield "“No such step” excludes an objective."
         case Kind.WHOLE:
-            fits = re.search(WHOLE, text) and (question.minimum or 0) <= int(text) <= (question.maximum or 0)
-            limits = {"minimum": question.minimum, "maximum": question.maximum}
-            return "" if fits else MESSAGES["whole"].format(found=text, **limits)
+            if not re.search(WHOLE, text) or not (question.minimum or 0) <= int(text) <= (question.maximum or 0):
+                yield f"“{text}” is not a whole number from {question.minimum} to {question.maximum}."
         case Kind.FRACTION:
-            return "" if re.search(FRACTION, text) else MESSAGES["fraction"].format(found=text)
-    problem = _text_problem(question, text)
-    if not problem and question.name == "key" and text in taken:
-        return MESSAGES["taken"].format(found=text)
-    return problem
+            if not re.search(FRACTION, text):
+                yield f"“{text}” is not a fraction from 0 to 1 with at most four decimals, such as 0.95."
+        case _:
+            yield from _text_problems(question, text)
+            if question.name == "key" and text in taken:
+                yield TAKEN.format(found=text)
 
 
-def _conflict(question: Question, answer: Any, answers: Answers) -> str:
+def _conflicts(question: Question, answer: Any, answers: Answers) -> Iterator[str]:
     """In what an answer contradicts the others; `apsite validate` would refuse the entry for the same."""
     match question.name:
         case "specifics.granularity":
-            return _unit_problem(set(answer), set(answers.get("specifics.structure") or ()))
+            yield from _unit_problems(set(answer), set(answers.get("specifics.structure") or ()))
         case "audit.pgd_over_10_iterations":
-            return MESSAGES["no_pgd"] if answers.get("audit.pgd") == "no" else ""
+            if answers.get("audit.pgd") == "no":
+                yield "PGD was not run, as its own answer says; leave this open."
         case "key":
             found = re.search(KEY_YEAR, clean(str(answer)).split("_")[1])
             year = clean(str(answers.get("paper.year") or ""))
             if found and re.search(WHOLE, year) and abs(int(found[0]) - int(year)) > YEARS_APART:
-                return MESSAGES["years_apart"].format(found=found[0], allowed=year)
+                yield f"The key says {found[0]}, but the paper is of {year}; correct the wrong one."
         case "paper.bibtex":
             text = clean(str(answer))
-            return "" if is_whole_bibtex(text) and not holds_several_bibtex(text) else MESSAGES["bibtex"]
+            if not is_whole_bibtex(text) or holds_several_bibtex(text):
+                wrong = "Is not one BibTeX entry, which begins with @ and its type"
+                yield f"{wrong}; check its braces, keep that of the paper."
         case "checkpoints":
-            return _files_problem(question, answer)
-    return ""
+            yield from _file_problems(question, answer)
 
 
-def _unit_problem(units: set[str], structures: set[str]) -> str:
+def _unit_problems(units: set[str], structures: set[str]) -> Iterator[str]:
     """Weights are what unstructured pruning removes, and only that."""
+    weights, groups = Granularity.WEIGHT in units, bool(units - {Granularity.WEIGHT})
+    unstructured, structured = (structure in structures for structure in (Structure.UNSTRUCTURED, Structure.STRUCTURED))
     if not structures:
-        return ""
-    if Structure.UNSTRUCTURED in structures and Granularity.WEIGHT not in units:
-        return MESSAGES["unit_weight"]
-    if Structure.UNSTRUCTURED not in structures and Granularity.WEIGHT in units:
-        return MESSAGES["no_weight"]
-    groups = units - {Granularity.WEIGHT}
-    if Structure.STRUCTURED in structures:
-        return "" if groups else MESSAGES["unit_group"]
-    return MESSAGES["no_group"] if groups else ""
+        return
+    if unstructured and not weights:
+        yield "Unstructured pruning removes single weights; choose weight as well."
+    if weights and not unstructured:
+        yield "weight is the unit of unstructured pruning, which Structure does not include; correct one of them."
+    if structured and not groups:
+        yield "Structured pruning removes filters, channels or kernels; choose which."
+    if groups and not structured:
+        units_of = "filter, channel and kernel are units of structured pruning"
+        yield f"{units_of}, which Structure does not name; correct one of them."
 
 
-def _files_problem(question: Question, rows: Any) -> str:
+def _file_problems(question: Question, rows: Any) -> Iterator[str]:
     """A file cannot be two models, and a model listed twice needs a word on why."""
     labels = {field.name: field.label for field in question.rows}
     said = [{name: clean(str(row.get(name) or "")) for name in labels} for row in rows]
     models = [row["model_key"] for row in said]
     seen: dict[str, str] = {}
-    for number, row in enumerate(said, 1):
-        model = row["model_key"]
+    for number, (model, row) in enumerate(zip(models, said, strict=True), 1):
         if models.count(model) > 1 and not row["notes"]:
-            problem = MESSAGES["model_twice"].format(found=model)
-            return MESSAGES["row"].format(line=number, field=labels["model_key"], problem=problem)
+            problem = f"{model} is listed more than once; keep one, or say in the remark how they differ."
+            yield f"Row {number}, {labels['model_key']}: {problem}"
         for name in ("url", "sha256"):
             first = seen.setdefault(row[name], model) if row[name] else model
             if first != model:
-                problem = MESSAGES["file_twice"].format(found=row[name], allowed=first)
-                return MESSAGES["row"].format(line=number, field=labels[name], problem=problem)
-    return ""
+                yield f"Row {number}, {labels[name]}: “{row[name]}” is also that of {first}; two models need two files."
 
 
-def _rows_problem(question: Question, rows: Any, answers: Answers) -> str:
+def _row_problems(question: Question, rows: Any, answers: Answers) -> Iterator[str]:
     key = clean(str(answers.get("key") or ""))
     for number, row in enumerate(rows, 1):
         for field in question.rows:
-            problem = answer_problem(field, row.get(field.name), answers)
             text = clean(str(row.get(field.name) or ""))
+            problem = answer_problem(field, row.get(field.name), answers)
             if not problem and field.name == "model_key" and not text.startswith(f"{key}_"):
-                problem = MESSAGES["foreign"].format(found=text, allowed=key)
+                problem = f"“{text}” does not begin with the key of this method, {key}_"
             if problem:
-                return MESSAGES["row"].format(line=number, field=field.label, problem=problem)
-    return ""
+                yield f"Row {number}, {field.label}: {problem}"
 
 
-def _lines_problem(question: Question, given: list[str]) -> str:
+def _line_problems(question: Question, given: list[str]) -> Iterator[str]:
     for number, line in enumerate(given, 1):
-        problem = _text_problem(question, line)
-        if not problem and line in given[: number - 1] and question.name != "paper.authors":
-            problem = MESSAGES["twice"].format(found=line)
-        if problem:
-            return MESSAGES["line"].format(line=number, problem=problem)
-    return ""
+        yield from (f"Line {number}: {problem}" for problem in _text_problems(question, line))
+        if line in given[: number - 1] and question.name != "paper.authors":
+            yield f"Line {number}: “{line}” appears twice; name it once."
 
 
-def _choices_problem(question: Question, chosen: Any) -> str:
-    allowed = [choice.value for choice in question.choices]
-    for word in chosen:
-        if word not in allowed and not (word == NOTHING and question.allows_nothing):
-            return MESSAGES["unknown"].format(found=word, allowed=", ".join(allowed))
-    return MESSAGES["nothing"] if NOTHING in chosen and len(chosen) > 1 else ""
-
-
-def _text_problem(question: Question, text: str) -> str:
+def _text_problems(question: Question, text: str) -> Iterator[str]:
     if question.max_length is not None and len(text) > question.max_length:
-        return MESSAGES["too_long"].format(found=len(text), allowed=question.max_length)
+        yield f"Has {len(text)} characters; at most {question.max_length} are allowed."
     if question.pattern is not None and not re.search(re.sub(r"\$$", r"\\Z", question.pattern), text):
-        return MESSAGES["pattern"].format(found=text, allowed=question.pattern_meaning)
-    return ""
+        yield f"“{text}” does not have the required form: {question.pattern_meaning}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from apsite import vocabulary
 from apsite.contribution.questions.question import Choice, Kind, Question
-from apsite.contribution.questions.wording import ASKED, FIXED, PATTERN_MEANINGS, ROW_LABELS
+from apsite.contribution.questions.wording import ASKED, FIXED, ROW_LABELS
 from apsite.documents.references import load_references
 from apsite.documents.schema import load_schema
 
@@ -129,13 +129,14 @@ def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> Question:
     if "array" in kind_names:
         return _list_question(made, plain, nullable=nullable)
     pattern = str(plain.get("pattern", "^[^"))
-    kind = Kind.LONG if pattern.startswith("^[^\\u0000-\\u0009") else Kind.TEXT
+    long = pattern.startswith("^[^\\u0000-\\u0009")
+    harmless = f"plain characters{'' if long else ' in one line'}, with no control or direction marks."
     return replace(
         made,
-        kind=kind,
+        kind=Kind.LONG if long else Kind.TEXT,
         required=not nullable and place != "code.url",
         pattern=plain.get("pattern"),
-        pattern_meaning=(not pattern.startswith("^[^") and made.help) or PATTERN_MEANINGS[kind.value],
+        pattern_meaning=(not pattern.startswith("^[^") and made.help) or harmless,
         max_length=plain.get("maxLength"),
     )
 

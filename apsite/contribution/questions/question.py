@@ -38,44 +38,23 @@ class Choice:
 
 @dataclass(frozen=True)
 class Question:
-    """One question.
+    """One question, from the schema of entries; within rows, one field of a row."""
 
-    Attributes:
-        name: Place of the answer in the entry, such as ``paper.title``; within rows, the field.
-        section: Heading under which it is asked; empty within rows.
-        label: The question in a few words.
-        help: What to answer, from the schema.
-        option: Name of the option of `apsite new`, without dashes.
-        kind: How it is answered.
-        required: Whether an answer is required; otherwise none means "not specified".
-        choices: Words to choose from.
-        allows_nothing: Whether "no such step" is an answer.
-        stages: Pipeline stages at which it is asked; empty for all.
-        pattern: Regular expression of a text answer; ``None`` for any.
-        pattern_meaning: That pattern in words.
-        max_length: Most characters of a text, or of each line.
-        max_items: Most lines or rows.
-        minimum: Least whole number.
-        maximum: Greatest whole number.
-        example: An answer to show.
-        rows: Questions of one row.
-    """
-
-    name: str
-    section: str
+    name: str  # place of the answer in the entry, such as paper.title; within rows, the field
+    section: str  # heading under which it is asked; empty within rows
     label: str
     help: str
-    option: str
+    option: str  # of `apsite new`, without dashes
     kind: Kind
-    required: bool
+    required: bool  # otherwise no answer means "not specified"
     choices: tuple[Choice, ...] = ()
-    allows_nothing: bool = False
-    stages: tuple[str, ...] = ()
-    pattern: str | None = None
+    allows_nothing: bool = False  # whether "no such step" is an answer
+    stages: tuple[str, ...] = ()  # pipeline stages at which it is asked; empty for all
+    pattern: str | None = None  # regular expression of a text
     pattern_meaning: str = ""
-    max_length: int | None = None
-    max_items: int | None = None
-    minimum: int | None = None
+    max_length: int | None = None  # characters of a text, or of each line
+    max_items: int | None = None  # lines or rows
+    minimum: int | None = None  # of a whole number
     maximum: int | None = None
     example: str = ""
-    rows: tuple[Question, ...] = ()
+    rows: tuple[Question, ...] = ()  # the questions of one row

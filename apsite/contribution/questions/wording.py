@@ -1,4 +1,4 @@
-"""Text and order of the questions, and the messages for invalid answers."""
+"""Text and order of the questions."""
 
 from __future__ import annotations
 
@@ -80,35 +80,5 @@ FIXED: dict[str, Any] = {
 }
 """Fields without a question: their value in a new entry, and why."""
 
-MESSAGES = {
-    "required": "An answer is required.",
-    "too_long": "Has {found} characters; at most {allowed} are allowed.",
-    "too_many": "Has {found} lines; at most {allowed} are allowed.",
-    "twice": "“{found}” appears twice; name it once.",
-    "pattern": "“{found}” does not have the required form: {allowed}",
-    "whole": "“{found}” is not a whole number from {minimum} to {maximum}.",
-    "fraction": "“{found}” is not a fraction from 0 to 1 with at most four decimals, such as 0.95.",
-    "unknown": "“{found}” is not one of: {allowed}",
-    "nothing": "“No such step” excludes an objective.",
-    "taken": "The key {found} is taken; edit an existing entry on the page of its method.",
-    "foreign": "“{found}” does not begin with the key of this method, {allowed}_",
-    "unit_weight": "Unstructured pruning removes single weights; choose weight as well.",
-    "unit_group": "Structured pruning removes filters, channels or kernels; choose which.",
-    "no_weight": "weight is the unit of unstructured pruning, which Structure does not include; correct one of them.",
-    "no_group": "filter, channel and kernel are units of structured pruning, which Structure does not name; "
-    "correct one of them.",
-    "no_pgd": "PGD was not run, as its own answer says; leave this open.",
-    "years_apart": "The key says {found}, but the paper is of {allowed}; correct the wrong one.",
-    "bibtex": "Is not one BibTeX entry, which begins with @ and its type; check its braces, keep that of the paper.",
-    "model_twice": "{found} is listed more than once; keep one, or say in the remark how they differ.",
-    "file_twice": "“{found}” is also that of {allowed}; two models need two files.",
-    "line": "Line {line}: {problem}",
-    "row": "Row {line}, {field}: {problem}",
-}
-"""Messages for invalid answers."""
-
-PATTERN_MEANINGS = {
-    "text": "plain characters in one line, with no control or direction marks.",
-    "long": "plain characters, with no control or direction marks.",
-}
-"""The patterns of the schema that only keep odd characters out, in words, by kind of question."""
+TAKEN = "The key {found} is taken; edit an existing entry on the page of its method."
+"""What is wrong with the key of another method; the form's script fills it in, too."""
