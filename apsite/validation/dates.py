@@ -16,13 +16,10 @@ def date_problems(path: Path, days: Mapping[str, str | None]) -> list[DocumentEr
     """Days, by their place in the document, that no calendar has or that are yet to come."""
     problems = []
     for field, text in days.items():
-        if text is None:
-            continue
         try:
-            day = date.fromisoformat(text)
+            if text is not None and date.fromisoformat(text) > datetime.now(UTC).date() + _AHEAD:
+                wrong = f"{text!r} is in the future; give the day on which it happened"
+                problems.append(DocumentError(path, field, wrong))
         except ValueError:
             problems.append(DocumentError(path, field, f"{text!r} is not a day of the calendar; write year-month-day"))
-            continue
-        if day > datetime.now(UTC).date() + _AHEAD:
-            problems.append(DocumentError(path, field, f"{text!r} is in the future; give the day on which it happened"))
     return problems

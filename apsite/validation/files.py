@@ -15,10 +15,7 @@ _SHAPES = {"entries": "<method key>.json", "evaluations": "<method key>/<model k
 # What people and tools put in place of data, by how it begins.
 _KINDS = (
     (b"version https://git-lfs", "a pointer of Git LFS", "commit the file itself"),
-    (b"\x80\x02", "a pickle", "pickles are never read"),
-    (b"\x80\x03", "a pickle", "pickles are never read"),
-    (b"\x80\x04", "a pickle", "pickles are never read"),
-    (b"\x80\x05", "a pickle", "pickles are never read"),
+    *((b"\x80" + version, "a pickle", "pickles are never read") for version in (b"\2", b"\3", b"\4", b"\5")),
     (b"PK\x03\x04", "a zip archive", "put JSON there"),
     (b"\x93NUMPY", "a single NumPy array", "write an .npz file with the documented arrays"),
     (b"\x89HDF", "an HDF5 file", "write an .npz file with the documented arrays"),
@@ -37,19 +34,16 @@ _KINDS = (
     (b"\xfe\xff", "UTF-16 text", "save it as UTF-8"),
     (b"\xef\xbb\xbf", "UTF-8 text with a byte order mark", "save it without"),
 )  # fmt: skip
-_ZIP = b"PK\x03\x04"
 
 
-def file_problems(root: Path) -> list[DocumentError]:
+def file_problems(root: Path) -> Iterator[DocumentError]:
     """Files that are no entry, no record and no per-sample file; links, devices and folders that are not ours."""
-    problems: list[DocumentError] = []
     for folder in _SHAPES:
         base = root / folder
         if base.is_symlink():
-            problems.append(DocumentError(base, "", "is a symbolic link; links are not allowed here"))
+            yield DocumentError(base, "", "is a symbolic link; links are not allowed here")
         elif base.is_dir():
-            problems += _below(base, folder)
-    return problems
+            yield from _below(base, folder)
 
 
 def kind_problems(paths: Iterable[Path]) -> list[DocumentError]:
@@ -75,8 +69,8 @@ def _below(base: Path, folder: str) -> Iterator[DocumentError]:
             if (here / name).is_symlink():
                 yield DocumentError(here / name, "", "is a symbolic link; links are not allowed here")
             elif name.startswith(".") or name.endswith((".json", ".npz")):
-                yield DocumentError(here / name, "", f"is a folder that does not belong here; {folder}/ holds "
-                                    f"{_SHAPES[folder]} only")  # fmt: skip
+                wrong = f"is a folder that does not belong here; {folder}/ holds {_SHAPES[folder]} only"
+                yield DocumentError(here / name, "", wrong)
         for name in names:
             path, suffix = here / name, os.path.splitext(name)[1]  # noqa: PTH122  (thousands of paths; Path is slow)
             mode = path.lstat().st_mode
@@ -100,7 +94,7 @@ def _kind(path: Path) -> tuple[str, str] | None:
     except OSError:
         return None
     if path.suffix == ".npz":
-        if start.startswith(_ZIP):
+        if start.startswith(b"PK\x03\x04"):
             return None
         if start[:1] in (b"{", b"["):
             return "JSON", "write it with `apsite eval`"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +20,13 @@ from apsite.validation.together import combined_problems
 
 @dataclass(frozen=True)
 class Report:
-    """Outcome of a validation: what was read and everything that is wrong, by file and place.
-
-    Attributes:
-        uncommitted: Data files that a pull request would not have as they are on disk, where a proposal was checked.
-    """
+    """Outcome of a validation: how much was read and everything that is wrong, by file and place."""
 
     entries: int
     records: int
     sample_files: int
     problems: tuple[DocumentError, ...]
-    uncommitted: tuple[Path, ...] = ()
+    uncommitted: tuple[Path, ...] = ()  # where a proposal was checked: data files that a commit lacks as on disk
 
 
 def validate(root: Path, *, changed_since: str | None = None, maintainer: bool = False) -> Report:
@@ -47,24 +42,24 @@ def validate(root: Path, *, changed_since: str | None = None, maintainer: bool =
         ApsiteError: If `root` has no data at all, or the revision is unknown.
     """
     catalogue, problems = scan(root)
+    every = catalogue.every_record()
     for entry in catalogue.entries.values():
         problems += entry_problems(root / "entries" / f"{entry.key}.json", entry)
-    every = catalogue.every_record()
     for path, record in every:
         problems += plausibility_problems(path, record)
     # Unpacking and hashing, most of the work, run in parallel: both release the interpreter.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         sampled = list(pool.map(lambda pair: samples_problems(*pair), every))
-    problems += [problem for found, _ in sampled for problem in found]
-    checked = sum(present for _, present in sampled)
-    problems = _with_kinds(problems)
-    problems += file_problems(root)
-    problems += combined_problems(catalogue)
+    problems = _with_kinds([*problems, *(problem for found, _ in sampled for problem in found)])
+    problems += [*file_problems(root), *combined_problems(catalogue)]
     uncommitted: tuple[Path, ...] = ()
     if changed_since is not None:
         problems += proposal_problems(root, changed_since, maintainer=maintainer)
         uncommitted = tuple(root / name for name in uncommitted_files(root))
-    return Report(len(catalogue.entries), len(every), checked, tuple(_ordered(problems)), uncommitted)
+    unique = {(str(problem.path), problem.field, problem.problem): problem for problem in problems}
+    ordered = tuple(unique[key] for key in sorted(unique))
+    checked = sum(present for _, present in sampled)
+    return Report(len(catalogue.entries), len(every), checked, ordered, uncommitted)
 
 
 def _with_kinds(problems: list[DocumentError]) -> list[DocumentError]:
@@ -72,9 +67,3 @@ def _with_kinds(problems: list[DocumentError]) -> list[DocumentError]:
     of_kind = kind_problems(sorted({problem.path for problem in problems if not problem.field}))
     other_type = {problem.path for problem in of_kind}
     return [*(problem for problem in problems if problem.field or problem.path not in other_type), *of_kind]
-
-
-def _ordered(problems: Iterable[DocumentError]) -> list[DocumentError]:
-    """Each problem once, by file and place."""
-    unique = {(str(problem.path), problem.field, problem.problem): problem for problem in problems}
-    return [unique[key] for key in sorted(unique)]

@@ -32,15 +32,14 @@ _PARTS = (
 
 def plausibility_problems(path: Path, record: EvaluationRecord) -> list[DocumentError]:
     """Contradictions within a record, and what it lacks to be what it says it is."""
-    rules = (_order, _counts, _granularity, _audit, _verification)
     own = _published if record.provenance.kind is ProvenanceKind.PUBLISHED else _own_run
     dates = {
         "provenance.date": record.provenance.date,
         "verification.date": record.verification.date if record.verification else None,
         **{f"changes[{number}].date": change.date for number, change in enumerate(record.changes)},
     }
-    found = [DocumentError(path, *problem) for rule in (*rules, own) for problem in rule(record)]
-    return found + date_problems(path, dates)
+    rules = (_order, _counts, _granularity, _audit, _verification, own)
+    return [*(DocumentError(path, *one) for rule in rules for one in rule(record)), *date_problems(path, dates)]
 
 
 def _order(record: EvaluationRecord) -> Found:
@@ -48,6 +47,7 @@ def _order(record: EvaluationRecord) -> Found:
     results, clean, joint = record.results, record.results.clean_accuracy, record.results.joint_robust_accuracy
     if clean is None and not results.attacks:
         yield "results", "holds no number at all; `apsite eval` writes them"
+    joint_place = "results.joint.robust_accuracy"
     # Results over different samples need not be ordered; the per-sample file says whether they are right.
     apart = {AttackName.HOFMN} if record.leaves_out_tuning else set()
     for result in results.attacks:
@@ -56,10 +56,9 @@ def _order(record: EvaluationRecord) -> Found:
             yield place, f"{value} exceeds the clean accuracy {clean}"
         same = result.attack in (apart or APB_1_ATTACKS)
         if same and joint is not None and joint > value + TOLERANCE:
-            wrong = f"{joint} exceeds {place} {value}; it counts samples robust under both"
-            yield "results.joint.robust_accuracy", wrong
+            yield joint_place, f"{joint} exceeds {place} {value}; it counts samples robust under both"
     if clean is not None and joint is not None and not apart and joint > clean + TOLERANCE:
-        yield "results.joint.robust_accuracy", f"{joint} exceeds the clean accuracy {clean}"
+        yield joint_place, f"{joint} exceeds the clean accuracy {clean}"
 
 
 def _counts(record: EvaluationRecord) -> Found:
@@ -68,13 +67,13 @@ def _counts(record: EvaluationRecord) -> Found:
     if results.n_samples is not None and results.n_samples > size:
         yield "results.n_samples", f"{results.n_samples} exceeds the test set of {size} images; recount"
     left: int | None = None
-    for attack in Attack:
-        if attack not in results.stages:
-            continue
+    for attack in (attack for attack in Attack if attack in results.stages):
         count, place = results.stages[attack], f"{results.stage_place(attack)}.attacked"
         if count.broken + count.robust_after != count.attacked:
-            parts = f"broken {count.broken} and robust_after {count.robust_after}"
-            yield place, f"{count.attacked} is not the sum of {parts}"
+            yield (
+                place,
+                f"{count.attacked} is not the sum of broken {count.broken} and robust_after {count.robust_after}",
+            )
         if left is not None and count.attacked != left:
             yield place, f"{count.attacked} is not what the attack before left robust, {left}"
         left = count.robust_after
@@ -88,10 +87,8 @@ def _granularity(record: EvaluationRecord) -> Found:
     if structure is None:
         yield "granularity", "a dense network has none; set it to null"
     elif (unit is Granularity.WEIGHT) != (structure is Structure.UNSTRUCTURED):
-        allowed = (
-            "'weight' or null is" if structure is Structure.UNSTRUCTURED else "'filter', 'channel', 'kernel' or null is"
-        )
-        yield "granularity", f"{unit.value!r} is not what {structure.value} pruning removes; {allowed}"
+        allowed = "'weight'" if structure is Structure.UNSTRUCTURED else "'filter', 'channel', 'kernel'"
+        yield "granularity", f"{unit.value!r} is not what {structure.value} pruning removes; {allowed} or null is"
 
 
 def _verification(record: EvaluationRecord) -> Found:
@@ -104,8 +101,8 @@ def _verification(record: EvaluationRecord) -> Found:
     if kind is not ProvenanceKind.VERIFIED:
         yield "provenance.kind", f"{kind.value!r} contradicts the field verification; remove it or say 'verified'"
     elif verification.agreement < 1 - DISAGREEMENT_LIMIT - TOLERANCE:
-        limit = f"{verification.agreement} is below {1 - DISAGREEMENT_LIMIT:g}"
-        yield "verification.agreement", f"{limit}; such a re-run does not verify a record"
+        wrong = f"{verification.agreement} is below {1 - DISAGREEMENT_LIMIT:g}; such a re-run does not verify a record"
+        yield "verification.agreement", wrong
     if n is not None and verification.samples > n:
         yield "verification.samples", f"{verification.samples} exceeds the {n} samples of the record"
     if verification.date < record.provenance.date:
@@ -159,8 +156,8 @@ def _apb_1(record: EvaluationRecord) -> Found:
             yield record.results.place(attack), "is missing; apb-1 has both attacks"
     if settings is not None:
         for name, value in departures(settings).items():
-            wrong = f"{value!r} is not apb-1's {RANKING[name]!r}"
-            yield f"settings.{name}", f"{wrong}; a run with other settings has protocol 'custom'"
+            reason = "a run with other settings has protocol 'custom'"
+            yield f"settings.{name}", f"{value!r} is not apb-1's {RANKING[name]!r}; {reason}"
         if None not in (settings.get("epsilon"), epsilon) and settings["epsilon"] != epsilon:
             yield "settings.epsilon", f"{settings['epsilon']!r} is not threat_model.epsilon; run `apsite eval` again"
     yield from _hofmn(record)
@@ -210,11 +207,8 @@ def _audit(record: EvaluationRecord) -> Found:
     if basis != "weights" and record.structure is Structure.UNSTRUCTURED:
         yield "audit.sparsity_basis", f"{basis!r} is not of unstructured pruning; 'weights' is"
     if matched is not None and differs(matched, declared, SPARSITY_LIMIT):
-        yield (
-            "sparsity.declared",
-            f"{declared} is more than {SPARSITY_LIMIT * 100:g} points from the measured share of zero {basis}, "
-            f"{matched:.4f}; evaluate the pruned checkpoint, or declare its sparsity",
-        )
+        apart = f"more than {SPARSITY_LIMIT * 100:g} points from the measured share of zero {basis}, {matched:.4f}"
+        yield "sparsity.declared", f"{declared} is {apart}; evaluate the pruned checkpoint, or declare its sparsity"
 
 
 def _exceeding(counts: CheckpointAudit | LayerAudit) -> Iterator[tuple[str, int, str, int]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,41 +32,7 @@ MEASURED = (
 )  # fmt: skip
 """Fields that come from a run or a source, and change with one only."""
 
-
-@dataclass(frozen=True)
-class Proposal:
-    """A change of data, as two folders and the list of files that differ.
-
-    Attributes:
-        base: Folder with the data before the change.
-        root: Folder with the data after it.
-        files: What differs in :data:`DATA_FOLDERS`, by path relative to `root`.
-        base_name: How messages name the state before the change, such as ``main``.
-        maintainer: Whether a maintainer vouches for the change.
-    """
-
-    base: Path
-    root: Path
-    files: Mapping[str, ChangedFile]
-    base_name: str
-    maintainer: bool
-
-    def problems(self) -> Iterator[DocumentError]:
-        """Problems of the change."""
-        if not self.maintainer:
-            for problem in self._size_problems():
-                yield DocumentError(self.root, "", problem)
-        for path in self.files:
-            for field, problem in _File(self, self.files[path], path).problems():
-                yield DocumentError(self.root / path, field, problem)
-
-    def _size_problems(self) -> Iterator[str]:
-        present = [self.root / path for path, file in self.files.items() if file.mode is not None]
-        if len(present) > MAX_FILES:
-            yield f"{len(present)} data files change; at most {MAX_FILES} at once, so split the change"
-        total = sum(path.lstat().st_size for path in present if path.is_symlink() or path.exists())
-        if total > MAX_BYTES:
-            yield f"{total:,} bytes of data change; at most {MAX_BYTES:,} at once, so split the change"
+_Document = Mapping[str, Any]
 
 
 def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[DocumentError]:
@@ -87,7 +52,7 @@ def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[Do
         outside = "is outside entries/ and evaluations/; put it into a separate pull request without data"
         problems = [DocumentError((top if prefix else root) / path, "", outside) for path in others]
     with data_folder(commit, root) as base:
-        return [*problems, *Proposal(base, root, files, revision, maintainer).problems()]
+        return [*problems, *_Proposal(base, root, files, revision, maintainer).problems()]
 
 
 def _split(changed: Iterable[ChangedFile], prefix: str) -> tuple[dict[str, ChangedFile], list[str]]:
@@ -103,168 +68,162 @@ def _split(changed: Iterable[ChangedFile], prefix: str) -> tuple[dict[str, Chang
 
 
 @dataclass(frozen=True)
-class _File:
-    """One changed file, before and after."""
+class _Proposal:
+    """A change of data, as two folders and the list of files that differ."""
 
-    proposal: Proposal
-    changed: ChangedFile
-    path: str
+    base: Path  # the data before the change
+    root: Path  # the data after it
+    files: Mapping[str, ChangedFile]  # what differs, by path relative to `root`
+    base_name: str  # how messages name the state before the change, such as main
+    maintainer: bool  # whether a maintainer vouches for the change
 
-    @cached_property
-    def old(self) -> dict[str, Any] | None:
-        return _document(self.proposal.base / self.path)
+    def problems(self) -> Iterator[DocumentError]:
+        if not self.maintainer:
+            yield from (DocumentError(self.root, "", problem) for problem in self._size())
+        for path, changed in self.files.items():
+            yield from (DocumentError(self.root / path, *problem) for problem in self._file(path, changed))
 
-    @cached_property
-    def new(self) -> dict[str, Any] | None:
-        return _document(self.proposal.root / self.path)
+    def _size(self) -> Iterator[str]:
+        present = [self.root / path for path, file in self.files.items() if file.mode is not None]
+        if len(present) > MAX_FILES:
+            yield f"{len(present)} data files change; at most {MAX_FILES} at once, so split the change"
+        total = sum(path.lstat().st_size for path in present if path.is_symlink() or path.exists())
+        if total > MAX_BYTES:
+            yield f"{total:,} bytes of data change; at most {MAX_BYTES:,} at once, so split the change"
 
-    def problems(self) -> Found:
-        """Problems of the change of this file."""
-        if self.changed.mode == "100755":
+    def _file(self, path: str, changed: ChangedFile) -> Found:
+        if changed.mode == "100755":
             yield "", "is marked as executable, but data files are not; run `chmod 644` on it"
-        if self.changed.mode == "160000":
+        if changed.mode == "160000":
             yield "", "is a submodule; data files are ordinary files"
-        parts = self.path.split("/")
+        parts = path.split("/")
         if parts[0] == "entries":
-            yield from () if self.proposal.maintainer else self._entry()
-        elif len(parts) == 3 and self.path.endswith(".json"):
-            yield from self._record()
+            if not self.maintainer:
+                yield from _entry(changed, _document(self.base / path), _document(self.root / path))
+        elif len(parts) == 3 and path.endswith(".json"):
+            yield from self._record(changed, _document(self.base / path), _document(self.root / path))
         elif len(parts) == 4 and parts[2] == HISTORY:
-            yield from self._history()
+            yield from self._history(path, changed)
 
-    def _entry(self) -> Found:
-        """Anyone may add a method and edit its text; only maintainers may change its identity or remove it."""
-        old, new = self.old, self.new
-        if self.changed.mode is None:
-            yield "", "was removed; a method stays listed, and only a maintainer may rename one"
-        elif new is not None and self.changed.new:
-            if new.get("baseline") is True:
-                yield (
-                    "baseline",
-                    "true is for baselines, which do not rank; a maintainer adds them, so set it to false",
-                )
-            if _changes(new):
-                yield "changes", "belongs to an entry that was published before; a new one has none, so remove it"
-        elif old is not None and new is not None:
-            was, now = (_word(document.get("baseline")) for document in (old, new))
-            if was != now:
-                yield "baseline", f"{now} was {was}, which decides who ranks; only a maintainer may change it"
-            gone = [alias for alias in _list(old, "aliases") if alias not in _list(new, "aliases")]
-            if gone:
-                yield "aliases", f"lacks {gone[0]!r}, under which people find the method; keep it"
-            yield from _kept_changes(old, new)
-
-    def _record(self) -> Found:
+    def _record(self, changed: ChangedFile, old: _Document | None, new: _Document | None) -> Found:
         """Anyone may add a record, edit its text and replace their own run; only maintainers may do the rest."""
-        old, new = self.old, self.new
-        if self.changed.mode is None:
-            if not self.proposal.maintainer:
+        if changed.mode is None:
+            if not self.maintainer:
                 yield "", "was removed; results stay readable, so ask a maintainer to retract it, with a reason"
         elif new is None:
             return
         elif old is None:
-            yield from () if self.proposal.maintainer else self._new_record(new)
+            yield from () if self.maintainer else _new_record(new)
         elif _version(new) > _version(old):
             yield from self._superseding(old, new)
         else:
-            yield from self._corrected(old, new) if self.proposal.maintainer else self._edited(old, new)
+            yield from _corrected(old, new) if self.maintainer else self._edited(old, new)
 
-    def _new_record(self, new: Mapping[str, Any]) -> Found:
-        yield from _unverified(new)
-        if new.get("protocol") == Protocol.SURVEY:
-            yield "protocol", "'piras-2024' is for the results of the survey, which are all here; use 'custom'"
-        for number, change in enumerate(_changes(new)):
-            if change.get("kind") != ChangeKind.SUPERSEDES:
-                yield f"changes[{number}]", "belongs to a record that was published before; a new one has none"
-
-    def _superseding(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
+    def _superseding(self, old: _Document, new: _Document) -> Found:
         """A new run in place of an old record; that the old one is kept is checked by :meth:`_history`."""
-        version = _version(old)
+        version, (kind, source), (old_kind, old_source) = _version(old), _provenance(new), _provenance(old)
         if _version(new) != version + 1:
-            yield (
-                "changes[0].version",
-                f"{_version(new) - 1} is not the version in {self.proposal.base_name}, {version}; restore the "
-                f"record and {HISTORY}/ from there, then run `apsite supersede` once",
-            )
+            wrong = f"{_version(new) - 1} is not the version in {self.base_name}, {version}"
+            redo = f"restore the record and {HISTORY}/ from there, then run `apsite supersede` once"
+            yield "changes[0].version", f"{wrong}; {redo}"
             return
-        if self.proposal.maintainer:
+        if self.maintainer:
             return
         yield from _unverified(new)
-        kind, source = _provenance(new)
-        old_kind, old_source = _provenance(old)
         if kind == ProvenanceKind.PUBLISHED:
             yield "provenance.kind", "'published' cannot supersede a record; a new run is 'submitted'"
         if old_kind != ProvenanceKind.PUBLISHED and source != old_source:
-            yield (
-                "provenance.source",
-                f"{source!r} is not {old_source!r}, whose run this would replace; only they or a maintainer may "
-                "replace it. If you doubt the result, open a dispute",
-            )
+            wrong = f"{source!r} is not {old_source!r}, whose run this would replace"
+            who = "only they or a maintainer may replace it. If you doubt the result, open a dispute"
+            yield "provenance.source", f"{wrong}; {who}"
 
-    def _corrected(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
-        """A maintainer's edit of the same version."""
-        measured = [name for name in _differing(upgraded(old), upgraded(new)) if name in MEASURED]
-        added = _changes(new)[len(_changes(old)) :]
-        if measured and not any(change.get("kind") == ChangeKind.CORRECTED for change in added):
-            yield (
-                measured[0],
-                "differs, but changes does not say why; add a change of kind 'corrected', or supersede the record "
-                "with a new run",
-            )
-
-    def _edited(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
+    def _edited(self, old: _Document, new: _Document) -> Found:
         """A contributor's edit of the same version."""
-        base, differing = self.proposal.base_name, _differing(upgraded(old), upgraded(new))
+        differing = _differing(upgraded(old), upgraded(new))
+        instead = (
+            "Use `apsite supersede` for a new run, open a dispute if you doubt a result, and ask a maintainer for "
+            "anything else"
+        )
         for name in differing:
             if name not in EDITABLE:
-                yield (
-                    name,
-                    f"differs from {base}; published results are fixed. Use `apsite supersede` for a new run, "
-                    "open a dispute if you doubt a result, and ask a maintainer for anything else",
-                )
+                yield name, f"differs from {self.base_name}; published results are fixed. {instead}"
         if "checkpoint" in differing:
             before = _object(old, "checkpoint")
             for name in _differing(before, _object(new, "checkpoint")):
                 if name != "url":
-                    yield f"checkpoint.{name}", f"differs from {base}; another file needs a new run"
+                    yield f"checkpoint.{name}", f"differs from {self.base_name}; another file needs a new run"
                 elif before.get("sha256") is None:
-                    yield (
-                        "checkpoint.url",
-                        ("differs, and no SHA-256 identifies the file; only a maintainer may move such a file"),
-                    )
+                    wrong = "differs, and no SHA-256 identifies the file; only a maintainer may move such a file"
+                    yield "checkpoint.url", wrong
         if "changes" in differing:
             yield from _kept_changes(old, new)
 
-    def _history(self) -> Found:
+    def _history(self, path: str, changed: ChangedFile) -> Found:
         """Files of history/ hold what was published at the record's place, and then never change."""
-        lax, base_name = self.proposal.maintainer, self.proposal.base_name
-        if not self.changed.new:
-            if not lax:
-                word = "was removed" if self.changed.mode is None else "differs"
-                yield "", f"{word}; files in {HISTORY}/ never change, so restore it"
-            return
-        folder, _, rest = self.path.partition(f"/{HISTORY}/")
+        folder, _, rest = path.partition(f"/{HISTORY}/")
         stem, _, suffix = rest.rpartition(".")
         current = f"{folder}/{stem.rpartition('.')[0]}.{suffix}"
-        before = self.proposal.base / current
-        if not before.is_file():
-            if not lax:
-                yield "", f"was never published: {base_name} has no {current}, and {HISTORY}/ holds its older versions"
-        elif current.endswith(".json") and current not in self.proposal.files:
-            if not lax:
-                yield "", f"is history, but {current} has not been replaced; remove it"
-        elif not _same_bytes(self.proposal.root / self.path, before):
-            yield "", f"must equal {current} in {base_name}, byte for byte; `apsite supersede` puts it there"
+        before = self.base / current
+        if changed.new and before.is_file() and (current in self.files or not current.endswith(".json")):
+            if not _same_bytes(self.root / path, before):
+                wrong = f"must equal {current} in {self.base_name}, byte for byte"
+                yield "", f"{wrong}; `apsite supersede` puts it there"
+        elif self.maintainer:
+            return
+        elif not changed.new:
+            word = "was removed" if changed.mode is None else "differs"
+            yield "", f"{word}; files in {HISTORY}/ never change, so restore it"
+        elif not before.is_file():
+            yield "", f"was never published: {self.base_name} has no {current}, and {HISTORY}/ holds its older versions"
+        else:
+            yield "", f"is history, but {current} has not been replaced; remove it"
 
 
-def _unverified(new: Mapping[str, Any]) -> Found:
+def _entry(changed: ChangedFile, old: _Document | None, new: _Document | None) -> Found:
+    """Anyone may add a method and edit its text; only maintainers may change its identity or remove it."""
+    if changed.mode is None:
+        yield "", "was removed; a method stays listed, and only a maintainer may rename one"
+    elif new is not None and changed.new:
+        if new.get("baseline") is True:
+            yield "baseline", "true is for baselines, which do not rank; a maintainer adds them, so set it to false"
+        if _changes(new):
+            yield "changes", "belongs to an entry that was published before; a new one has none, so remove it"
+    elif old is not None and new is not None:
+        was, now = (_word(document.get("baseline")) for document in (old, new))
+        if was != now:
+            yield "baseline", f"{now} was {was}, which decides who ranks; only a maintainer may change it"
+        gone = [alias for alias in _list(old, "aliases") if alias not in _list(new, "aliases")]
+        if gone:
+            yield "aliases", f"lacks {gone[0]!r}, under which people find the method; keep it"
+        yield from _kept_changes(old, new)
+
+
+def _new_record(new: _Document) -> Found:
+    yield from _unverified(new)
+    if new.get("protocol") == Protocol.SURVEY:
+        yield "protocol", "'piras-2024' is for the results of the survey, which are all here; use 'custom'"
+    for number, change in enumerate(_changes(new)):
+        if change.get("kind") != ChangeKind.SUPERSEDES:
+            yield f"changes[{number}]", "belongs to a record that was published before; a new one has none"
+
+
+def _corrected(old: _Document, new: _Document) -> Found:
+    """A maintainer's edit of the same version."""
+    measured = [name for name in _differing(upgraded(old), upgraded(new)) if name in MEASURED]
+    added = _changes(new)[len(_changes(old)) :]
+    if measured and not any(change.get("kind") == ChangeKind.CORRECTED for change in added):
+        how = "add a change of kind 'corrected', or supersede the record with a new run"
+        yield measured[0], f"differs, but changes does not say why; {how}"
+
+
+def _unverified(new: _Document) -> Found:
     if _provenance(new)[0] == ProvenanceKind.VERIFIED:
         yield "provenance.kind", "'verified' is set by maintainers; a new run is 'submitted' until they have re-run it"
     if "verification" in new:
         yield "verification", "is written by maintainers, who run `apsite verify`; remove it"
 
 
-def _kept_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
+def _kept_changes(old: _Document, new: _Document) -> Found:
     """The list of changes may only grow, and by corrections."""
     before, after = _changes(old), _changes(new)
     if after[: len(before)] != before:
@@ -272,14 +231,11 @@ def _kept_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Found:
         return
     for number, change in enumerate(after[len(before) :], len(before)):
         if change.get("kind") != ChangeKind.CORRECTED:
-            yield (
-                f"changes[{number}].kind",
-                f"{change.get('kind')!r} is up to a maintainer; 'corrected' is allowed. Open an issue to "
-                "dispute or retract",
-            )
+            wrong = f"{change.get('kind')!r} is up to a maintainer; 'corrected' is allowed"
+            yield f"changes[{number}].kind", f"{wrong}. Open an issue to dispute or retract"
 
 
-def _document(path: Path) -> dict[str, Any] | None:
+def _document(path: Path) -> _Document | None:
     """The document there, or ``None`` where it is missing or broken, which other rules report."""
     try:
         return read_json(path)
@@ -287,32 +243,32 @@ def _document(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _differing(old: _Document, new: _Document) -> list[str]:
     return [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
 
 
-def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _object(document: _Document, name: str) -> _Document:
     """A member that should be an object; empty where it is something else, which the schema reports."""
     value = document.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _list(document: Mapping[str, Any], name: str) -> list[Any]:
+def _list(document: _Document, name: str) -> list[Any]:
     value = document.get(name)
     return value if isinstance(value, list) else []
 
 
-def _provenance(document: Mapping[str, Any]) -> tuple[Any, Any]:
+def _provenance(document: _Document) -> tuple[Any, Any]:
     """Kind and source of a record."""
     provenance = _object(document, "provenance")
     return provenance.get("kind"), provenance.get("source")
 
 
-def _changes(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _changes(document: _Document) -> list[dict[str, Any]]:
     return [change for change in _list(document, "changes") if isinstance(change, dict)]
 
 
-def _version(document: Mapping[str, Any]) -> int:
+def _version(document: _Document) -> int:
     replaced = next(iter(_changes(document)), {}).get("version")
     return replaced + 1 if isinstance(replaced, int) else 1
 

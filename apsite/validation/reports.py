@@ -14,14 +14,9 @@ _SHOWN = 5
 
 def summary(report: Report) -> str:
     """One line: what was read and how much is wrong."""
+    read = f"{number(report.entries, 'entry', 'entries')}, {number(report.records, 'record')}"
     found = number(len(report.problems), "problem") if report.problems else "no problem"
-    return f"{counted(report.entries, report.records, report.sample_files)}: {found}"
-
-
-def counted(entries: int, records: int, sample_files: int) -> str:
-    """What was read, in words."""
-    parts = (number(entries, "entry", "entries"), number(records, "record"), number(sample_files, "per-sample file"))
-    return ", ".join(parts)
+    return f"{read}, {number(report.sample_files, 'per-sample file')}: {found}"
 
 
 def number(count: int, one: str, many: str | None = None) -> str:
@@ -44,17 +39,9 @@ def to_text(report: Report) -> str:
 
 def to_json(report: Report) -> str:
     """Everything as one object."""
-    document = {
-        "entries": report.entries,
-        "records": report.records,
-        "sample_files": report.sample_files,
-        "problems": [
-            {"path": str(problem.path), "field": problem.field, "problem": problem.problem}
-            for problem in report.problems
-        ],
-        "uncommitted": [_printable(str(path)) for path in report.uncommitted],
-    }
-    return json.dumps(document, indent=2) + "\n"
+    problems = [{"path": str(one.path), "field": one.field, "problem": one.problem} for one in report.problems]
+    uncommitted = [_printable(str(path)) for path in report.uncommitted]
+    return json.dumps({**vars(report), "problems": problems, "uncommitted": uncommitted}, indent=2) + "\n"
 
 
 def to_github(report: Report, root: Path) -> str:

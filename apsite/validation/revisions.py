@@ -43,19 +43,12 @@ _TIMEOUT = 120
 
 @dataclass(frozen=True)
 class ChangedFile:
-    """A path that differs between a revision and the files on disk.
+    """A path that differs between a revision and the files on disk."""
 
-    Attributes:
-        path: Relative to the root of the repository, ``/`` between parts.
-        mode: Git's mode on disk, such as ``100644``; ``None`` if the file was removed.
-        new: Whether the revision does not have it.
-        tracked: Whether git knows the file; an untracked file is not part of a commit yet.
-    """
-
-    path: str
-    mode: str | None = "100644"
-    new: bool = False
-    tracked: bool = True
+    path: str  # relative to the root of the repository, / between parts
+    mode: str | None = "100644"  # git's mode on disk; None if the file was removed
+    new: bool = False  # whether the revision does not have it
+    tracked: bool = True  # whether git knows it; an untracked file is not part of a commit yet
 
 
 def resolve_commit(folder: Path, revision: str) -> str:
@@ -66,8 +59,7 @@ def resolve_commit(folder: Path, revision: str) -> str:
     """
     if not revision or revision.startswith("-") or not revision.isprintable():
         raise ApsiteError(f"{revision!r} is not a valid revision; give a branch, a tag or a commit")
-    name = _object(folder, f"{revision}^{{commit}}")
-    if name is None:
+    if not (name := _object(folder, f"{revision}^{{commit}}")):
         raise ApsiteError(
             f"{revision}: is neither a folder with data nor a revision of the repository at {folder}; "
             "fetch it first, with its history"
@@ -155,8 +147,7 @@ def data_folder(source: str, repository: Path) -> Iterator[Path]:
         }  # fmt: skip
         for name in DATA_FOLDERS:
             (target / name).mkdir(parents=True)
-            tree = _object(repository, f"{commit}:./{name}")
-            if tree is not None:
+            if tree := _object(repository, f"{commit}:./{name}"):
                 _unpack(source, tree, environment, target / name)
         yield target
 

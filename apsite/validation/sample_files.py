@@ -19,10 +19,8 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
     """Differences between a record and its per-sample file, and whether there is one."""
     samples_path = path.with_suffix(".npz")
     if record.samples is None:
-        if samples_path.exists():
-            unused = DocumentError(samples_path, "", "no record refers to it; remove it or run `apsite eval` again")
-            return [unused], False
-        return [], False
+        unused = DocumentError(samples_path, "", "no record refers to it; remove it or run `apsite eval` again")
+        return [unused] if samples_path.exists() else [], False
     # A record in history/ keeps its content, so it names the file as it was called when the record was current.
     name = f"{record.model_key}.npz"
     if record.samples.file != name:
@@ -86,8 +84,5 @@ def _out_of_range(record: EvaluationRecord, samples: SampleResults) -> Iterator[
         return
     found = np.bincount(samples.label, minlength=len(counts))
     for label in np.flatnonzero(found > np.array(counts))[:1]:
-        yield (
-            "label",
-            f"{found[label]} samples are of class {label}, but the test set has {counts[label]}; "
-            "the labels are not those of the official files",
-        )
+        wrong = f"{found[label]} samples are of class {label}, but the test set has {counts[label]}"
+        yield "label", f"{wrong}; the labels are not those of the official files"

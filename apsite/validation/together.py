@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import chain
 
 from apsite.catalogue import Catalogue
 from apsite.comparable import rankable
@@ -13,12 +13,12 @@ from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
 
 
-def combined_problems(catalogue: Catalogue) -> list[DocumentError]:
+def combined_problems(catalogue: Catalogue) -> Iterator[DocumentError]:
     """All problems of this module."""
-    return [*too_few_checkpoints(catalogue), *_files_twice(catalogue), *_names_twice(catalogue)]
+    return chain(_too_few_checkpoints(catalogue), _files_twice(catalogue), _names_twice(catalogue))
 
 
-def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
+def _too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
     """Methods with a run that would rank, and no network at all three sparsities.
 
     The survey asks for at least three checkpoints: one dataset, network and structure at its three sparsities
@@ -41,12 +41,11 @@ def too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
             groups.items(), key=lambda item: len(item[1] & set(item[0][2].sparsities))
         )
         missing = ", ".join(f"{share:g}" for share in structure.sparsities if share not in there)
-        yield DocumentError(
-            catalogue.root / "evaluations" / record.path,
-            "protocol",
+        problem = (
             f"'apb-1' would rank, but {catalogue.entries[method].name} has no network at all three sparsities; nearest "
-            f"is {dataset.value}, {network.value}, {structure.value}, which lacks {missing}: evaluate these too",
+            f"is {dataset.value}, {network.value}, {structure.value}, which lacks {missing}: evaluate these too"
         )
+        yield DocumentError(catalogue.root / "evaluations" / record.path, "protocol", problem)
 
 
 def _names_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
@@ -55,26 +54,21 @@ def _names_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
     for entry in catalogue.entries.values():
         first = seen.setdefault(entry.name.casefold(), entry.key)
         if first != entry.key:
-            yield DocumentError(
-                catalogue.root / "entries" / f"{entry.key}.json",
-                "name",
-                f"{entry.name!r} is also the name of {first}; add what distinguishes them, such as its author",
-            )
+            path = catalogue.root / "entries" / f"{entry.key}.json"
+            problem = f"{entry.name!r} is also the name of {first}; add what distinguishes them, such as its author"
+            yield DocumentError(path, "name", problem)
 
 
 def _files_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
     """One checkpoint, or one per-sample file, behind two runs that would rank."""
-    every = catalogue.every_record()
-    for field, name in (("checkpoint.sha256", "checkpoint"), ("samples.sha256", "per-sample file")):
-        seen: dict[str, tuple[Path, EvaluationRecord]] = {}
-        for path, record in every:
-            if record.samples is None or record.protocol is not Protocol.APB_1:
-                continue
-            digest = record.checkpoint.sha256 if name == "checkpoint" else record.samples.sha256
-            if digest is None:
-                continue
-            _, first = seen.setdefault(digest, (path, record))
-            if first.model_key != record.model_key:
-                yield DocumentError(
-                    path, field, f"is also that of {first.model_key}; two models cannot share one {name}"
-                )
+    seen: dict[tuple[str, str | None], str] = {}
+    for path, record in catalogue.every_record():
+        if record.samples is None or record.protocol is not Protocol.APB_1:
+            continue
+        for field, name, digest in (
+            ("checkpoint.sha256", "checkpoint", record.checkpoint.sha256),
+            ("samples.sha256", "per-sample file", record.samples.sha256),
+        ):
+            first = seen.setdefault((field, digest), record.model_key)
+            if digest is not None and first != record.model_key:
+                yield DocumentError(path, field, f"is also that of {first}; two models cannot share one {name}")
