@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @options.network
 @options.method
-@click.option("--dataset", type=options.values(Dataset), default="cifar10", show_default=True,
+@click.option("--dataset", type=options.values(Dataset), default="cifar10",
               help="Training dataset; sets image size, classes and normalisation.")  # fmt: skip
 @click.option("--structure", type=options.values(Structure), help="Structure of the pruning.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apsite.evaluation.runs.manifest import ModelOutcome
 
 _DATASET = click.option(
-    "--dataset", type=options.values(Dataset), default="cifar10", show_default=True,
+    "--dataset", type=options.values(Dataset), default="cifar10",
     help="Dataset whose images the network takes.",
 )  # fmt: skip
 _OUTPUT = click.option("-o", "--output", type=options.FILE, required=True, help="Checkpoint to write, as safetensors.")
@@ -47,7 +47,7 @@ _PACKED = click.option(
 @_DATASET
 @options.layout
 @options.method
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of random scores.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of random scores.")
 @_OUTPUT
 @_HALF
 @_PACKED
@@ -87,7 +87,7 @@ def prune(
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @options.network
 @click.option(
-    "--dataset", type=options.values(Dataset), default="cifar10", show_default=True,
+    "--dataset", type=options.values(Dataset), default="cifar10",
     help="Dataset whose images the network takes; only CIFAR-10 can be trained on.",
 )  # fmt: skip
 @click.option(
@@ -95,27 +95,27 @@ def prune(
     help="Folder with the official training files.",
 )  # fmt: skip
 @click.option(
-    "--objective", type=click.Choice(["AT-PGD", "TRADES", "AT-Fast"]), default="AT-PGD", show_default=True,
+    "--objective", type=click.Choice(["AT-PGD", "TRADES", "AT-Fast"]), default="AT-PGD",
     help="Adversarial training (Madry et al. 2018), TRADES (Zhang et al. 2019), or the fast single-step variant (Wong "
     "et al. 2020).",
 )  # fmt: skip
-@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the images.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True,
+@click.option("--epochs", type=click.IntRange(1), default=10, help="Passes over the images.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1,
               help="Peak of the one-cycle schedule.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="Steps of the attack.  [default: 10, AT-Fast 1]")
-@click.option("--epsilon", type=click.FloatRange(0, 255, min_open=True), default=8, show_default=True,
+@click.option("--epsilon", type=click.FloatRange(0, 255, min_open=True), default=8,
               help="Perturbation size in units of 1/255.")  # fmt: skip
 @click.option("--step-size", type=click.FloatRange(0, 255, min_open=True),
               help="Step of the attack in units of 1/255.  [default: 2, AT-Fast 10]")  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Images per step.")
-@click.option("--weight-decay", type=click.FloatRange(0), default=2e-4, show_default=True,
+@click.option("--batch-size", type=click.IntRange(1), default=128, help="Images per step.")
+@click.option("--weight-decay", type=click.FloatRange(0), default=2e-4,
               help="L2 penalty on all parameters.")  # fmt: skip
-@click.option("--trades-beta", type=click.FloatRange(0, min_open=True), default=6, show_default=True,
+@click.option("--trades-beta", type=click.FloatRange(0, min_open=True), default=6,
               help="Weight of the robust term of TRADES.")  # fmt: skip
 @click.option("--n-train", type=click.IntRange(1), help="Use only the first N training images.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all randomness.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of all randomness.")
 @options.device
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
               help="auto: mixed precision if the device supports bfloat16.")  # fmt: skip
 @options.layout
 @options.method
@@ -199,9 +199,9 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
 @click.option("--test-data", help="Folder with the official test files, or 'embedded'.  [default: --data-dir]")
 @options.device
 @options.records
-@click.option("--work", type=options.FOLDER, default=Path(".apsite"), show_default=True,
+@click.option("--work", type=options.FOLDER, default=Path(".apsite"),
               help="Folder for pruned networks and the state of unfinished runs.")  # fmt: skip
-@click.option("--resume/--fresh", default=True, show_default=True, help="Keep finished steps, or repeat all.")
+@click.option("--resume/--fresh", default=True, help="Keep finished steps, or repeat all.")
 @options.quiet
 @options.root
 def baselines(

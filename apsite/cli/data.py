@@ -15,7 +15,7 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 @cli.command()
 @options.root
 @click.option(
-    "--format", "style", type=click.Choice(["text", "json", "github"]), default="text", show_default=True,
+    "--format", "style", type=click.Choice(["text", "json", "github"]), default="text",
     help="github: annotations for workflows.",
 )  # fmt: skip
 @click.option(
@@ -55,7 +55,7 @@ def validate(root: Path, style: str, changed_since: str | None, maintainer: bool
 @cli.command()
 @options.root
 @options.output_file
-@click.option("--format", "style", type=click.Choice(["csv", "json", "robustbench"]), default="csv", show_default=True,
+@click.option("--format", "style", type=click.Choice(["csv", "json", "robustbench"]), default="csv",
               help="Format of the table.")  # fmt: skip
 def export(root: Path, output: Path | None, style: str) -> None:
     """Write all results as one table: one row per record, fractions, empty (null) if unknown.

@@ -59,24 +59,24 @@ _FILE = click.Path(path_type=Path)
 @click.option("--batch-size", type=click.IntRange(1),
               help="Images attacked together; lower it if memory runs out.  [default: 128 on a CPU, 1024 on a "
               "GPU]")  # fmt: skip
-@click.option("--workers", default="local", show_default=True,
+@click.option("--workers", default="local",
               help="local: this process. ray or ray:N: N workers with one GPU (or CPU core) each, on the Ray cluster "
               "at RAY_ADDRESS or on this machine.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all randomness.")
-@click.option("--protocol", type=options.values(Preset), default="apb-1", show_default=True,
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Seed of all randomness.")
+@click.option("--protocol", type=options.values(Preset), default="apb-1",
               help="paper: HO-FMN searches on the first 2,048 samples and evaluates the others, as in the survey. "
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
-@click.option("--attacks", default=",".join(APB_1_ATTACKS), show_default=True,
+@click.option("--attacks", default=",".join(APB_1_ATTACKS),
               help="Attacks to run, separated by commas; a run with only one does not rank.")  # fmt: skip
 @click.option(
-    "--engine", type=options.values(EngineName), default="fast", show_default=True,
+    "--engine", type=options.values(EngineName), default="fast",
     help="AutoAttack implementation: fast (built in; results do not depend on batch size) or reference (pyautoattack).",
 )  # fmt: skip
-@click.option("--precision", type=options.values(Precision), default="float32", show_default=True,
+@click.option("--precision", type=options.values(Precision), default="float32",
               help="Arithmetic in which AutoAttack searches; every success is confirmed in float32. Lower precision is "
               "faster on GPUs and does not rank.")  # fmt: skip
 @click.option(
-    "--remove-channels/--keep-channels", default=True, show_default=True,
+    "--remove-channels/--keep-channels", default=True,
     help="Attack a copy of the network with fully pruned channels removed. Same outputs, less compute.",
 )  # fmt: skip
 @options.records
@@ -186,11 +186,11 @@ def print_outcomes(outcomes: Sequence[ModelOutcome]) -> None:
 
 @cli.command()
 @options.root
-@click.option("--output", type=options.FOLDER, default=Path("demo"), show_default=True,
+@click.option("--output", type=options.FOLDER, default=Path("demo"),
               help="Folder for the record and the site.")  # fmt: skip
-@click.option("--n-examples", type=click.IntRange(1, 256), default=64, show_default=True,
+@click.option("--n-examples", type=click.IntRange(1, 256), default=64,
               help="How many of the 256 embedded images to attack.")  # fmt: skip
-@click.option("--site/--no-site", "with_site", default=True, show_default=True, help="Build the site with the record.")
+@click.option("--site/--no-site", "with_site", default=True, help="Build the site with the record.")
 @options.quiet
 def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool) -> None:
     """Evaluate the embedded pruned network on a few real images with full attacks, and build the site.

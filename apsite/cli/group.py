@@ -98,7 +98,10 @@ class ApsiteGroup(SentenceGroup):
         return sys.exit(code)
 
 
-@click.group(cls=ApsiteGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
+
+
+@click.group(cls=ApsiteGroup, context_settings=_SETTINGS)
 @click.version_option(metadata.version("apsite"), prog_name="apsite")
 def cli() -> None:
     """The open benchmark of adversarial pruning: evaluate pruned networks, check and show results.

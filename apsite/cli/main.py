@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from apsite.cli import (  # noqa: F401  (each module adds its commands to the group)
-    audit,
-    baselines,
-    data,
-    datasets,
-    describe,
-    evaluate,
-    models,
-    review,
-    site,
-    verify,
-)
+# Each module adds its commands to the group.
+from apsite.cli import audit, baselines, data, datasets, describe, evaluate, models, review, site, verify  # noqa: F401
 from apsite.cli.group import cli
 
 

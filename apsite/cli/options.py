@@ -29,9 +29,7 @@ root = click.option(
     help="Folder that holds entries/ and evaluations/.",
 )  # fmt: skip
 output_file = click.option("-o", "--output", type=FILE, help="Write to this file instead of stdout.")
-records = click.option(
-    "--output", type=FOLDER, default=Path("evaluations"), show_default=True, help="Folder for the records."
-)
+records = click.option("--output", type=FOLDER, default=Path("evaluations"), help="Folder for the records.")
 network = click.option(
     "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
 )
@@ -42,12 +40,10 @@ state = click.option(
 )
 device = click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda if available]")
 run_dir = click.option(
-    "--run-dir", type=FOLDER, default=Path(".apsite/runs"), show_default=True,
+    "--run-dir", type=FOLDER, default=Path(".apsite/runs"),
     help="Folder for the state of unfinished runs.",
 )  # fmt: skip
-resume = click.option(
-    "--resume/--fresh", default=True, show_default=True, help="Resume an interrupted run, or start again."
-)
+resume = click.option("--resume/--fresh", default=True, help="Resume an interrupted run, or start again.")
 quiet = click.option("--quiet", is_flag=True, help="Do not show progress.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

@@ -18,7 +18,7 @@ from apsite.vocabulary import ChangeKind
 @options.output_file
 @click.argument("base")
 @click.argument("head", required=False)
-@click.option("--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
+@click.option("--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text")
 def diff(root: Path, output: Path | None, base: str, head: str | None, style: str) -> None:
     """Show what changes from BASE to HEAD: results, ranks, leaders, ties.
 

@@ -14,9 +14,7 @@ from apsite.cli.reference import reference
 
 @cli.command()
 @options.root
-@click.option(
-    "--output", type=options.FOLDER, default=Path("build"), show_default=True, help="Folder for pages and site."
-)
+@click.option("--output", type=options.FOLDER, default=Path("build"), help="Folder for pages and site.")
 @click.option("--site-url", help="URL where the site will be published.")
 def build(root: Path, output: Path, site_url: str | None) -> None:
     """Write the pages from entries and records, and build the static site.
@@ -35,9 +33,7 @@ def build(root: Path, output: Path, site_url: str | None) -> None:
 
 @cli.command()
 @click.argument("output", type=options.FOLDER, default=Path("build"))
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="TCP port; 0 selects a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="TCP port; 0 selects a free one.")
 def serve(output: Path, port: int) -> None:
     """Serve the site that `apsite build` made in OUTPUT, or an unpacked preview, on this machine only.
 

@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 @cli.command()
 @click.argument("record", type=click.Path(path_type=Path))
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="Checkpoint of the record.")
-@click.option(
-    "--samples", type=click.IntRange(1), default=512, show_default=True, help="Number of samples to attack again."
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of samples.")
+@click.option("--samples", type=click.IntRange(1), default=512, help="Number of samples to attack again.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the choice of samples.")
 @click.option("--data-dir", help="Folder of the dataset, or 'embedded'.  [default: where `apsite data fetch` puts it]")
 @options.device
 @click.option("--batch-size", type=click.IntRange(1), help="Images attacked together.  [default: as in the record]")
 @click.option("--arch", help="'file.py:factory' or 'module:factory', if the network of the record came from a factory.")
 @options.state
-@click.option(
-    "--write/--no-write", default=True, show_default=True, help="Mark RECORD as verified if the results agree."
-)
+@click.option("--write/--no-write", default=True, help="Mark RECORD as verified if the results agree.")
 @click.option("--by", help="Your name, for the record.")
 @options.run_dir
 @options.quiet
