@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from apsite.evaluation.checkpoints.report import CheckpointReport
+    from apsite.records import LayerAudit
 
 
 @cli.command()
@@ -62,9 +64,12 @@ def audit(
 def _print(report: CheckpointReport) -> None:
     display(_summary(report))
     if report.counts is not None:
-        display(_layers(report))
+        display(_layers(report.counts.layers))
     if report.others:
-        display(_others(report))
+        others = new_table("Other layouts", "Layout", "Why not")
+        for other in report.others:
+            others.add_row(other.name, other.summary)
+        display(others)
     for line in [f"Warning: {warning.message}" for warning in report.warnings] + [f"Note: {it}" for it in report.notes]:
         click.echo(line)
 
@@ -106,25 +111,12 @@ def _behaviour(report: CheckpointReport) -> str:
     return f"{', '.join(codes) or ('refused' if report.refused else 'suitable for the attacks')} (on {report.inputs})"
 
 
-def _layers(report: CheckpointReport) -> Table:
+def _layers(layers: Iterable[LayerAudit]) -> Table:
     table = new_table("Layers", "Layer", ">Weights", ">Zero", ">Sparsity", ">Zero filters", ">Zero channels")
-    assert report.counts is not None
-    for layer in report.counts.layers:
-        table.add_row(
-            layer.name,
-            f"{layer.weights:,}",
-            f"{layer.zero_weights:,}",
-            _share(layer.zero_weights, layer.weights),
-            f"{layer.zero_filters or 0} of {layer.filters or 0}",
-            f"{layer.zero_channels or 0} of {layer.channels or 0}",
-        )
-    return table
-
-
-def _others(report: CheckpointReport) -> Table:
-    table = new_table("Other layouts", "Layout", "Why not")
-    for other in report.others:
-        table.add_row(other.name, other.summary)
+    for one in layers:
+        weights = f"{one.weights:,}", f"{one.zero_weights:,}", _share(one.zero_weights, one.weights)
+        parts = ((one.zero_filters, one.filters), (one.zero_channels, one.channels))
+        table.add_row(one.name, *weights, *(f"{zero or 0} of {total or 0}" for zero, total in parts))
     return table
 
 

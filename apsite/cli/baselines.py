@@ -12,7 +12,6 @@ from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import emit_json
 from apsite.errors import ApsiteError
-from apsite.progress import default_reporter
 from apsite.vocabulary import Dataset, Locality
 
 if TYPE_CHECKING:
@@ -72,14 +71,9 @@ def prune(
 
     source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint)
     written = prune_network(
-        source,
-        BaselineCriterion(criterion),
-        Locality(locality),
-        sparsity,
-        output,
-        written=Format(half, packed),
+        source, BaselineCriterion(criterion), Locality(locality), sparsity, output, written=Format(half, packed),
         seed=seed,
-    )
+    )  # fmt: skip
     _print(written, f"pruned by {criterion}, {locality}", as_json=as_json)
 
 
@@ -91,8 +85,8 @@ def prune(
     help="Dataset whose images the network takes; only CIFAR-10 can be trained on.",
 )  # fmt: skip
 @click.option(
-    "--data-dir", type=options.FOLDER, show_default="where `apsite data fetch` puts them",
-    help="Folder with the official training files.",
+    "--data-dir", type=options.FOLDER, default=options.data_folder,
+    show_default="where `apsite data fetch` puts them", help="Folder with the official training files.",
 )  # fmt: skip
 @click.option(
     "--objective", type=click.Choice(["AT-PGD", "TRADES", "AT-Fast"]), default="AT-PGD",
@@ -127,7 +121,7 @@ def prune(
 @options.quiet
 @options.as_json
 def finetune(
-    checkpoint: Path | None, arch: str, dataset: str, data_dir: Path | None, output: Path, half: bool, packed: bool,
+    checkpoint: Path | None, arch: str, dataset: str, data_dir: Path, output: Path, half: bool, packed: bool,
     resume: bool, run_dir: Path, device: str | None, precision: str, layout: str | None, method: str | None,
     quiet: bool, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
@@ -144,26 +138,15 @@ def finetune(
     from apsite.baselines.finetuning import Format, Source
     from apsite.baselines.finetuning import finetune as finetune_network
     from apsite.baselines.training import recipe_of
-    from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 
-    with default_reporter(quiet=quiet) as reporter:
-        try:
-            written = finetune_network(
-                Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint),
-                recipe_of(settings),
-                data_dir or Path(default_data_dir()),
-                output,
-                written=Format(half, packed),
-                device=device,
-                precision=precision,
-                run_dir=run_dir,
-                fresh=not resume,
-                reporter=reporter,
-            )
-        except KeyboardInterrupt:
-            again = "the same command again" if resume else "the same command without --fresh"
-            reporter.say(f"interrupted: progress is saved every minute; run {again} to resume")
-            raise
+    source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint)
+    again = "the same command again" if resume else "the same command without --fresh"
+    kept = f"progress is saved every minute; run {again} to resume"
+    with options.progress(quiet=quiet, kept=kept) as reporter:
+        written = finetune_network(
+            source, recipe_of(settings), data_dir, output, written=Format(half, packed), device=device,
+            precision=precision, run_dir=run_dir, fresh=not resume, reporter=reporter,
+        )  # fmt: skip
     _print(written, f"trained in {written.seconds:.0f} s", as_json=as_json)
 
 
@@ -194,7 +177,8 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
               help="Dense checkpoint to start from, instead of the one of the series.")  # fmt: skip
 @click.option("--checkpoints", type=options.FOLDER, show_default="SERIES without .toml",
               help="Folder for checkpoints and costs.")  # fmt: skip
-@click.option("--data-dir", type=options.FOLDER, show_default="where `apsite data fetch` puts them",
+@click.option("--data-dir", type=options.FOLDER, default=options.data_folder,
+              show_default="where `apsite data fetch` puts them",
               help="Folder with the official training and test files.")  # fmt: skip
 @click.option("--test-data", help="Folder with the official test files, or 'embedded'.  [default: --data-dir]")
 @options.device
@@ -206,7 +190,7 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
 @options.root
 def baselines(
     series: tuple[Path, ...], models: tuple[str, ...], dense: Path | None, checkpoints: Path | None,
-    data_dir: Path | None, test_data: str | None, device: str | None, output: Path, work: Path, resume: bool,
+    data_dir: Path, test_data: str | None, device: str | None, output: Path, work: Path, resume: bool,
     quiet: bool, root: Path,
 ) -> None:  # fmt: skip
     """Make the baselines that each SERIES file lists: prune, fine-tune, audit and evaluate.
@@ -225,33 +209,26 @@ def baselines(
     from apsite.baselines.series_file import read_series
     from apsite.cli.evaluate import print_outcomes, resolver
     from apsite.evaluation.runs.manifest import Status
-    from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 
     if len(series) > 1 and (dense or checkpoints):
         raise click.UsageError("--dense and --checkpoints are for a single SERIES")
-    folder = data_dir or Path(default_data_dir())
-    places = Places(folder, test_data or folder, output, work, device)
+    places = Places(data_dir, test_data or data_dir, output, work, device)
     listed = [
         replace(one, given=dense, folder=checkpoints or one.folder)
         for one in (read_series(path, resolver(root)) for path in series)
     ]
     for model in models:
         if not any(model in one.models for one in listed):
-            paths, known = (
-                ", ".join(map(str, texts)) for texts in (series, (key for one in listed for key in one.models))
-            )
-            raise ApsiteError(f"{model} is not a model of {paths}; known are {known}")
+            known = ", ".join(key for one in listed for key in one.models)
+            raise ApsiteError(f"{model} is not a model of {', '.join(map(str, series))}; known are {known}")
     outcomes: list[ModelOutcome] = []
-    with default_reporter(quiet=quiet) as reporter:
+    kept = options.KEPT if resume else "repeating it with --fresh starts again"
+    with options.progress(quiet=quiet, kept=kept) as reporter:
         try:
             for one in listed:
                 wanted = [model for model in models if model in one.models]
                 if wanted or not models:
                     outcomes.extend(run_series(one, places, reporter, only=wanted, fresh=not resume))
-        except KeyboardInterrupt:
-            kept = "finished work is kept; repeat the command to resume"
-            reporter.say(f"interrupted: {kept if resume else 'repeating it with --fresh starts again'}")
-            raise
         except ApsiteError:
             if outcomes:
                 print_outcomes(outcomes)

@@ -16,8 +16,9 @@ _WORDS = options.values(Dataset)
 
 
 data_dir_option = click.option(
-    "--data-dir", type=options.FOLDER, help="Folder with the official files.  [default: the user's cache folder]"
-)
+    "--data-dir", type=options.FOLDER, default=options.data_folder, show_default=False,
+    help="Folder with the official files.  [default: the user's cache folder]",
+)  # fmt: skip
 
 
 @cli.group("data")
@@ -27,7 +28,7 @@ def data_group() -> None:
 
 @data_group.command("list")
 @data_dir_option
-def list_(data_dir: Path | None) -> None:
+def list_(data_dir: Path) -> None:
     """Show each dataset with its size, ε, terms, and whether you have the official files.
 
     \b
@@ -35,14 +36,12 @@ def list_(data_dir: Path | None) -> None:
       apsite data list
     """
     from apsite.evaluation.testsets.datasets import TEST_SETS
-    from apsite.evaluation.testsets.downloads import data_dir as default
 
-    folder = data_dir or default()
     names = ("Dataset", "Test images", "ε", "Download", "Terms, source", "Present")
-    table = new_table(None, *names, caption=f"Folder: {folder}")
+    table = new_table(None, *names, caption=f"Folder: {data_dir}")
     for dataset, files in TEST_SETS.items():
         size = f"{files.download.size / 1e6:.0f} MB" if files.download else "by hand"
-        images, present = f"{dataset.test_samples:,}", _presence(dataset, folder)
+        images, present = f"{dataset.test_samples:,}", _presence(dataset, data_dir)
         table.add_row(dataset.value, images, dataset.epsilon, size, files.terms, present)
     display(table)
 
@@ -51,7 +50,7 @@ def list_(data_dir: Path | None) -> None:
 @click.argument("dataset", type=_WORDS)
 @data_dir_option
 @options.quiet
-def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
+def fetch(dataset: str, data_dir: Path, quiet: bool) -> None:
     """Fetch the official test files of DATASET; an interrupted download resumes where it stopped.
 
     \b
@@ -62,17 +61,16 @@ def fetch(dataset: str, data_dir: Path | None, quiet: bool) -> None:
     Datasets whose terms forbid a download, such as ImageNet, are not fetched; the message says which files go where.
     """
     from apsite.evaluation.testsets.datasets import fetch_test_set
-    from apsite.evaluation.testsets.downloads import data_dir as default
 
     with default_reporter(quiet=quiet) as reporter:
-        folder = fetch_test_set(Dataset(dataset), data_dir or default(), reporter)
+        folder = fetch_test_set(Dataset(dataset), data_dir, reporter)
     click.echo(folder)
 
 
 @data_group.command()
 @click.argument("dataset", type=_WORDS)
 @data_dir_option
-def check(dataset: str, data_dir: Path | None) -> None:
+def check(dataset: str, data_dir: Path) -> None:
     """Read the whole test set of DATASET and check whether it is the official one.
 
     \b
@@ -82,10 +80,9 @@ def check(dataset: str, data_dir: Path | None) -> None:
     Exits with 1 if it is not. ImageNet takes minutes: its 50,000 images are decoded for the hash.
     """
     from apsite.evaluation.testsets.datasets import has_known_hash, load_test_set
-    from apsite.evaluation.testsets.downloads import data_dir as default
 
     word = Dataset(dataset)
-    images = load_test_set(word, data_dir or default())
+    images = load_test_set(word, data_dir)
     click.echo(f"Dataset: {word.label}, {images.source}")
     click.echo(f"Images:  {len(images):,}")
     click.echo(f"Shape:   {images.images.shape}, uint8")

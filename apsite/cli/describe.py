@@ -28,16 +28,18 @@ class _QuestionsCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The options of the questions, then those of the command."""
-        from apsite.contribution.questions import Kind, questions
+        from apsite.contribution.questions import questions
 
         if not any(parameter.name == _parameter(questions()[0]) for parameter in self.params):
-            several = (Kind.LINES, Kind.CHOICES, Kind.ROWS)
-            self.params = [*(_option(question, question.kind in several) for question in questions()), *self.params]
+            self.params = [*map(_option, questions()), *self.params]
         return super().get_params(ctx)
 
 
-def _option(question: Question, several: bool) -> click.Option:
+def _option(question: Question) -> click.Option:
     """Option that answers a question in advance."""
+    from apsite.contribution.questions import Kind
+
+    several = question.kind in (Kind.LINES, Kind.CHOICES, Kind.ROWS)
     words = [choice.value for choice in question.choices] + (["none"] if question.allows_nothing else [])
     text = question.help
     if question.rows:
@@ -116,18 +118,12 @@ def new(
 
 
 def _check_stage(answers: Mapping[str, Any]) -> None:
-    """Whether every answer that was given is one that the pipeline stage asks for.
-
-    Raises:
-        UsageError: If one is not; it would be left out without a word.
-    """
+    """Refuse an answer for which the pipeline stage does not ask; it would be left out without a word."""
     from apsite.contribution.questions import questions
 
     stage = answers.get("pipeline.stage")
     staged = [question for question in questions() if question.stages]
-    for question in staged:
-        if question.name not in answers:
-            continue
+    for question in (question for question in staged if question.name in answers):
         if stage is None:
             raise click.UsageError(f"--{question.option} needs --stage, which says when the method prunes")
         if stage not in question.stages:
@@ -137,11 +133,7 @@ def _check_stage(answers: Mapping[str, Any]) -> None:
 
 
 def _given(question: Question, answer: Any) -> Any:
-    """Answer of an option; rows come as JSON objects.
-
-    Raises:
-        UsageError: If one of them is none.
-    """
+    """Answer of an option; rows come as JSON objects."""
     if not question.rows:
         return list(answer) if isinstance(answer, tuple) else answer
     rows = []
@@ -162,11 +154,8 @@ def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
     from apsite.contribution.questions import answer_problem, asked, is_empty, suggested_key
 
     click.echo("Leave an answer empty if the paper does not say. Ctrl-C quits without writing anything.", err=True)
-    section, seen = "", set()
-    while True:
-        question = next((open_ for open_ in asked(answers) if open_.name not in seen), None)
-        if question is None:
-            return
+    section, seen = "", set[str]()
+    while question := next((open_ for open_ in asked(answers) if open_.name not in seen), None):
         seen.add(question.name)
         known = answers.get(question.name)
         if not is_empty(question, known) and not answer_problem(question, known, answers, taken):
@@ -194,7 +183,6 @@ def _ask_until_valid(
 
 
 def _explain(question: Question) -> None:
-    """What is asked, and what each word means."""
     click.echo(f"\n{question.label}: {question.help}", err=True)
     for number, choice in enumerate(question.choices, 1):
         label = "" if choice.label == choice.value else f" {choice.label}."
@@ -204,7 +192,6 @@ def _explain(question: Question) -> None:
 
 
 def _ask(question: Question, default: str) -> Any:
-    """One answer as it is typed."""
     from apsite.contribution.questions import Kind
 
     match question.kind:
@@ -226,10 +213,7 @@ def _ask(question: Question, default: str) -> Any:
 
 
 def _ask_lines() -> list[str]:
-    found: list[str] = []
-    while line := _prompt("  "):
-        found.append(line)
-    return found
+    return list(iter(lambda: _prompt("  "), ""))
 
 
 def _ask_rows(question: Question) -> list[Mapping[str, str]]:
@@ -286,6 +270,6 @@ def submit_check(root: Path, key: str, body: bool, as_json: bool) -> None:
         click.echo(submission.body, nl=False)
     else:
         click.echo(checklist_text(submission), nl=False)
-        click.echo("\nThe text for the pull request: apsite submit-check " + key + " --body", err=True)
+        click.echo(f"\nThe text for the pull request: apsite submit-check {key} --body", err=True)
     if not submission.ready:
         raise click.exceptions.Exit(1)

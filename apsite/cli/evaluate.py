@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,12 @@ from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import display, emit_json, new_table
 from apsite.cli.reference import reference
-from apsite.progress import default_reporter
 from apsite.protocol import APB_1_ATTACKS, EngineName, Precision, Preset
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.evaluate import Request
     from apsite.evaluation.runs.manifest import ModelOutcome
-    from apsite.progress import Reporter
     from apsite.records import EvaluationRecord
 
 _FILE = click.Path(path_type=Path)
@@ -147,19 +144,13 @@ def _eval_manifest(
         names = ", ".join("CHECKPOINT" if name == "checkpoint" else f"--{name.replace('_', '-')}" for name in stray)
         raise click.UsageError(f"{names} cannot be given with --manifest; set it in {manifest}")
     requests = read_manifest(manifest, {name: given[name] for name in NAMES if name in given}, resolver(root))
-    with _reporting(quiet=quiet, log_file=log_file) as reporter:
+    with options.progress(quiet=quiet, log_file=log_file) as reporter:
         outcomes = list(run_manifest(requests, reporter))
     if as_json:
-        summary = [
-            {
-                "model_key": str(outcome.key),
-                "status": outcome.status.value,
-                "record": None if outcome.path is None else str(outcome.path),
-                "reason": outcome.reason or None,
-            }
-            for outcome in outcomes
-        ]
-        emit_json(summary)
+        emit_json([
+            {"model_key": str(one.key), "status": one.status.value, "record": str(one.path) if one.path else None,
+             "reason": one.reason or None} for one in outcomes
+        ])  # fmt: skip
     else:
         print_outcomes(outcomes)
     if any(outcome.status is Status.FAILED for outcome in outcomes):
@@ -227,27 +218,10 @@ def resolver(root: Path) -> Callable[[str], str]:
     return lambda method: catalogue.resolve(method).key
 
 
-@contextlib.contextmanager
-def _reporting(*, quiet: bool, log_file: Path | None) -> Iterator[Reporter]:
-    """Progress on stderr and in the log file; an interruption says how to resume."""
-    from apsite.progress import LogFileReporter
-
-    with contextlib.ExitStack() as stack:
-        reporter = stack.enter_context(default_reporter(quiet=quiet))
-        if log_file:
-            reporter = stack.enter_context(LogFileReporter(reporter, log_file))
-        try:
-            yield reporter
-        except KeyboardInterrupt:
-            reporter.say("interrupted: finished work is kept; repeat the command to resume")
-            raise
-
-
 def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[EvaluationRecord, Path]:
-    """Evaluate one model with progress."""
     from apsite.evaluation.runs.evaluate import run_request
 
-    with _reporting(quiet=quiet, log_file=log_file) as reporter:
+    with options.progress(quiet=quiet, log_file=log_file) as reporter:
         evaluation = run_request(request, reporter)
     assert evaluation.path is not None
     return evaluation.record, evaluation.path

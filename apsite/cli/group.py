@@ -77,14 +77,11 @@ class ApsiteGroup(SentenceGroup):
         try:
             outcome = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             code = outcome if isinstance(outcome, int) else 0
-        except ApsiteError as error:
-            click.echo(f"Error: {error}", err=True)
-            code = 1
-        except ModuleNotFoundError as error:
-            advised = advice(error.name)
-            if advised is None:
+        except (ApsiteError, ModuleNotFoundError) as error:
+            message = advice(error.name) if isinstance(error, ModuleNotFoundError) else error
+            if message is None:
                 raise
-            click.echo(f"Error: {advised}", err=True)
+            click.echo(f"Error: {message}", err=True)
             code = 1
         except click.exceptions.Abort:
             click.echo("Interrupted.", err=True)

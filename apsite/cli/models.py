@@ -41,13 +41,8 @@ def list_(arch: str | None) -> None:
     table = new_table(None, *columns, caption="MACs: multiply-accumulates for one image")
     for layout in layouts().values():
         if arch in (None, layout.architecture):
-            table.add_row(
-                layout.name,
-                layout.architecture.value,
-                ", ".join(layout.methods) or "–",
-                f"{layout.parameter_count():,}",
-                f"{layout_macs(layout) / 1e6:,.1f} M",
-            )
+            names = layout.name, layout.architecture.value, ", ".join(layout.methods) or "–"
+            table.add_row(*names, f"{layout.parameter_count():,}", f"{layout_macs(layout) / 1e6:,.1f} M")
     display(table)
 
 
@@ -77,7 +72,8 @@ def info(layout: str) -> None:
         constants = found.normalisation_of(dataset)
         inside = f"mean {constants.mean}, std {constants.std}" if constants else "none, images enter as they are"
         click.echo(f"Normalisation: {dataset}: {inside}")
-    click.echo(f"Pruning:       {found.parametrisation.value} parametrisation" + _hint(needs=found.needs_sparsity))
+    needs = "; the declared sparsity makes the mask" if found.needs_sparsity else ""
+    click.echo(f"Pruning:       {found.parametrisation.value} parametrisation{needs}")
     if found.named_only:
         click.echo(f"Choice:        only by name, --layout {found.name}")
     if found.note:
@@ -117,10 +113,6 @@ def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, q
     click.echo(f"Evaluate: {fetched.eval_command}")
 
 
-def _hint(*, needs: bool) -> str:
-    return "; the declared sparsity makes the mask" if needs else ""
-
-
 @cli.command("import-distances")
 @options.root
 @click.argument("file", type=click.Path(path_type=Path))
@@ -139,14 +131,10 @@ def import_distances(root: Path, file: Path, model_key: str, output: Path, overw
     """
     from apsite.evaluation.runs import distance_files
 
-    written = distance_files.import_distances(file, _key(model_key, root), output, overwrite=overwrite)
-    click.echo(f"Record: {written}")
-
-
-def _key(text: str, root: Path) -> ModelKey:
-    """Model key, its method found in the entries, if any: the survey's lists use old names."""
     try:
-        key = ModelKey.parse(text)
+        key = ModelKey.parse(model_key)
     except ValueError as error:
         raise ApsiteError(str(error)) from None
-    return replace(key, method=resolver(root)(key.method))
+    key = replace(key, method=resolver(root)(key.method))  # the survey's lists use old names
+    written = distance_files.import_distances(file, key, output, overwrite=overwrite)
+    click.echo(f"Record: {written}")

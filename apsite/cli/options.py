@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from apsite.progress import Reporter
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -46,6 +49,32 @@ run_dir = click.option(
 resume = click.option("--resume/--fresh", default=True, help="Resume an interrupted run, or start again.")
 quiet = click.option("--quiet", is_flag=True, help="Do not show progress.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def data_folder() -> Path:
+    """Folder where `apsite data fetch` puts the test sets, a default that is found when it is needed."""
+    from apsite.evaluation.testsets.downloads import data_dir
+
+    return data_dir()
+
+
+KEPT = "finished work is kept; repeat the command to resume"
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool, log_file: Path | None = None, kept: str = KEPT) -> Iterator[Reporter]:
+    """Progress on stderr and in the log file; an interruption says what is kept and how to resume."""
+    from apsite.progress import LogFileReporter, default_reporter
+
+    with contextlib.ExitStack() as stack:
+        reporter = stack.enter_context(default_reporter(quiet=quiet))
+        if log_file:
+            reporter = stack.enter_context(LogFileReporter(reporter, log_file))
+        try:
+            yield reporter
+        except KeyboardInterrupt:
+            reporter.say(f"interrupted: {kept}")
+            raise
 
 
 def emit(text: str, output: Path | None) -> None:

@@ -13,12 +13,7 @@ from apsite.cli.group import SentenceGroup
 
 
 def reference(group: click.Command, name: str) -> str:
-    """Reference of a command and all commands below it.
-
-    Args:
-        group: The command.
-        name: What its users type.
-    """
+    """Reference of a command, for which its users type `name`, and of all commands below it."""
     context = _root(group, name)
     return "\n".join(line for command in _all(group, context) for line in _section(*command)).strip() + "\n"
 
@@ -55,15 +50,15 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from ("```text", usage, "```", "")
     if isinstance(command, SentenceGroup):
         yield from _contents(command, context)
-    options = [record for parameter in command.get_params(context) if (record := _record(parameter, context))]
-    if options:
+    # The usage line shows arguments; every command has --help.
+    shown = (one for one in command.get_params(context) if isinstance(one, click.Option) and "--help" not in one.opts)
+    if options := [record for option in shown if (record := option.get_help_record(context))]:
         yield f'<div class="ap-scroll" data-search-exclude tabindex="0" role="region" aria-label="Options of {path}">'
         yield '<table class="ap-table ap-table--words"><thead><tr><th scope="col">Option</th>'
         yield '<th scope="col">Meaning</th></tr></thead><tbody>'
         for declared, meaning in options:
             explained = re.sub(r"`([^`]+)`", r"<code>\1</code>", _cell(meaning))
-            cells = f'<th scope="row"><code>{_cell(declared)}</code></th><td>{explained}</td>'
-            yield f"<tr>{cells}</tr>"
+            yield f'<tr><th scope="row"><code>{_cell(declared)}</code></th><td>{explained}</td></tr>'
         yield from ("</tbody></table></div>", "")
 
 
@@ -76,13 +71,6 @@ def _contents(group: SentenceGroup, context: click.Context) -> Iterator[str]:
             sentence = _cell(group.commands[name].get_short_help_str(limit=1000))
             yield f"- [`{path}`](#{path.replace(' ', '-')}): {sentence}"
         yield ""
-
-
-def _record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
-    """How an option is written and what it means; ``None`` for arguments, which the usage line shows, and for help."""
-    if not isinstance(parameter, click.Option) or "--help" in parameter.opts:
-        return None
-    return parameter.get_help_record(context)
 
 
 def _prose(help_text: str) -> Iterator[str]:

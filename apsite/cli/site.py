@@ -84,5 +84,5 @@ def links(root: Path, output: Path | None) -> None:
     from apsite.export import addresses
     from apsite.site.links import external
 
-    found = (external(address) for address in addresses(load_catalogue(root)))
-    emit("".join(f"{address}\n" for address in dict.fromkeys(found) if address), output)
+    found = dict.fromkeys(map(external, addresses(load_catalogue(root))))
+    emit("".join(f"{address}\n" for address in found if address), output)

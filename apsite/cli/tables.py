@@ -84,14 +84,9 @@ def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> T
         clean, robust, *others = record.results.accuracies
         rank = f" ({ranks[record.model_key]})" if record.model_key in ranks else ""
         pruned = f"{record.structure.code} {record.sparsity.declared * 100:.0f} %" if record.structure else "dense"
-        table.add_row(
-            f"{record.dataset.label} {record.architecture.label}",
-            pruned,
-            percent(clean),
-            percent(robust) + rank,
-            *map(percent, others),
-            f"{record.provenance.kind.value}{'' if record.protocol.ranks else '*'}",
-        )
+        source = f"{record.provenance.kind.value}{'' if record.protocol.ranks else '*'}"
+        setting, shares = f"{record.dataset.label} {record.architecture.label}", map(percent, others)
+        table.add_row(setting, pruned, percent(clean), percent(robust) + rank, *shares, source)
     table.caption = "US: unstructured, S: structured; the sparsity is the declared one; in brackets: the rank"
     if not all(record.protocol.ranks for record in records):
         table.caption += "\n* reduced run, not ranked"
@@ -101,14 +96,10 @@ def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> T
 def _happened(catalogue: Catalogue, entry: Entry) -> Iterable[str]:
     """A line for each correction, dispute, retraction and replacement of a method and its models, by date."""
     lines = [(change.date, change.kind.label, entry.name, change.reason) for change in entry.changes]
-    keys = dict.fromkeys([*catalogue.records, *catalogue.retracted, *catalogue.superseded])
-    for key in keys:
-        if catalogue.versions(key)[0].method == entry.key:
-            lines += [
-                (change.date, change.kind.label, key, change.reason)
-                for record in catalogue.versions(key)
-                for change in record.changes
-            ]
+    for key in dict.fromkeys([*catalogue.records, *catalogue.retracted, *catalogue.superseded]):
+        for record in catalogue.versions(key):
+            if record.method == entry.key:
+                lines += [(change.date, change.kind.label, key, change.reason) for change in record.changes]
     for date, kind, name, reason in sorted(lines, key=lambda line: line[0]):  # of one day: as they are listed
         yield f"  {date}  {kind}: {name}: {reason}"
 
@@ -121,7 +112,7 @@ def result_table(record: EvaluationRecord) -> Table:
         count = round(share * n)
         low, high = wilson_interval(count, n)
         table.add_row(Text(name), f"{count:,}", percent(share), f"{percent(low)} – {percent(high)}")
-    for warning in record.warnings:
+    if record.warnings:
         table.caption = Text("\n".join(f"! {warning.message}" for warning in record.warnings), justify="left")
     return table
 

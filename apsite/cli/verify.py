@@ -11,7 +11,6 @@ import click
 from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import display, emit_json, new_table
-from apsite.progress import default_reporter
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.verification import Finding
@@ -51,15 +50,11 @@ def verify(
 
     if arch is not None and ":" not in arch:
         raise click.UsageError(f"--arch {arch}: give a factory only; the record already names a registered network")
-    with default_reporter(quiet=quiet) as reporter:
-        try:
-            finding = verify_record(
-                record, checkpoint, samples=samples, seed=seed, data_dir=data_dir, device=device, factory=arch,
-                batch_size=batch_size, state=state, run_dir=run_dir, reporter=reporter,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            reporter.say("interrupted: finished work is kept; repeat the command to resume")
-            raise
+    with options.progress(quiet=quiet) as reporter:
+        finding = verify_record(
+            record, checkpoint, samples=samples, seed=seed, data_dir=data_dir, device=device, factory=arch,
+            batch_size=batch_size, state=state, run_dir=run_dir, reporter=reporter,
+        )  # fmt: skip
     written = write and finding.agrees
     if written:
         write_verification(record, finding, by)
@@ -70,17 +65,11 @@ def verify(
 
 def _print(finding: Finding, written: Path | None, *, as_json: bool) -> None:
     if as_json:
-        document = {
-            "model_key": finding.record.model_key,
-            "agrees": finding.agrees,
-            "samples": finding.samples,
-            "agreement": finding.agreement,
-            "comparisons": [
-                {**asdict(one), "agreement": one.agreement, "p_value": one.p_value} for one in finding.comparisons
-            ],
-            "objections": list(finding.objections),
-        }
-        emit_json(document)
+        compared = [{**asdict(one), "agreement": one.agreement, "p_value": one.p_value} for one in finding.comparisons]
+        emit_json({
+            "model_key": finding.record.model_key, "agrees": finding.agrees, "samples": finding.samples,
+            "agreement": finding.agreement, "comparisons": compared, "objections": list(finding.objections),
+        })  # fmt: skip
         return
     columns = ("Robust under", ">Record", ">Re-run", ">Only record", ">Only re-run", ">Same", ">p")
     table = new_table(f"{finding.record.model_key}: {finding.samples} samples again", *columns)
