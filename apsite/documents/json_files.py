@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -97,14 +98,22 @@ def write_json(path: Path, value: object) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Temporary path next to `path`, renamed to it when the block succeeds and removed when it fails.
+    """Temporary path whose content becomes that of `path` when the block succeeds, and is removed when it fails.
+
+    A regular file is replaced in one step, and of a symbolic link the file that it leads to. A device or a pipe, such
+    as ``/dev/stdout``, is written to and never replaced.
 
     Raises:
-        ApsiteError: If the folder cannot be made or written to.
+        ApsiteError: If the folder cannot be made or written to, or `path` is a folder.
     """
+    target = Path(os.path.realpath(path))
+    special = target.exists() and not target.is_file()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if target.is_dir():
+            raise ApsiteError(f"{path}: is a folder; name a file in it")
+        if not special:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=None if special else target.parent)
         os.close(handle)
     except OSError as error:
         raise ApsiteError(
@@ -113,10 +122,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        if special:
+            with temporary.open("rb") as source, target.open("wb", buffering=0) as device:
+                shutil.copyfileobj(source, device)
+            return
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise ApsiteError(f"{path}: cannot be written: {error.strerror}") from error
     finally:

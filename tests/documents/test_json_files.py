@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_a_refused_folder_is_an_error_that_says_what_to_do(tmp_path: Path, monke
 def test_a_target_that_is_a_folder_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     """The temporary file is removed when its name cannot be taken."""
     (tmp_path / "a.json").mkdir()
-    with pytest.raises(ApsiteError, match=r"a\.json: cannot be written"):
+    with pytest.raises(ApsiteError, match=r"a\.json: is a folder; name a file in it"):
         write_json(tmp_path / "a.json", {})
     assert names_in(tmp_path) == ["a.json"]
 
@@ -231,3 +232,25 @@ def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ApsiteError, match="cannot be written: No space left"), atomic_file(tmp_path / "a.json"):
         raise OSError(28, "No space left on device")
     assert names_in(tmp_path) == []
+
+
+def test_a_link_is_followed(tmp_path):
+    """The link stays, also where the file that it leads to does not exist yet."""
+    (tmp_path / "link.json").symlink_to(tmp_path / "there.json")
+    for content in ({"a": 1}, {"a": 2}):
+        write_json(tmp_path / "link.json", content)
+        assert (tmp_path / "link.json").is_symlink()
+        assert read_json(tmp_path / "there.json") == content
+
+
+def test_a_pipe_or_device_is_written_to_and_never_replaced(tmp_path):
+    """As root, a replaced device would be gone for the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    write_json(pipe, {"a": 1})
+    assert json.loads(reader.communicate()[0]) == {"a": 1}
+    assert pipe.is_fifo()
+    write_json(Path("/dev/null"), {"a": 1})
+    assert Path("/dev/null").is_char_device()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
