@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+# Each module adds its commands to the group.
+from apsite.cli import audit, baselines, data, datasets, describe, evaluate, models, review, site, verify  # noqa: F401
 from apsite.cli.group import cli
-from apsite.cli.main import main
 
 __all__ = ["cli", "main"]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli(prog_name="apsite")

@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from apsite.baselines.finetuning import Written
     from apsite.evaluation.runs.manifest import ModelOutcome
 
-_DATASET = click.option(
-    "--dataset", type=options.values(Dataset), default="cifar10",
-    help="Dataset whose images the network takes.",
-)  # fmt: skip
+_DATASET = click.option("--dataset", type=options.values(Dataset), default="cifar10",
+                        help="Dataset whose images the network takes.")  # fmt: skip
 _OUTPUT = click.option("-o", "--output", type=options.FILE, required=True, help="Checkpoint to write, as safetensors.")
 _HALF = click.option("--half", is_flag=True, help="Store weights as float16; the zeros stay the same.")
-_PACKED = click.option(
-    "--packed", is_flag=True, help="Store a pruned tensor as one bit per weight and the remaining weights."
-)
+_PACKED = click.option("--packed", is_flag=True,
+                       help="Store a pruned tensor as one bit per weight and the remaining weights.")  # fmt: skip
 
 
 @cli.command()
@@ -37,10 +34,8 @@ _PACKED = click.option(
     help="What is removed first: weights of lowest magnitude (lwm; Han et al. 2015), of lowest magnitude relative to "
     "their layer (lamp; Lee et al. 2021), random weights, or filters of lowest L1 norm (filter-l1; Li et al. 2017).",
 )  # fmt: skip
-@click.option(
-    "--locality", type=options.values(Locality), required=True,
-    help="Whether the sparsity holds in each layer or in the whole network; lamp is global.",
-)  # fmt: skip
+@click.option("--locality", type=options.values(Locality), required=True,
+              help="Whether the sparsity holds in each layer or in the whole network; lamp is global.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True,
               help="Fraction to remove, such as 0.90, of weights or of filters.")  # fmt: skip
 @_DATASET
@@ -80,10 +75,8 @@ def prune(
 @cli.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @options.network
-@click.option(
-    "--dataset", type=options.values(Dataset), default="cifar10",
-    help="Dataset whose images the network takes; only CIFAR-10 can be trained on.",
-)  # fmt: skip
+@click.option("--dataset", type=options.values(Dataset), default="cifar10",
+              help="Dataset whose images the network takes; only CIFAR-10 can be trained on.")  # fmt: skip
 @click.option(
     "--data-dir", type=options.FOLDER, default=options.data_folder,
     show_default="where `apsite data fetch` puts them", help="Folder with the official training files.",

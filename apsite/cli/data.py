@@ -14,10 +14,8 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 
 @cli.command()
 @options.root
-@click.option(
-    "--format", "style", type=click.Choice(["text", "json", "github"]), default="text",
-    help="github: annotations for workflows.",
-)  # fmt: skip
+@click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text",
+              help="github: annotations for workflows.")  # fmt: skip
 @click.option(
     "--changed-since", metavar="REVISION",
     help="Also check the rules for pull requests, against the revision where the branch began, such as origin/main.",

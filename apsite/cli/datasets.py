@@ -15,10 +15,8 @@ from apsite.vocabulary import Dataset
 _WORDS = options.values(Dataset)
 
 
-data_dir_option = click.option(
-    "--data-dir", type=options.FOLDER, default=options.data_folder, show_default=False,
-    help="Folder with the official files.  [default: the user's cache folder]",
-)  # fmt: skip
+data_dir_option = click.option("--data-dir", type=options.FOLDER, default=options.data_folder, show_default=False,
+                               help="Folder with the official files.  [default: the user's cache folder]")  # fmt: skip
 
 
 @cli.group("data")

@@ -39,10 +39,8 @@ _FILE = click.Path(path_type=Path)
     "[required without --manifest]",
 )  # fmt: skip
 @click.option("--as", type=options.values(Architecture), help="Network that the factory builds.")
-@click.option(
-    "--structure", type=options.values(Structure),
-    help="Structure of the pruning. Omit together with --sparsity for a dense network.",
-)  # fmt: skip
+@click.option("--structure", type=options.values(Structure),
+              help="Structure of the pruning. Omit together with --sparsity for a dense network.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
 @click.option("--granularity", type=options.values(Granularity), help="Unit that was removed.")
 @click.option("--layout", help="Name of the registered parameter layout, if several fit (`apsite models list`).")

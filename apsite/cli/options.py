@@ -27,10 +27,8 @@ def values(kind: type[StrEnum]) -> click.Choice[str]:
     return click.Choice([term.value for term in kind])
 
 
-root = click.option(
-    "--root", type=FOLDER, default=Path(), show_default="the current folder",
-    help="Folder that holds entries/ and evaluations/.",
-)  # fmt: skip
+root = click.option("--root", type=FOLDER, default=Path(), show_default="the current folder",
+                    help="Folder that holds entries/ and evaluations/.")  # fmt: skip
 output_file = click.option("-o", "--output", type=FILE, help="Write to this file instead of stdout.")
 records = click.option("--output", type=FOLDER, default=Path("evaluations"), help="Folder for the records.")
 network = click.option(
@@ -38,14 +36,11 @@ network = click.option(
 )
 layout = click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
 method = click.option("--method", help="Method key; selects between layouts that have the same tensors.")
-state = click.option(
-    "--state", metavar="KEYS", help="Which state dict of the file to read, if it has several, such as ema."
-)
+state = click.option("--state", metavar="KEYS",
+                     help="Which state dict of the file to read, if it has several, such as ema.")  # fmt: skip
 device = click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda if available]")
-run_dir = click.option(
-    "--run-dir", type=FOLDER, default=Path(".apsite/runs"),
-    help="Folder for the state of unfinished runs.",
-)  # fmt: skip
+run_dir = click.option("--run-dir", type=FOLDER, default=Path(".apsite/runs"),
+                       help="Folder for the state of unfinished runs.")  # fmt: skip
 resume = click.option("--resume/--fresh", default=True, help="Resume an interrupted run, or start again.")
 quiet = click.option("--quiet", is_flag=True, help="Do not show progress.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

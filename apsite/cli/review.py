@@ -66,9 +66,8 @@ def preview_summary(root: Path, output: Path | None, base: str, maintainer: bool
 @options.output_file
 @click.argument("archive", type=options.FILE)
 @click.option("--head-sha", required=True, help="Commit for which the checks ran.")
-@click.option(
-    "--changed-files", type=options.FILE, required=True, help="Names of the files that it changes, one per line."
-)
+@click.option("--changed-files", type=options.FILE, required=True,
+              help="Names of the files that it changes, one per line.")  # fmt: skip
 @click.option("--run-url", required=True, help="URL of the run of the checks.")
 def preview_comment(output: Path | None, archive: Path, head_sha: str, changed_files: Path, run_url: str) -> None:
     """Write the comment on a pull request from ARCHIVE, which holds the text of `apsite preview-summary`.

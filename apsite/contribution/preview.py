@@ -35,10 +35,7 @@ WORKFLOWS = ".github/"
 PROBLEM_LIMIT = 20
 
 _SHORTENED = "Shortened; run 'apsite validate' and 'apsite diff' to see everything."
-_UNREADABLE = (
-    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, OverflowError, MemoryError, zipfile.BadZipFile,
-    zlib.error,
-)  # fmt: skip
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 def preview_text(root: Path, base: str, *, maintainer: bool = False) -> str:

@@ -52,8 +52,7 @@ def _numbered(place: str, text: str) -> str:
 def _lines(text: str) -> dict[str, int]:
     """Line of each member of a document; of what comes before the first mistake where it is no JSON."""
     lines: dict[str, int] = {}
-    parts: list[str | int] = []  # the place of the current container
-    keys: list[str | int] = []  # of each open container, the member that comes next
+    keys: list[str | int] = []  # of each open container, its current member
     line, position, after_colon = 1, 0, False
     for match in _PIECE.finditer(text):
         piece = match.group()
@@ -63,24 +62,17 @@ def _lines(text: str) -> dict[str, int]:
             after_colon = piece == ":"
             if piece == "," and keys and isinstance(keys[-1], int):
                 keys[-1] += 1
-            continue
-        if piece in "}]":
+        elif piece in "}]":
             if not keys:
                 break
             keys.pop()
-            if parts:
-                parts.pop()
-            continue
-        in_object = bool(keys) and isinstance(keys[-1], str)
-        if in_object and not after_colon:
+        elif keys and isinstance(keys[-1], str) and not after_colon:
             keys[-1] = str(json.loads(piece)) if piece.startswith('"') else ""
-            lines[json_path([*parts, keys[-1]])] = line
-            continue
-        after_colon = False
-        if keys and isinstance(keys[-1], int):
-            lines[json_path([*parts, keys[-1]])] = line
-        if piece in "{[":
-            if keys:
-                parts.append(keys[-1])
-            keys.append("" if piece == "{" else 0)
+            lines[json_path(keys)] = line
+        else:
+            after_colon = False
+            if keys and isinstance(keys[-1], int):
+                lines[json_path(keys)] = line
+            if piece in "{[":
+                keys.append("" if piece == "{" else 0)
     return lines

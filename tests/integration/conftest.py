@@ -144,7 +144,7 @@ def export_rows(root: Path) -> dict[str, dict[str, Any]]:
     """What ``apsite export --format json`` says of a data folder, by model key."""
     from click.testing import CliRunner
 
-    from apsite.cli.main import cli
+    from apsite.cli import cli
 
     done = CliRunner().invoke(cli, ["export", "--root", str(root), "--format", "json"])
     assert done.exit_code == 0, done.output

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from apsite.catalogue import load_catalogue
-from apsite.cli.main import cli
+from apsite.cli import cli
 from apsite.comparable import Judge
 from apsite.numbers import percent
 from apsite.samples import SampleResults

@@ -69,14 +69,11 @@ def _question(place: str, section: str, label: str, option: str, example: str) -
     rule = branches[0][1]
     stages = tuple(stage for stage, _ in branches if stage) if place.rpartition(".")[2] in _STEPS else ()
     made = _from_rule(place, rule, label)
-    explanations = [f"When pruning {stage} training: {_explained(branch)}" for stage, branch in branches if stage]
+    made = replace(made, section=section, option=option, stages=stages, example=example)
+    if len(stages) < 2 or place == "pipeline.schedule":
+        return made
     return replace(
-        made,
-        section=section,
-        help=" ".join(explanations) if len(stages) > 1 and place != "pipeline.schedule" else made.help,
-        option=option,
-        stages=stages,
-        example=example,
+        made, help=" ".join(f"When pruning {stage} training: {_explained(rule)}" for stage, rule in branches)
     )
 
 
@@ -132,13 +129,10 @@ def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> Question:
     long = pattern.startswith("^[^\\u0000-\\u0009")
     harmless = f"plain characters{'' if long else ' in one line'}, with no control or direction marks."
     return replace(
-        made,
-        kind=Kind.LONG if long else Kind.TEXT,
-        required=not nullable and place != "code.url",
-        pattern=plain.get("pattern"),
-        pattern_meaning=(not pattern.startswith("^[^") and made.help) or harmless,
-        max_length=plain.get("maxLength"),
-    )
+        made, kind=Kind.LONG if long else Kind.TEXT, required=made.required and place != "code.url",
+        pattern=plain.get("pattern"), max_length=plain.get("maxLength"),
+        pattern_meaning=harmless if pattern.startswith("^[^") else made.help or harmless,
+    )  # fmt: skip
 
 
 def _explained(rule: Mapping[str, Any]) -> str:
@@ -160,16 +154,8 @@ def _list_question(made: Question, plain: Mapping[str, Any], *, nullable: bool) 
     if "$ref" in item:
         nothing = nullable and least == 0
         return replace(made, kind=Kind.CHOICES, choices=_choices(item["$ref"]), allows_nothing=nothing)
-    text = _from_rule(made.name, item, "")
-    return replace(
-        made,
-        kind=Kind.LINES,
-        required=least > 0,
-        max_items=plain.get("maxItems"),
-        pattern=text.pattern,
-        pattern_meaning=text.pattern_meaning,
-        max_length=text.max_length,
-    )
+    line = _from_rule(made.name, item, made.label)
+    return replace(line, help=made.help, kind=Kind.LINES, required=least > 0, max_items=plain.get("maxItems"))
 
 
 def _choices(reference: str) -> tuple[Choice, ...]:

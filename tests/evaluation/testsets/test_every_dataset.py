@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from apsite.catalogue import load_catalogue
-from apsite.cli.main import cli
+from apsite.cli import cli
 from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
 from apsite.keys import ModelKey
 from apsite.site.tables.leaderboards import leaderboards
