@@ -159,17 +159,12 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON values: accuracies are fractions, and ``None`` is what one side does not have."""
     return {
         "methods": {
-            "added": [asdict(one) for one in comparison.methods_added],
-            "removed": [asdict(one) for one in comparison.methods_removed],
-            "edited": [asdict(one) for one in comparison.methods_edited],
+            kind: [asdict(one) for one in getattr(comparison, f"methods_{kind}")]
+            for kind in ("added", "removed", "edited")
         },
         "records": [
-            {
-                **_fields(one, "retracted"),
-                "kind": one.kind,
-                "before": _numbers(one.before),
-                "after": _numbers(one.after),
-            }
+            {**_fields(one, "retracted"), "kind": one.kind}
+            | {side: _numbers(getattr(one, side)) for side in ("before", "after")}
             for one in comparison.records
         ],
         "settings": [

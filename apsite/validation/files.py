@@ -46,16 +46,12 @@ def file_problems(root: Path) -> Iterator[DocumentError]:
             yield from _below(base, folder)
 
 
-def kind_problems(paths: Iterable[Path]) -> list[DocumentError]:
+def kind_problems(paths: Iterable[Path]) -> Iterator[DocumentError]:
     """Those of the files that are plainly of another type than their name says."""
-    problems = []
     for path in paths:
-        kind = _kind(path)
-        if kind is not None:
-            name, hint = kind
+        if kind := _kind(path):
             required = ".npz" if path.suffix == ".npz" else "JSON"
-            problems.append(DocumentError(path, "", f"is {name}, not {required}; {hint}"))
-    return problems
+            yield DocumentError(path, "", f"is {kind[0]}, not {required}; {kind[1]}")
 
 
 def _below(base: Path, folder: str) -> Iterator[DocumentError]:

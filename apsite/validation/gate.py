@@ -64,6 +64,6 @@ def validate(root: Path, *, changed_since: str | None = None, maintainer: bool =
 
 def _with_kinds(problems: list[DocumentError]) -> list[DocumentError]:
     """What a file that cannot be read plainly is, in place of why it cannot be read."""
-    of_kind = kind_problems(sorted({problem.path for problem in problems if not problem.field}))
+    of_kind = list(kind_problems(sorted({problem.path for problem in problems if not problem.field})))
     other_type = {problem.path for problem in of_kind}
     return [*(problem for problem in problems if problem.field or problem.path not in other_type), *of_kind]

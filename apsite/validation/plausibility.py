@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
+from apsite import protocol
 from apsite.errors import DocumentError
-from apsite.protocol import (
-    APB_1_ATTACKS,
-    DISAGREEMENT_LIMIT,
-    RANKING,
-    SEARCH_SPACE,
-    SPARSITY_LIMIT,
-    SURVEY_CITATION,
-    departures,
-)
 from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
 from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
 from apsite.validation.dates import date_problems
@@ -28,6 +21,11 @@ _PARTS = (
     ("effective_macs", "macs"), ("zero_filters", "filters"), ("zero_channels", "channels"),
 )  # fmt: skip
 """Counts of an audit that are part of another count."""
+_REQUIRED = (
+    "samples", "settings", "data", "audit", "checkpoint.sha256", "sparsity.measured", "results.n_samples",
+    "threat_model.norm", "threat_model.epsilon",
+)  # fmt: skip
+"""What every record of an own run has."""
 
 
 def plausibility_problems(path: Path, record: EvaluationRecord) -> list[DocumentError]:
@@ -54,7 +52,7 @@ def _order(record: EvaluationRecord) -> Found:
         place, value = f"{results.place(result.attack)}.robust_accuracy", result.robust_accuracy
         if clean is not None and result.attack not in apart and value > clean + TOLERANCE:
             yield place, f"{value} exceeds the clean accuracy {clean}"
-        same = result.attack in (apart or APB_1_ATTACKS)
+        same = result.attack in (apart or protocol.APB_1_ATTACKS)
         if same and joint is not None and joint > value + TOLERANCE:
             yield joint_place, f"{joint} exceeds {place} {value}; it counts samples robust under both"
     if clean is not None and joint is not None and not apart and joint > clean + TOLERANCE:
@@ -100,8 +98,8 @@ def _verification(record: EvaluationRecord) -> Found:
         return
     if kind is not ProvenanceKind.VERIFIED:
         yield "provenance.kind", f"{kind.value!r} contradicts the field verification; remove it or say 'verified'"
-    elif verification.agreement < 1 - DISAGREEMENT_LIMIT - TOLERANCE:
-        wrong = f"{verification.agreement} is below {1 - DISAGREEMENT_LIMIT:g}; such a re-run does not verify a record"
+    elif verification.agreement < (least := 1 - protocol.DISAGREEMENT_LIMIT) - TOLERANCE:
+        wrong = f"{verification.agreement} is below {least:g}; such a re-run does not verify a record"
         yield "verification.agreement", wrong
     if n is not None and verification.samples > n:
         yield "verification.samples", f"{verification.samples} exceeds the {n} samples of the record"
@@ -115,27 +113,16 @@ def _published(record: EvaluationRecord) -> Found:
     if record.protocol is Protocol.APB_1:
         yield "protocol", "a published result was not obtained by apb-1; use 'piras-2024' or 'custom'"
     if record.protocol is Protocol.SURVEY:
-        if source != SURVEY_CITATION:
-            yield "protocol", f"'piras-2024' is for results of {SURVEY_CITATION}, not of {source}; use 'custom'"
+        if source != (survey := protocol.SURVEY_CITATION):
+            yield "protocol", f"'piras-2024' is for results of {survey}, not of {source}; use 'custom'"
         if epsilon not in (None, needed):
             yield "threat_model.epsilon", f"piras-2024 requires {needed} or null, not {epsilon}; use 'custom'"
 
 
 def _own_run(record: EvaluationRecord) -> Found:
     """What a submitted or verified record must have beyond a published result."""
-    required = {
-        "samples": record.samples,
-        "settings": record.settings,
-        "data": record.data,
-        "audit": record.audit,
-        "checkpoint.sha256": record.checkpoint.sha256,
-        "sparsity.measured": record.sparsity.measured,
-        "results.n_samples": record.results.n_samples,
-        "threat_model.norm": record.threat_model.norm,
-        "threat_model.epsilon": record.threat_model.epsilon,
-    }
-    for place, value in required.items():
-        if value is None:
+    for place in _REQUIRED:
+        if attrgetter(place)(record) is None:
             yield place, "is missing; `apsite eval` writes the record of a run"
     if record.protocol is Protocol.SURVEY:
         yield "protocol", "'piras-2024' is for the survey's published results only; use 'apb-1' or 'custom'"
@@ -151,13 +138,13 @@ def _apb_1(record: EvaluationRecord) -> Found:
         yield "threat_model.epsilon", f"apb-1 requires {record.dataset.epsilon}, not {epsilon}"
     if n not in (None, size):
         yield "results.n_samples", f"{n} is not the whole test set of {size}; such a run has protocol 'custom'"
-    for attack in APB_1_ATTACKS:
+    for attack in protocol.APB_1_ATTACKS:
         if record.results.of(attack) is None:
             yield record.results.place(attack), "is missing; apb-1 has both attacks"
     if settings is not None:
-        for name, value in departures(settings).items():
+        for name, value in protocol.departures(settings).items():
             reason = "a run with other settings has protocol 'custom'"
-            yield f"settings.{name}", f"{value!r} is not apb-1's {RANKING[name]!r}; {reason}"
+            yield f"settings.{name}", f"{value!r} is not apb-1's {protocol.RANKING[name]!r}; {reason}"
         if None not in (settings.get("epsilon"), epsilon) and settings["epsilon"] != epsilon:
             yield "settings.epsilon", f"{settings['epsilon']!r} is not threat_model.epsilon; run `apsite eval` again"
     yield from _hofmn(record)
@@ -178,10 +165,10 @@ def _hofmn(record: EvaluationRecord) -> Found:
         stated[f"{at}.search.trials"] = hofmn.search.trials, "search_trials"
         stated[f"{at}.search.steps"] = hofmn.search.steps, "search_steps"
     for place, (value, setting) in stated.items():
-        if value != RANKING[setting]:
-            yield place, f"{value} is not apb-1's {RANKING[setting]}"
+        if value != protocol.RANKING[setting]:
+            yield place, f"{value} is not apb-1's {protocol.RANKING[setting]}"
     for name, parameter in hofmn.parameters.items():
-        low, high = SEARCH_SPACE[name]
+        low, high = protocol.SEARCH_SPACE[name]
         if not low - 1e-6 <= parameter <= high + 1e-6:
             yield f"{at}.parameters.{name}", f"{parameter} is outside apb-1's search, {low:g} to {high:g}"
 
@@ -206,8 +193,8 @@ def _audit(record: EvaluationRecord) -> Found:
     basis, matched = audit.sparsity_basis or "weights", matching_share(record)
     if basis != "weights" and record.structure is Structure.UNSTRUCTURED:
         yield "audit.sparsity_basis", f"{basis!r} is not of unstructured pruning; 'weights' is"
-    if matched is not None and differs(matched, declared, SPARSITY_LIMIT):
-        apart = f"more than {SPARSITY_LIMIT * 100:g} points from the measured share of zero {basis}, {matched:.4f}"
+    if matched is not None and differs(matched, declared, limit := protocol.SPARSITY_LIMIT):
+        apart = f"more than {limit * 100:g} points from the measured share of zero {basis}, {matched:.4f}"
         yield "sparsity.declared", f"{declared} is {apart}; evaluate the pruned checkpoint, or declare its sparsity"
 
 

@@ -39,12 +39,10 @@ def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[Documen
 def _contradictions(record: EvaluationRecord, samples: SampleResults) -> Iterator[tuple[str, str]]:
     """Numbers of a record that its samples do not give, as pairs of place and problem."""
     results = record.results
-    claims: list[tuple[str, tuple[AttackName, ...]]] = [
-        (results.place(result.attack), (result.attack,)) for result in results.attacks
-    ]
+    claims: dict[str, tuple[AttackName, ...]] = {results.place(one.attack): (one.attack,) for one in results.attacks}
     if results.joint is not None:
-        claims.append(("results.joint", APB_1_ATTACKS))
-    for place, attacks in claims:
+        claims["results.joint"] = APB_1_ATTACKS
+    for place, attacks in claims.items():
         lacking = " and ".join(attack.array for attack in attacks if samples.of(attack) is None)
         if lacking:
             yield place, f"is stated, but the per-sample file lacks {lacking}; write both with `apsite eval`"

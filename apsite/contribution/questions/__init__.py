@@ -11,14 +11,13 @@ means "not specified".
 
 from __future__ import annotations
 
-from apsite.contribution.questions.answers import asked, clean, document, export, is_empty, lines, suggested_key, value
+from apsite.contribution.questions.answers import asked, clean, document, export, is_empty, suggested_key
 from apsite.contribution.questions.checks import answer_problem, problems
-from apsite.contribution.questions.from_schema import pipelines, questions, skeleton
-from apsite.contribution.questions.question import NOTHING, Answers, Choice, Kind, Question
+from apsite.contribution.questions.from_schema import questions
+from apsite.contribution.questions.question import NOTHING, Kind, Question
 from apsite.contribution.questions.wording import FIXED, INTRODUCTIONS
 
 __all__ = [
-    "FIXED", "INTRODUCTIONS", "NOTHING", "Answers", "Choice", "Kind", "Question", "answer_problem", "asked",
-    "clean", "document", "export", "is_empty", "lines", "pipelines", "problems", "questions", "skeleton",
-    "suggested_key", "value",
+    "FIXED", "INTRODUCTIONS", "NOTHING", "Kind", "Question", "answer_problem", "asked", "clean", "document", "export",
+    "is_empty", "problems", "questions", "suggested_key",
 ]  # fmt: skip
