@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -42,7 +43,8 @@ _FLAG_PREFIX = "robust_after_"
 # What zipfile and numpy raise on a damaged or hostile file. A header may claim more memory than there is (MemoryError)
 # or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
 _UNREADABLE = (
-    OSError, ValueError, TypeError, EOFError, RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error,
+    OSError, ValueError, TypeError, EOFError, RuntimeError, OverflowError, MemoryError, struct.error,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -197,8 +199,28 @@ def _unpack(content: bytes) -> dict[str, NDArray[Any]]:
         for member in members:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
                 raise ValueError(f"{member.filename} is encrypted or compressed in an unusual way")
+        _check_layout(content, members)
         names = [member.filename.removesuffix(".npy") for member in members]
         return {name: _array(name, archive.read(member)) for name, member in zip(names, members, strict=True)}
+
+
+def _check_layout(content: bytes, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive with anything in front of, between or behind its members, such as another file or a comment."""
+    end, places = len(content) - _END.size, 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        name, extra = struct.unpack_from("<2H", content, member.header_offset + 26)
+        if member.header_offset != places or member.orig_filename != member.filename:
+            raise ValueError("it holds more than its arrays")
+        places += 30 + name + extra + member.compress_size
+    signature, disk, first, here, count, size, start, comment = _END.unpack_from(content, end)
+    if (signature, disk, first, here, count) != (b"PK\x05\x06", 0, 0, len(members), len(members)) or comment:
+        raise ValueError("it holds more than its arrays")
+    if start != places or start + size != end:
+        raise ValueError("it holds more than its arrays")
+
+
+_END = struct.Struct("<4s4H2LH")
+"""The record at the end of a zip archive."""
 
 
 def _array(name: str, content: bytes) -> NDArray[Any]:
@@ -218,6 +240,8 @@ def _array(name: str, content: bytes) -> NDArray[Any]:
     size = math.prod(shape) * dtype.itemsize
     if len(content) - offset != size:
         raise ValueError(f"{name} holds {len(content) - offset:,} bytes; its header says {size:,}")
+    if dtype == np.bool_ and np.frombuffer(content, np.uint8, offset=offset).max(initial=0) > 1:
+        raise ValueError(f"{name} holds flags that are neither 0 nor 1")
     return np.frombuffer(content, dtype, offset=offset).reshape(shape, order="F" if fortran else "C").copy()
 
 

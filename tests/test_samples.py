@@ -361,6 +361,45 @@ def test_unusual_compression_is_refused(tmp_path: Path, compression: int) -> Non
         read_samples(path)
 
 
+def with_comment(content: bytes) -> bytes:
+    return content[:-2] + (5).to_bytes(2, "little") + b"hello"
+
+
+def between(content: bytes) -> bytes:
+    """Foreign bytes between the members and their list, which all readers of zip archives jump over."""
+    start = int.from_bytes(content[-6:-2], "little")
+    return content[:start] + b"hidden" + content[start:-6] + (start + 6).to_bytes(4, "little") + content[-2:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"<html></html>" + content,
+        lambda content: content + bytes(1000),
+        with_comment,
+        between,
+        lambda content: content[:-18] + b"\x01\x00" + content[-16:],
+        lambda content: content.replace(b"clean_correct.npy", b"clean_corr.npy\0xe"),
+    ],
+    ids=["in front", "behind", "comment", "between", "part of several", "name cut at NUL"],
+)
+def test_an_archive_holds_its_arrays_and_nothing_else(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Else one file could be a page or a program as well, or carry what no check sees."""
+    content = pack(tmp_path / "a.npz", raw_members()).read_bytes()
+    assert read_samples(tmp_path / "a.npz")
+    (tmp_path / "a.npz").write_bytes(change(content))
+    with pytest.raises(DocumentError, match=r"is not a readable \.npz file"):
+        read_samples(tmp_path / "a.npz")
+
+
+def test_a_flag_is_0_or_1(tmp_path: Path) -> None:
+    """Any other byte counts as true in one program and as 255 in another."""
+    members = raw_members()
+    members["clean_correct.npy"] = members["clean_correct.npy"][:-1] + b"\xff"
+    with pytest.raises(DocumentError, match="clean_correct holds flags that are neither 0 nor 1"):
+        read_samples(pack(tmp_path / "a.npz", members))
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a zip"])
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     """Such as an interrupted download."""
