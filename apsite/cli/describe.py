@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -261,11 +262,11 @@ def submit_check(root: Path, key: str, body: bool, as_json: bool) -> None:
 
     Exits with 1 while something is missing.
     """
-    from apsite.contribution.submission import check_submission, checklist_text, submission_to_json
+    from apsite.contribution.submission import check_submission, checklist_text
 
     submission = check_submission(root, key)
     if as_json:
-        emit_json(submission_to_json(submission))
+        emit_json({**asdict(submission), "ready": submission.ready})
     elif body:
         click.echo(submission.body, nl=False)
     else:

@@ -70,7 +70,7 @@ def amend(
     Args:
         root: Data folder.
         key: Method key of an entry, or model key of a current record.
-        kind: What happened; not ``supersedes``, see :func:`supersede`.
+        kind: What happened; not ``supersedes``.
         reason: Why, as a sentence for readers.
         url: Where it was discussed.
         date: ISO day; ``None`` for today.

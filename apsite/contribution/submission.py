@@ -52,11 +52,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Submission:
-    """A method, the checklist of its pull request, its records, and two texts."""
+    """A method, the checklist of its pull request, the keys of its models, and two texts."""
 
     key: str
     points: tuple[Point, ...]
-    models: tuple[EvaluationRecord, ...]
+    models: tuple[str, ...]
     changes: str  # what the pull request does to the leaderboard, for a terminal
     body: str  # of the pull request, Markdown
 
@@ -109,10 +109,10 @@ def check_submission(root: Path, key: str) -> Submission:
     points, entry = list(_gate_points(root, key)), catalogue.entries.get(key)
     if entry is None:
         return Submission(key, tuple(points), (), "", "")
-    records = tuple(catalogue.records_of(key))
+    records = catalogue.records_of(key)
     points += [*_entry_points(entry), *_record_points(records)]
-    change = compare(_without(catalogue, key), catalogue)
-    return Submission(key, tuple(points), records, to_text(change), _body(entry, points, to_markdown(change)))
+    change, models = compare(_without(catalogue, key), catalogue), tuple(record.model_key for record in records)
+    return Submission(key, tuple(points), models, to_text(change), _body(entry, points, to_markdown(change)))
 
 
 def checklist_text(submission: Submission) -> str:
@@ -127,15 +127,6 @@ def checklist_text(submission: Submission) -> str:
     summary = f"{missing} point(s) still missing ([ ])." if missing else "Ready for a pull request."
     optional = " Points marked [-] are optional." if State.ADVICE in states else ""
     return "\n".join([*lines, summary + optional]) + "\n"
-
-
-def submission_to_json(submission: Submission) -> dict[str, Any]:
-    """The same as JSON values."""
-    return {
-        **{name: getattr(submission, name) for name in ("key", "ready", "changes", "body")},
-        "points": [dataclasses.asdict(point) for point in submission.points],
-        "models": [record.model_key for record in submission.models],
-    }
 
 
 def _without(catalogue: Catalogue, key: str) -> Catalogue:

@@ -13,9 +13,9 @@ from apsite.records import HISTORY
 
 _SHAPES = {"entries": "<method key>.json", "evaluations": "<method key>/<model key>.json or .npz"}
 # What people and tools put in place of data, by how it begins.
-_KINDS = (
+_KINDS: tuple[tuple[bytes | tuple[bytes, ...], str, str], ...] = (
     (b"version https://git-lfs", "a pointer of Git LFS", "commit the file itself"),
-    *((b"\x80" + version, "a pickle", "pickles are never read") for version in (b"\2", b"\3", b"\4", b"\5")),
+    ((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a pickle", "pickles are never read"),
     (b"PK\x03\x04", "a zip archive", "put JSON there"),
     (b"\x93NUMPY", "a single NumPy array", "write an .npz file with the documented arrays"),
     (b"\x89HDF", "an HDF5 file", "write an .npz file with the documented arrays"),
@@ -26,12 +26,10 @@ _KINDS = (
     (b"\xff\xd8\xff", "a JPEG image", "pictures do not belong here"),
     (b"GIF8", "a GIF image", "pictures do not belong here"),
     (b"%PDF", "a PDF file", "cite it with its URL"),
-    (b"\x7fELF", "a program", "nothing is executed here"),
-    (b"MZ", "a program", "nothing is executed here"),
+    ((b"\x7fELF", b"MZ"), "a program", "nothing is executed here"),
     (b"#!", "a script", "nothing is executed here"),
     (b"<", "HTML or XML", "a URL may have returned a web page in place of the file; download it again"),
-    (b"\xff\xfe", "UTF-16 text", "save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text", "save it as UTF-8"),
+    ((b"\xff\xfe", b"\xfe\xff"), "UTF-16 text", "save it as UTF-8"),
     (b"\xef\xbb\xbf", "UTF-8 text with a byte order mark", "save it without"),
 )  # fmt: skip
 

@@ -71,11 +71,7 @@ def suggested_key(answers: Answers) -> str:
 
 
 def document(answers: Answers) -> dict[str, Any]:
-    """Entry of a set of answers, its fields in the order of the schema.
-
-    Args:
-        answers: Answers by question name. It need not be complete; :func:`problems` says what is missing.
-    """
+    """Entry of answers by question name, complete or not, its fields in the order of the schema."""
     entry = copy.deepcopy(skeleton())
     stage = str(answers.get("pipeline.stage", ""))
     entry["pipeline"] = copy.deepcopy(pipelines().get(stage))

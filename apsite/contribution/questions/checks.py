@@ -15,12 +15,7 @@ from apsite.vocabulary import Granularity, Structure
 
 
 def problems(answers: Answers, taken: Collection[str] = ()) -> dict[str, str]:
-    """What is wrong with the answers, by question; empty if they make an entry.
-
-    Args:
-        answers: Answers by question name.
-        taken: Keys and aliases that other methods have.
-    """
+    """What is wrong with the answers, by question; empty if they make an entry. Other methods have the keys `taken`."""
     return {
         question.name: problem
         for question in asked(answers)
