@@ -150,14 +150,10 @@ def prune(
     audit = audit_network(loaded.network, _example(source))
     check_sparsity(audit, criterion.structure, sparsity)
     about = {
-        "made_by": "apsite prune",
-        "dense_sha256": loaded.file.sha256,
-        "layout": loaded.layout,
-        "criterion": criterion.value,
-        "locality": locality.value,
-        "sparsity": sparsity,
+        "made_by": "apsite prune", "dense_sha256": loaded.file.sha256, "layout": loaded.layout,
+        "criterion": criterion.value, "locality": locality.value, "sparsity": sparsity,
         **({"seed": seed} if criterion is BaselineCriterion.RANDOM else {}),
-    }
+    }  # fmt: skip
     return _write(output, loaded.network, written, audit, about)
 
 
@@ -200,17 +196,12 @@ def finetune(
     images, labels = load_training_set(source.dataset, data_dir)
     resolved = str(resolve_precision(precision, place)).removeprefix("torch.")
     about: dict[str, object] = {
-        **(note or {}),
-        "made_by": "apsite finetune",
-        "source_sha256": None if source.checkpoint is None else loaded.file.sha256,
-        "layout": loaded.layout,
-        "recipe": asdict(recipe),
-        "precision": resolved,
-        "training_data_sha256": array_hash(images, labels),
-        "threads": torch.get_num_threads() if place.type == "cpu" else None,
-        "device": place.type,
+        **(note or {}), "made_by": "apsite finetune",
+        "source_sha256": None if source.checkpoint is None else loaded.file.sha256, "layout": loaded.layout,
+        "recipe": asdict(recipe), "precision": resolved, "training_data_sha256": array_hash(images, labels),
+        "threads": torch.get_num_threads() if place.type == "cpu" else None, "device": place.type,
         "torch": torch.__version__,
-    }
+    }  # fmt: skip
     removed = sum(int((~mask).sum()) for name, mask in masks.items())
     reporter.say(f"{recipe.summary}, {resolved} on {place}; {removed:,} values stay zero")
     with RunState(run_dir, about, fresh=fresh) as state:
@@ -239,13 +230,9 @@ def _check_output(output: Path, source: Source) -> None:
 
 
 def _write(
-    output: Path,
-    network: nn.Module,
-    written: Format,
-    audit: CheckpointAudit,
-    about: Mapping[str, object],
+    output: Path, network: nn.Module, written: Format, audit: CheckpointAudit, about: Mapping[str, object],
     seconds: float = 0.0,
-) -> Written:
+) -> Written:  # fmt: skip
     try:
         write_checkpoint(output, network.state_dict(), half=written.half, packed=written.packed, about=about)
         content = output.read_bytes()

@@ -206,15 +206,10 @@ def _before(
     """Accuracies of a pruned network that was not fine-tuned, under AutoAttack alone, on the first images."""
     reporter.say(f"{pruning.key}: AutoAttack before fine-tuning")
     request = Request(
-        checkpoint=masked,
-        key=pruning.key,
-        layout=series.source.layout,
-        granularity=pruning.granularity,
-        settings=replace(series.settings, attacks=(AttackName.AUTOATTACK,)),
-        output=None,
-        device=places.device,
+        checkpoint=masked, key=pruning.key, layout=series.source.layout, granularity=pruning.granularity,
+        settings=replace(series.settings, attacks=(AttackName.AUTOATTACK,)), output=None, device=places.device,
         run_dir=places.work / "runs",
-    )
+    )  # fmt: skip
     few = images.first(min(BEFORE, len(images)))
     results = run_request(request, reporter, images=few).record.results
     return {
@@ -245,21 +240,12 @@ def _half(series: Series, whole: Path, half: Path, images: ImageSet, places: Pla
 def _request(series: Series, places: Places, key: ModelKey, granularity: Granularity | None, *, fresh: bool) -> Request:
     path = series.checkpoint(key)
     return Request(
-        checkpoint=path,
-        key=key,
-        layout=series.source.layout,
-        granularity=granularity,
-        data_dir=places.test_data,
-        settings=series.settings,
-        output=places.records,
-        device=places.device,
-        run_dir=places.work / "runs",
-        fresh=fresh,
-        overwrite=fresh,
+        checkpoint=path, key=key, layout=series.source.layout, granularity=granularity, data_dir=places.test_data,
+        settings=series.settings, output=places.records, device=places.device, run_dir=places.work / "runs",
+        fresh=fresh, overwrite=fresh,
         url=None if series.checkpoint_url is None or series.given else f"{series.checkpoint_url}/{path.name}",
-        source=series.author,
-        notes=series.notes,
-    )
+        source=series.author, notes=series.notes,
+    )  # fmt: skip
 
 
 def _training(written: Written) -> dict[str, Any]:

@@ -165,20 +165,15 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
         if not all(isinstance(note, str) for note in document.get("notes", ())):
             raise ValueError("notes must be texts")
         return Series(
-            path=path,
-            folder=path.with_suffix(""),
+            path=path, folder=path.with_suffix(""),
             source=Source(architecture, dataset=dataset, layout=document.get("layout")),
             dense=ModelKey.of(resolve(document["dense"]), architecture, dataset, None, 0.0),
-            training=recipe_of(document.get("training", {})),
-            finetuning=recipe_of(document.get("finetuning", {})),
-            settings=Settings.of(Preset.APB_1, **evaluation),
-            prunings=tuple(prunings),
-            threads=document.get("threads"),
-            precision=document.get("precision", "auto"),
-            checkpoint_url=document.get("checkpoint_url"),
-            author=document.get("source", AUTHOR),
+            training=recipe_of(document.get("training", {})), finetuning=recipe_of(document.get("finetuning", {})),
+            settings=Settings.of(Preset.APB_1, **evaluation), prunings=tuple(prunings),
+            threads=document.get("threads"), precision=document.get("precision", "auto"),
+            checkpoint_url=document.get("checkpoint_url"), author=document.get("source", AUTHOR),
             notes=tuple(document.get("notes", ())),
-        )
+        )  # fmt: skip
     except (ValueError, TypeError, ApsiteError) as error:
         raise EvaluationError(f"{path}: {error}") from None
 

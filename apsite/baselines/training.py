@@ -112,15 +112,10 @@ def recipe_of(options: Mapping[str, Any]) -> Recipe:
     objective = Objective(given.pop("objective", Objective.AT_PGD))
     fast = objective is Objective.AT_FAST
     return Recipe(
-        objective=objective,
-        epochs=given.pop("epochs", 10),
-        peak_learning_rate=given.pop("learning_rate", 0.1),
-        steps=given.pop("steps", 1 if fast else 10),
-        epsilon=given.pop("epsilon", 8) / 255,
-        step_size=given.pop("step_size", 10 if fast else 2) / 255,
-        train_samples=given.pop("n_train", None),
-        **given,
-    )
+        objective=objective, epochs=given.pop("epochs", 10), peak_learning_rate=given.pop("learning_rate", 0.1),
+        steps=given.pop("steps", 1 if fast else 10), epsilon=given.pop("epsilon", 8) / 255,
+        step_size=given.pop("step_size", 10 if fast else 2) / 255, train_samples=given.pop("n_train", None), **given,
+    )  # fmt: skip
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -232,15 +227,9 @@ class _Training:
     """One run: the network and all that changes with it."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        recipe: Recipe,
-        masks: Mapping[str, Tensor],
-        device: torch.device,
-        precision: torch.dtype,
-    ) -> None:
+        self, network: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe,
+        masks: Mapping[str, Tensor], device: torch.device, precision: torch.dtype,
+    ) -> None:  # fmt: skip
         count = recipe.train_samples or len(images)
         if not recipe.batch_size <= count <= len(images):
             raise EvaluationError(
@@ -334,12 +323,9 @@ class _Training:
             named[f"momentum/{name}"] = momentum["momentum_buffer"]
         arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in named.items()}
         return arrays | {
-            "generator": self.generator.get_state().numpy(),
-            "order": self.order.numpy(),
-            "tally": self.tally,
-            "done": np.array(self.done),
-            "seconds": np.array(self.seconds),
-        }
+            "generator": self.generator.get_state().numpy(), "order": self.order.numpy(), "tally": self.tally,
+            "done": np.array(self.done), "seconds": np.array(self.seconds),
+        }  # fmt: skip
 
     def restore(self, arrays: Mapping[str, NDArray[Any]] | None) -> None:
         """Go back to where `progress` was taken."""
@@ -367,12 +353,9 @@ def learning_rates(recipe: Recipe, batches: int) -> list[float]:
     """Learning rate of every step: linear up to the peak over 30 % of them, then linear down to almost zero."""
     optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        recipe.peak_learning_rate,
-        total_steps=recipe.epochs * batches,
-        anneal_strategy="linear",
+        optimiser, recipe.peak_learning_rate, total_steps=recipe.epochs * batches, anneal_strategy="linear",
         cycle_momentum=False,
-    )
+    )  # fmt: skip
     rates = []
     for _ in range(recipe.epochs * batches):
         rates.append(float(optimiser.param_groups[0]["lr"]))

@@ -65,18 +65,13 @@ def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     zeros = sum(int((parameter == 0).sum()) for parameter in network.parameters())
     return CheckpointAudit(
-        parameters=parameters,
-        nonzero_parameters=parameters - zeros,
-        weights=sum(audit.weights for audit in audits),
-        zero_weights=sum(audit.zero_weights for audit in audits),
-        macs=macs,
-        effective_macs=effective,
+        parameters=parameters, nonzero_parameters=parameters - zeros, weights=sum(audit.weights for audit in audits),
+        zero_weights=sum(audit.zero_weights for audit in audits), macs=macs, effective_macs=effective,
         zero_filters=sum(audit.zero_filters or 0 for audit in convolutions),
         filters=sum(audit.filters or 0 for audit in convolutions),
         zero_channels=sum(audit.zero_channels or 0 for audit in convolutions),
-        channels=sum(audit.channels or 0 for audit in convolutions),
-        layers=tuple(audits),
-    )
+        channels=sum(audit.channels or 0 for audit in convolutions), layers=tuple(audits),
+    )  # fmt: skip
 
 
 def multiply_accumulates(network: nn.Module, example: Tensor) -> int:

@@ -148,13 +148,9 @@ def _triple(tensor: Tensor) -> tuple[float, float, float]:
 
 
 def _compare(
-    state: dict[str, Tensor],
-    expected: Mapping[str, TensorSpec],
-    aliases: Sequence[Sequence[str]],
-    constants: Normalisation | None,
-    notes: tuple[str, ...],
-    rules: Resolved | None,
-) -> Match:
+    state: dict[str, Tensor], expected: Mapping[str, TensorSpec], aliases: Sequence[Sequence[str]],
+    constants: Normalisation | None, notes: tuple[str, ...], rules: Resolved | None,
+) -> Match:  # fmt: skip
     """One reading of the names against what is expected."""
     state = dict(state)
     problems = list(rules.problems) if rules else []

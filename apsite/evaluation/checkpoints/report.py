@@ -18,13 +18,7 @@ from apsite.evaluation.checkpoints.audit import (
     check_sparsity,
     multiply_accumulates,
 )
-from apsite.evaluation.checkpoints.loading import (
-    IN_MEMORY,
-    Declared,
-    explain_layouts,
-    in_memory,
-    open_network,
-)
+from apsite.evaluation.checkpoints.loading import IN_MEMORY, Declared, explain_layouts, in_memory, open_network
 from apsite.evaluation.checkpoints.networks.registry import Layout
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.testsets.datasets import TEST_SETS, embedded_images

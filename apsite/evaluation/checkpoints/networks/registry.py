@@ -151,10 +151,7 @@ def _on_both(constants: Normalisation) -> tuple[tuple[Dataset, Normalisation], .
 _BIRD = _on_both(Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
 _MAD = (
     (Dataset.CIFAR10, Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))),
-    (
-        Dataset.SVHN,
-        Normalisation((0.43090966, 0.4302428, 0.44634357), (0.19759192, 0.20029082, 0.19811132)),
-    ),
+    (Dataset.SVHN, Normalisation((0.43090966, 0.4302428, 0.44634357), (0.19759192, 0.20029082, 0.19811132))),
 )
 _RST = (
     (Dataset.CIFAR10, Normalisation((0.491, 0.482, 0.447), (0.247, 0.243, 0.262))),
@@ -226,17 +223,9 @@ _LAYOUTS = (
 )
 _BY_NAME = MappingProxyType({layout.name: layout for layout in _LAYOUTS})
 _FIRST_PAPERS = {
-    "HARP": "Zhao2023",
-    "HYDRA": "Sehwag2020",
-    "RADMM": "Ye2019",
-    "TwinRep": "Li2023",
-    "RobustBird": "Chen2021",
-    "FlyingBird": "Chen2021",
-    "MAD": "Lee2022",
-    "Li20": "Li2020",
-    "PwoA": "Jian2022",
-    "RST": "Fu2021",
-}
+    "HARP": "Zhao2023", "HYDRA": "Sehwag2020", "RADMM": "Ye2019", "TwinRep": "Li2023", "RobustBird": "Chen2021",
+    "FlyingBird": "Chen2021", "MAD": "Lee2022", "Li20": "Li2020", "PwoA": "Jian2022", "RST": "Fu2021",
+}  # fmt: skip
 """First author and year of the methods with published checkpoints, as written in method keys."""
 
 
