@@ -13,7 +13,7 @@ from apsite.documents.json_files import atomic_file, read_json, write_json
 from apsite.entries import entry_problems
 from apsite.errors import ApsiteError, DocumentError
 from apsite.records import EvaluationRecord, read_record, record_problems, record_to_json, write_record
-from apsite.validation.dates import date_problems
+from apsite.validation.plausibility import date_problems
 from apsite.vocabulary import ChangeKind
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from apsite.entries import Entry, holds_several_bibtex, is_whole_bibtex
 from apsite.errors import DocumentError
 from apsite.keys import KEY_YEAR, YEARS_APART
-from apsite.validation.dates import date_problems
-from apsite.validation.plausibility import Found
+from apsite.validation.plausibility import Found, date_problems
 from apsite.vocabulary import Granularity, Structure
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from apsite import protocol
 from apsite.errors import DocumentError
 from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
 from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
-from apsite.validation.dates import date_problems
 from apsite.vocabulary import Attack, AttackName, Granularity, Protocol, ProvenanceKind, Structure
 
 Found = Iterator[tuple[str, str]]
@@ -38,6 +38,20 @@ def plausibility_problems(path: Path, record: EvaluationRecord) -> list[Document
     }
     rules = (_order, _counts, _granularity, _audit, _verification, own)
     return [*(DocumentError(path, *one) for rule in rules for one in rule(record)), *date_problems(path, dates)]
+
+
+def date_problems(path: Path, days: Mapping[str, str | None]) -> list[DocumentError]:
+    """Days, by their place in the document, that no calendar has or that are yet to come."""
+    problems = []
+    latest = datetime.now(UTC).date() + timedelta(days=1)  # somewhere on Earth it is tomorrow already
+    for field, text in days.items():
+        try:
+            if text is not None and date.fromisoformat(text) > latest:
+                wrong = f"{text!r} is in the future; give the day on which it happened"
+                problems.append(DocumentError(path, field, wrong))
+        except ValueError:
+            problems.append(DocumentError(path, field, f"{text!r} is not a day of the calendar; write year-month-day"))
+    return problems
 
 
 def _order(record: EvaluationRecord) -> Found:
