@@ -47,7 +47,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 
 
 def data_folder() -> Path:
-    """Folder where `apsite data fetch` puts the test sets, a default that is found when it is needed."""
+    """Folder where `apsite data fetch` puts the test sets, a default that is looked up on use."""
     from apsite.evaluation.testsets.downloads import data_dir
 
     return data_dir()
