@@ -166,9 +166,7 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
 
 
 def _readable(
-    paths: Iterable[Path],
-    check: Callable[[Path, dict[str, Any]], list[DocumentError]],
-    problems: list[DocumentError],
+    paths: Iterable[Path], check: Callable[[Path, dict[str, Any]], list[DocumentError]], problems: list[DocumentError]
 ) -> Iterator[dict[str, Any]]:
     """Documents of the files that have no problem; the problems of the others are appended."""
     for path in paths:

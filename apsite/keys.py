@@ -67,12 +67,7 @@ class ModelKey:
 
     @classmethod
     def of(
-        cls,
-        method: str,
-        architecture: Architecture,
-        dataset: Dataset,
-        structure: Structure | None,
-        sparsity: float,
+        cls, method: str, architecture: Architecture, dataset: Dataset, structure: Structure | None, sparsity: float
     ) -> ModelKey:
         """Key of a model described by words and a sparsity fraction, 0 for dense.
 

@@ -175,9 +175,7 @@ def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
             raise DocumentError(path, name, f"is not a known array; known are {', '.join([*_DTYPES, *flags])}")
         if array.dtype != expected or array.shape != (n,):
             raise DocumentError(
-                path,
-                name,
-                f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is required",
+                path, name, f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is required"
             )
     samples = SampleResults(
         **{name: array for name, array in arrays.items() if name in _OWN},

@@ -83,8 +83,7 @@ def write_catalogue(root: Path, count: int) -> None:
             path = root / "evaluations" / record.path
             digest = write_samples(path.with_suffix(".npz"), samples)
             write_record(
-                root / "evaluations",
-                EvaluationRecord(**{**vars(record), "samples": SamplesFile(f"{key}.npz", digest)}),
+                root / "evaluations", EvaluationRecord(**{**vars(record), "samples": SamplesFile(f"{key}.npz", digest)})
             )
 
 

@@ -59,11 +59,7 @@ def whole_protocol_rows(
     counted: dict[str, int] = {}
 
     def ours(precision: Precision) -> None:
-        with (
-            short_attacks(budget),
-            tempfile.TemporaryDirectory() as folder,
-            RunState(Path(folder), {}) as state,
-        ):
+        with short_attacks(budget), tempfile.TemporaryDirectory() as folder, RunState(Path(folder), {}) as state:
             own = replace(settings, precision=precision)
             outcome["ours"] = run(copy.deepcopy(network), images, own, state, device, Reporter())
 

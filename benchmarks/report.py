@@ -124,10 +124,7 @@ _TIMES: Columns = {
     "apsite (s) ": lambda row: _seconds(row["ours_s"]),
     "other (s) ": lambda row: _seconds(row["theirs_s"]),
 }
-_PASSES: Columns = {
-    "Forward passes ": _fact("forward_passes"),
-    "Passes with gradient ": _fact("gradient_passes"),
-}
+_PASSES: Columns = {"Forward passes ": _fact("forward_passes"), "Passes with gradient ": _fact("gradient_passes")}
 _DATE: Columns = {"Date": lambda row: row["date"]}
 _WORK: Columns = {"Work": lambda row: row["work"]}
 

@@ -40,12 +40,7 @@ def entry_document(key: str = METHOD, **changes: Any) -> Document:
             "bibtex": "@article{Doe2024Small}",
         },
         "code": {"url": "https://example.org/code"},
-        "pipeline": {
-            "stage": "after",
-            "pretraining": ["AT-PGD"],
-            "finetuning": ["AT-PGD"],
-            "schedule": ["one-shot"],
-        },
+        "pipeline": {"stage": "after", "pretraining": ["AT-PGD"], "finetuning": ["AT-PGD"], "schedule": ["one-shot"]},
         "specifics": {
             "structure": ["unstructured"],
             "granularity": ["weight"],

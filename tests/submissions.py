@@ -14,16 +14,7 @@ import numpy as np
 
 from apsite.samples import SampleResults, samples_bytes
 from apsite.vocabulary import Attack
-from tests.builders import (
-    METHOD,
-    RIVAL,
-    Document,
-    changed,
-    entry_document,
-    own_document,
-    record_document,
-    write_data,
-)
+from tests.builders import METHOD, RIVAL, Document, changed, entry_document, own_document, record_document, write_data
 from tests.repositories import git, repository_with
 
 N = 10_000

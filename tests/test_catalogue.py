@@ -51,9 +51,7 @@ def test_entries_and_records_come_in_table_order(data_folder: DataFolder) -> Non
         "aardvark_Roe2023Other_R18_CIFAR10_US_90",
     ]
     root = data_folder(
-        entry_document("aardvark_Roe2023Other"),
-        entry_document(),
-        *(record_document(key) for key in reversed(keys)),
+        entry_document("aardvark_Roe2023Other"), entry_document(), *(record_document(key) for key in reversed(keys))
     )
     catalogue = load_catalogue(root)
     assert list(catalogue.entries) == ["aardvark_Roe2023Other", METHOD]
@@ -66,9 +64,7 @@ def test_methods_are_the_taxonomy_without_baselines(data_folder: DataFolder) -> 
     """All of them, or those of one stage."""
     during = {"stage": "during", "training": None}
     root = data_folder(
-        entry_document(),
-        entry_document(RIVAL, pipeline=during),
-        entry_document("Naive_Poe2015Learning", baseline=True),
+        entry_document(), entry_document(RIVAL, pipeline=during), entry_document("Naive_Poe2015Learning", baseline=True)
     )
     catalogue = load_catalogue(root)
     assert [entry.key for entry in catalogue.methods()] == [RIVAL, METHOD]
@@ -133,11 +129,7 @@ def test_an_entry_under_another_name_is_a_mismatch(tmp_path: Path) -> None:
     """The path is the identity."""
     write_document(tmp_path / "entries" / f"{RIVAL}.json", entry_document())
     assert problems_of(tmp_path) == [
-        (
-            f"entries/{RIVAL}.json",
-            "key",
-            f"{METHOD!r} does not match the file name; rename one to match the other",
-        )
+        (f"entries/{RIVAL}.json", "key", f"{METHOD!r} does not match the file name; rename one to match the other")
     ]
 
 
@@ -188,10 +180,7 @@ def test_unreadable_files_are_reported_among_the_other_problems(tmp_path: Path) 
     (tmp_path / "evaluations" / METHOD / "bad.json").write_text("[]")
     found = [(Path(path).name, problem.split(";")[0]) for path, _, problem in problems_of(tmp_path)]
     assert found == [
-        (
-            "Bad_Doe2024Entry.json",
-            "is not JSON: Expecting property name enclosed in double quotes at line 1, column 2",
-        ),
+        ("Bad_Doe2024Entry.json", "is not JSON: Expecting property name enclosed in double quotes at line 1, column 2"),
         (f"{METHOD}_R18_CIFAR10_US_95.json", "lacks 'warnings'"),
         ("bad.json", "holds a JSON list"),
     ]

@@ -30,8 +30,7 @@ KNOWN = np.array([0.0, 0.25, 0.5, 0.5, math.inf], dtype=np.float32)
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "share"),
-    [(0.0, 0.8), (0.1, 0.8), (0.25, 0.6), (0.4999, 0.6), (0.5, 0.2), (1.0, 0.2), (1e9, 0.2)],
+    ("epsilon", "share"), [(0.0, 0.8), (0.1, 0.8), (0.25, 0.6), (0.4999, 0.6), (0.5, 0.2), (1.0, 0.2), (1e9, 0.2)]
 )
 def test_robust_accuracy_counts_what_lies_beyond_the_budget(epsilon: float, share: float) -> None:
     """A sample whose distance equals the budget is broken within it."""

@@ -11,15 +11,7 @@ from hypothesis import strategies as st
 from apsite import vocabulary
 from apsite.documents.references import load_references
 from apsite.documents.schema import load_schema
-from apsite.vocabulary import (
-    Dataset,
-    Objective,
-    Protocol,
-    Stage,
-    Structure,
-    Term,
-    epsilon_value,
-)
+from apsite.vocabulary import Dataset, Objective, Protocol, Stage, Structure, Term, epsilon_value
 
 ENUMS = [
     kind for _, kind in inspect.getmembers(vocabulary, inspect.isclass) if issubclass(kind, Term) and kind is not Term

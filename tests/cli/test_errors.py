@@ -16,14 +16,7 @@ from click.testing import Result
 
 from apsite import validation
 from apsite.cli import cli
-from apsite.errors import (
-    ApsiteError,
-    CheckpointError,
-    DatasetError,
-    DocumentError,
-    EvaluationError,
-    NetworkError,
-)
+from apsite.errors import ApsiteError, CheckpointError, DatasetError, DocumentError, EvaluationError, NetworkError
 
 Run = Callable[..., Result]
 

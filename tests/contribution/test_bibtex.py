@@ -70,8 +70,7 @@ def test_one_of_several_entries_is_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [("@article{a, title = {open", "is not BibTeX"), ("just words", "holds no BibTeX entry")],
+    ("text", "message"), [("@article{a, title = {open", "is not BibTeX"), ("just words", "holds no BibTeX entry")]
 )
 def test_what_is_no_bibtex_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """In one line that names the file."""

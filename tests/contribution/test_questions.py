@@ -9,16 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from apsite.contribution.questions import (
-    FIXED,
-    Kind,
-    clean,
-    document,
-    export,
-    problems,
-    questions,
-    suggested_key,
-)
+from apsite.contribution.questions import FIXED, Kind, clean, document, export, problems, questions, suggested_key
 from apsite.documents.json_files import to_json
 from apsite.documents.schema import load_schema
 from apsite.entries import entry_from_json, entry_problems

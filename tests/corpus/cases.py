@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.repositories import git
-from tests.submissions import (
-    ENTRY,
-    RECORD,
-    SAMPLES,
-    Spoil,
-    edit,
-    write,
-)
+from tests.submissions import ENTRY, RECORD, SAMPLES, Spoil, edit, write
 
 
 @dataclass(frozen=True)

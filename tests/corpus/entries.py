@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from tests.builders import METHOD, RIVAL
 from tests.corpus.cases import Bad, entry
-from tests.submissions import (
-    ENTRY,
-    MODELS,
-    OTHERS_MODEL,
-    REMOVED,
-    edit,
-)
+from tests.submissions import ENTRY, MODELS, OTHERS_MODEL, REMOVED, edit
 
 ENTRIES = [
     entry("schema_version", 2, "2 is not 1"),

@@ -8,16 +8,7 @@ import pickle
 
 from tests.builders import METHOD, RIVAL, entry_document
 from tests.corpus.cases import Bad, link, move, remove, several, text
-from tests.submissions import (
-    ENTRY,
-    FOLDER,
-    MODELS,
-    PUBLISHED,
-    RECORD,
-    SAMPLES,
-    edit,
-    write,
-)
+from tests.submissions import ENTRY, FOLDER, MODELS, PUBLISHED, RECORD, SAMPLES, edit, write
 
 DEEP = "[" * 13 + "]" * 13
 RAW = [

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from tests.builders import METHOD, RIVAL
 from tests.corpus.cases import record
-from tests.submissions import (
-    MODELS,
-    REMOVED,
-)
+from tests.submissions import MODELS, REMOVED
 
 WORDS = [
     record("schema_version", "1", "'1' is not 2"),

@@ -9,16 +9,7 @@ import zipfile
 import numpy as np
 
 from tests.corpus.cases import sampled
-from tests.submissions import (
-    RECORD,
-    SAMPLES,
-    SECOND,
-    N,
-    arrays,
-    at,
-    packed,
-    write,
-)
+from tests.submissions import RECORD, SAMPLES, SECOND, N, arrays, at, packed, write
 
 SAMPLED = [
     sampled("flag turned", arrays(aa_robust=at(0, False)), "aa_robust", "does not equal the flags after the last attack"),

@@ -69,8 +69,7 @@ def weighed(opened) -> Iterator[dict[str, int]]:
     """Sizes of what a window loads, gzipped, by URL; workers and what they fetch are part of it."""
     got: dict[str, int] = {}
     opened.page.context.on(
-        "requestfinished",
-        lambda request: got.__setitem__(request.url, len(gzip.compress(request.response().body()))),
+        "requestfinished", lambda request: got.__setitem__(request.url, len(gzip.compress(request.response().body())))
     )
     yield got
 

@@ -125,11 +125,7 @@ def test_the_readme_states_the_figures_of_the_demonstration(repository, benchmar
     bounds = "–".join(f"{bound * 100:.1f}" for bound in wilson_interval(robust, 256))
     clean, under_autoattack, under_hofmn = (
         f"{share * 100:.1f} %"
-        for share in (
-            record.results.clean_accuracy,
-            record.robust_accuracy,
-            record.results.hofmn.robust_accuracy,
-        )
+        for share in (record.results.clean_accuracy, record.robust_accuracy, record.results.hofmn.robust_accuracy)
     )
     text = (repository / "README.md").read_text(encoding="utf-8")
     assert (

@@ -199,9 +199,7 @@ def read_manifest(
 
 
 def run_manifest(
-    requests: Sequence[Request],
-    reporter: Reporter,
-    evaluate: Callable[[Request, Reporter], Evaluation] = run_request,
+    requests: Sequence[Request], reporter: Reporter, evaluate: Callable[[Request, Reporter], Evaluation] = run_request
 ) -> Iterator[ModelOutcome]:
     """Evaluate one model after the other; a failure ends that model only.
 

@@ -46,10 +46,7 @@ def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], descrip
     base = rows_chart(sorted(rows, key=lambda row: names.index(row["kind"])))
     scale = alt.Scale(domain=[low, high], nice=False, zero=False)
     x = alt.X(
-        "robust:Q",
-        title="Robust accuracy",
-        axis=alt.Axis(format=_PERCENT, tickCount=6, orient="top"),
-        scale=scale,
+        "robust:Q", title="Robust accuracy", axis=alt.Axis(format=_PERCENT, tickCount=6, orient="top"), scale=scale
     )
     y = _strips(190)
     legend = _legend(symbolSize=90)

@@ -70,17 +70,7 @@ def run_generator(configuration: Path) -> None:
     Raises:
         ApsiteError: With the generator's output, if it fails.
     """
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "mkdocs",
-        "build",
-        "--strict",
-        "--clean",
-        "-f",
-        str(configuration),
-    ]
+    command = [sys.executable, "-P", "-m", "mkdocs", "build", "--strict", "--clean", "-f", str(configuration)]
     try:
         done = subprocess.run(  # noqa: S603 - no shell, our own arguments
             command,

@@ -72,10 +72,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
             False,
         ),
         "imagenet": _strips(
-            imagenet_rows(catalogue),
-            imagenet_kinds(catalogue),
-            "Robust accuracy on ImageNet, by sparsity.",
-            True,
+            imagenet_rows(catalogue), imagenet_kinds(catalogue), "Robust accuracy on ImageNet, by sparsity.", True
         ),
     }
     return {
@@ -152,10 +149,7 @@ def gap_rows(compared: Sequence[tuple[Entry, studies.Remeasured]]) -> list[dict[
         }
         for order, (entry, item) in enumerate(compared)
         if item.measured is not None
-        for kind, robust in (
-            ("reported", item.reported.robust_accuracy),
-            ("measured", item.measured.robust_accuracy),
-        )
+        for kind, robust in (("reported", item.reported.robust_accuracy), ("measured", item.measured.robust_accuracy))
     ]
 
 

@@ -54,11 +54,7 @@ class Group:
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page: a table of all methods, of which a script shows the chosen ones."""
     columns = methods.in_order(facts.catalogue)
-    return {
-        "columns": columns,
-        "groups": groups(facts.judge, columns),
-        "first": first_choice(facts.leads, columns),
-    }
+    return {"columns": columns, "groups": groups(facts.judge, columns), "first": first_choice(facts.leads, columns)}
 
 
 def groups(judge: Judge, columns: Sequence[Entry]) -> list[Group]:

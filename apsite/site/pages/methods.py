@@ -133,22 +133,16 @@ def audit_sentence(entry: Entry) -> str:
     audit = entry.audit
     if audit is None:
         return ""
-    attacks = [
-        *(["AutoAttack"] if audit.autoattack else []),
-        *(["PGD"] if audit.pgd else []),
-        *audit.others,
-    ]
+    attacks = [*(["AutoAttack"] if audit.autoattack else []), *(["PGD"] if audit.pgd else []), *audit.others]
     tested = f"Its paper tested it with {numbers.words(attacks)}" if attacks else "Its paper names no attack"
     length = {
         True: ", with more than ten iterations of PGD",
         False: ", with at most ten iterations of PGD",
         None: ", and does not say how many iterations of PGD it ran" if audit.pgd else "",
     }[audit.pgd_over_10_iterations]
-    budgets = {
-        True: ", at several ε",
-        False: ", at one ε",
-        None: ", and does not say at how many ε",
-    }[audit.robustness_curve]
+    budgets = {True: ", at several ε", False: ", at one ε", None: ", and does not say at how many ε"}[
+        audit.robustness_curve
+    ]
     weak = "" if audit.autoattack is not False else " Without AutoAttack, robustness may be overestimated."
     return f"{tested}{length}{budgets}.{weak}"
 

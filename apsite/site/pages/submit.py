@@ -22,12 +22,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "nothing": questions.NOTHING,
         "html_pattern": html_pattern,
         "fraction_meaning": "A fraction from 0 to 1 with at most four decimals, such as 0.95.",
-        "rules": {
-            **questions.export(),
-            "taken": taken,
-            "repository": facts.repository,
-            "max_address": MAX_ADDRESS,
-        },
+        "rules": {**questions.export(), "taken": taken, "repository": facts.repository, "max_address": MAX_ADDRESS},
     }
 
 

@@ -223,10 +223,7 @@ def starts(catalogue: Catalogue) -> list[Start]:
             and other.key.percent is not None
         }
         found.append(Start(catalogue.entries[record.method], record, pruned))
-    return sorted(
-        found,
-        key=lambda start: (start.dense.dataset, start.dense.architecture, stage_order(start.entry)),
-    )
+    return sorted(found, key=lambda start: (start.dense.dataset, start.dense.architecture, stage_order(start.entry)))
 
 
 def magnitude(catalogue: Catalogue, uniform: str, layered: str) -> list[Magnitude]:

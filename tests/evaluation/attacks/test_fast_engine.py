@@ -37,10 +37,7 @@ def problem(images):
 
 def engines(network, x, **options):
     """The reference and ours, with the same seed."""
-    return (
-        ReferenceEngine(network, EPSILON, 0, CPU),
-        FastEngine(network, EPSILON, 0, rows=64, **options),
-    )
+    return (ReferenceEngine(network, EPSILON, 0, CPU), FastEngine(network, EPSILON, 0, rows=64, **options))
 
 
 def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):

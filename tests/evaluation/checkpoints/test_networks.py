@@ -27,26 +27,13 @@ from apsite.evaluation.checkpoints.networks.layers import (
     multiply_out,
     top_scores,
 )
-from apsite.evaluation.checkpoints.networks.registry import (
-    layouts,
-    layouts_of,
-    method_layouts,
-    published_method,
-)
+from apsite.evaluation.checkpoints.networks.registry import layouts, layouts_of, method_layouts, published_method
 from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.vocabulary import Architecture, Dataset
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "layouts.json").read_text(encoding="utf-8"))["layouts"]
-OURS = {
-    "rst_resnet18",
-    "rst_vgg16",
-    "rst_own_resnet18",
-    "rst_own_vgg16",
-    "resnet50",
-    "resnet50_normalised",
-    "resnet8",
-}
+OURS = {"rst_resnet18", "rst_vgg16", "rst_own_resnet18", "rst_own_vgg16", "resnet50", "resnet50_normalised", "resnet8"}
 SPARSITY = 0.9
 
 

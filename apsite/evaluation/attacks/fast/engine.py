@@ -176,15 +176,7 @@ class FastEngine:
         x, y = batch.images, batch.labels
         if batch.attack is Attack.FAB_T:
             fab.fab_targeted(
-                batch.network,
-                x,
-                y,
-                rows,
-                targets,
-                self._epsilon,
-                batch.found,
-                batch.perturbed,
-                to_the_end=self._exact,
+                batch.network, x, y, rows, targets, self._epsilon, batch.found, batch.perturbed, to_the_end=self._exact
             )
             return
         shape = tuple(x.shape[1:])
