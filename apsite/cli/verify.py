@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 @options.device
 @click.option("--batch-size", type=click.IntRange(1), help="Images attacked together.  [default: as in the record]")
 @click.option("--arch", help="'file.py:factory' or 'module:factory', if the network of the record came from a factory.")
-@options.state
 @click.option("--write/--no-write", default=True, help="Mark RECORD as verified if the results agree.")
 @click.option("--by", help="Your name, for the record.")
 @options.run_dir
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 @options.as_json
 def verify(
     record: Path, checkpoint: Path, samples: int, seed: int, data_dir: str | None, device: str | None,
-    batch_size: int | None, arch: str | None, state: str | None, write: bool, by: str | None, run_dir: Path,
+    batch_size: int | None, arch: str | None, write: bool, by: str | None, run_dir: Path,
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Repeat the attacks of RECORD on a random part of its samples, and compare the results of each.
@@ -53,7 +52,7 @@ def verify(
     with options.progress(quiet=quiet) as reporter:
         finding = verify_record(
             record, checkpoint, samples=samples, seed=seed, data_dir=data_dir, device=device, factory=arch,
-            batch_size=batch_size, state=state, run_dir=run_dir, reporter=reporter,
+            batch_size=batch_size, run_dir=run_dir, reporter=reporter,
         )  # fmt: skip
     written = write and finding.agrees
     if written:

@@ -197,6 +197,7 @@ class Checkpoint:
     layout: str | None = None
     format: str | None = None
     unsafe_load: bool | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True)

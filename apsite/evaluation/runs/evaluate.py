@@ -181,6 +181,7 @@ def run_request(
         reporter.say(f"warning: {warning.message}")
     identity = {
         "checkpoint": model.file.sha256,
+        "state": model.file.container,
         "layout": model.layout,
         "data": images.sha256,
         "dataset": key.dataset.value,
@@ -256,6 +257,7 @@ def _record(
             size=model.file.size,
             layout=model.layout,
             format=model.file.format,
+            state=request.state,
         ),
         warnings=tuple(warnings),
         provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),

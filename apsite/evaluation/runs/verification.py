@@ -106,7 +106,6 @@ def verify_record(
     device: str | None = None,
     factory: str | None = None,
     batch_size: int | None = None,
-    state: str | None = None,
     run_dir: Path = RUNS,
     reporter: Reporter | None = None,
 ) -> Finding:
@@ -123,7 +122,6 @@ def verify_record(
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
         factory: Builds the network of a record that names a factory. What a record names is never executed.
         batch_size: Samples attacked together; ``None`` for the record's.
-        state: Dotted keys of the state dict to read, where the file holds several.
         run_dir: Where finished work is kept, so that an interrupted verification resumes.
         reporter: Receives the progress.
 
@@ -140,7 +138,7 @@ def verify_record(
     chosen_device = choose_device(device)
     settings, parameters = _settings(record, batch_size)
     settings = settings.on(chosen_device.type)
-    file = _same_checkpoint(record, checkpoint, state=state)
+    file = _same_checkpoint(record, checkpoint)
     images = _same_images(record, recorded, data_dir)
     chosen = np.sort(np.random.default_rng(seed).choice(len(recorded), min(samples, len(recorded)), replace=False))
     recorded, images = recorded.take(chosen), images.take(chosen)
@@ -271,8 +269,8 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     )
 
 
-def _same_checkpoint(record: EvaluationRecord, path: Path, *, state: str | None) -> CheckpointFile:
-    file = read_checkpoint(path, state=state)
+def _same_checkpoint(record: EvaluationRecord, path: Path) -> CheckpointFile:
+    file = read_checkpoint(path, state=record.checkpoint.state)
     if file.sha256 != record.checkpoint.sha256:
         raise EvaluationError(
             f"{path}: is not the checkpoint of the record: its SHA-256 is {file.sha256}, the record has "

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from apsite.errors import CheckpointError, DatasetError, EvaluationError
 from apsite.evaluation.runs.demonstration import network_path, request
 from apsite.evaluation.runs.evaluate import run_request
+from apsite.evaluation.runs.verification import verify_record
 from apsite.keys import ModelKey
 from apsite.protocol import Preset, Settings
 from apsite.records import read_record
@@ -45,6 +46,18 @@ def test_a_record_carries_everything_and_agrees_with_its_samples(tmp_path):
     assert record.checkpoint.sha256 is not None
     assert set(record.passes or {}) == {"clean", "hofmn-search", "hofmn"}
     assert list((tmp_path / "runs").glob("*/*.npz")) == []
+
+
+def test_a_record_says_which_of_several_state_dicts_was_evaluated(tmp_path):
+    """Verification reads the same one, with no option."""
+    file = load_file(network_path())
+    raw = {name: value / 2 if value.is_floating_point() else value for name, value in file.items()}
+    torch.save({"net": raw, "ema": file}, tmp_path / "a.pt")
+    evaluation = run_request(short_request(tmp_path, checkpoint=tmp_path / "a.pt", state="ema"))
+    assert read_record(evaluation.path).checkpoint.state == "ema"
+    assert "The state dict under ema was taken; net left aside." in evaluation.record.notes
+    found = verify_record(evaluation.path, tmp_path / "a.pt", data_dir="embedded", run_dir=tmp_path / "verified")
+    assert found.agrees
 
 
 def test_an_existing_record_is_not_replaced_unasked(tmp_path):
