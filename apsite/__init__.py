@@ -17,15 +17,8 @@ if TYPE_CHECKING:
     from apsite.protocol import Settings
 
 __all__ = [
-    "Catalogue",
-    "Settings",
-    "audit",
-    "evaluate",
-    "evaluate_samples",
-    "load_catalogue",
-    "load_network",
-    "load_test_set",
-]
+    "Catalogue", "Settings", "audit", "evaluate", "evaluate_samples", "load_catalogue", "load_network", "load_test_set",
+]  # fmt: skip
 
 _HOMES = {
     "Catalogue": "apsite.catalogue",

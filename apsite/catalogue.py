@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,11 +54,8 @@ class Catalogue:
 
     def methods(self, stage: Stage | None = None) -> list[Entry]:
         """Entries of the taxonomy (no baselines), of one pipeline stage if given."""
-        return [
-            entry
-            for entry in self.entries.values()
-            if not entry.baseline and (stage is None or entry.pipeline.stage is stage)
-        ]
+        stages = tuple(Stage) if stage is None else (stage,)
+        return [entry for entry in self.entries.values() if not entry.baseline and entry.pipeline.stage in stages]
 
     def records_of(self, method: str) -> list[EvaluationRecord]:
         """Records of one method, in catalogue order."""
@@ -157,12 +155,10 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
         superseded,
     )
     methods, models = ({path.stem for path in files} for files in (entry_files, record_files))
-    found = (
-        *_entry_problems(catalogue),
-        *_citation_problems(catalogue, methods),
-        *_history_problems(catalogue, models),
+    found = itertools.chain(
+        _entry_problems(catalogue), _citation_problems(catalogue, methods), _history_problems(catalogue, models)
     )
-    return catalogue, [*problems, *(DocumentError(*problem) for problem in found)]
+    return catalogue, [*problems, *itertools.starmap(DocumentError, found)]
 
 
 def _readable(
@@ -183,13 +179,8 @@ def _readable(
 
 def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
     """Order of records in tables: method, dataset, architecture, dense first, structure, sparsity."""
-    return (
-        record.method.lower(),
-        record.dataset,
-        record.architecture,
-        "" if record.structure is None else record.structure.code,
-        record.sparsity.declared,
-    )
+    structure = record.structure.code if record.structure else ""
+    return record.method.lower(), record.dataset, record.architecture, structure, record.sparsity.declared
 
 
 def _entry_problems(catalogue: Catalogue) -> Found:
@@ -237,12 +228,11 @@ def _history_problems(catalogue: Catalogue, models: Collection[str]) -> Found:
             yield evaluations / record.path, "changes[0].version", wrong
         for version in sorted(there):
             if version >= record.version:
-                yield (
-                    folder / f"{record.model_key}.{version}.json",
-                    "",
+                wrong = (
                     f"is version {version}, but the current record is version {record.version}; its first change must "
-                    f"say that it supersedes version {max(there)}",
+                    f"say that it supersedes version {max(there)}"
                 )
+                yield folder / f"{record.model_key}.{version}.json", "", wrong
 
 
 def rows(catalogue: Catalogue) -> list[dict[str, Any]]:

@@ -48,12 +48,8 @@ def setting_of(record: EvaluationRecord) -> Setting | None:
 
 def rankable(record: EvaluationRecord) -> bool:
     """Whether a record may be ranked: pruned, attacked with AutoAttack, under a protocol that ranks, not retracted."""
-    return (
-        record.protocol.ranks
-        and record.structure is not None
-        and record.robust_accuracy is not None
-        and record.retracted is None
-    )
+    evaluated = record.structure is not None and record.robust_accuracy is not None
+    return record.protocol.ranks and evaluated and record.retracted is None
 
 
 def ranking(records: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:
@@ -66,12 +62,7 @@ def _most_robust_first(record: EvaluationRecord) -> tuple[float, float, str]:
 
 
 def by_setting(catalogue: Catalogue, *, baselines: bool = False) -> dict[Setting, list[EvaluationRecord]]:
-    """Rankings of all settings in which a model ranks, in the order of tables.
-
-    Args:
-        catalogue: Entries and records.
-        baselines: Whether baselines are ranked among the methods.
-    """
+    """Rankings of all settings in which a model ranks, in the order of tables; of methods, or also of `baselines`."""
     groups: dict[Setting, list[EvaluationRecord]] = {}
     for record in ranking(catalogue.records.values()):
         setting = setting_of(record)
@@ -85,11 +76,9 @@ def leaders(records: Iterable[EvaluationRecord], count: int) -> set[str]:
 
     The survey sets in bold the top three for unstructured and the top one for structured pruning, by AutoAttack.
     """
-    ranked = ranking(records)
-    if len(ranked) <= count:
-        return {record.model_key for record in ranked}
-    threshold = ranked[count - 1].robust_accuracy or 0.0
-    return {record.model_key for record in ranked if (record.robust_accuracy or 0.0) >= threshold}
+    ranked = [(record.model_key, record.robust_accuracy or 0.0) for record in ranking(records)]
+    threshold = ranked[count - 1][1] if count < len(ranked) else 0.0
+    return {key for key, share in ranked if share >= threshold}
 
 
 def leader_count(structure: Structure) -> int:
@@ -255,11 +244,10 @@ class Standings:
     @cached_property
     def ranks(self) -> dict[str, int]:
         """Rank by model key: one more than the number of models separated above it."""
-        keys = [model.key for model in self.models]
-        return {
-            key: 1 + sum(self.separations[above, key].separated for above in keys[:place])
-            for place, key in enumerate(keys)
-        }
+        ranks = {model.key: 1 for model in self.models}
+        for (_, below), found in self.separations.items():
+            ranks[below] += found.separated
+        return ranks
 
     @cached_property
     def lead(self) -> Lead | None:
@@ -400,10 +388,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A range of perturbation sizes, in input units, over which one model leads.
-
-    `separated` says whether it is separated from the runner-up anywhere in the range; else it is tied all along.
-    """
+    """A range of ε, in input units, over which one model leads, anywhere or nowhere `separated` from the runner-up."""
 
     record: EvaluationRecord
     start: float
@@ -416,9 +401,8 @@ def leads_along(models_at: Callable[[float], Sequence[Contender]], epsilons: Seq
 
     Where models are equally robust, the one that led before keeps the lead, else the first of them has it.
 
-    Args:
-        models_at: The models at a perturbation size, always in the same order.
-        epsilons: Perturbation sizes, ascending; the last one ends the last stretch.
+    `models_at` gives the models at a perturbation size, always in the same order; the last of `epsilons` ends the last
+    stretch.
     """
     stretches: list[Stretch] = []
     for start, end in itertools.pairwise(epsilons):

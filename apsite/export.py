@@ -68,11 +68,8 @@ def _robustbench(catalogue: Catalogue, record: EvaluationRecord) -> dict[str, An
         and abs(one.sparsity - record.sparsity.declared) < 1e-9
         and one.attack.lower() in ("autoattack", "aa")
     ]
-    pruned = (
-        f"{record.sparsity.declared:.0%} {record.structure.value} sparsity"
-        if record.structure
-        else "not pruned (dense)"
-    )
+    share = f"{record.sparsity.declared:.0%}"
+    pruned = f"{share} {record.structure.value} sparsity" if record.structure else "not pruned (dense)"
     return {
         "link": entry.paper.url,
         "name": entry.paper.title,

@@ -47,10 +47,8 @@ class ModelKey:
 
     def __post_init__(self) -> None:
         if not METHOD_KEY.fullmatch(self.method):
-            raise ValueError(
-                f"method key {self.method!r} is not of the form <Name>_<FirstAuthor><Year><FirstTitleWord>, "
-                "such as 'HARP_Zhao2023Holistic'"
-            )
+            form = "<Name>_<FirstAuthor><Year><FirstTitleWord>, such as 'HARP_Zhao2023Holistic'"
+            raise ValueError(f"method key {self.method!r} is not of the form {form}")
         if (self.structure is None) != (self.percent is None):
             raise ValueError("a dense model has neither structure nor sparsity; a pruned one has both")
         if self.percent is not None and not 1 <= self.percent <= 99:
@@ -95,17 +93,11 @@ class ModelKey:
                 raise ValueError(f"model key {text!r}: sparsity {parts[5]!r} is not a whole percentage from 1 to 99")
             percent = int(parts[5])
         else:
-            raise ValueError(
-                f"model key {text!r} is not of the form <method key>_<{_NETWORKS}>_<{_DATASETS}>_"
-                f"<{_STRUCTURES}>_<percent>, or <method key>_<network>_<dataset>_dense"
-            )
-        return cls(
-            f"{parts[0]}_{parts[1]}",
-            _of_code(Architecture, parts[2], text),
-            _of_code(Dataset, parts[3], text),
-            structure,
-            percent,
-        )
+            pruned = f"<method key>_<{_NETWORKS}>_<{_DATASETS}>_<{_STRUCTURES}>_<percent>"
+            dense = "<method key>_<network>_<dataset>_dense"
+            raise ValueError(f"model key {text!r} is not of the form {pruned}, or {dense}")
+        architecture, dataset = _of_code(Architecture, parts[2], text), _of_code(Dataset, parts[3], text)
+        return cls(f"{parts[0]}_{parts[1]}", architecture, dataset, structure, percent)
 
 
 def _of_code(kind: type[_Term], code: str, text: str) -> _Term:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,6 @@ def robustness_curve(distances: Distances) -> tuple[NDArray[np.float64], NDArray
     >>> steps.tolist(), robust.tolist()
     ([0.0, 0.01, 0.05], [0.75, 0.5, 0.25])
 
-    Args:
-        distances: As in :func:`robust_accuracy`.
-
     Returns:
         Values of ε at which the curve steps, ascending and starting with 0, and the robust accuracy from each on.
     """
@@ -103,11 +101,7 @@ def median_distance(distances: Distances) -> float | None:
 
 
 def mcnemar_p_value(only_first: int, only_second: int) -> float:
-    """Exact two-sided McNemar p-value for two models evaluated on the same samples.
-
-    Args:
-        only_first: Samples on which only the first model is robust.
-        only_second: Samples on which only the second one is.
+    """Exact two-sided McNemar p-value for two models, from the numbers of samples on which only one is robust.
 
     Returns:
         A probability in [0, 1]: small if the samples on which the two differ favour one of them, 1 if none differ.
@@ -132,19 +126,13 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for the number of tests by the step-down method of Holm.
+    """P-values adjusted for the number of tests by the step-down method of Holm: in the same order, at most 1.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
 
     Rejecting where the adjusted value is below a level keeps the chance of any false rejection below that level,
     whatever the tests have to do with each other.
-
-    Args:
-        p_values: One for each test of the family, in [0, 1].
-
-    Returns:
-        Adjusted values in the same order: not below the given ones, at most 1.
 
     Raises:
         ValueError: If a value is not a probability.
@@ -154,38 +142,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     if any(not 0 <= value <= 1 for value in p_values):
         raise ValueError(f"p-values must lie in [0, 1], not {list(p_values)}")
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
+    values = np.asarray(p_values, dtype=np.float64)
+    order, factors = values.argsort(kind="stable"), np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, factors * values[order]))
+    return [float(value) for value in adjusted]
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion.
+    """Wilson score interval of a proportion, as fractions in [0, 1], at a coverage of `confidence` in (0, 1).
 
     >>> low, high = wilson_interval(4540, 10_000)
     >>> round(low, 4), round(high, 4)
     (0.4443, 0.4638)
 
-    Args:
-        successes: Samples counted, 0..`trials`.
-        trials: Samples in all, at least 1.
-        confidence: Coverage, in (0, 1).
-
-    Returns:
-        Lower and upper bound, fractions in [0, 1].
-
     Raises:
-        ValueError: If the counts are impossible.
+        ValueError: If `trials` is below 1 or `successes` is not in 0..`trials`.
 
     Source: Wilson, *Probable Inference, the Law of Succession, and Statistical Inference*, JASA 22 (1927).
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"cannot have {successes} successes in {trials} trials")
-    from statistics import NormalDist
-
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = successes / trials
     centre = share + z * z / (2 * trials)

@@ -30,16 +30,17 @@ _LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}
 """Versions of the ``.npy`` format, and how many bytes state the length of the header."""
 UNKNOWN_LABEL = -1
 """Label of every sample of a file that does not say which samples of the test set they are."""
+_FLAGS = {f"robust_after_{attack.value.replace('-', '_')}": attack for attack in Attack}
+"""Arrays that say what each attack of AutoAttack left robust."""
 _DTYPES = {
     "index": np.dtype(np.int32),
     "label": np.dtype(np.int16),
     "clean_correct": np.dtype(np.bool_),
     **{attack.array: np.dtype(np.float32 if attack.minimum_norm else np.bool_) for attack in AttackName},
-    "tuning": np.dtype(np.bool_),
+    **dict.fromkeys(("tuning", *_FLAGS), np.dtype(np.bool_)),
 }
 _OWN = ("index", "label", "clean_correct", "aa_robust", "distance", "tuning")
 """Arrays that are fields of :class:`SampleResults`."""
-_FLAG_PREFIX = "robust_after_"
 # What zipfile and numpy raise on a damaged or hostile file. A header may claim more memory than there is (MemoryError)
 # or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
 _UNREADABLE = (
@@ -102,12 +103,8 @@ class SampleResults:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by their names in the file."""
         named = {name: getattr(self, name) for name in _OWN} | {one.array: array for one, array in self.others.items()}
-        flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): flag for attack, flag in self.robust_after.items()}
-        return {
-            name: array.astype(_DTYPES.get(name, np.dtype(np.bool_)), copy=False)
-            for name, array in (named | flags).items()
-            if array is not None
-        }
+        named |= {name: self.robust_after[attack] for name, attack in _FLAGS.items() if attack in self.robust_after}
+        return {name: array.astype(_DTYPES[name], copy=False) for name, array in named.items() if array is not None}
 
     def of(self, attack: AttackName) -> NDArray[Any] | None:
         """Array of an attack: whether each sample is robust or, of a minimum-norm attack, its distance."""
@@ -148,11 +145,7 @@ def read_samples(path: Path) -> SampleResults:
 
 
 def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
-    """The same, and the SHA-256 of the content that was read.
-
-    Raises:
-        DocumentError: As :func:`read_samples`.
-    """
+    """The same, and the SHA-256 of the content that was read."""
     if path.is_symlink():
         raise DocumentError(path, "", IS_A_LINK)
     try:
@@ -164,23 +157,21 @@ def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
         raise DocumentError(path, "", "is missing; add the file that `apsite eval` wrote next to the record") from None
     except _UNREADABLE as error:
         raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
-    flags = {_FLAG_PREFIX + attack.value.replace("-", "_"): attack for attack in Attack}
     for name in ("index", "label", "clean_correct"):
         if name not in arrays:
             raise DocumentError(path, name, "is missing from the file")
     n = arrays["index"].size
     for name, array in arrays.items():
-        expected = _DTYPES.get(name, np.dtype(np.bool_) if name in flags else None)
+        expected = _DTYPES.get(name)
         if expected is None:
-            raise DocumentError(path, name, f"is not a known array; known are {', '.join([*_DTYPES, *flags])}")
+            raise DocumentError(path, name, f"is not a known array; known are {', '.join(_DTYPES)}")
         if array.dtype != expected or array.shape != (n,):
-            raise DocumentError(
-                path, name, f"is {array.dtype} of shape {array.shape}; {expected} of shape ({n},) is required"
-            )
+            found = f"is {array.dtype} of shape {array.shape}"
+            raise DocumentError(path, name, f"{found}; {expected} of shape ({n},) is required")
     samples = SampleResults(
         **{name: array for name, array in arrays.items() if name in _OWN},
         others={attack: arrays[attack.array] for attack in AttackName if attack.array in arrays.keys() - set(_OWN)},
-        robust_after={flags[name]: array for name, array in arrays.items() if name in flags},
+        robust_after={_FLAGS[name]: array for name, array in arrays.items() if name in _FLAGS},
     )
     for name, problem in _contradictions(samples):
         raise DocumentError(path, name, problem)
@@ -192,13 +183,13 @@ def _unpack(content: bytes) -> dict[str, NDArray[Any]]:
         members = archive.infolist()
         if len(members) > MAX_ARRAYS or sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
             raise ValueError(f"more than {MAX_ARRAY_BYTES:,} bytes or too many arrays inside")
-        if len({member.filename.removesuffix(".npy") for member in members}) != len(members):
+        names = [member.filename.removesuffix(".npy") for member in members]
+        if len(set(names)) != len(names):
             raise ValueError("an array is there twice")
         for member in members:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
                 raise ValueError(f"{member.filename} is encrypted or compressed in an unusual way")
         _check_layout(content, members)
-        names = [member.filename.removesuffix(".npy") for member in members]
         return {name: _array(name, archive.read(member)) for name, member in zip(names, members, strict=True)}
 
 
@@ -271,12 +262,10 @@ def _contradictions(samples: SampleResults) -> list[tuple[str, str]]:
         elif ((array == 0) != ~samples.clean_correct).any():
             problems.append((name, "must be 0 exactly where clean_correct is false"))
     before = samples.clean_correct
-    for stage in Attack:
-        if stage in samples.robust_after:
-            flag = samples.robust_after[stage]
-            if (flag & ~before).any():
-                problems.append((f"robust_after_{stage.value}", "marks samples as robust that were already broken"))
-            before = flag
+    for stage in filter(samples.robust_after.__contains__, Attack):
+        if (samples.robust_after[stage] & ~before).any():
+            problems.append((f"robust_after_{stage.value}", "marks samples as robust that were already broken"))
+        before = samples.robust_after[stage]
     if samples.robust_after and (samples.aa_robust is None or (before != samples.aa_robust).any()):
         problems.append(("aa_robust", "does not equal the flags after the last attack"))
     return problems

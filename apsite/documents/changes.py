@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,8 @@ class Change:
 
 def open_dispute(changes: Sequence[Change]) -> Change | None:
     """The last dispute, if it is not settled."""
-    found = None
-    for change in changes:
-        if change.kind is ChangeKind.DISPUTED:
-            found = change
-        elif change.kind is ChangeKind.SETTLED:
-            found = None
-    return found
+    either = [change for change in changes if change.kind in (ChangeKind.DISPUTED, ChangeKind.SETTLED)]
+    return either[-1] if either and either[-1].kind is ChangeKind.DISPUTED else None
 
 
 def retraction(changes: Sequence[Change]) -> Change | None:
@@ -51,31 +46,27 @@ def change_problems(path: Path, document: Mapping[str, Any]) -> list[DocumentErr
     items = document.get("changes")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         return []
-    problems: list[DocumentError] = []
+    return [DocumentError(path, f"changes[{number}]{place}", problem) for number, place, problem in _disorder(items)]
+
+
+def _disorder(items: list[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
+    """Number of each event that is wrong, the place in it, and the problem."""
     latest, disputed, retracted = "", False, False
     for number, item in enumerate(items):
-        place, kind, date = f"changes[{number}]", item.get("kind"), item.get("date")
-        if (kind == ChangeKind.SUPERSEDES) != ("version" in item):
-            problem = (
-                "is missing; say which version was replaced, 1 being the first"
-                if kind == ChangeKind.SUPERSEDES
-                else f"belongs to a change of kind 'supersedes' only, not {kind!r}; remove it"
-            )
-            problems.append(DocumentError(path, f"{place}.version", problem))
+        kind, date = item.get("kind"), item.get("date")
+        if kind == ChangeKind.SUPERSEDES and "version" not in item:
+            yield number, ".version", "is missing; say which version was replaced, 1 being the first"
+        if kind != ChangeKind.SUPERSEDES and "version" in item:
+            yield number, ".version", f"belongs to a change of kind 'supersedes' only, not {kind!r}; remove it"
         if kind == ChangeKind.SUPERSEDES and number:
-            problems.append(DocumentError(path, f"{place}.kind", "'supersedes' must be the first change of a record"))
+            yield number, ".kind", "'supersedes' must be the first change of a record"
         if kind == ChangeKind.SETTLED and not disputed:
-            problems.append(DocumentError(path, f"{place}.kind", "'settled' requires an open dispute before it"))
+            yield number, ".kind", "'settled' requires an open dispute before it"
         if retracted:
-            problems.append(
-                DocumentError(path, place, "follows a retraction, which is final; a new run supersedes the record")
-            )
+            yield number, "", "follows a retraction, which is final; a new run supersedes the record"
         if isinstance(date, str):
             if date < latest:
-                problems.append(
-                    DocumentError(path, f"{place}.date", f"{date!r} is before {latest!r}; the newest change comes last")
-                )
+                yield number, ".date", f"{date!r} is before {latest!r}; the newest change comes last"
             latest = max(latest, date)
         disputed = kind == ChangeKind.DISPUTED or (disputed and kind != ChangeKind.SETTLED)
         retracted = retracted or kind == ChangeKind.RETRACTED
-    return problems

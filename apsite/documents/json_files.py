@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -39,9 +40,7 @@ def read_json(path: Path) -> dict[str, Any]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise DocumentError(path, "", "is not an ordinary file; put a JSON file there")
-        size = status.st_size
-        if size > MAX_BYTES:
-            raise DocumentError(path, "", f"has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
+        _check_size(path, status.st_size)
         content = path.read_bytes()
     except OSError as error:
         raise DocumentError(path, "", f"cannot be read: {error.strerror}") from None
@@ -54,8 +53,7 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
     Raises:
         DocumentError: As :func:`read_json`, for everything that is in the content.
     """
-    if len(content) > MAX_BYTES:
-        raise DocumentError(path, "", f"has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed")
+    _check_size(path, len(content))
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -65,9 +63,8 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
             text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
         )
     except json.JSONDecodeError as error:
-        raise DocumentError(
-            path, "", f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        where = f"line {error.lineno}, column {error.colno}"
+        raise DocumentError(path, "", f"is not JSON: {error.msg} at {where}") from None
     except RecursionError:
         raise DocumentError(path, "", f"is nested deeper than {MAX_DEPTH} levels") from None
     except _RefusedError as error:
@@ -79,6 +76,11 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
     if "\\u" in text and _has_surrogate(value):
         raise DocumentError(path, "", "holds half a surrogate pair, such as \\ud800; write the character itself")
     return value
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > MAX_BYTES:
+        raise DocumentError(path, "", f"has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
 
 
 def to_json(value: object) -> str:
@@ -116,9 +118,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=None if special else target.parent)
         os.close(handle)
     except OSError as error:
-        raise ApsiteError(
-            f"{path}: cannot be written: {error.strerror}; choose a folder that you can write to"
-        ) from None
+        wrong = f"cannot be written: {error.strerror}; choose a folder that you can write to"
+        raise ApsiteError(f"{path}: {wrong}") from None
     temporary = Path(name)
     try:
         yield temporary
@@ -155,7 +156,7 @@ def _refuse_constant(text: str) -> float:
 
 def _finite(text: str) -> float:
     value = float(text)
-    if value in (float("inf"), float("-inf")):
+    if math.isinf(value):
         raise _RefusedError(f"holds the number {text}, which is too large")
     return value
 

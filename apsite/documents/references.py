@@ -38,9 +38,4 @@ class Reference:
 def load_references() -> dict[str, Reference]:
     """All references by key, in the order of the survey's bibliography."""
     text = resources.files("apsite.documents").joinpath("references.json").read_text(encoding="utf-8")
-    return {
-        key: Reference(
-            key, item["number"], tuple(item["authors"]), item["title"], item["venue"], item["year"], item["url"]
-        )
-        for key, item in json.loads(text).items()
-    }
+    return {key: Reference(key, **item | {"authors": tuple(item["authors"])}) for key, item in json.loads(text).items()}

@@ -11,7 +11,7 @@ Source of the instructions: the module :mod:`pickletools` of the standard librar
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import IO, Any
@@ -29,24 +29,16 @@ class PickleError(Exception):
 
 @dataclass(frozen=True)
 class Global:
-    """A class or function by name.
-
-    Attributes:
-        name: Its dotted name, such as ``collections.OrderedDict``.
-    """
+    """A class or function by its dotted name, such as ``collections.OrderedDict``."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers in the file, as one flat array.
+    """Numbers in the file, as one flat array of `length` elements; `key` is its name there.
 
-    Attributes:
-        key: Its name in the file.
-        kind: Type of its elements as the storage class is named, such as ``FloatStorage``.
-        length: Its number of elements.
-        data: Its bytes, where the pickle itself holds them.
+    `kind` is the name of the storage class, such as ``FloatStorage``; `data` its bytes, where the pickle holds them.
     """
 
     key: str
@@ -57,14 +49,9 @@ class Storage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A view of a storage.
+    """A view of a storage; `offset` and `stride` count elements.
 
-    Attributes:
-        storage: Where its numbers are.
-        offset: Position of its first element in the storage.
-        shape: Size of each dimension.
-        stride: Steps in the storage of each dimension, in elements.
-        dtype: Type of its elements where the storage does not say it, such as ``torch.float32``.
+    `dtype` is the type of the elements where the storage does not say it, such as ``torch.float32``.
     """
 
     storage: Storage
@@ -130,16 +117,6 @@ class _Mark:
 
 
 _MARK = _Mark()
-_CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_MAKERS: Mapping[str, Callable[[], Any]] = {
-    "EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
-}  # fmt: skip
-_FROM_MARK: Mapping[str, Callable[[list[Any]], Any]] = {
-    "TUPLE": tuple,
-    "LIST": list,
-    "FROZENSET": list,
-    "DICT": lambda items: _filled({}, items),
-}
 _IGNORED = frozenset({"PROTO", "FRAME", "READONLY_BUFFER"})
 
 
@@ -154,68 +131,41 @@ class _Machine:
 
     def run(self, name: str, argument: Any) -> None:
         """Do what one instruction says, to the stack alone."""
-        push, pop = self.stack.append, self.stack.pop
-        if name in _IGNORED:
-            return
-        if name in _CONSTANTS:
-            push(_CONSTANTS[name])
-        elif name in _MAKERS:
-            push(_MAKERS[name]())
-        elif name in _FROM_MARK:
-            push(_FROM_MARK[name](self._to_mark()))
-        elif name == "MARK":
-            push(_MARK)
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            count = int(name[-1])
-            push(tuple(pop() for _ in range(count))[::-1])
+        pop = self.stack.pop
+        if name in _PUSHED:
+            self.stack.append(_PUSHED[name](self, argument))
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
             self.memo[argument] = self.stack[-1]
         elif name == "MEMOIZE":
             self.memo[len(self.memo)] = self.stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            push(self.memo[argument])
         elif name == "POP":
             pop()
         elif name == "POP_MARK":
-            self._to_mark()
-        elif name == "DUP":
-            push(self.stack[-1])
+            self.to_mark()
         elif name in ("APPEND", "APPENDS", "ADDITEMS"):
-            added = [pop()] if name == "APPEND" else self._to_mark()
+            added = [pop()] if name == "APPEND" else self.to_mark()
             _elements_of(self.stack[-1]).extend(added)
         elif name in ("SETITEM", "SETITEMS"):
-            added = [pop(), pop()][::-1] if name == "SETITEM" else self._to_mark()
+            added = [pop(), pop()][::-1] if name == "SETITEM" else self.to_mark()
             _filled(_items_of(self.stack[-1]), added)
-        elif name == "GLOBAL":
-            push(Global(argument.replace(" ", ".")))
-        elif name == "STACK_GLOBAL":
-            attribute, module = pop(), pop()
-            push(Global(f"{module}.{attribute}"))
-        elif name in ("REDUCE", "NEWOBJ"):
-            arguments, kind = pop(), pop()
-            push(self._made(kind, tuple(arguments)))
-        elif name == "NEWOBJ_EX":
-            _, arguments, kind = pop(), pop(), pop()
-            push(self._made(kind, tuple(arguments)))
-        elif name in ("INST", "OBJ"):
-            parts = self._to_mark()
-            kind = Global(argument.replace(" ", ".")) if name == "INST" else parts.pop(0)
-            push(self._made(kind, tuple(parts)))
         elif name == "BUILD":
             state = pop()
             if isinstance(self.stack[-1], Object):
                 self.stack[-1].state = state
-        elif name in ("PERSID", "BINPERSID"):
-            reference = pop() if name == "BINPERSID" else argument
-            push(self.persistent(reference) if self.persistent else Object("persistent reference", (reference,)))
-        elif name in ("EXT1", "EXT2", "EXT4"):
-            push(Global(f"extension {argument}"))
         elif name == "NEXT_BUFFER":
             raise PickleError("it refers to buffers outside of the file")
-        else:
-            push(argument)  # a number, text or bytes
+        elif name not in _IGNORED:
+            self.stack.append(argument)  # a number, text or bytes
 
-    def _to_mark(self) -> list[Any]:
+    def last(self, count: int) -> tuple[Any, ...]:
+        """The last values of the stack, taken off, in the order in which they were put there."""
+        return tuple(self.stack.pop() for _ in range(count))[::-1]
+
+    def outside(self, reference: Any) -> Any:
+        """What a persistent reference names."""
+        return self.persistent(reference) if self.persistent else Object("persistent reference", (reference,))
+
+    def to_mark(self) -> list[Any]:
         """What lies on the stack above the last mark; both are taken off."""
         for position in range(len(self.stack) - 1, -1, -1):
             if self.stack[position] is _MARK:
@@ -224,12 +174,13 @@ class _Machine:
                 return above
         raise PickleError("a mark is missing")
 
-    def _made(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
+    def made(self, kind: Any, arguments: Iterable[Any]) -> Any:
         """What a class or function would have made of its arguments: a known value, or an object of that name."""
+        arguments = tuple(arguments)
         if not isinstance(kind, Global):
             return Object("unknown", arguments)
         if kind.name == "torch._tensor._rebuild_from_type_v2" and len(arguments) > 2:  # a subclass of tensors
-            return self._made(arguments[0], tuple(arguments[2]))
+            return self.made(arguments[0], arguments[2])
         maker = self.known.get(kind.name)
         if maker is not None:
             try:
@@ -239,6 +190,40 @@ class _Machine:
         if kind.name == "copyreg._reconstructor" and arguments and isinstance(arguments[0], Global):
             return Object(arguments[0].name, arguments[1:])
         return Object(kind.name, arguments)
+
+
+def _named(argument: str) -> Global:
+    """Name of which the module and the rest are two words."""
+    return Global(argument.replace(" ", "."))
+
+
+_PUSHED: Mapping[str, Callable[[_Machine, Any], Any]] = {
+    "NONE": lambda machine, _: None,
+    "NEWTRUE": lambda machine, _: True,
+    "NEWFALSE": lambda machine, _: False,
+    "MARK": lambda machine, _: _MARK,
+    "EMPTY_TUPLE": lambda machine, _: (),
+    **dict.fromkeys(("EMPTY_LIST", "EMPTY_SET"), lambda machine, _: []),
+    "EMPTY_DICT": lambda machine, _: {},
+    "TUPLE1": lambda machine, _: machine.last(1),
+    "TUPLE2": lambda machine, _: machine.last(2),
+    "TUPLE3": lambda machine, _: machine.last(3),
+    "TUPLE": lambda machine, _: tuple(machine.to_mark()),
+    **dict.fromkeys(("LIST", "FROZENSET"), lambda machine, _: machine.to_mark()),
+    "DICT": lambda machine, _: _filled({}, machine.to_mark()),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, number: machine.memo[number]),
+    "DUP": lambda machine, _: machine.stack[-1],
+    "GLOBAL": lambda machine, name: _named(name),
+    "STACK_GLOBAL": lambda machine, _: Global(".".join(map(str, machine.last(2)))),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda machine, _: machine.made(*machine.last(2))),
+    "NEWOBJ_EX": lambda machine, _: machine.made(*machine.last(3)[:2]),
+    "INST": lambda machine, name: machine.made(_named(name), machine.to_mark()),
+    "OBJ": lambda machine, _: machine.made((parts := machine.to_mark())[0], parts[1:]),
+    "PERSID": lambda machine, reference: machine.outside(reference),
+    "BINPERSID": lambda machine, _: machine.outside(machine.stack.pop()),
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda machine, number: Global(f"extension {number}")),
+}
+"""What an instruction puts on the stack, by its name; given the machine and its argument."""
 
 
 def _elements_of(target: Any) -> list[Any]:
