@@ -59,7 +59,19 @@ def normaliser(constants: Normalisation | None) -> nn.Module:
     return nn.Identity() if constants is None else Normalise(constants)
 
 
-class SoftplusConv2d(nn.Conv2d):
+class MaskedConv2d(nn.Conv2d):
+    """Convolution without bias whose weight does not act as it is stored."""
+
+    def effective_weight(self) -> Tensor:
+        """The weight that acts in the forward pass."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As an ordinary convolution with :meth:`effective_weight`."""
+        return functional.conv2d(x, self.effective_weight(), None, self.stride, self.padding)
+
+
+class SoftplusConv2d(MaskedConv2d):
     """Convolution without bias whose weight is multiplied by the softplus of a mask (MAD)."""
 
     mask_weight: nn.Parameter
@@ -71,10 +83,6 @@ class SoftplusConv2d(nn.Conv2d):
     def effective_weight(self) -> Tensor:
         """The weight that acts in the forward pass."""
         return self.weight * functional.softplus(self.mask_weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As an ordinary convolution with :meth:`effective_weight`."""
-        return functional.conv2d(x, self.effective_weight(), None, self.stride, self.padding)
 
 
 class SoftplusLinear(nn.Linear):
@@ -101,7 +109,7 @@ class SoftplusLinear(nn.Linear):
         return functional.linear(x, self.effective_weight(), self.effective_bias())
 
 
-class ScoredConv2d(nn.Conv2d):
+class ScoredConv2d(MaskedConv2d):
     """Convolution without bias that uses only the weights with the highest scores of the layer (RST).
 
     Args:
@@ -121,10 +129,6 @@ class ScoredConv2d(nn.Conv2d):
     def effective_weight(self) -> Tensor:
         """The weight that acts in the forward pass."""
         return self.weight * top_scores(self.scores, self.sparsity)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As an ordinary convolution with :meth:`effective_weight`."""
-        return functional.conv2d(x, self.effective_weight(), None, self.stride, self.padding)
 
 
 def top_scores(scores: Tensor, sparsity: float) -> Tensor:
@@ -212,13 +216,11 @@ def multiply_out(network: nn.Module) -> tuple[str, ...]:
 def _plain(module: nn.Module) -> nn.Module | None:
     """Ordinary layer equal to one that carries a mask or scores; ``None`` for every other module."""
     plain: nn.Conv2d | nn.Linear
-    if isinstance(module, SoftplusConv2d | ScoredConv2d):
-        stride, padding = module.stride[0], module.padding[0]
-        assert isinstance(padding, int)
+    if isinstance(module, MaskedConv2d):
+        padding = module.kernel_size[0] // 2
+        shape = (module.in_channels, module.out_channels, module.kernel_size[0], module.stride[0], padding)
         with torch.device("meta"):
-            plain = nn.Conv2d(
-                module.in_channels, module.out_channels, module.kernel_size[0], stride, padding, bias=False
-            )
+            plain = nn.Conv2d(*shape, bias=False)
     elif isinstance(module, SoftplusLinear):
         with torch.device("meta"):
             plain = nn.Linear(module.in_features, module.out_features)

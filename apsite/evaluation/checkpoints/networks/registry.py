@@ -16,7 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.checkpoints.networks.bottleneck import BottleneckLayout, BottleneckResNet
 from apsite.evaluation.checkpoints.networks.layers import Normalisation, Parametrisation
 from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
 from apsite.evaluation.checkpoints.networks.vgg import VGG, VGGLayout
@@ -49,7 +48,7 @@ class Layout:
     name: str
     architecture: Architecture
     methods: tuple[str, ...]
-    network: ResNetLayout | VGGLayout | BottleneckLayout
+    network: ResNetLayout | VGGLayout
     normalisation: tuple[tuple[Dataset, Normalisation], ...] = ()
     prefix: str = ""
     named_only: bool = False
@@ -64,13 +63,11 @@ class Layout:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
-        return (3, 224, 224) if isinstance(self.network, BottleneckLayout) else (3, 32, 32)
+        return (3, 224, 224) if self.architecture is Architecture.RESNET50 else (3, 32, 32)
 
     @property
     def parametrisation(self) -> Parametrisation:
         """How its weights store what is pruned."""
-        if isinstance(self.network, BottleneckLayout):
-            return Parametrisation.PLAIN
         return self.network.parametrisation
 
     @property
@@ -98,17 +95,13 @@ class Layout:
             ValueError: If the layout has no network for `dataset`, or `sparsity` is outside [0, 1).
         """
         if dataset not in self.datasets:
-            allowed = ", ".join(self.datasets)
-            raise ValueError(f"layout {self.name} is for {allowed}, not for {dataset}")
+            raise ValueError(f"layout {self.name} is for {', '.join(self.datasets)}, not for {dataset}")
         constants, left_out = self.normalisation_of(dataset), sparsity or 0.0
         network: nn.Module
-        match self.network:
-            case ResNetLayout():
-                network = ResNet(self.network, constants, left_out)
-            case VGGLayout():
-                network = VGG(self.network, constants, left_out)
-            case BottleneckLayout():
-                network = BottleneckResNet(self.network, constants)
+        if isinstance(self.network, VGGLayout):
+            network = VGG(self.network, constants, left_out)
+        else:
+            network = ResNet(self.network, constants, left_out)
         return Inner(self.prefix.rstrip("."), network) if self.prefix else network
 
     def tensors(self) -> Mapping[str, TensorSpec]:
@@ -163,11 +156,17 @@ _R18, _V16, _R50, _R8 = Architecture.RESNET18, Architecture.VGG16, Architecture.
 _SOFTPLUS, _SCORES = Parametrisation.SOFTPLUS, Parametrisation.SCORES
 _RESNET18 = ResNetLayout()
 _PREACTIVATION = ResNetLayout(preactivation=True)
+_RESNET50 = ResNetLayout(blocks=(3, 4, 6, 3), classes=1000, bottleneck=True, classifier="fc")
 _BASE_VGG = VGGLayout(pooled_groups=4, grid=2, hidden=(256, 256))
 _BIASED_VGG = VGGLayout(conv_bias=True)
+_MAD_VGG = VGGLayout(pooled_groups=4, features="feature", parametrisation=_SOFTPLUS)
+_LI20_VGG = VGGLayout(pooled_groups=4, hidden=(512,), hidden_norm=True, features="feature", doubled=True)
 _RST_BASE = "The survey's repository does not define the network of RST: this is the base network with scores."
 _RST_OWN = "As in RST's own repository: batch norm without weight and bias, and a 1x1 convolution as the last layer."
 _MASKS = "Every weight is multiplied by the softplus of its mask, so a weight removed by its mask alone is not zero."
+
+_TWICE = "Every tensor has two names; a file that holds only one of them is completed."
+_USUAL = "For networks trained on images normalised with the usual ImageNet constants."
 
 
 def _own_rst(network: ResNetLayout | VGGLayout, classifier: str) -> ResNetLayout | VGGLayout:
@@ -187,38 +186,17 @@ _LAYOUTS = (
     Layout("flyingbird_resnet18", _R18, ("FlyingBird",), _PREACTIVATION, _BIRD),
     Layout("flyingbird_vgg16_bn", _V16, ("FlyingBird",), _BIASED_VGG, _BIRD),
     Layout("mad_resnet18", _R18, ("MAD",), ResNetLayout(parametrisation=_SOFTPLUS), _MAD, note=_MASKS),
-    Layout(
-        "mad_vgg16",
-        _V16,
-        ("MAD",),
-        VGGLayout(pooled_groups=4, features="feature", parametrisation=_SOFTPLUS),
-        _MAD,
-        note=_MASKS,
-    ),
+    Layout("mad_vgg16", _V16, ("MAD",), _MAD_VGG, _MAD, note=_MASKS),
     Layout("li20_resnet18", _R18, ("Li20",), _RESNET18, prefix="model."),
-    Layout(
-        "li20_vgg16",
-        _V16,
-        ("Li20",),
-        VGGLayout(pooled_groups=4, hidden=(512,), hidden_norm=True, features="feature", doubled=True),
-        note="Every tensor has two names; a file that holds only one of them is completed.",
-    ),
+    Layout("li20_vgg16", _V16, ("Li20",), _LI20_VGG, note=_TWICE),
     Layout("pwoa_resnet18", _R18, ("PwoA",), _RESNET18),
     Layout("pwoa_vgg16", _V16, ("PwoA",), replace(_BASE_VGG, conv_bias=True, numbered=True)),
     Layout("rst_resnet18", _R18, ("RST",), replace(_RESNET18, parametrisation=_SCORES), note=_RST_BASE),
     Layout("rst_vgg16", _V16, ("RST",), replace(_BASE_VGG, parametrisation=_SCORES), note=_RST_BASE),
     Layout("rst_own_resnet18", _R18, ("RST",), _own_rst(_RESNET18, "fc"), _RST, note=_RST_OWN),
     Layout("rst_own_vgg16", _V16, ("RST",), _own_rst(VGGLayout(), "classifier"), _RST, note=_RST_OWN),
-    Layout("resnet50", _R50, ("HARP", "HYDRA"), BottleneckLayout()),
-    Layout(
-        "resnet50_normalised",
-        _R50,
-        (),
-        BottleneckLayout(),
-        _IMAGENET,
-        named_only=True,
-        note="For networks trained on images normalised with the usual ImageNet constants.",
-    ),
+    Layout("resnet50", _R50, ("HARP", "HYDRA"), _RESNET50),
+    Layout("resnet50_normalised", _R50, (), _RESNET50, _IMAGENET, named_only=True, note=_USUAL),
     Layout("resnet8", _R8, (), ResNetLayout(widths=(32, 64, 160), blocks=(1, 1, 1), stem_stride=2)),
 )
 _BY_NAME = MappingProxyType({layout.name: layout for layout in _LAYOUTS})

@@ -1,8 +1,8 @@
-"""CIFAR-style residual networks of the benchmark, described rather than copied.
+"""Residual networks of the benchmark, described rather than copied.
 
 A checkpoint layout (names and shapes of its tensors) is a small :class:`ResNetLayout`; one module class builds all of
-them. Sources: He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016 (post-activation basic block);
-He et al., *Identity Mappings in Deep Residual Networks*, ECCV 2016 (pre-activation block).
+them. Sources: He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016 (post-activation basic block and
+bottleneck); He et al., *Identity Mappings in Deep Residual Networks*, ECCV 2016 (pre-activation block).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from apsite.evaluation.checkpoints.networks.layers import LayerMaker, Normalisat
 
 @dataclass(frozen=True)
 class ResNetLayout:
-    """What distinguishes one CIFAR-style residual network from another.
+    """What distinguishes one residual network from another.
 
     Attributes:
-        widths: Output channels of each stage; the stem has the width of the first.
-        blocks: Basic blocks in each stage. All stages but the first halve the resolution.
+        widths: Channels of the 3x3 convolutions of each stage; the stem has the width of the first.
+        blocks: Blocks in each stage. All stages but the first halve the resolution.
         stem_stride: Stride of the 3x3 stem convolution. There is no max-pooling.
         classes: Number of logits.
+        bottleneck: Whether blocks are bottlenecks, which leave with four times as many channels, and the network is for
+            ImageNet: a 7x7 stem convolution with stride 2, followed by max-pooling.
         preactivation: Whether batch norm and ReLU come before each convolution. Then the stem has no batch norm, a
             shortcut is a bare 1x1 convolution of the activated input, nothing follows the sum, and one batch norm
             ``bn`` with ReLU closes the last stage. Otherwise they come after, and a shortcut has its batch norm.
@@ -37,6 +39,7 @@ class ResNetLayout:
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     stem_stride: int = 1
     classes: int = 10
+    bottleneck: bool = False
     preactivation: bool = False
     classifier: str = "linear"
     convolutional_classifier: bool = False
@@ -46,6 +49,8 @@ class ResNetLayout:
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm and a shortcut, ReLU after the sum."""
+
+    expansion = 1
 
     def __init__(self, make: LayerMaker, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
@@ -66,6 +71,8 @@ class BasicBlock(nn.Module):
 class PreactivationBlock(nn.Module):
     """Batch norm and ReLU before each of two 3x3 convolutions; a shortcut with a weight sees the activated input."""
 
+    expansion = 1
+
     def __init__(self, make: LayerMaker, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         self.bn1 = make.norm(channels_in)
@@ -84,8 +91,37 @@ class PreactivationBlock(nn.Module):
         return result
 
 
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions with batch norm and a shortcut, ReLU after the sum.
+
+    As in the standard implementation the 3x3 convolution carries the stride.
+    """
+
+    expansion = 4
+
+    def __init__(self, make: LayerMaker, channels_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        channels_out = width * self.expansion
+        self.conv1 = make.conv(channels_in, width, 1)
+        self.bn1 = make.norm(width)
+        self.conv2 = make.conv(width, width, 3, stride)
+        self.bn2 = make.norm(width)
+        self.conv3 = make.conv(width, channels_out, 1)
+        self.bn3 = make.norm(channels_out)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or channels_in != channels_out:
+            self.downsample = nn.Sequential(make.conv(channels_in, channels_out, 1, stride), make.norm(channels_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape ``(n, 4 * width, height / stride, width / stride)``."""
+        out = functional.relu(self.bn1(self.conv1(x)))
+        out = functional.relu(self.bn2(self.conv2(out)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return functional.relu(self.bn3(self.conv3(out)) + shortcut)
+
+
 class ResNet(nn.Module):
-    """Residual network for 32x32 images in [0, 1], as `layout` describes it.
+    """Residual network for images in [0, 1], as `layout` describes it.
 
     Args:
         layout: The description.
@@ -97,18 +133,19 @@ class ResNet(nn.Module):
         super().__init__()
         self.layout = layout
         make = LayerMaker(layout.parametrisation, sparsity, layout.affine)
-        block = PreactivationBlock if layout.preactivation else BasicBlock
-        width = layout.widths[0]
+        block = Bottleneck if layout.bottleneck else PreactivationBlock if layout.preactivation else BasicBlock
+        channels = layout.widths[0]
         self.normalise = normaliser(normalisation)
-        self.conv1 = make.conv(3, width, 3, layout.stem_stride)
+        self.conv1 = (
+            make.conv(3, channels, 7, 2) if layout.bottleneck else make.conv(3, channels, 3, layout.stem_stride)
+        )
         if not layout.preactivation:
-            self.bn1 = make.norm(width)
-        channels = width
+            self.bn1 = make.norm(channels)
         for number, (width, count) in enumerate(zip(layout.widths, layout.blocks, strict=True), start=1):
             stage = []
             for index in range(count):
                 stage.append(block(make, channels, width, 2 if number > 1 and index == 0 else 1))
-                channels = width
+                channels = width * block.expansion
             setattr(self, f"layer{number}", nn.Sequential(*stage))
         if layout.preactivation:
             self.bn = make.norm(channels)
@@ -116,10 +153,12 @@ class ResNet(nn.Module):
         setattr(self, layout.classifier, last or make.linear(channels, layout.classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, 32, 32)``."""
+        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, height, width)``."""
         out = self.conv1(self.normalise(x))
         if not self.layout.preactivation:
             out = functional.relu(self.bn1(out))
+        if self.layout.bottleneck:
+            out = functional.max_pool2d(out, 3, 2, 1)
         for number in range(1, len(self.layout.widths) + 1):
             out = getattr(self, f"layer{number}")(out)
         if self.layout.preactivation:
