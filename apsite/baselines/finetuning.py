@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from apsite.baselines.pruning import BaselineCriterion, apply_masks, masks_for, prunable_weights, zero_masks
 from apsite.baselines.training import Recipe, resolve_precision, train
@@ -83,7 +83,7 @@ def load(source: Source, seed: int = 0) -> LoadedNetwork:
         return _new(source, seed)
     loaded = open_network(read_checkpoint(source.checkpoint), source)
     if not source.by_factory:
-        _plain(layouts()[loaded.layout])
+        _check_plain(layouts()[loaded.layout])
     if isinstance(loaded.network, nn.Sequential) and any(isinstance(one, Normalise) for one in loaded.network):
         raise CheckpointError(
             f"{source.checkpoint}: holds constants that normalise the images, which a written checkpoint of layout "
@@ -111,15 +111,9 @@ def load_dense(source: Source) -> LoadedNetwork:
 
 
 def prune(
-    source: Source,
-    criterion: BaselineCriterion,
-    locality: Locality,
-    sparsity: float,
-    output: Path,
-    *,
-    written: Format = Format(),
-    seed: int = 0,
-) -> Written:
+    source: Source, criterion: BaselineCriterion, locality: Locality, sparsity: float, output: Path, *,
+    written: Format = Format(), seed: int = 0,
+) -> Written:  # fmt: skip
     """Mask a dense network exactly to a sparsity and write it.
 
     Args:
@@ -147,7 +141,7 @@ def prune(
                     f"{source.checkpoint}: {name} already has more zeros than {sparsity:.2%} removes; choose a "
                     "higher --sparsity"
                 )
-    audit = audit_network(loaded.network, _example(source))
+    audit = audit_network(loaded.network, torch.zeros(1, *source.dataset.shape))
     check_sparsity(audit, criterion.structure, sparsity)
     about = {
         "made_by": "apsite prune", "dense_sha256": loaded.file.sha256, "layout": loaded.layout,
@@ -158,19 +152,10 @@ def prune(
 
 
 def finetune(
-    source: Source,
-    recipe: Recipe,
-    data_dir: Path,
-    output: Path,
-    *,
-    written: Format = Format(),
-    device: str | None = None,
-    precision: str = "auto",
-    run_dir: Path = RUNS,
-    fresh: bool = False,
-    note: Mapping[str, object] | None = None,
-    reporter: Reporter | None = None,
-) -> Written:
+    source: Source, recipe: Recipe, data_dir: Path, output: Path, *, written: Format = Format(),
+    device: str | None = None, precision: str = "auto", run_dir: Path = RUNS, fresh: bool = False,
+    note: Mapping[str, object] | None = None, reporter: Reporter | None = None,
+) -> Written:  # fmt: skip
     """Train a network adversarially and write it, with exactly the zeros of a pruned one.
 
     Args:
@@ -202,7 +187,7 @@ def finetune(
         "threads": torch.get_num_threads() if place.type == "cpu" else None, "device": place.type,
         "torch": torch.__version__,
     }  # fmt: skip
-    removed = sum(int((~mask).sum()) for name, mask in masks.items())
+    removed = sum(int((~mask).sum()) for mask in masks.values())
     reporter.say(f"{recipe.summary}, {resolved} on {place}; {removed:,} values stay zero")
     with RunState(run_dir, about, fresh=fresh) as state:
         seconds = train(
@@ -212,18 +197,14 @@ def finetune(
         kept = zero_masks(loaded.network)
         if any(name not in kept or not torch.equal(kept[name], mask) for name, mask in masks.items()):
             raise EvaluationError("training has moved a zero of the mask or made a new one; nothing was written")
-        audit = audit_network(loaded.network, _example(source))
+        audit = audit_network(loaded.network, torch.zeros(1, *source.dataset.shape))
         result = _write(output, loaded.network, written, audit, about, seconds)
         state.clear()
     return result
 
 
 def _check_output(output: Path, source: Source) -> None:
-    """Check before the training that the result can be written without overwriting the source.
-
-    Raises:
-        EvaluationError: If it cannot, or would take the place of the checkpoint that it is made from.
-    """
+    """Check before the training that the result can be written without overwriting the source."""
     check_target(output, overwrite=True)
     if source.checkpoint is not None and output.resolve() == source.checkpoint.resolve():
         raise EvaluationError(f"{output}: is the input checkpoint; choose another --output")
@@ -247,18 +228,14 @@ def _new(source: Source, seed: int) -> LoadedNetwork:
         torch.manual_seed(seed)
         if source.by_factory:
             return replace(in_memory(load_factory(source.architecture)().float()), layout=source.architecture)
-        layout = _plain(source.layouts()[0])
+        layout = source.layouts()[0]
+        _check_plain(layout)
         return replace(in_memory(layout.build(source.dataset)), layout=layout.name)
 
 
-def _plain(layout: Layout) -> Layout:
+def _check_plain(layout: Layout) -> None:
     if layout.parametrisation is not Parametrisation.PLAIN:
         raise NetworkError(
             f"layout {layout.name} makes its weights of masks or scores, which a mask of zeros does not fit; "
             "use a layout with ordinary weights (`apsite models list`)"
         )
-    return layout
-
-
-def _example(source: Source) -> Tensor:
-    return torch.zeros(1, *source.dataset.shape)

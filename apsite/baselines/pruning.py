@@ -61,16 +61,13 @@ def masks_for(
         ValueError: If `sparsity` is outside [0, 1).
     """
     check_locality(criterion, locality)
+    if criterion is BaselineCriterion.FILTER_L1:
+        return filter_masks(network, locality, sparsity)
     weights = prunable_weights(network)
-    match criterion:
-        case BaselineCriterion.FILTER_L1:
-            return filter_masks(network, locality, sparsity)
-        case BaselineCriterion.LAMP:
-            scores = lamp_scores(weights)
-        case BaselineCriterion.RANDOM:
-            scores = random_scores(weights, seed)
-        case BaselineCriterion.LWM:
-            scores = lwm_scores(weights)
+    if criterion is BaselineCriterion.RANDOM:
+        scores = random_scores(weights, seed)
+    else:
+        scores = (lamp_scores if criterion is BaselineCriterion.LAMP else lwm_scores)(weights)
     return global_masks(scores, sparsity) if locality is Locality.GLOBAL else local_masks(scores, sparsity)
 
 
@@ -222,10 +219,9 @@ def _kept_globally(groups: tuple[ChannelGroup, ...], scores: list[Tensor], spars
     left = kept_count(sum(group.size * len(group.writers) for group in groups), sparsity)
     kept = [torch.zeros(group.size, dtype=torch.bool) for group in groups]
     ranked = sorted(
-        ((-float(value), number, channel) for number, score in enumerate(scores) for channel, value in enumerate(score))
+        (-float(value), number, channel) for number, score in enumerate(scores) for channel, value in enumerate(score)
     )
-    best = {number: int(score.argmax()) for number, score in enumerate(scores)}
-    first = [(number, best[number]) for number in range(len(groups))]
+    first = [(number, int(score.argmax())) for number, score in enumerate(scores)]
     if sum(len(group.writers) for group in groups) > left:
         raise EvaluationError(
             f"{sparsity:.2%} of the filters leaves {left}, fewer than one channel per layer; choose a lower --sparsity"

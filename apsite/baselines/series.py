@@ -8,6 +8,7 @@ how it fared before fine-tuning. What can be known to fail is found out before a
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -125,15 +126,9 @@ def _dense(series: Series, places: Places, wanted: Sequence[Pruning], reporter: 
 
 
 def _pruned(
-    series: Series,
-    places: Places,
-    pruning: Pruning,
-    dense: Source,
-    images: ImageSet,
-    reporter: Reporter,
-    *,
-    fresh: bool,
-) -> tuple[str, ...]:
+    series: Series, places: Places, pruning: Pruning, dense: Source, images: ImageSet, reporter: Reporter,
+    *, fresh: bool,
+) -> tuple[str, ...]:  # fmt: skip
     """Prune and fine-tune one network, unless its checkpoint is there; gives remarks for its record.
 
     The report is written step by step, and what it lacks is found out by the next run, wherever this one is stopped.
@@ -141,16 +136,16 @@ def _pruned(
     path, work = series.checkpoint(pruning.key), places.work / "series" / series.folder.name
     masked, tuned = (work / f"{pruning.key}.{step}.safetensors" for step in ("pruned", "float32"))
     prune(dense, pruning.criterion, pruning.locality, pruning.key.sparsity, masked, written=Format(packed=True))
-    made = {"pruning": read_about(masked), "recipe": asdict(series.finetuning)}
-    ready = not fresh and read_about(path).get("series") == _plain(made)
+    made = json.loads(to_json({"pruning": read_about(masked), "recipe": asdict(series.finetuning)}))
+    ready = not fresh and read_about(path).get("series") == made
     if not ready and path.exists() and not fresh:
         raise EvaluationError(
             f"{path}: was made with other settings than {series.path} has now, or from another dense network; remove "
             "it or give --fresh"
         )
-    noted = _noted(series, pruning.key)
-    if not ready and (fresh or "finetuning" not in noted or read_about(tuned).get("series") != _plain(made)):
-        _forget(series, pruning.key)
+    noted = _report(series).get(str(pruning.key), {})
+    if not ready and (fresh or "finetuning" not in noted or read_about(tuned).get("series") != made):
+        _write_report(series, {key: model for key, model in _report(series).items() if key != str(pruning.key)})
         written = finetune(
             replace(dense, checkpoint=masked), series.finetuning, places.training_data, tuned,
             written=Format(packed=True), device=places.device, precision=series.precision,
@@ -159,7 +154,7 @@ def _pruned(
         noted = _note(series, pruning.key, {"finetuning": _training(written)})
     if not ready:
         write_checkpoint(path, read_checkpoint(tuned).state, half=True, packed=True, about=read_about(tuned))
-    if "half" not in noted and read_about(tuned).get("series") == _plain(made):
+    if "half" not in noted and read_about(tuned).get("series") == made:
         reporter.say(f"{pruning.key}: what half precision changes")
         noted = _note(series, pruning.key, {"half": _half(series, tuned, path, images, places)})
     if noted.get("before") is None:
@@ -176,12 +171,7 @@ def _pruned(
 
 
 def _check_place(request: Request) -> None:
-    """Refuse to replace a record that is not of this series, before hours of training rather than after them.
-
-    Raises:
-        EvaluationError: If the record that would be written exists and is a published result, or one of another
-            checkpoint and `fresh` is not set.
-    """
+    """Refuse to replace a record that is not of this series, before hours of training rather than after them."""
     target = request.target
     if target is None or not target.exists():
         return
@@ -212,11 +202,8 @@ def _before(
     )  # fmt: skip
     few = images.first(min(BEFORE, len(images)))
     results = run_request(request, reporter, images=few).record.results
-    return {
-        "n_samples": results.n_samples,
-        "clean_accuracy": results.clean_accuracy,
-        "autoattack": results.aa_robust_accuracy,
-    }
+    names = {"n_samples": "n_samples", "clean_accuracy": "clean_accuracy", "autoattack": "aa_robust_accuracy"}
+    return {name: getattr(results, field) for name, field in names.items()}
 
 
 def _half(series: Series, whole: Path, half: Path, images: ImageSet, places: Places) -> dict[str, Any]:
@@ -230,11 +217,9 @@ def _half(series: Series, whole: Path, half: Path, images: ImageSet, places: Pla
         values, _ = predict(CountedNetwork(network), images.images, device, 128)
         logits.append(np.asarray(values.cpu()))
     return {
-        "n_samples": len(images),
-        "predictions_changed": int((logits[0].argmax(1) != logits[1].argmax(1)).sum()),
-        "largest_logit_difference": float(np.abs(logits[0] - logits[1]).max()),
-        "size": half.stat().st_size,
-    }
+        "n_samples": len(images), "predictions_changed": int((logits[0].argmax(1) != logits[1].argmax(1)).sum()),
+        "largest_logit_difference": float(np.abs(logits[0] - logits[1]).max()), "size": half.stat().st_size,
+    }  # fmt: skip
 
 
 def _request(series: Series, places: Places, key: ModelKey, granularity: Granularity | None, *, fresh: bool) -> Request:
@@ -254,45 +239,26 @@ def _training(written: Written) -> dict[str, Any]:
     return {"seconds": round(written.seconds, 1), **{name: written.about[name] for name in names}}
 
 
-def _noted(series: Series, key: ModelKey) -> dict[str, Any]:
-    """What the report says of a model; empty where it says nothing.
-
-    Raises:
-        EvaluationError: If the report is damaged.
-    """
-    model = _report(series).get(str(key), {})
-    if not isinstance(model, dict):
-        raise EvaluationError(f"{series.folder / REPORT}: {key} must be an object; remove or correct the file")
-    return model
-
-
-def _report(series: Series) -> dict[str, Any]:
+def _report(series: Series) -> dict[str, dict[str, Any]]:
+    """What the report says of each model; empty where there is none."""
     path = series.folder / REPORT
     models = read_json(path).get("models") if path.exists() else {}
     if not isinstance(models, dict):
         raise EvaluationError(f"{path}: has no models; remove or correct the file")
+    for key, model in models.items():
+        if not isinstance(model, dict):
+            raise EvaluationError(f"{path}: {key} must be an object; remove or correct the file")
     return models
 
 
 def _note(series: Series, key: ModelKey, values: Mapping[str, Any]) -> dict[str, Any]:
     """Add what is known of a model to the report, and give all that is known of it."""
-    model = {**_noted(series, key), **values}
-    _write_report(series, {**_report(series), str(key): model})
-    return model
-
-
-def _forget(series: Series, key: ModelKey) -> None:
-    """Remove a model from the report, since it is made again."""
-    _write_report(series, {name: model for name, model in _report(series).items() if name != str(key)})
+    report = _report(series)
+    report[str(key)] = {**report.get(str(key), {}), **values}
+    _write_report(series, report)
+    return report[str(key)]
 
 
 def _write_report(series: Series, models: Mapping[str, Any]) -> None:
     ordered = {key: models[key] for key in series.models if key in models}
     write_json(series.folder / REPORT, {"schema_version": 1, "series": series.path.name, "models": ordered})
-
-
-def _plain(value: object) -> object:
-    """A value as JSON gives it back, for comparison with what was written."""
-    import json
-
-    return json.loads(to_json(value))

@@ -144,17 +144,12 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
             if not all(isinstance(sparsity, float) and 0 < sparsity < 1 for sparsity in table["sparsities"]):
                 raise ValueError(f"criterion {number}: sparsities must be fractions such as [0.90, 0.95, 0.99]")
             criterion = BaselineCriterion(table["criterion"])
-            prunings += [
-                Pruning(
-                    ModelKey.of(resolve(table["method"]), architecture, dataset, criterion.structure, sparsity),
-                    criterion,
-                    Locality(table["locality"]),
-                )
-                for sparsity in table["sparsities"]
-            ]
-            check_locality(criterion, Locality(table["locality"]))
-        keys = [str(one.key) for one in prunings]
-        if len(set(keys)) != len(keys):
+            locality = Locality(table["locality"])
+            for sparsity in table["sparsities"]:
+                key = ModelKey.of(resolve(table["method"]), architecture, dataset, criterion.structure, sparsity)
+                prunings.append(Pruning(key, criterion, locality))
+            check_locality(criterion, locality)
+        if len({str(one.key) for one in prunings}) != len(prunings):
             raise ValueError("two criteria have the same method, structure and sparsity")
         if document.get("threads", 1) < 1:
             raise ValueError(f"threads must be at least 1, not {document['threads']}")
@@ -186,8 +181,7 @@ def _check(path: Path, where: str, table: object, names: Mapping[str, type], req
         if name not in names:
             raise EvaluationError(f"{path}: {where} has unknown {name!r}; known are {', '.join(names)}")
         kind = names[name]
-        fits = isinstance(value, int | float if kind is float else kind) and not isinstance(value, bool)
-        if not fits:
+        if not isinstance(value, int | float if kind is float else kind) or isinstance(value, bool):
             raise EvaluationError(f"{path}: {where}: {name} must be of type {kind.__name__}, not {value!r}")
     missing = [name for name in required if name not in table]
     if missing:

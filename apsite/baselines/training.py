@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +70,9 @@ class Recipe:
     @property
     def summary(self) -> str:
         """The objective and how long it is trained, for readers."""
-        steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
-        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        steps, epochs = (
+            f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((self.steps, "step"), (self.epochs, "epoch"))
+        )
         images = "all" if self.train_samples is None else f"{self.train_samples:,}"
         return f"{self.objective}, {steps}, {epochs} of {images} training images"
 
@@ -85,9 +86,8 @@ class Recipe:
             if value is not None and value < 1:
                 raise EvaluationError(f"{name} must be at least 1, not {value}")
         for name in ("peak_learning_rate", "epsilon", "step_size", "trades_beta"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise EvaluationError(f"{name} must be positive, not {value}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise EvaluationError(f"{name} must be positive, not {getattr(self, name)}")
         if not 0 <= self.weight_decay < math.inf:
             raise EvaluationError(f"weight_decay must not be negative, and is {self.weight_decay}")
         if not 0 < self.momentum < 1:
@@ -160,18 +160,10 @@ def adversarial_images(
 
 
 def train(
-    network: nn.Module,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    recipe: Recipe,
-    *,
-    masks: Mapping[str, Tensor] | None = None,
-    device: torch.device | None = None,
-    precision: str = "auto",
-    state: RunState | None = None,
-    save_every: float = 60.0,
-    reporter: Reporter | None = None,
-) -> float:
+    network: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, *,
+    masks: Mapping[str, Tensor] | None = None, device: torch.device | None = None, precision: str = "auto",
+    state: RunState | None = None, save_every: float = 60.0, reporter: Reporter | None = None,
+) -> float:  # fmt: skip
     """Train `network` in place by adversarial training; it ends in evaluation mode, on the CPU.
 
     All random numbers are drawn on the CPU from the recipe's seed, so runs differ between machines, and between
@@ -254,8 +246,9 @@ class _Training:
 
     def run(self, state: RunState | None, save_every: float, reporter: Reporter) -> float:
         """All steps that are not done yet; gives the wall time of all steps."""
-        if state is not None:
-            self.restore(state.get("training"))
+        kept = None if state is None else state.get("training")
+        if kept is not None:
+            self.restore(kept)
         reporter.start("training", self.recipe.epochs * self.batches)
         if self.done:
             reporter.say(f"resuming after step {self.done} of {self.recipe.epochs * self.batches}")
@@ -292,16 +285,17 @@ class _Training:
         chosen = self.order[position * recipe.batch_size : (position + 1) * recipe.batch_size]
         clean = augment(self.images[chosen].float() / 255, self.generator)
         clean = clean.contiguous(memory_format=torch.channels_last)
-        if recipe.objective is Objective.TRADES:
-            start = torch.empty_like(clean).normal_(0, _TRADES_START, generator=self.generator)
+        trades, start = recipe.objective is Objective.TRADES, torch.empty_like(clean)
+        if trades:
+            start.normal_(0, _TRADES_START, generator=self.generator)
         else:
-            start = torch.empty_like(clean).uniform_(-recipe.epsilon, recipe.epsilon, generator=self.generator)
+            start.uniform_(-recipe.epsilon, recipe.epsilon, generator=self.generator)
         clean, start, labels = (one.to(self.device) for one in (clean, start, self.labels[chosen]))
         self.network.eval().requires_grad_(False)
         attacked = adversarial_images(self.network, clean, labels, recipe, start, self.precision)
         self.network.train().requires_grad_(True)
         logits = _logits(self.network, attacked, self.precision)
-        if recipe.objective is Objective.TRADES:
+        if trades:
             natural = _logits(self.network, clean, self.precision)
             robust = _divergence(logits, functional.softmax(natural, 1))
             loss = functional.cross_entropy(natural, labels) + recipe.trades_beta * robust
@@ -319,34 +313,26 @@ class _Training:
     def progress(self) -> dict[str, NDArray[Any]]:
         """Everything that the remaining steps depend on."""
         named = {f"network/{name}": value for name, value in self.network.state_dict().items()}
-        for name, momentum in self.momenta():
-            named[f"momentum/{name}"] = momentum["momentum_buffer"]
+        for name, parameter in self.network.named_parameters():
+            named[f"momentum/{name}"] = self.optimiser.state[parameter]["momentum_buffer"]
         arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in named.items()}
         return arrays | {
             "generator": self.generator.get_state().numpy(), "order": self.order.numpy(), "tally": self.tally,
             "done": np.array(self.done), "seconds": np.array(self.seconds),
         }  # fmt: skip
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Go back to where `progress` was taken."""
-        if arrays is None:
-            return
         self.network.load_state_dict(
             {name: torch.from_numpy(arrays[f"network/{name}"]) for name in self.network.state_dict()}
         )
-        for name, momentum in self.momenta():
+        for name, parameter in self.network.named_parameters():
             value = torch.from_numpy(arrays[f"momentum/{name}"]).to(self.device)
-            momentum["momentum_buffer"] = (
-                value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
-            )
+            layout = torch.channels_last if value.dim() == 4 else torch.contiguous_format
+            self.optimiser.state[parameter]["momentum_buffer"] = value.contiguous(memory_format=layout)
         self.generator.set_state(torch.from_numpy(arrays["generator"]))
         self.order, self.tally, self.done = torch.from_numpy(arrays["order"]), arrays["tally"], int(arrays["done"])
         self.seconds = float(arrays["seconds"])
-
-    def momenta(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Optimiser state of every parameter."""
-        for name, parameter in self.network.named_parameters():
-            yield name, self.optimiser.state[parameter]
 
 
 def learning_rates(recipe: Recipe, batches: int) -> list[float]:

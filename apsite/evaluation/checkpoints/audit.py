@@ -50,17 +50,9 @@ def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
         removed = int(zero.sum())
         macs += weight.numel() * positions.get(name, 0)
         effective += (weight.numel() - removed) * positions.get(name, 0)
-        audits.append(
-            LayerAudit(
-                name=name,
-                weights=weight.numel(),
-                zero_weights=removed,
-                filters=weight.shape[0],
-                zero_filters=int(zero.flatten(1).all(1).sum()),
-                channels=weight.shape[1],
-                zero_channels=int(zero.transpose(0, 1).flatten(1).all(1).sum()),
-            )
-        )
+        filters, channels = (int(one.flatten(1).all(1).sum()) for one in (zero, zero.transpose(0, 1)))
+        counts = (weight.shape[0], filters, weight.shape[1], channels)
+        audits.append(LayerAudit(name, weight.numel(), removed, *counts))
     convolutions = [audit for audit, (_, module) in zip(audits, layers, strict=True) if isinstance(module, nn.Conv2d)]
     parameters = sum(parameter.numel() for parameter in network.parameters())
     zeros = sum(int((parameter == 0).sum()) for parameter in network.parameters())
@@ -86,7 +78,6 @@ def multiply_accumulates(network: nn.Module, example: Tensor) -> int:
 
 
 def _layers(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
-    """Convolutions and linear layers by name."""
     return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 
 
@@ -113,9 +104,7 @@ def _positions(network: nn.Module, example: Tensor) -> dict[str, int]:
 
 def effective_weight(module: nn.Module) -> Tensor:
     """Weight that a convolution or linear layer multiplies with, after its mask if it carries one."""
-    effective = getattr(module, "effective_weight", None)
-    weight = effective() if callable(effective) else module.weight
-    return torch.as_tensor(weight).detach()
+    return torch.as_tensor(getattr(module, "effective_weight", lambda: module.weight)()).detach()
 
 
 def check_sparsity(
@@ -175,25 +164,24 @@ def check_behaviour(network: nn.Module, images: Tensor, labels: Tensor, classes:
         raise NetworkError(f"the network returns {shape} for {len(images)} images; expected ({len(images)}, {classes})")
     if not torch.isfinite(logits).all():
         raise NetworkError("the network returns NaN or infinite logits; the checkpoint may hold broken weights")
-    warnings = []
+    warnings = {}
     if not torch.equal(logits, again):
-        message = (
+        warnings["non-deterministic"] = (
             "Two forward passes of the same images differ: the network is not deterministic, "
             "so AutoAttack and FMN may fail on it."
         )
-        warnings.append(EvaluationWarning("non-deterministic", message))
     sums = logits.sum(1)
     if (logits >= 0).all() and (logits <= 1).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
-        message = "The network returns probabilities instead of logits, which weakens gradient attacks."
-        warnings.append(EvaluationWarning("softmax-output", message))
+        warnings["softmax-output"] = (
+            "The network returns probabilities instead of logits, which weakens gradient attacks."
+        )
     dead = dead_gradients(network, images, labels)
     if dead > 0:
-        message = (
+        warnings["dead-gradients"] = (
             f"The gradient of the loss is exactly zero for {dead:.1%} of the first {len(images)} images: "
             "gradient attacks cannot start there."
         )
-        warnings.append(EvaluationWarning("dead-gradients", message))
-    return warnings
+    return [EvaluationWarning(code, message) for code, message in warnings.items()]
 
 
 def dead_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -33,10 +33,11 @@ def load_factory(spec: str) -> Callable[[], nn.Module]:
     if is_file and not Path(source).is_file():
         raise NetworkError(f"{spec}: there is no file {source}")
     folder = Path(source).resolve().parent if is_file else Path.cwd()
+    imported = f"apsite_factory_{Path(source).stem}"  # no module of that name can be found otherwise
     try:
         with _importable(folder):
             if is_file:
-                found = importlib.util.spec_from_file_location(_module_name(source), source)
+                found = importlib.util.spec_from_file_location(imported, source)
                 assert found is not None
                 assert found.loader is not None
                 module = importlib.util.module_from_spec(found)
@@ -45,7 +46,7 @@ def load_factory(spec: str) -> Callable[[], nn.Module]:
             else:
                 module = importlib.import_module(source)
     except (Exception, SystemExit) as error:  # the module is the user's program
-        sys.modules.pop(_module_name(source), None)
+        sys.modules.pop(imported, None)
         raise NetworkError(f"{spec}: importing it failed: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -63,11 +64,6 @@ def load_factory(spec: str) -> Callable[[], nn.Module]:
         return network
 
     return build
-
-
-def _module_name(source: str) -> str:
-    """Name under which a factory's file is imported; no module of that name can be found otherwise."""
-    return f"apsite_factory_{Path(source).stem}"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors.torch
 import torch
@@ -120,8 +121,7 @@ class LoadedNetwork:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class LayoutFit:
+class LayoutFit(NamedTuple):
     """How well a checkpoint fits one registered layout."""
 
     layout: Layout
@@ -129,15 +129,10 @@ class LayoutFit:
 
 
 def load_network(
-    checkpoint: str | Path,
-    *,
-    architecture: str | Architecture,
-    method: str | None = None,
-    dataset: str | Dataset = Dataset.CIFAR10,
-    sparsity: float | None = None,
-    layout: str | None = None,
+    checkpoint: str | Path, *, architecture: str | Architecture, method: str | None = None,
+    dataset: str | Dataset = Dataset.CIFAR10, sparsity: float | None = None, layout: str | None = None,
     state: str | None = None,
-) -> nn.Module:
+) -> nn.Module:  # fmt: skip
     """The pruned network of a checkpoint, in evaluation mode, float32, on the CPU.
 
     >>> from apsite.evaluation.runs.demonstration import network_path  # the embedded checkpoint
@@ -219,7 +214,6 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
 
 
 def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
-    """The network of a factory with the weights of a checkpoint."""
     network = load_factory(declared.architecture)().cpu().float()
     state = network.state_dict()
     if not state:
@@ -280,15 +274,9 @@ _OWN_FACTORY = "For another network give a factory, --arch path/to/file.py:facto
 
 
 def _match(checkpoint: CheckpointFile, resolved: Resolved, layout: Layout, dataset: Dataset, *, own: bool) -> Match:
-    """The best reading of a checkpoint for a layout.
+    """The best reading of a checkpoint for a layout, which is the method's or was named if it is `own`.
 
-    Args:
-        checkpoint: The file.
-        resolved: Its tensors with masks multiplied out.
-        layout: The layout.
-        dataset: Decides the layout's normalisation.
-        own: Whether the layout is the method's or was named. Then a file without MAD's masks fits MAD's layouts, as in
-            the method's own test, which ignores them.
+    Then a file without MAD's masks fits MAD's layouts, as in the method's own test, which ignores them.
     """
     expected = layout.tensors()
     masks = {name: spec for name, spec in expected.items() if name.rpartition(".")[2].startswith("mask_")}
@@ -341,9 +329,8 @@ def _same_outputs(one: Layout, match: Match, other: Layout, other_match: Match, 
 
 
 def _close(one: Normalisation, other: Normalisation) -> bool:
-    """Whether two normalisations have the same constants up to the rounding of float32."""
-    pairs = zip((*one.mean, *one.std), (*other.mean, *other.std), strict=True)
-    return all(abs(a - b) <= 1e-6 for a, b in pairs)
+    """Whether the constants are the same up to the rounding of float32."""
+    return all(abs(a - b) <= 1e-6 for a, b in zip(one.mean + one.std, other.mean + other.std, strict=True))
 
 
 def _constants(normalisation: Normalisation) -> str:
@@ -352,7 +339,6 @@ def _constants(normalisation: Normalisation) -> str:
 
 @cache
 def _layout_aliases(layout: Layout) -> tuple[tuple[str, ...], ...]:
-    """Names of one tensor in checkpoints of a layout."""
     with torch.device("meta"):
         return _aliases(layout.build(layout.datasets[0]).state_dict(keep_vars=True))
 
@@ -367,10 +353,8 @@ def _aliases(state: dict[str, Tensor]) -> tuple[tuple[str, ...], ...]:
 
 
 def _misfit(file: CheckpointFile, declared: Declared) -> str:
-    """Message for a checkpoint that fits nothing it may fit."""
     fits = explain_layouts(file, declared.dataset, sparsity=declared.sparsity)
-    allowed = {one.name for one in declared.layouts()}
-    wanted = [fit for fit in fits if fit.layout.name in allowed]
+    wanted = [fit for fit in fits if fit.layout in declared.layouts()]
     best, *others = wanted
     what = f"layout {declared.layout}" if declared.layout else f"any layout of {declared.architecture}"
     lines = [f"{file.path}: does not fit {what} ({len(file.state)} tensors)."]

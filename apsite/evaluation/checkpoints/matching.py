@@ -71,13 +71,9 @@ class Match:
 
 
 def best_match(
-    stored: Mapping[str, Tensor],
-    resolved: Resolved,
-    expected: Mapping[str, TensorSpec],
-    *,
-    aliases: Sequence[Sequence[str]] = (),
-    own_prefixes: Sequence[str] = (),
-) -> Match:
+    stored: Mapping[str, Tensor], resolved: Resolved, expected: Mapping[str, TensorSpec], *,
+    aliases: Sequence[Sequence[str]] = (), own_prefixes: Sequence[str] = (),
+) -> Match:  # fmt: skip
     """The best reading of a state dict for one network.
 
     Args:

@@ -61,8 +61,7 @@ def published_checkpoints(catalogue: Catalogue, text: str) -> tuple[ModelKey, tu
         raise ApsiteError(str(error)) from None
     entry = catalogue.resolve(key.method)
     key = ModelKey(entry.key, key.architecture, key.dataset, key.structure, key.percent)
-    names = {str(key), text}
-    found = [one for one in entry.checkpoints if one.model_key in names]
+    found = [one for one in entry.checkpoints if one.model_key in (str(key), text)]
     record = catalogue.records.get(str(key))
     stored = record.checkpoint if record is not None else None
     if stored is not None and stored.url is not None and stored.url not in {one.url for one in found}:
@@ -101,7 +100,8 @@ def fetch_checkpoint(
         raise ApsiteError(f"--choose {choose}: {key} has {len(found)} published checkpoints; choose 1 to {len(found)}")
     chosen = found[(choose or 1) - 1]
     path = output or _cached(key, chosen)
-    expected = chosen.sha256 or _pins().get(chosen.url)
+    pins = read_json(pins_path()) if pins_path().exists() else {}
+    expected = chosen.sha256 or pins.get(chosen.url)
     if path.exists() and not (expected and has_hash(path, f"sha256:{expected}")):
         if output is not None:
             raise DownloadError(
@@ -115,10 +115,6 @@ def fetch_checkpoint(
         path.unlink()
         raise DownloadError(f"{error}; it was removed") from None
     return FetchedCheckpoint(key, path, chosen.url, sha256)
-
-
-def _pins() -> dict[str, str]:
-    return read_json(pins_path()) if pins_path().exists() else {}
 
 
 def _cached(key: ModelKey, checkpoint: PublishedCheckpoint) -> Path:

@@ -99,16 +99,11 @@ class CheckpointReport:
 
 
 def audit(
-    network: nn.Module | str | Path,
-    *,
-    dataset: str | Dataset = Dataset.CIFAR10,
-    architecture: str | Architecture | None = None,
-    method: str | None = None,
-    structure: str | Structure | None = None,
-    sparsity: float | None = None,
-    layout: str | None = None,
+    network: nn.Module | str | Path, *, dataset: str | Dataset = Dataset.CIFAR10,
+    architecture: str | Architecture | None = None, method: str | None = None,
+    structure: str | Structure | None = None, sparsity: float | None = None, layout: str | None = None,
     state: str | None = None,
-) -> CheckpointReport:
+) -> CheckpointReport:  # fmt: skip
     """Zeros, parameters, multiply-accumulates and behaviour of a network; nothing is attacked or written.
 
     >>> from apsite.evaluation.runs.demonstration import network_path  # the embedded checkpoint
@@ -170,19 +165,17 @@ def layout_macs(layout: Layout) -> int:
 
 def _others(file: CheckpointFile, declared: Declared, chosen: str | None) -> tuple[OtherLayout, ...]:
     """Registered layouts that were not used, those of the asked family first."""
-    fits = [
-        fit for fit in explain_layouts(file, declared.dataset, sparsity=declared.sparsity) if fit.layout.name != chosen
-    ]
-    fits.sort(key=lambda fit: fit.layout.architecture != declared.architecture)
+    fits = explain_layouts(file, declared.dataset, sparsity=declared.sparsity)
     others = []
-    for layout, match in ((fit.layout, fit.match) for fit in fits):
+    for layout, match in sorted(fits, key=lambda fit: fit[0].architecture != declared.architecture):
+        if layout.name == chosen:
+            continue
         why = _why_unused(layout, declared.architecture, chosen) if match.fits else ""
         others.append(OtherLayout(layout.name, layout.architecture, why or match.summary, why or match.reason))
     return tuple(others)
 
 
 def _why_unused(layout: Layout, architecture: str, chosen: str | None) -> str:
-    """Why a layout that fits was not used."""
     if layout.architecture != architecture:
         return f"fits, but is of {layout.architecture}; declare that instead"
     if layout.named_only:

@@ -65,13 +65,14 @@ def _multiply_torch_masks(state: dict[str, Tensor], notes: list[str], problems: 
     for original in originals:
         name = original.removesuffix("_orig")
         mask = state.get(f"{name}_mask")
-        if mask is None or name in state:
-            problems.append(f"{original} has no {name}_mask" if mask is None else f"both {original} and {name} exist")
-            continue
-        if mask.shape != state[original].shape:
+        if mask is None:
+            problems.append(f"{original} has no {name}_mask")
+        elif name in state:
+            problems.append(f"both {original} and {name} exist")
+        elif mask.shape != state[original].shape:
             problems.append(f"{name}_mask and {original} have different shapes")
-            continue
-        state[name] = state.pop(original) * state.pop(f"{name}_mask")
+        else:
+            state[name] = state.pop(original) * state.pop(f"{name}_mask")
     if originals and not problems:
         notes.append(f"{len(originals)} tensors multiplied by their masks (weight_orig and weight_mask).")
 
@@ -82,11 +83,8 @@ def _multiply_factors(state: dict[str, Tensor], notes: list[str], problems: list
     Channel pruning stores a square ``aux_weight`` that mixes output channels; it differs from a factor of the weight's
     own shape by the whole network, since the two shapes are equal for a square linear layer.
     """
-    layers = {
-        name.removesuffix("mask").removesuffix("aux_weight")
-        for name in state
-        if name.rpartition(".")[2] in ("mask", "aux_weight")
-    }
+    parts = [name.rpartition(".") for name in state]
+    layers = {parent + dot for parent, dot, last in parts if last in ("mask", "aux_weight")}
     factors = {layer: state[f"{layer}aux_weight"] for layer in layers if f"{layer}aux_weight" in state}
     mixing = any(layer + "weight" in state and f.shape != state[layer + "weight"].shape for layer, f in factors.items())
     for layer in sorted(layers):
@@ -112,10 +110,8 @@ def _multiply_factors(state: dict[str, Tensor], notes: list[str], problems: list
             weight = weight * mask
         state[f"{layer}weight"] = weight
     if layers and not problems:
-        kind = (
-            "their masks" if not factors else "their masks and channel mixers" if mixing else "their masks and factors"
-        )
-        notes.append(f"{len(layers)} weights multiplied by {kind}.")
+        more = "" if not factors else " and channel mixers" if mixing else " and factors"
+        notes.append(f"{len(layers)} weights multiplied by their masks{more}.")
 
 
 def _apply_scores(state: dict[str, Tensor], sparsity: float, notes: list[str], problems: list[str]) -> None:

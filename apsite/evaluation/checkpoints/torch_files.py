@@ -59,12 +59,11 @@ class TorchFile:
         data = stored.storage.data if stored.storage.data is not None else self.bytes_of(stored.storage)
         if not all(stored.shape):
             return torch.empty(stored.shape, dtype=dtype)
-        span = (
-            stored.offset + sum((size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True)) + 1
-        )
-        if span * dtype.itemsize > len(data):
+        last = sum((size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True))
+        needed = (stored.offset + last + 1) * dtype.itemsize
+        if needed > len(data):
             raise PickleError("a storage is shorter than its tensors")
-        flat = torch.frombuffer(bytearray(data[: span * dtype.itemsize]), dtype=dtype)
+        flat = torch.frombuffer(bytearray(data[:needed]), dtype=dtype)
         return flat.as_strided(stored.shape, stored.stride, stored.offset).clone(memory_format=torch.contiguous_format)
 
 

@@ -176,15 +176,14 @@ class LayerMaker:
         self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, bias: bool = False
     ) -> nn.Conv2d:
         """Convolution that keeps the resolution at stride 1 (odd kernels)."""
-        padding = kernel // 2
-        match self.parametrisation:
-            case Parametrisation.PLAIN:
-                return nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=bias)
-            case Parametrisation.SOFTPLUS if not bias:
-                return SoftplusConv2d(channels_in, channels_out, kernel, stride, padding)
-            case Parametrisation.SCORES if not bias:
-                return ScoredConv2d(channels_in, channels_out, kernel, stride, padding, sparsity=self.sparsity)
-        raise ValueError(f"no published layout has convolutions with a bias and {self.parametrisation} weights")
+        shape = (channels_in, channels_out, kernel, stride, kernel // 2)
+        if self.parametrisation is Parametrisation.PLAIN:
+            return nn.Conv2d(*shape, bias=bias)
+        if bias:
+            raise ValueError(f"no published layout has convolutions with a bias and {self.parametrisation} weights")
+        if self.parametrisation is Parametrisation.SOFTPLUS:
+            return SoftplusConv2d(*shape)
+        return ScoredConv2d(*shape, sparsity=self.sparsity)
 
     def linear(self, features_in: int, features_out: int) -> nn.Linear:
         """Linear layer with a bias. Scores belong to convolutions only."""

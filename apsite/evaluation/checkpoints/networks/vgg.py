@@ -7,7 +7,7 @@ Source: Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scal
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -69,11 +69,13 @@ class VGG(nn.Module):
         self.normalise = normaliser(normalisation)
         groups = _groups(layout, make)
         if layout.numbered:
-            self._parts = _register(self, [*(_nested(group) for group in groups), *_linears(layout, make)])
+            units = [*(_nested(group) for group in groups), *_linears(layout, make)]
+            parts = {f"layer{number}": unit for number, unit in enumerate(units, 1)}
         else:
-            setattr(self, layout.features, nn.Sequential(*(step for group in groups for step in group)))
-            setattr(self, layout.classifier, _classifier(layout, make))
-            self._parts = (layout.features, layout.classifier)
+            parts = {layout.features: nn.Sequential(*chain(*groups)), layout.classifier: _classifier(layout, make)}
+        for name, part in parts.items():
+            self.add_module(name, part)
+        self._parts = tuple(parts)
         if layout.doubled:
             features, classifier = (getattr(self, name) for name in self._parts)
             self.model = nn.Sequential(features, nn.AdaptiveAvgPool2d(layout.grid), nn.Flatten(), classifier)
@@ -110,9 +112,8 @@ def _groups(layout: VGGLayout, make: LayerMaker) -> list[list[nn.Module]]:
 
 def _nested(group: list[nn.Module]) -> nn.Sequential:
     """One group as a sequence of units, each a sequence of convolution, batch norm and ReLU."""
-    count = len(group) // 3
-    units = [nn.Sequential(*group[3 * index : 3 * index + 3]) for index in range(count)]
-    return nn.Sequential(*units, *group[3 * count :])
+    end = len(group) // 3 * 3
+    return nn.Sequential(*(nn.Sequential(*group[at : at + 3]) for at in range(0, end, 3)), *group[end:])
 
 
 def _linears(layout: VGGLayout, make: LayerMaker) -> list[nn.Module]:
@@ -135,11 +136,3 @@ def _classifier(layout: VGGLayout, make: LayerMaker) -> nn.Module:
         linear, activation = unit
         steps += [linear, nn.BatchNorm1d(width), activation] if layout.hidden_norm else [linear, activation]
     return nn.Sequential(*steps, last)
-
-
-def _register(network: nn.Module, parts: list[nn.Module]) -> tuple[str, ...]:
-    """Name parts ``layer1``, ``layer2``, ... and return the names."""
-    names = tuple(f"layer{number}" for number in range(1, len(parts) + 1))
-    for name, part in zip(names, parts, strict=True):
-        setattr(network, name, part)
-    return names
