@@ -17,7 +17,11 @@ from apsite.evaluation.testsets.image_files import ImageFiles, Images, Labels, P
 from apsite.progress import Reporter
 from apsite.vocabulary import Dataset
 
-TEST_SETS = {files.dataset: files for files in (cifar10.FILES, svhn.FILES, imagenet.FILES)}
+TEST_SETS = {files.dataset: files for files in (
+    cifar10.FILES,
+    svhn.FILES,
+    imagenet.FILES,
+)}  # fmt: skip
 """Official files of every dataset."""
 
 EMBEDDED = "embedded"
