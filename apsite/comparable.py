@@ -108,9 +108,7 @@ class Contender:
     """How robust one model is at one perturbation size.
 
     Attributes:
-        record: The model.
-        share: Its robust accuracy, a fraction.
-        n_samples: Samples behind `share`; ``None`` where unknown.
+        share: Robust accuracy, a fraction, of `n_samples`; ``None`` where their number is unknown.
         samples: Which samples these are, where the model has per-sample results.
         robust: Whether the model is robust on each of `samples`; ``None`` where unknown.
     """
@@ -210,12 +208,10 @@ class Lead:
     """Who leads a group of models, and by how much.
 
     Attributes:
-        record: The leader: highest robust accuracy.
-        bounds: 95 % interval of its robust accuracy; ``None`` where the number of samples is unknown.
+        record: The leader: highest robust accuracy, with `bounds` of its 95 % interval where known.
         runner_up: The next model; ``None`` if there is no other.
         margin: Robust accuracy of the leader minus that of the runner-up, a fraction; 0 if there is no other.
-        tied: Other models that are not separated from the leader, most robust first.
-        bases: What decided about the others.
+        tied: Other models that are not separated from the leader, most robust first; `bases` are what decided.
     """
 
     record: EvaluationRecord
@@ -305,9 +301,7 @@ def _without_samples(upper: Contender, lower: Contender) -> Separation:
 class Judge:
     """Ranks, leads and ties in a catalogue; each setting is computed once, at its first use.
 
-    Args:
-        catalogue: Entries and records.
-        samples: Per-sample results by model key, if loaded already; the others are read at their first use.
+    `samples` are per-sample results by model key, if loaded already; the others are read at their first use.
 
     In a checkout of the benchmark's repository:
 

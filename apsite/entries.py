@@ -146,13 +146,10 @@ class Entry:
 
 def entry_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
     """Problems of a single entry: schema, order of its changes, and file name against key."""
-    problems = schema_problems(path, "entry", document)
-    problems += change_problems(path, document)
-    key = document.get("key")
+    problems, key = schema_problems(path, "entry", document) + change_problems(path, document), document.get("key")
     if isinstance(key, str) and path.stem != key:
-        problems.append(
-            DocumentError(path, "key", f"{key!r} does not match the file name; rename one to match the other")
-        )
+        wrong = f"{key!r} does not match the file name; rename one to match the other"
+        problems.append(DocumentError(path, "key", wrong))
     return problems
 
 
@@ -176,12 +173,8 @@ def entry_from_json(document: dict[str, Any]) -> Entry:
 def _pipeline(document: dict[str, Any], _: type[Pipeline]) -> Pipeline:
     """Steps in the order in which they happen; a document has a field for each that its stage has."""
     steps = [{"name": name, "objectives": document[name]} for name in STEPS if name in document]
-    schedule = document.get("schedule")
-    return Pipeline(
-        Stage(document["stage"]),
-        converter.structure(steps, tuple[Step, ...]),
-        None if schedule is None else tuple(map(Schedule, schedule)),
-    )
+    schedule = None if document.get("schedule") is None else tuple(map(Schedule, document["schedule"]))
+    return Pipeline(Stage(document["stage"]), converter.structure(steps, tuple[Step, ...]), schedule)
 
 
 converter.register_structure_hook(Pipeline, _pipeline)

@@ -59,6 +59,9 @@ def robustness_curve(distances: Distances) -> tuple[NDArray[np.float64], NDArray
     >>> steps.tolist(), robust.tolist()
     ([0.0, 0.01, 0.05], [0.75, 0.5, 0.25])
 
+    Args:
+        distances: As in :func:`robust_accuracy`.
+
     Returns:
         Values of ε at which the curve steps, ascending and starting with 0, and the robust accuracy from each on.
     """
@@ -101,7 +104,11 @@ def median_distance(distances: Distances) -> float | None:
 
 
 def mcnemar_p_value(only_first: int, only_second: int) -> float:
-    """Exact two-sided McNemar p-value for two models, from the numbers of samples on which only one is robust.
+    """Exact two-sided McNemar p-value for two models evaluated on the same samples.
+
+    Args:
+        only_first: Samples on which only the first model is robust.
+        only_second: Samples on which only the second one is.
 
     Returns:
         A probability in [0, 1]: small if the samples on which the two differ favour one of them, 1 if none differ.

@@ -158,8 +158,8 @@ class Settings:
             raise EvaluationError(f"--attacks {','.join(self.attacks)}: choose from {allowed}, each once")
         object.__setattr__(self, "attacks", tuple(attack for attack in AttackName if attack in self.attacks))
         for name in ("batch_size", "trials", "search_samples", "search_steps", "attack_steps"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise EvaluationError(f"{name} must be at least 1, not {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise EvaluationError(f"{name} must be at least 1, not {value}")
         if self.engine is EngineName.REFERENCE and self.precision is not Precision.FLOAT32:
             raise EvaluationError(
                 f"--precision {self.precision} requires --engine fast; reference runs in float32 only"

@@ -173,39 +173,27 @@ def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
         (Attack.SQUARE, "gradients may be masked, so the robust accuracy may be overestimated"),
     ):
         if n and attack in stages and stages[attack].broken / n > GAIN:
-            yield (
-                f"{attack.value.split('-')[0]}-gains",
-                f"{attack.label} broke {stages[attack].broken} of {n} samples that the attacks before it left robust: "
-                f"{meaning}.",
-            )
+            broke = f"{attack.label} broke {stages[attack].broken} of {n} samples"
+            yield f"{attack.value.split('-')[0]}-gains", f"{broke} that the attacks before it left robust: {meaning}."
     autoattack, hofmn, joint = results.accuracies[1:]
     only_hofmn = results.broken_only_by(AttackName.HOFMN) or 0
     if autoattack is not None and hofmn is not None:
         if record.leaves_out_tuning and joint is not None:  # AutoAttack on the samples behind HO-FMN's result
             autoattack = joint + only_hofmn / m
         if hofmn - autoattack > WEAK + TOLERANCE:
-            yield (
-                "hofmn-weak",
-                f"HO-FMN leaves {(hofmn - autoattack) * 100:.1f} points more samples robust than AutoAttack: "
-                "its curve is too optimistic.",
-            )
+            more = f"{(hofmn - autoattack) * 100:.1f} points more samples robust than AutoAttack"
+            yield "hofmn-weak", f"HO-FMN leaves {more}: its curve is too optimistic."
     if only_hofmn:
-        yield (
-            "autoattack-incomplete",
-            f"HO-FMN broke {only_hofmn} of {m} samples that AutoAttack left robust: "
-            "the joint result is the better estimate.",
-        )
-    search = results.search
-    if search is not None:
+        broke = f"HO-FMN broke {only_hofmn} of {m} samples that AutoAttack left robust"
+        yield "autoattack-incomplete", f"{broke}: the joint result is the better estimate."
+    if (search := results.search) is not None:
         if search.at_bound:
             names = ", ".join(name.replace("_", " ") for name in search.at_bound)
             yield "search-at-bound", f"The best configuration lies at a bound of the search space: {names}."
         usual = (record.settings or {}).get("search_samples")
         if isinstance(usual, int) and search.samples < usual:
-            yield (
-                "few-search-samples",
-                f"Only {search.samples} correctly classified samples were there for the search; {usual} are usual.",
-            )
+            few = f"Only {search.samples} correctly classified samples were there for the search"
+            yield "few-search-samples", f"{few}; {usual} are usual."
     share, structure = matching_share(record), record.structure
     if share is not None and record.audit and structure and differs(share, record.sparsity.declared, SPARSITY_WARNING):
         warning = sparsity_warning(record.audit, structure, record.sparsity.declared)

@@ -6,9 +6,19 @@ keys, options and pages take their terms from here.
 
 from __future__ import annotations
 
+import operator
+import re
+from collections.abc import Callable
 from enum import StrEnum
 from fractions import Fraction
 from typing import Self
+
+_RELATIONS: tuple[Callable[[int, int], bool], ...] = operator.lt, operator.le, operator.gt, operator.ge
+
+
+def _by_rank(relation: Callable[[int, int], bool]) -> Callable[[Term, str], bool]:
+    """Comparison of two terms of one set."""
+    return lambda one, two: relation(one.rank, two.rank) if isinstance(two, type(one)) else NotImplemented
 
 
 class Term(StrEnum):
@@ -27,17 +37,7 @@ class Term(StrEnum):
         """Position in its set, from 0."""
         return list(type(self)).index(self)
 
-    def __lt__(self, other: str) -> bool:
-        return self.rank < other.rank if isinstance(other, type(self)) else NotImplemented
-
-    def __le__(self, other: str) -> bool:
-        return self.rank <= other.rank if isinstance(other, type(self)) else NotImplemented
-
-    def __gt__(self, other: str) -> bool:
-        return self.rank > other.rank if isinstance(other, type(self)) else NotImplemented
-
-    def __ge__(self, other: str) -> bool:
-        return self.rank >= other.rank if isinstance(other, type(self)) else NotImplemented
+    __lt__, __le__, __gt__, __ge__ = map(_by_rank, _RELATIONS)
 
 
 # A row has one or two lines.
@@ -278,19 +278,15 @@ class ChangeKind(Term):
 
 
 def epsilon_value(text: str) -> float:
-    """ε in input units from its exact text.
-
-    Args:
-        text: A fraction of two whole numbers, such as ``"8/255"``.
+    """ε in input units from its exact text, such as ``"8/255"``.
 
     Raises:
-        ValueError: If `text` is not such a fraction in (0, 1].
+        ValueError: If `text` is not a fraction of two whole numbers, in (0, 1].
     """
     try:
-        numerator, denominator = text.split("/")
-        if not (numerator.isascii() and numerator.isdigit() and denominator.isascii() and denominator.isdigit()):
+        if not re.fullmatch("[0-9]+/[0-9]+", text):
             raise ValueError
-        value = Fraction(int(numerator), int(denominator))
+        value = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"epsilon must be a fraction such as '8/255', not {text!r}") from None
     if not 0 < value <= 1:

@@ -58,13 +58,7 @@ def _pattern(validator: Any, pattern: str, instance: object, _schema: object) ->
 
 
 def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[DocumentError]:
-    """Problems of `document` under the schema `name`, in order of place; empty if it is valid.
-
-    Args:
-        path: File of the document, for the messages.
-        name: ``"entry"`` or ``"record"``.
-        document: Its content.
-    """
+    """Problems of `document` under the schema `name`, in order of place; empty if it is valid."""
     # One library decides, a hundred times faster; the other one has what the messages need. A test holds them equal.
     decider = _decider(name)
     if decider.is_valid(document):
@@ -140,23 +134,23 @@ def _explain(error: ValidationError) -> str:
             kinds = _types(error) or (rule if isinstance(rule, list) else [rule])
             return f"{found} is not of type {' or '.join(kinds)}{_type_hint(instance, kinds, schema)}"
         case "pattern":
-            meaning = schema.get("description", "")
-            return f"{found} does not have the required form: {meaning or rule}"
-        case "minimum" | "maximum":
-            if error.validator == "minimum":
-                return f"{found} is below the minimum {rule}"
+            return f"{found} does not have the required form: {schema.get('description') or rule}"
+        case "minimum":
+            return f"{found} is below the minimum {rule}"
+        case "maximum":
             hint = "; accuracies and sparsities are fractions, not percentages" if rule == 1 else ""
             return f"{found} is above the maximum {rule}{hint}"
         case "maxLength":
             return f"has {len(instance):,} characters; at most {rule:,} are allowed"
-        case "minLength" | "minItems":
-            return "is empty; give at least one" if error.validator == "minItems" else "is empty"
+        case "minLength":
+            return "is empty"
+        case "minItems":
+            return "is empty; give at least one"
         case "maxItems" | "maxProperties":
             return f"has {len(instance)} members; at most {rule} are allowed"
         case "uniqueItems":
             return "names something twice; name each once"
-        case _:
-            return error.message[:300]
+    return error.message[:300]
 
 
 def _stages(error: ValidationError) -> list[str]:

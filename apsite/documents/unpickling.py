@@ -66,11 +66,9 @@ class Object:
     """An object of a class that is not known here, as its parts.
 
     Attributes:
-        kind: Dotted name of its class, or of the function that would have made it.
-        arguments: What that would have been given.
+        kind: Dotted name of its class, or of the function that would have made it from `arguments`.
         state: What its attributes would have been restored from.
-        items: What was put into it by key.
-        elements: What was appended to it.
+        items: What was put into it by key; `elements` were appended to it.
     """
 
     kind: str
@@ -272,8 +270,8 @@ def _tensor_of_type(storage: Any, offset: Any, shape: Any, stride: Any, *rest: A
     return _tensor(storage, offset, shape, stride, dtype=dtype.name if isinstance(dtype, Global) else None)
 
 
-def _encoded(text: Any, encoding: Any = "latin1") -> Any:
-    """Bytes, as protocol 2 writes them."""
+def _encoded(text: Any, *_: Any) -> Any:
+    """Bytes, which protocol 2 and Python 2 write as text."""
     return text.encode("latin1") if isinstance(text, str) else text
 
 
@@ -281,9 +279,7 @@ _KNOWN: Mapping[str, Callable[..., Any]] = {
     "collections.OrderedDict": lambda pairs=(): _filled({}, [part for pair in pairs for part in pair]),
     "collections.defaultdict": lambda *factory: {},
     "builtins.dict": lambda: {},
-    "builtins.set": lambda elements=(): list(elements),
-    "builtins.frozenset": lambda elements=(): list(elements),
-    "__builtin__.set": lambda elements=(): list(elements),
+    **dict.fromkeys(("builtins.set", "builtins.frozenset", "__builtin__.set"), lambda elements=(): list(elements)),
     "torch.Size": lambda sizes=(): tuple(sizes),
     "_codecs.encode": _encoded,
     "torch._utils._rebuild_tensor": _tensor,
@@ -317,9 +313,8 @@ def array_of(value: object) -> NDArray[Any] | None:
     high_first = isinstance(state, tuple) and len(state) > 1 and state[1] == ">"
     if code not in _NUMBERS or order not in ("C", "F"):
         return None
-    raw = data.encode("latin1") if isinstance(data, str) else data  # as Python 2 wrote bytes
     try:
-        flat = np.frombuffer(raw, np.dtype(code).newbyteorder(">" if high_first else "<"))
+        flat = np.frombuffer(_encoded(data), np.dtype(code).newbyteorder(">" if high_first else "<"))
         return np.reshape(flat, shape, order="F" if order == "F" else "C").astype(code)
     except (ValueError, TypeError) as error:
         raise PickleError(f"an array is damaged: {error}") from None

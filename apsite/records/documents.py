@@ -24,10 +24,14 @@ def read_record(path: Path) -> EvaluationRecord:
     Raises:
         DocumentError: The first problem of the file, if it has any.
     """
+    return record_from_json(_checked(path))
+
+
+def _checked(path: Path) -> dict[str, Any]:
     document = read_json(path)
     for problem in record_problems(path, document):
         raise problem
-    return record_from_json(document)
+    return document
 
 
 def write_record(folder: Path, record: EvaluationRecord) -> Path:
@@ -63,14 +67,9 @@ def outdated(root: Path) -> dict[Path, EvaluationRecord]:
     """
     if not (root / "evaluations").is_dir():
         raise ApsiteError(f"{root}: has no folder 'evaluations'; name the folder that holds it with --root")
-    found = {}
-    for path in sorted((root / "evaluations").glob("*/*.json")):
-        document = read_json(path)
-        for problem in record_problems(path, document):
-            raise problem
-        if document["schema_version"] != VERSION:
-            found[path] = record_from_json(document)
-    return found
+    documents = {path: _checked(path) for path in sorted((root / "evaluations").glob("*/*.json"))}
+    old = {path: document for path, document in documents.items() if document["schema_version"] != VERSION}
+    return {path: record_from_json(document) for path, document in old.items()}
 
 
 def migrate(root: Path) -> list[Path]:

@@ -72,11 +72,8 @@ def _identity(path: Path, document: dict[str, Any]) -> Found:
     if stem != text:
         yield "model_key", f"{text!r} does not match the file name {path.name!r}; rename one"
     if replaced and stated != str(version):
-        yield (
-            "changes",
-            f"make this version {version} of the record, not {stated!r} as the file name says; "
-            "files in history/ keep the content that they had",
-        )
+        wrong = f"make this version {version} of the record, not {stated!r} as the file name says"
+        yield "changes", f"{wrong}; files in history/ keep the content that they had"
     folder = path.parent.parent if replaced else path.parent
     if folder.name != method:
         wrong = f"{method!r} does not match the folder {folder.name!r}"
