@@ -53,15 +53,9 @@ class Format:
 
 @dataclass(frozen=True)
 class Written:
-    """A checkpoint on disk.
+    """A checkpoint on disk: its size in bytes, its zero counts, and what its metadata say of how it was made.
 
-    Attributes:
-        path: The file.
-        sha256: Its hash.
-        size: Its bytes.
-        audit: What remains of the network in it.
-        about: What the file's metadata say of how it was made.
-        seconds: Wall time of the training, of all parts if it was interrupted; 0 for pruning alone.
+    `seconds` is the wall time of the training, of all parts if it was interrupted; 0 for pruning alone.
     """
 
     path: Path
@@ -114,16 +108,9 @@ def prune(
     source: Source, criterion: BaselineCriterion, locality: Locality, sparsity: float, output: Path, *,
     written: Format = Format(), seed: int = 0,
 ) -> Written:  # fmt: skip
-    """Mask a dense network exactly to a sparsity and write it.
+    """Mask a dense network exactly to a sparsity, a fraction in (0, 1), and write it.
 
-    Args:
-        source: The dense network.
-        criterion: How weights or filters are chosen; see :mod:`apsite.baselines.pruning` for what is counted.
-        locality: Whether every layer or only the whole network reaches `sparsity`.
-        sparsity: Fraction to remove, in (0, 1).
-        output: File to write.
-        written: How to write it.
-        seed: Seed of random scores.
+    The other arguments are those of :func:`apsite.baselines.pruning.masks_for`.
 
     Raises:
         ApsiteError: If the network cannot be loaded or pruned in this way.
@@ -158,18 +145,8 @@ def finetune(
 ) -> Written:  # fmt: skip
     """Train a network adversarially and write it, with exactly the zeros of a pruned one.
 
-    Args:
-        source: Where to start: a pruned or dense checkpoint, or new weights.
-        recipe: All settings of the training.
-        data_dir: Folder with the official training files.
-        output: File to write.
-        written: How to write it.
-        device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
-        precision: As in :func:`apsite.baselines.training.train`.
-        run_dir: Where the state of unfinished runs is kept.
-        fresh: Start again instead of resuming an interrupted run.
-        note: More for the file's metadata.
-        reporter: Receives the progress.
+    An interrupted run, whose state is in `run_dir`, is resumed unless `fresh`. Without a `device` CUDA is used where
+    there is one; `precision` is that of :func:`apsite.baselines.training.train`, and `note` joins the file's metadata.
 
     Raises:
         ApsiteError: If the network, the data or the settings are not as they must be.

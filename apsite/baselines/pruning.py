@@ -72,11 +72,7 @@ def masks_for(
 
 
 def check_locality(criterion: BaselineCriterion, locality: Locality) -> None:
-    """Whether a criterion can be used in this way.
-
-    Raises:
-        EvaluationError: If it is LAMP, locally.
-    """
+    """Raise :class:`EvaluationError` for LAMP within single layers."""
     if criterion is BaselineCriterion.LAMP and locality is Locality.LOCAL:
         raise EvaluationError(
             "lamp finds a sparsity for each layer, which is global pruning; within one layer it orders weights as lwm "
@@ -132,13 +128,8 @@ def random_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]
 def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
     """Masks that keep the highest scores over all layers together; a layer may end up empty.
 
-    Args:
-        scores: Importance of each weight, by parameter name; higher is kept.
-        sparsity: Fraction of all weights to remove, in [0, 1).
-
-    Returns:
-        Masks of the shapes of `scores`, ``True`` where a weight stays. Exactly :func:`kept_count` of all weights stay;
-        equal scores are broken by position, so the result is deterministic.
+    They have the shapes of `scores`. Exactly :func:`kept_count` of all weights stay; equal scores are broken by
+    position, so the result is deterministic.
 
     Raises:
         ValueError: If `sparsity` is outside [0, 1).

@@ -41,14 +41,9 @@ BEFORE = 32
 
 @dataclass(frozen=True)
 class Places:
-    """Where a series finds and leaves things.
+    """Folders of a series, and the device: ``None`` for CUDA where there is one.
 
-    Attributes:
-        training_data: Folder with the official training files.
-        test_data: Folder with the official test files, or ``embedded``.
-        records: Folder of records.
-        work: Folder for intermediate files: pruned networks, states of interrupted runs.
-        device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
+    `test_data` may be ``embedded``; `work` is for pruned networks and states of interrupted runs.
     """
 
     training_data: Path
@@ -61,15 +56,10 @@ class Places:
 def run_series(
     series: Series, places: Places, reporter: Reporter, *, only: Sequence[str] = (), fresh: bool = False
 ) -> Iterator[ModelOutcome]:
-    """Make and evaluate the networks of a series, the dense one first.
+    """Make and evaluate the networks of a series, the dense one first, or `only` some model keys in this order.
 
-    Args:
-        series: What to make.
-        places: Where things are.
-        reporter: Receives the progress.
-        only: Model keys to make, in this order; empty for all. The dense network is always made, and evaluated only if
-            it is among them.
-        fresh: Repeat everything, except a dense network that was given.
+    The dense network is always made, and evaluated only if it is among them. `fresh` repeats everything, except a dense
+    network that was given.
 
     Yields:
         The outcome of each evaluation, in order; a failure ends that model only.

@@ -73,19 +73,12 @@ class Series:
     """What a series file says.
 
     Attributes:
-        path: The file.
         folder: Folder of checkpoints and report; by default next to the file, with the file's name.
         source: Network and layout, without a checkpoint.
-        dense: Key of the dense network.
         training: How the dense network is trained, where it is not there yet.
-        finetuning: How every pruned network is fine-tuned.
-        settings: How all are evaluated.
-        prunings: The pruned networks, in the order of the file.
         threads: Threads of the CPU, which decide about the rounding of its arithmetic; ``None`` for the usual number.
         precision: That of training, as in :func:`apsite.baselines.training.train`.
-        checkpoint_url: URL of the folder of the checkpoints, for the records.
-        author: Who makes the series, for the records.
-        notes: Remarks for the records.
+        checkpoint_url: URL of the folder of the checkpoints, for the records; `author` and `notes` are for them too.
         given: Checkpoint of a dense network to start from, which is never trained; ``None`` for the series' own.
     """
 
@@ -117,11 +110,7 @@ class Series:
 
 
 def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
-    """Series of a file.
-
-    Args:
-        path: The TOML file.
-        resolve: Gives the method key of a key or alias.
+    """Series of a TOML file; `resolve` gives the method key of a key or alias.
 
     Raises:
         EvaluationError: If it cannot be read, or a name or value is not one of those allowed.

@@ -136,14 +136,8 @@ def adversarial_images(
 ) -> Tensor:
     """Images of maximal loss found by projected steps on the sign of the gradient, inside the ball and [0, 1].
 
-    Args:
-        network: Network in evaluation mode, so that the attack leaves the statistics of batch norm alone.
-        images: Clean images.
-        labels: Their classes.
-        recipe: ε, steps and objective: TRADES maximises the divergence from the clean logits, the others the
-            cross-entropy.
-        start: Perturbation to start from, of the shape of `images`.
-        precision: As in :func:`train`, resolved.
+    TRADES maximises the divergence from the clean logits, the others the cross-entropy, from the perturbation `start`.
+    The network is in evaluation mode, so that the attack leaves the statistics of batch norm alone.
     """
     trades = recipe.objective is Objective.TRADES
     with torch.no_grad():

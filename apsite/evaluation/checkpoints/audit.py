@@ -32,15 +32,10 @@ class SparsityFinding:
 
 
 def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
-    """Zero counts and multiply-accumulates of a network, layer by layer.
+    """Zero counts and multiply-accumulates of a network in evaluation mode, layer by layer.
 
-    Args:
-        network: Network in evaluation mode.
-        example: One image of the dataset, shape ``(1, 3, height, width)``.
-
-    Returns:
-        Counts over convolutions and linear layers (`weights`), over all parameters (`parameters`), and the
-        multiply-accumulates of these layers for one image.
+    Counts are over convolutions and linear layers (`weights`) and over all parameters (`parameters`);
+    multiply-accumulates are those of these layers for `example`, one image of shape ``(1, 3, height, width)``.
     """
     layers, positions = _layers(network), _positions(network, example)
     audits, macs, effective = [], 0, 0
@@ -69,9 +64,7 @@ def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
 def multiply_accumulates(network: nn.Module, example: Tensor) -> int:
     """Multiply-accumulates of convolutions and linear layers for one image, zeros counted like other weights.
 
-    Args:
-        network: Network in evaluation mode, on any device; ``meta`` costs neither memory nor time.
-        example: One image, shape ``(1, 3, height, width)``, on the same device.
+    The image has the shape ``(1, 3, height, width)`` and the network's device; ``meta`` costs neither memory nor time.
     """
     positions = _positions(network, example)
     return sum(module.weight.numel() * positions.get(name, 0) for name, module in _layers(network))
@@ -137,16 +130,7 @@ def check_sparsity(
 
 
 def check_behaviour(network: nn.Module, images: Tensor, labels: Tensor, classes: int) -> list[EvaluationWarning]:
-    """Check on a few images whether the attacks work on this network.
-
-    Args:
-        network: Network in evaluation mode.
-        images: Some images in [0, 1].
-        labels: Their classes.
-        classes: Number of classes of the dataset.
-
-    Returns:
-        Warnings: probabilities instead of logits, non-determinism, zero gradients.
+    """Warn, on a few images in [0, 1], of probabilities instead of logits, non-determinism and zero gradients.
 
     Raises:
         NetworkError: If the network is in training mode, fails, or returns something else than finite logits

@@ -254,13 +254,7 @@ def in_memory(network: nn.Module) -> LoadedNetwork:
 def explain_layouts(
     checkpoint: CheckpointFile, dataset: Dataset | None = None, *, sparsity: float | None = None
 ) -> tuple[LayoutFit, ...]:
-    """How well a checkpoint fits every registered layout, the best first.
-
-    Args:
-        checkpoint: The file.
-        dataset: Look at the layouts of this dataset only.
-        sparsity: Declared sparsity, a fraction.
-    """
+    """How well a checkpoint of the declared sparsity fits every registered layout (of `dataset`), the best first."""
     resolved = multiply_masks(checkpoint.state, sparsity)
     fits = [
         LayoutFit(layout, _match(checkpoint, resolved, layout, dataset or layout.datasets[0], own=False))

@@ -76,12 +76,9 @@ def best_match(
 ) -> Match:  # fmt: skip
     """The best reading of a state dict for one network.
 
-    Args:
-        stored: Tensors by the names of the file. They are tried as they are first, since a network may have masks.
-        resolved: The same with masks multiplied out.
-        expected: Names, shapes and types of the network's tensors.
-        aliases: Groups of expected names of one tensor; a file may have any of them.
-        own_prefixes: Prefixes that belong to the network and may be absent in the file of its inner module.
+    The tensors are tried as stored first, since a network may have masks, then with masks multiplied out. `aliases` are
+    groups of expected names of one tensor, of which a file may have any. `own_prefixes` belong to the network and may
+    be absent in the file of its inner module.
     """
     best: Match | None = None
     sources: list[tuple[Mapping[str, Tensor], Resolved | None]] = [(stored, None)]

@@ -30,15 +30,11 @@ _MAX_BITS = 2**30 // 8
 def write_checkpoint(
     path: Path, state: Mapping[str, Tensor], *, half: bool = False, packed: bool = False, about: Mapping[str, object]
 ) -> None:
-    """Write tensors as safetensors, whole or not at all.
+    """Write tensors as safetensors, whole or not at all; `about` says in the metadata how the file was made.
 
-    Args:
-        path: File to write.
-        state: Tensors by name.
-        half: Store weights (tensors of two or more dimensions) as float16. Zeros stay zeros and nothing else becomes
-            zero, so a mask is kept exactly; batch norm stays float32.
-        packed: Store tensors that are sparse enough to gain from it as bits and values.
-        about: What the file is and how it was made, for its metadata.
+    If `half`, weights (tensors of two or more dimensions) are float16. Zeros stay zeros and nothing else becomes zero,
+    so a mask is kept exactly; batch norm stays float32. If `packed`, tensors that are sparse enough to gain from it are
+    stored as bits and values.
     """
     stored: dict[str, Tensor] = {}
     for name, tensor in state.items():

@@ -19,14 +19,7 @@ from apsite.progress import Reporter
 
 @dataclass(frozen=True)
 class FetchedCheckpoint:
-    """A checkpoint on this machine.
-
-    Attributes:
-        key: Its model.
-        path: The file.
-        url: Where it came from.
-        sha256: Its hash, in hexadecimal; remembered, so that another file from the same URL is refused.
-    """
+    """A checkpoint on this machine. Its hash is remembered, so that another file from the same URL is refused."""
 
     key: ModelKey
     path: Path
@@ -76,14 +69,9 @@ def published_checkpoints(catalogue: Catalogue, text: str) -> tuple[ModelKey, tu
 def fetch_checkpoint(
     catalogue: Catalogue, text: str, reporter: Reporter, *, choose: int | None = None, output: Path | None = None
 ) -> FetchedCheckpoint:
-    """Fetch the published checkpoint of a model key.
+    """Fetch the published checkpoint of a model key into `output`, by default a file of the cache folder.
 
-    Args:
-        catalogue: Entries and records.
-        text: Model key.
-        reporter: Receives the progress.
-        choose: Which one, from 1, where several are published.
-        output: Where to put it; ``None`` for the cache folder.
+    Where several are published, `choose` says which one, from 1.
 
     Raises:
         ApsiteError: If there is none, several and none is chosen, or it cannot be fetched.

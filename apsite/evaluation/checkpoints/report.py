@@ -31,14 +31,7 @@ _SMALL = 64
 
 @dataclass(frozen=True)
 class OtherLayout:
-    """A registered layout that was not used.
-
-    Attributes:
-        name: Its name.
-        architecture: Its family.
-        summary: Why it was not used, tensors in numbers.
-        reason: The same with some of the names of the tensors.
-    """
+    """A registered layout and why it was not used: tensors in numbers, and with some of their names."""
 
     name: str
     architecture: Architecture

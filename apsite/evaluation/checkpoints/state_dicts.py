@@ -54,12 +54,7 @@ def state_dicts(content: object) -> dict[str, dict[str, Any]]:
 
 
 def find_state(path: Path, content: object, wanted: str | None = None) -> tuple[dict[str, Any], str, tuple[str, ...]]:
-    """The state dict of the network, the keys that lead to it, and what was left aside, one sentence each.
-
-    Args:
-        path: Where `content` comes from, for messages.
-        content: What was saved.
-        wanted: The keys of the state dict to take, if there are several.
+    """The state dict of the network (under the `wanted` keys), the keys that lead to it, and notes on what was left.
 
     Raises:
         CheckpointError: If there is none, or if there are several and it is not known which one is the network.
@@ -156,11 +151,7 @@ def tensors_of(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors of a state dict as described, and the names of what is none.
 
-    Args:
-        path: Where they come from, for messages.
-        file: Where their numbers are.
-        state: Tensors by name; other values are left aside.
-        limit: Most bytes that they may take together. A few stored numbers can claim to be a huge tensor.
+    Together they may take `limit` bytes. A few stored numbers can claim to be a huge tensor.
 
     Raises:
         CheckpointError: If a tensor is quantised, without data, or too large.
@@ -218,10 +209,6 @@ def _check_limit(path: Path, left: int) -> None:
 
 def usable_tensors(path: Path, stored: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
     """Tensors as float32 (counters as int64), contiguous, on the CPU; and what was converted.
-
-    Args:
-        path: Where they come from, for messages.
-        stored: Tensors by name.
 
     Raises:
         CheckpointError: If a tensor is of a type that weights cannot have, or holds NaN or infinity.

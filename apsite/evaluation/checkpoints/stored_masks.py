@@ -39,11 +39,7 @@ def multiply_masks(stored: Mapping[str, Tensor], sparsity: float | None) -> Reso
 
     Known are ``weight_orig`` with ``weight_mask`` (``torch.nn.utils.prune``), ``mask`` with or without ``aux_weight``
     (TwinRep), ``popup_scores`` (HYDRA) and ``k_score`` (HARP). The masks of MAD and the scores of RST belong to
-    separate layouts and stay.
-
-    Args:
-        stored: Tensors by name.
-        sparsity: Declared fraction of pruned weights, ``None`` or 0 for a dense network.
+    separate layouts and stay. The declared `sparsity` is a fraction, ``None`` or 0 for a dense network.
     """
     state = dict(stored)
     notes: list[str] = []

@@ -82,14 +82,8 @@ class Layout:
     def build(self, dataset: Dataset, sparsity: float | None = None) -> nn.Module:
         """A network of this layout with freshly initialised weights, in training mode.
 
-        Args:
-            dataset: Decides the constants of the normalisation.
-            sparsity: Fraction of weights that scores leave out; ``None`` leaves out none. Layouts without scores
-                ignore it.
-
-        Returns:
-            A network from ``(n, 3, 32, 32)`` images (ImageNet: 224) to ``(n, classes)`` logits, whose state dict has
-            exactly the tensors of :meth:`tensors`.
+        It maps ``(n, 3, 32, 32)`` images (ImageNet: 224) to ``(n, classes)`` logits, and its state dict has exactly the
+        tensors of :meth:`tensors`. Scores leave out the fraction `sparsity` of the weights.
 
         Raises:
             ValueError: If the layout has no network for `dataset`, or `sparsity` is outside [0, 1).

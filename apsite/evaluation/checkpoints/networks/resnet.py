@@ -123,10 +123,7 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Residual network for images in [0, 1], as `layout` describes it.
 
-    Args:
-        layout: The description.
-        normalisation: Constants applied to images inside the network; ``None`` where they enter as they are.
-        sparsity: Fraction of weights that scores leave out; used by layouts that carry scores only.
+    Layouts with scores leave out the fraction `sparsity` of the weights.
     """
 
     def __init__(self, layout: ResNetLayout, normalisation: Normalisation | None = None, sparsity: float = 0.0) -> None:
