@@ -27,17 +27,10 @@ def network_path() -> Path:
 def request(output: Path, n_examples: int) -> Request:
     """Evaluation of the embedded network: nothing of the protocol is reduced but the number of samples."""
     return Request(
-        checkpoint=network_path(),
-        key=KEY,
-        granularity=Granularity.WEIGHT,
-        data_dir=EMBEDDED,
-        settings=Settings(n_examples=n_examples),
-        output=output / "evaluations",
-        run_dir=output / "runs",
-        overwrite=True,
-        source="the apsite maintainers",
-        notes=NOTES,
-    )
+        checkpoint=network_path(), key=KEY, granularity=Granularity.WEIGHT, data_dir=EMBEDDED,
+        settings=Settings(n_examples=n_examples), output=output / "evaluations", run_dir=output / "runs",
+        overwrite=True, source="the apsite maintainers", notes=NOTES,
+    )  # fmt: skip
 
 
 def copy_data(root: Path, output: Path) -> None:

@@ -140,18 +140,11 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
             )
         )
     record = EvaluationRecord(
-        key=key,
-        protocol=Protocol.CUSTOM,
-        granularity=None,
-        sparsity=Sparsity(key.sparsity, None),
-        threat_model=ThreatModel("linf", key.dataset.epsilon),
-        results=results,
-        checkpoint=Checkpoint(None, None),
-        provenance=Provenance(ProvenanceKind.PUBLISHED, SOURCE, "HO-FMN distance file", _DATE),
-        warnings=tuple(found),
-        environment={},
-        notes=(f"Imported from a distance file with the SHA-256 {file.sha256}.",),
-    )
+        key=key, protocol=Protocol.CUSTOM, granularity=None, sparsity=Sparsity(key.sparsity, None),
+        threat_model=ThreatModel("linf", key.dataset.epsilon), results=results, checkpoint=Checkpoint(None, None),
+        provenance=Provenance(ProvenanceKind.PUBLISHED, SOURCE, "HO-FMN distance file", _DATE), warnings=tuple(found),
+        environment={}, notes=(f"Imported from a distance file with the SHA-256 {file.sha256}.",),
+    )  # fmt: skip
     return record, samples
 
 

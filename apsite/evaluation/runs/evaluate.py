@@ -136,12 +136,9 @@ class Evaluation:
 
 
 def run_request(
-    request: Request,
-    reporter: Reporter | None = None,
-    *,
-    network: LoadedNetwork | None = None,
+    request: Request, reporter: Reporter | None = None, *, network: LoadedNetwork | None = None,
     images: ImageSet | None = None,
-) -> Evaluation:
+) -> Evaluation:  # fmt: skip
     """Evaluate a network, and write its record and per-sample file if the request names an output.
 
     Args:
@@ -180,15 +177,10 @@ def run_request(
     for warning in warnings:
         reporter.say(f"warning: {warning.message}")
     identity = {
-        "checkpoint": model.file.sha256,
-        "state": model.file.container,
-        "layout": model.layout,
-        "data": images.sha256,
-        "dataset": key.dataset.value,
-        "settings": _binding(settings, key.dataset),
-        "torch": torch.__version__,
+        "checkpoint": model.file.sha256, "state": model.file.container, "layout": model.layout, "data": images.sha256,
+        "dataset": key.dataset.value, "settings": _binding(settings, key.dataset), "torch": torch.__version__,
         "version": 1,
-    }
+    }  # fmt: skip
     with RunState(request.run_dir, identity, fresh=request.fresh) as state:
         if len(state):
             reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
@@ -233,15 +225,9 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def _record(
-    request: Request,
-    model: LoadedNetwork,
-    images: ImageSet,
-    audit: CheckpointAudit,
-    finding: SparsityFinding,
-    warnings: Sequence[EvaluationWarning],
-    outcome: Outcome,
-    environment: Mapping[str, Scalar],
-) -> EvaluationRecord:
+    request: Request, model: LoadedNetwork, images: ImageSet, audit: CheckpointAudit, finding: SparsityFinding,
+    warnings: Sequence[EvaluationWarning], outcome: Outcome, environment: Mapping[str, Scalar],
+) -> EvaluationRecord:  # fmt: skip
     settings, key = request.settings, request.key
     whole = len(images) == key.dataset.test_samples
     record = EvaluationRecord(
@@ -252,12 +238,8 @@ def _record(
         threat_model=ThreatModel("linf", settings.epsilon_text(key.dataset)),
         results=_results(outcome, settings, key.dataset),
         checkpoint=Checkpoint(
-            url=request.url,
-            sha256=model.file.sha256,
-            size=model.file.size,
-            layout=model.layout,
-            format=model.file.format,
-            state=request.state,
+            url=request.url, sha256=model.file.sha256, size=model.file.size, layout=model.layout,
+            format=model.file.format, state=request.state,
         ),
         warnings=tuple(warnings),
         provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),
@@ -273,7 +255,7 @@ def _record(
         ),
         passes=outcome.passes,
         seconds=outcome.seconds,
-    )
+    )  # fmt: skip
     found = {warning.code: warning for warning in (*warnings, *warnings_of(record))}
     return replace(record, warnings=tuple(found.values()))
 
@@ -288,12 +270,9 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
     if trials and samples.tuning is not None:
         best = best_of(trials)
         search = SearchResult(
-            trials=len(trials),
-            samples=settings.search_samples if settings.left_out else int(samples.tuning.sum()),
-            steps=settings.search_steps,
-            best_median=best.objective,
-            at_bound=at_bounds(best.parameters.as_dict()),
-        )
+            trials=len(trials), samples=settings.search_samples if settings.left_out else int(samples.tuning.sum()),
+            steps=settings.search_steps, best_median=best.objective, at_bound=at_bounds(best.parameters.as_dict()),
+        )  # fmt: skip
         hofmn = replace(hofmn, parameters=best.parameters.as_dict(), search=search)
     attacks = tuple(hofmn if result is results.hofmn else result for result in results.attacks)
     return replace(results, attacks=attacks)

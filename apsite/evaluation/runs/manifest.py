@@ -44,14 +44,10 @@ IDENTITY = (*REQUIRED, "as", "structure", "sparsity", "granularity", "layout", "
 """Options that say which model is evaluated; the others say how and where."""
 
 _WORDS: dict[str, tuple[str, ...]] = {
-    "dataset": tuple(Dataset),
-    "as": tuple(Architecture),
-    "structure": tuple(Structure),
-    "granularity": tuple(Granularity),
-    "protocol": tuple(Preset),
-    "engine": tuple(EngineName),
+    "dataset": tuple(Dataset), "as": tuple(Architecture), "structure": tuple(Structure),
+    "granularity": tuple(Granularity), "protocol": tuple(Preset), "engine": tuple(EngineName),
     "precision": tuple(Precision),
-}
+}  # fmt: skip
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
 _TEXTS = ("method", "arch", "layout", "state", "device", "attacks", "checkpoint_url", "workers")
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
@@ -120,31 +116,21 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))
     try:
         key = ModelKey.of(
-            resolve(given["method"]),
-            architecture,
-            Dataset(given["dataset"]),
-            Structure(structure) if structure else None,
-            sparsity,
-        )
+            resolve(given["method"]), architecture, Dataset(given["dataset"]),
+            Structure(structure) if structure else None, sparsity,
+        )  # fmt: skip
     except ValueError as error:
         raise ApsiteError(str(error)) from None
     return Request(
-        checkpoint=Path(given["checkpoint"]),
-        key=key,
-        factory=given["arch"] if declared.by_factory else None,
-        layout=given.get("layout"),
-        granularity=Granularity(given["granularity"]) if "granularity" in given else None,
+        checkpoint=Path(given["checkpoint"]), key=key, factory=given["arch"] if declared.by_factory else None,
+        layout=given.get("layout"), granularity=Granularity(given["granularity"]) if "granularity" in given else None,
         data_dir=given.get("data_dir") or default_data_dir(),
         settings=Settings.of(Preset(given.get("protocol", Preset.APB_1)), **changes),
-        output=Path(given.get("output", "evaluations")),
-        device=given.get("device"),
-        workers=given.get("workers", WorkersKind.LOCAL),
-        run_dir=Path(given.get("run_dir", RUNS)),
-        fresh=not given.get("resume", True),
-        overwrite=given.get("overwrite", False),
-        state=given.get("state"),
+        output=Path(given.get("output", "evaluations")), device=given.get("device"),
+        workers=given.get("workers", WorkersKind.LOCAL), run_dir=Path(given.get("run_dir", RUNS)),
+        fresh=not given.get("resume", True), overwrite=given.get("overwrite", False), state=given.get("state"),
         url=given.get("checkpoint_url"),
-    )
+    )  # fmt: skip
 
 
 def read_manifest(

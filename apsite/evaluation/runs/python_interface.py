@@ -125,23 +125,12 @@ def evaluate_samples(
     kept = tempfile.TemporaryDirectory() if run_dir is None else nullcontext(str(run_dir))
     with kept as folder:
         request = Request(
-            checkpoint=Path(IN_MEMORY) if isinstance(network, nn.Module) else Path(network),
-            key=key,
-            factory=factory,
-            layout=layout,
-            granularity=Granularity(granularity) if granularity else None,
-            data_dir=data_dir if data_dir is not None else default_data_dir(),
-            settings=settings or Settings(),
-            output=None if output is None else Path(output),
-            device=device,
-            run_dir=Path(folder),
-            fresh=fresh,
-            overwrite=overwrite,
-            state=state,
-            url=url,
-            source=source,
-            notes=tuple(notes),
-        )
+            checkpoint=Path(IN_MEMORY) if isinstance(network, nn.Module) else Path(network), key=key, factory=factory,
+            layout=layout, granularity=Granularity(granularity) if granularity else None,
+            data_dir=data_dir if data_dir is not None else default_data_dir(), settings=settings or Settings(),
+            output=None if output is None else Path(output), device=device, run_dir=Path(folder), fresh=fresh,
+            overwrite=overwrite, state=state, url=url, source=source, notes=tuple(notes),
+        )  # fmt: skip
         loaded = in_memory(network) if isinstance(network, nn.Module) else None
         return run_request(request, reporter, network=loaded, images=images)
 

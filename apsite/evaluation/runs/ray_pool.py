@@ -183,14 +183,9 @@ class RayPool:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        example: NDArray[np.uint8],
-        settings: Settings,
-        epsilon: float,
-        device_type: str,
+        self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device_type: str,
         count: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._inputs = copy.deepcopy(network).cpu(), example, settings, epsilon, device_type
         self._device_type, self._wanted = device_type, count
         self._starting: dict[Any, Any] = {}

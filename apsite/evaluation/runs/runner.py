@@ -53,15 +53,9 @@ class Outcome:
 
 
 def run(
-    network: nn.Module,
-    images: ImageSet,
-    settings: Settings,
-    state: RunState,
-    device: torch.device,
-    reporter: Reporter,
-    parameters: FmnParameters | None = None,
-    workers: Pool | None = None,
-) -> Outcome:
+    network: nn.Module, images: ImageSet, settings: Settings, state: RunState, device: torch.device, reporter: Reporter,
+    parameters: FmnParameters | None = None, workers: Pool | None = None,
+) -> Outcome:  # fmt: skip
     """Evaluate a network; resumes from what `state` holds.
 
     Args:
@@ -104,15 +98,9 @@ class _Run:
     """The phases of one evaluation, which share their inputs."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        images: ImageSet,
-        settings: Settings,
-        state: RunState,
-        device: torch.device,
-        reporter: Reporter,
-        workers: Pool | None,
-    ) -> None:
+        self, network: nn.Module, images: ImageSet, settings: Settings, state: RunState, device: torch.device,
+        reporter: Reporter, workers: Pool | None,
+    ) -> None:  # fmt: skip
         self.network = CountedNetwork(network)
         self.images, self.settings, self.state = images, settings, state
         self.device, self.reporter = device, reporter
@@ -138,15 +126,10 @@ class _Run:
             distance = self.minimum_norm(clean, parameters)
         others = {attack: self.other(attack, clean) for attack in self.settings.attacks if attack not in APB_1_ATTACKS}
         samples = SampleResults(
-            index=self.images.index,
-            label=self.images.labels.astype(np.int16),
-            clean_correct=clean,
-            aa_robust=robust_after[Attack.SQUARE] if robust_after else None,
-            distance=distance,
-            tuning=tuning,
-            robust_after=robust_after,
-            others=others,
-        )
+            index=self.images.index, label=self.images.labels.astype(np.int16), clean_correct=clean,
+            aa_robust=robust_after[Attack.SQUARE] if robust_after else None, distance=distance, tuning=tuning,
+            robust_after=robust_after, others=others,
+        )  # fmt: skip
         return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified)
 
     def clean(self) -> NDArray[np.bool_]:
@@ -302,26 +285,17 @@ class _Run:
             return ""
 
         self.over_samples(
-            attack.value,
-            correct,
-            attack_module(attack).PASSES,
-            lambda samples: Call(Work.OTHER, samples, other=attack),
-            finished,
-        )
+            attack.value, correct, attack_module(attack).PASSES,
+            lambda samples: Call(Work.OTHER, samples, other=attack), finished,
+        )  # fmt: skip
         robust = distance > np.float32(self.epsilon) if attack.minimum_norm else np.isinf(distance)
         self.reporter.finish(f"{robust.mean():.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
         return distance if attack.minimum_norm else robust
 
     def over_samples(
-        self,
-        phase: str,
-        samples: NDArray[np.int64],
-        cost: int,
-        call: Callable[[LabelledImages], Call],
-        finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str],
-        *,
-        grain: int = 4,
-    ) -> None:
+        self, phase: str, samples: NDArray[np.int64], cost: int, call: Callable[[LabelledImages], Call],
+        finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str], *, grain: int = 4,
+    ) -> None:  # fmt: skip
         """Have work done for each sample, but for those that are done already.
 
         Args:

@@ -147,14 +147,10 @@ def verify_record(
     _, finding, _ = audit_model(network, key.structure, key.sparsity, images, chosen_device)
     assert record.samples is not None
     identity = {
-        "verification": record.samples.sha256,
-        "checkpoint": file.sha256,
-        "data": images.sha256,
+        "verification": record.samples.sha256, "checkpoint": file.sha256, "data": images.sha256,
         "settings": settings.as_scalars(key.dataset),
-        "parameters": None if parameters is None else parameters.as_dict(),
-        "torch": torch.__version__,
-        "version": 1,
-    }
+        "parameters": None if parameters is None else parameters.as_dict(), "torch": torch.__version__, "version": 1,
+    }  # fmt: skip
     reporter.say(f"{record.model_key}: {len(images)} of {record.results.n_samples} samples again")
     with RunState(run_dir, identity) as kept:
         again = run(network, images, settings, kept, chosen_device, reporter, parameters).samples
@@ -257,16 +253,12 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
         raise EvaluationError(f"{record.model_key}: the record has no attack that could be run again")
     return (
         replace(
-            stated,
-            attacks=tuple(attacks),
-            epsilon=record.threat_model.epsilon,
-            batch_size=batch_size or stated.batch_size,
-            attack_steps=steps,
-            search_batch=SearchBatch.FIXED,
+            stated, attacks=tuple(attacks), epsilon=record.threat_model.epsilon,
+            batch_size=batch_size or stated.batch_size, attack_steps=steps, search_batch=SearchBatch.FIXED,
             n_examples=None,
         ),
         parameters,
-    )
+    )  # fmt: skip
 
 
 def _same_checkpoint(record: EvaluationRecord, path: Path) -> CheckpointFile:

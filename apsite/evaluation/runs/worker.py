@@ -169,14 +169,9 @@ class Worker:
         if settings.precision is Precision.BF16:
             surrogate = self._counted(InBfloat16(self.simplified.network))
         return FastEngine(
-            self.network,
-            self.epsilon,
-            settings.seed,
-            self._rows,
-            surrogate=surrogate,
-            precision=settings.precision,
+            self.network, self.epsilon, settings.seed, self._rows, surrogate=surrogate, precision=settings.precision,
             lanes=lane_count(self.device),
-        )
+        )  # fmt: skip
 
     def run(self, call: Call) -> Result:
         """Do one piece of work.

@@ -170,10 +170,8 @@ def _own_rst(network: ResNetLayout | VGGLayout, classifier: str) -> ResNetLayout
 # Within an architecture, earlier layouts are preferred when several fit with equal outputs.
 _LAYOUTS = (
     Layout("base_resnet18", _R18, ("HARP", "HYDRA"), _RESNET18),
-    Layout("base_vgg16_bn", _V16, ("HARP", "HYDRA"), _BASE_VGG),
-    Layout("radmm_resnet18", _R18, ("RADMM",), _RESNET18),
-    Layout("radmm_vgg16", _V16, ("RADMM",), _BIASED_VGG),
-    Layout("twinrep_resnet18", _R18, ("TwinRep",), _RESNET18),
+    Layout("base_vgg16_bn", _V16, ("HARP", "HYDRA"), _BASE_VGG), Layout("radmm_resnet18", _R18, ("RADMM",), _RESNET18),
+    Layout("radmm_vgg16", _V16, ("RADMM",), _BIASED_VGG), Layout("twinrep_resnet18", _R18, ("TwinRep",), _RESNET18),
     Layout("twinrep_vgg16", _V16, ("TwinRep",), VGGLayout()),
     Layout("robustbird_resnet18", _R18, ("RobustBird",), _PREACTIVATION, _BIRD),
     Layout("robustbird_vgg16_bn", _V16, ("RobustBird",), _BIASED_VGG, _BIRD),
@@ -182,8 +180,7 @@ _LAYOUTS = (
     Layout("mad_resnet18", _R18, ("MAD",), ResNetLayout(parametrisation=_SOFTPLUS), _MAD, note=_MASKS),
     Layout("mad_vgg16", _V16, ("MAD",), _MAD_VGG, _MAD, note=_MASKS),
     Layout("li20_resnet18", _R18, ("Li20",), _RESNET18, prefix="model."),
-    Layout("li20_vgg16", _V16, ("Li20",), _LI20_VGG, note=_TWICE),
-    Layout("pwoa_resnet18", _R18, ("PwoA",), _RESNET18),
+    Layout("li20_vgg16", _V16, ("Li20",), _LI20_VGG, note=_TWICE), Layout("pwoa_resnet18", _R18, ("PwoA",), _RESNET18),
     Layout("pwoa_vgg16", _V16, ("PwoA",), replace(_BASE_VGG, conv_bias=True, numbered=True)),
     Layout("rst_resnet18", _R18, ("RST",), replace(_RESNET18, parametrisation=_SCORES), note=_RST_BASE),
     Layout("rst_vgg16", _V16, ("RST",), replace(_BASE_VGG, parametrisation=_SCORES), note=_RST_BASE),
@@ -192,7 +189,7 @@ _LAYOUTS = (
     Layout("resnet50", _R50, ("HARP", "HYDRA"), _RESNET50),
     Layout("resnet50_normalised", _R50, (), _RESNET50, _IMAGENET, named_only=True, note=_USUAL),
     Layout("resnet8", _R8, (), ResNetLayout(widths=(32, 64, 160), blocks=(1, 1, 1), stem_stride=2)),
-)
+)  # fmt: skip
 _BY_NAME = MappingProxyType({layout.name: layout for layout in _LAYOUTS})
 _FIRST_PAPERS = {
     "HARP": "Zhao2023", "HYDRA": "Sehwag2020", "RADMM": "Ye2019", "TwinRep": "Li2023", "RobustBird": "Chen2021",
