@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -80,8 +81,6 @@ class Catalogue:
         Raises:
             ApsiteError: If no entry has that key or alias; the message names those of that name, else the nearest.
         """
-        import difflib
-
         if key in self.entries:
             return self.entries[key]
         by_alias = {alias: entry for entry in self.entries.values() for alias in entry.aliases}

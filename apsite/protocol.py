@@ -10,15 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import TypeVar
 
 from apsite.errors import EvaluationError
 from apsite.vocabulary import AttackName, Dataset, Protocol, epsilon_value
 
 Scalar = str | int | float | bool | None
 """A value of the open mappings ``settings`` and ``environment`` of a record."""
-
-_Term = TypeVar("_Term", bound=StrEnum)
 
 SURVEY_CITATION = "Piras2024Adversarial"
 """Citation key of the survey, the only source of results of protocol ``piras-2024``."""
@@ -94,13 +91,6 @@ class WorkersKind(StrEnum):
     RAY = "ray"
 
 
-def _term(name: str, kind: type[_Term], value: object) -> _Term:
-    """Term of a closed set."""
-    if value not in tuple(kind):
-        raise EvaluationError(f"{name} {value!r} is not one of {', '.join(kind)}")
-    return kind(str(value))
-
-
 @dataclass(frozen=True)
 class Settings:
     """How to evaluate a model. The defaults are protocol ``apb-1``.
@@ -152,7 +142,10 @@ class Settings:
         """Turn words into enums, put the attacks in order, and check each value."""
         for one in fields(self):
             if isinstance(one.default, StrEnum):
-                object.__setattr__(self, one.name, _term(one.name, type(one.default), getattr(self, one.name)))
+                kind, value = type(one.default), getattr(self, one.name)
+                if value not in tuple(kind):
+                    raise EvaluationError(f"{one.name} {value!r} is not one of {', '.join(kind)}")
+                object.__setattr__(self, one.name, kind(value))
         if not self.attacks or not set(self.attacks) <= set(AttackName) or len(set(self.attacks)) != len(self.attacks):
             allowed = ", ".join(AttackName)
             raise EvaluationError(f"--attacks {','.join(self.attacks)}: choose from {allowed}, each once")

@@ -9,7 +9,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -241,31 +241,29 @@ def _header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], b
     return readers[version](io.BytesIO(header), max_header_size=MAX_HEADER_BYTES)
 
 
-def _contradictions(samples: SampleResults) -> list[tuple[str, str]]:
+def _contradictions(samples: SampleResults) -> Iterator[tuple[str, str]]:
     """Arrays that cannot be true together, as pairs of name and problem."""
-    problems = []
     if len(samples) == 0:
-        problems.append(("index", "holds no sample"))
+        yield "index", "holds no sample"
     elif samples.index[0] < 0 or (samples.index[1:] <= samples.index[:-1]).any():
-        problems.append(("index", "must be ascending with no duplicate, from 0 on"))
+        yield "index", "must be ascending with no duplicate, from 0 on"
     if not samples.indexed and (samples.label != UNKNOWN_LABEL).any():
-        problems.append(("label", f"must be 0 or more, or {UNKNOWN_LABEL} for all samples"))
+        yield "label", f"must be 0 or more, or {UNKNOWN_LABEL} for all samples"
     for attack in AttackName:
         array, name = samples.of(attack), attack.array
         if array is None:
             continue
         if not attack.minimum_norm:
             if (array & ~samples.clean_correct).any():
-                problems.append((name, "marks samples as robust that are misclassified without an attack"))
+                yield name, "marks samples as robust that are misclassified without an attack"
         elif np.isnan(array).any() or (array < 0).any():
-            problems.append((name, "holds a negative or NaN value"))
+            yield name, "holds a negative or NaN value"
         elif ((array == 0) != ~samples.clean_correct).any():
-            problems.append((name, "must be 0 exactly where clean_correct is false"))
+            yield name, "must be 0 exactly where clean_correct is false"
     before = samples.clean_correct
     for stage in filter(samples.robust_after.__contains__, Attack):
         if (samples.robust_after[stage] & ~before).any():
-            problems.append((f"robust_after_{stage.value}", "marks samples as robust that were already broken"))
+            yield f"robust_after_{stage.value}", "marks samples as robust that were already broken"
         before = samples.robust_after[stage]
     if samples.robust_after and (samples.aa_robust is None or (before != samples.aa_robust).any()):
-        problems.append(("aa_robust", "does not equal the flags after the last attack"))
-    return problems
+        yield "aa_robust", "does not equal the flags after the last attack"

@@ -110,11 +110,8 @@ def read_pickle(
     raise PickleError("it has no end")
 
 
-class _Mark:
-    """Where a list of arguments begins on the stack."""
-
-
-_MARK = _Mark()
+_MARK = object()
+"""Where a list of arguments begins on the stack."""
 _IGNORED = frozenset({"PROTO", "FRAME", "READONLY_BUFFER"})
 
 
