@@ -46,14 +46,9 @@ class BaselineCriterion(StrEnum):
 def masks_for(
     network: nn.Module, criterion: BaselineCriterion, locality: Locality, sparsity: float, seed: int = 0
 ) -> Masks:
-    """Masks that prune a network by a criterion.
+    """Masks that prune a dense network by a criterion, with `seed` for random scores.
 
-    Args:
-        network: A dense network.
-        criterion: How weights or filters are scored.
-        locality: Whether every layer reaches `sparsity` or only the whole network.
-        sparsity: Fraction to remove, in [0, 1).
-        seed: Seed of random scores; the other criteria have no randomness.
+    Every layer, or only the whole network, reaches the sparsity, a fraction in [0, 1).
 
     Raises:
         EvaluationError: If LAMP is asked to be local, or a layer would have nothing left.

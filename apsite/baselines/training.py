@@ -99,10 +99,8 @@ class Recipe:
 def recipe_of(options: Mapping[str, Any]) -> Recipe:
     """Recipe of options as `apsite finetune` and series files have them.
 
-    Args:
-        options: Values by name; `learning_rate` is the peak, `n_train` the number of images, `epsilon` and
-            `step_size` are in grey levels of 255. What is not there, or ``None``, has the value that is usual for the
-            objective.
+    `learning_rate` is the peak, `n_train` the number of images, `epsilon` and `step_size` are in grey levels of 255.
+    What is not there, or ``None``, has the value that is usual for the objective.
 
     Raises:
         EvaluationError: If a value is not allowed.
@@ -192,11 +190,7 @@ def train(
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Type that ``auto`` means on a device, or that was named.
-
-    Raises:
-        EvaluationError: If it is not one of :data:`PRECISIONS`.
-    """
+    """Type that ``auto`` means on a device, or that was named; EvaluationError if none of :data:`PRECISIONS`."""
     if precision not in PRECISIONS:
         raise EvaluationError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     if precision == "auto":

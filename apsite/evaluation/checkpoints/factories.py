@@ -16,12 +16,10 @@ from apsite.errors import NetworkError
 
 
 def load_factory(spec: str) -> Callable[[], nn.Module]:
-    """The function that a factory specification names.
+    """The function that ``path/to/file.py:factory`` or ``package.module:factory`` names.
 
-    Args:
-        spec: ``path/to/file.py:factory`` or ``package.module:factory``. The function takes no arguments and gives a
-            network from images in [0, 1] to logits. Its module is executed. The folder of the file, or the working
-            directory, is searched for what it imports.
+    It takes no arguments and gives a network from images in [0, 1] to logits. Its module is executed. The folder of the
+    file, or the working directory, is searched for what it imports.
 
     Raises:
         NetworkError: If there is no such file, module or function, or importing it fails.

@@ -112,8 +112,7 @@ class SoftplusLinear(nn.Linear):
 class ScoredConv2d(MaskedConv2d):
     """Convolution without bias that uses only the weights with the highest scores of the layer (RST).
 
-    Args:
-        sparsity: Fraction of the weights to leave out, in [0, 1). It is a setting of the run, not part of a checkpoint.
+    The fraction to leave out, in [0, 1), is a setting of the run, not part of a checkpoint.
     """
 
     scores: nn.Parameter
@@ -134,13 +133,8 @@ class ScoredConv2d(MaskedConv2d):
 def top_scores(scores: Tensor, sparsity: float) -> Tensor:
     """Mask of one layer that keeps the highest absolute scores.
 
-    Args:
-        scores: Importance of each weight; only its absolute value counts.
-        sparsity: Fraction to remove, in [0, 1).
-
-    Returns:
-        Zeros and ones of the shape and type of `scores`. Exactly ``floor(sparsity * scores.numel())`` are zero, as in
-        the published edge-popup rule; among equal scores the first ones are removed.
+    Zeros and ones of the shape and type of `scores`. Exactly ``floor(sparsity * scores.numel())`` are zero, as in
+    the published edge-popup rule; among equal scores the first ones are removed.
 
     Raises:
         ValueError: If `sparsity` is outside [0, 1).
