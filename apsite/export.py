@@ -124,7 +124,7 @@ def addresses(catalogue: Catalogue) -> list[str]:
     for entry in catalogue.entries.values():
         found += [entry.paper.url, entry.code_url, *(checkpoint.url for checkpoint in entry.checkpoints)]
     found += [record.checkpoint.url for record in catalogue.records.values()]
-    return list(dict.fromkeys(address for address in found if address))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def write_snapshot(catalogue: Catalogue, output: Path) -> str:

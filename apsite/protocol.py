@@ -163,13 +163,11 @@ class Settings:
     @classmethod
     def of(cls, preset: Preset, **changes: object) -> Settings:
         """Settings of a preset, changed where a keyword says so."""
-        base = {
-            Preset.APB_1: cls(),
-            Preset.PAPER: cls(preset=Preset.PAPER, search_batch=SearchBatch.ROTATING),
-            Preset.QUICK: cls(
-                preset=Preset.QUICK, trials=8, search_samples=32, search_steps=30, attack_steps=60, n_examples=64
-            ),
-        }[preset]
+        base = cls(preset=preset)
+        if preset is Preset.PAPER:
+            base = replace(base, search_batch=SearchBatch.ROTATING)
+        elif preset is Preset.QUICK:
+            base = replace(base, trials=8, search_samples=32, search_steps=30, attack_steps=60, n_examples=64)
         return replace(base, **changes)  # type: ignore[arg-type]
 
     @classmethod

@@ -105,15 +105,11 @@ def numbers(results: Results) -> dict[str, float | None]:
     >>> numbers(Results(8, 0.75, (AttackResult(AttackName.AUTOATTACK, 0.5),)))
     {'results.n_samples': 8, 'results.clean_accuracy': 0.75, 'results.attacks[autoattack].robust_accuracy': 0.5}
     """
-    found: dict[str, float | None] = {
-        "results.n_samples": results.n_samples,
-        "results.clean_accuracy": results.clean_accuracy,
-    }
+    found = {f"results.{name}": getattr(results, name) for name in ("n_samples", "clean_accuracy")}
     for result in results.attacks:
         place = Results.place(result.attack)
-        found[f"{place}.robust_accuracy"] = result.robust_accuracy
-        if result.attack.minimum_norm:
-            found |= {f"{place}.{name}": getattr(result, name) for name in ("not_found", "median_distance")}
+        names = ("robust_accuracy", *(("not_found", "median_distance") if result.attack.minimum_norm else ()))
+        found |= {f"{place}.{name}": getattr(result, name) for name in names}
         for count in result.stages:
             for name in ("attacked", "broken", "robust_after"):
                 found[f"{place}.stages[{count.attack.value}].{name}"] = getattr(count, name)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -169,11 +170,7 @@ def _bounded(text: str) -> int:
 
 def _has_surrogate(value: object) -> bool:
     """Whether a text in `value` cannot be written as UTF-8."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
+    return bool(re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False)))
 
 
 def _depth(value: object) -> int:
