@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import uuid
 import xml.etree.ElementTree as ET  # only writes here
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
-from apsite.records import EvaluationRecord
+from apsite.documents.changes import Change
+from apsite.records import EvaluationRecord, Verification
 from apsite.vocabulary import ProvenanceKind
 
 _ATOM = "http://www.w3.org/2005/Atom"
@@ -78,16 +79,10 @@ def _results(catalogue: Catalogue) -> list[News]:
     for (date, verb, method, source), records in groups.items():
         places = sorted({r.provenance.location for r in records if r.provenance.location}, key=_natural)
         results = "1 result" if len(records) == 1 else f"{numbers.count(len(records))} results"
-        found.append(
-            News(
-                date,
-                verb,
-                method,
-                f"{catalogue.entries[method].name}: {results} {verb}",
-                f"{source}, {', '.join(places)}" if places else source,
-                tuple(dict.fromkeys(record.model_key for record in records)),
-            )
-        )
+        title = f"{catalogue.entries[method].name}: {results} {verb}"
+        text = f"{source}, {', '.join(places)}" if places else source
+        keys = tuple(dict.fromkeys(record.model_key for record in records))
+        found.append(News(date, verb, method, title, text, keys))
     return found
 
 
@@ -96,51 +91,31 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", text)]
 
 
-def _verifications(catalogue: Catalogue) -> list[News]:
-    return [
-        News(
-            record.verification.date,
-            "verified",
-            record.method,
-            f"{catalogue.entries[record.method].name}: result verified",
-            f"{numbers.count(record.verification.samples)} samples run again, "
-            f"{numbers.percent(record.verification.agreement)} % with the same results.",
-            (record.model_key,),
-        )
-        for _, record in catalogue.every_record()
-        if record.verification is not None
-    ]
+def verification_text(verification: Verification) -> str:
+    """What a verification found."""
+    return (
+        f"{numbers.count(verification.samples)} samples run again, "
+        f"{numbers.percent(verification.agreement)} % with the same results."
+    )
 
 
-def _changes(catalogue: Catalogue) -> list[News]:
-    return [
-        *(
-            News(
-                change.date,
-                change.kind.value,
-                entry.key,
-                f"{entry.name}: entry {change.kind.label.lower()}",
-                change.reason,
-                (),
-                change.url,
-            )
-            for entry in catalogue.entries.values()
-            for change in entry.changes
-        ),
-        *(
-            News(
-                change.date,
-                change.kind.value,
-                record.method,
-                f"{catalogue.entries[record.method].name}: result {change.kind.label.lower()}",
-                change.reason,
-                (record.model_key,),
-                change.url,
-            )
-            for _, record in catalogue.every_record()
-            for change in record.changes
-        ),
+def _verifications(catalogue: Catalogue) -> Iterator[News]:
+    for _, record in catalogue.every_record():
+        if found := record.verification:
+            title = f"{catalogue.entries[record.method].name}: result verified"
+            text = verification_text(found)
+            yield News(found.date, "verified", record.method, title, text, (record.model_key,))
+
+
+def _changes(catalogue: Catalogue) -> Iterator[News]:
+    changed: list[tuple[str, str, tuple[Change, ...], tuple[str, ...]]] = [
+        *((key, "entry", entry.changes, ()) for key, entry in catalogue.entries.items()),
+        *((r.method, "result", r.changes, (r.model_key,)) for _, r in catalogue.every_record()),
     ]
+    for method, what, changes, models in changed:
+        for change in changes:
+            title = f"{catalogue.entries[method].name}: {what} {change.kind.label.lower()}"
+            yield News(change.date, change.kind.value, method, title, change.reason, models, change.url)
 
 
 def atom(events: Sequence[News], title: str, site_url: str | None) -> str:

@@ -77,12 +77,8 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
     base = rows_chart(rows).transform_filter(
         "datum.dataset == dataset && datum.network == network && datum.structure == structure"
     )
-    x = alt.X(
-        "sparsity:O",
-        title="Sparsity",
-        axis=alt.Axis(labelAngle=0, tickSize=0, labelPadding=8),
-        scale=alt.Scale(padding=0.12),
-    )
+    axis = alt.Axis(labelAngle=0, tickSize=0, labelPadding=8)
+    x = alt.X("sparsity:O", title="Sparsity", axis=axis, scale=alt.Scale(padding=0.12))
     y = alt.Y(
         "robust:Q",
         title="Robust accuracy (AutoAttack)",
@@ -126,10 +122,8 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
         span: End of the axis of ε, in 255ths.
         top: End of the axis of shares.
     """
-    view = [
-        alt.param(name=name, value=value)
-        for name, value in (("x_from", 0), ("x_to", span), ("y_from", 0), ("y_to", top), ("cursor", -1))
-    ]
+    starts = {"x_from": 0, "x_to": span, "y_from": 0, "y_to": top, "cursor": -1}
+    view = [alt.param(name=name, value=value) for name, value in starts.items()]
     x = alt.X(
         "budget:Q",
         title="Perturbation size ε (l∞)",
@@ -238,10 +232,7 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
         placed = [min(max(value, low), high) for value in placed]
         if not moved:
             break
-    result = [0.0] * len(heights)
-    for position, i in enumerate(order):
-        result[i] = placed[position]
-    return result
+    return [height for _, height in sorted(zip(order, placed, strict=True))]
 
 
 def ceiling(shares: Iterable[float]) -> float:

@@ -11,7 +11,7 @@ from apsite.comparable import Setting
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import Spec
-from apsite.site.charts.palette import COLOURS, NEUTRAL, SeriesStyle, styles
+from apsite.site.charts.palette import COLOURS, NEUTRAL, styles
 from apsite.site.charts.study_charts import FIRST, OTHERS, SECOND, STEPS, share_chart, strip_chart
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import studies
@@ -42,6 +42,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     measured = [item.difference for _, item in compared if item.difference is not None]
     pairs, splits = studies.structure_pairs(catalogue), studies.splits(catalogue)
     magnitude, starts = studies.magnitude(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
+    imagenet = imagenet_rows(catalogue)
     charts: dict[str, Spec | None] = {
         "audit": audit_chart(studies.checks(audited)) if audited else None,
         "gaps": _strips(
@@ -72,7 +73,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
             False,
         ),
         "imagenet": _strips(
-            imagenet_rows(catalogue), imagenet_kinds(catalogue), "Robust accuracy on ImageNet, by sparsity.", True
+            imagenet, styles(row["kind"] for row in imagenet), "Robust accuracy on ImageNet, by sparsity.", True
         ),
     }
     return {
@@ -121,48 +122,29 @@ def audit_chart(checks: Sequence[studies.Check]) -> Spec:
     for order, check in enumerate(checks):
         start = 0
         for answer, count in zip(_ANSWERS, (check.yes, check.no, check.silent), strict=True):
-            if count:
-                rows.append(
-                    {
-                        "strip": check.title,
-                        "order": order,
-                        "answer": answer,
-                        "start": start,
-                        "end": start + count,
-                        "count": count,
-                    }
-                )
+            part = {"strip": check.title, "order": order, "answer": answer, "start": start}
             start += count
+            if count:
+                rows.append(part | {"end": start, "count": count})
     return share_chart(rows, _ANSWERS, "How papers evaluated their methods, counted.")
 
 
 def gap_rows(compared: Sequence[tuple[Entry, studies.Remeasured]]) -> list[dict[str, Any]]:
     """Rows of the chart of reported against measured robust accuracy, two a comparison that has both."""
-    return [
-        {
-            "strip": f"{entry.name} {item.reported.architecture.code} {item.reported.structure.code} "
-            f"{numbers.sparsity(item.reported.sparsity)}",
-            "order": order,
-            "kind": kind,
-            "name": entry.name,
-            "robust": robust,
-        }
-        for order, (entry, item) in enumerate(compared)
-        if item.measured is not None
-        for kind, robust in (("reported", item.reported.robust_accuracy), ("measured", item.measured.robust_accuracy))
-    ]
+    rows = []
+    for order, (entry, item) in enumerate(compared):
+        paper, measured = item.reported, item.measured
+        strip = f"{entry.name} {paper.architecture.code} {paper.structure.code} {numbers.sparsity(paper.sparsity)}"
+        if measured is not None:
+            rows.append(_row(strip, order, "reported", entry, paper.robust_accuracy))
+            rows.append(_row(strip, order, "measured", entry, measured.robust_accuracy))
+    return rows
 
 
 def start_rows(starts: Sequence[studies.Start]) -> list[dict[str, Any]]:
     """Rows of the chart of dense networks and what was pruned from them."""
     return [
-        {
-            "strip": f"{start.entry.name} {start.dense.dataset.label} {start.dense.architecture.code}",
-            "order": order,
-            "kind": kind,
-            "name": start.entry.name,
-            "robust": record.robust_accuracy,
-        }
+        _row(_network(start.entry, start.dense), order, kind, start.entry, record.robust_accuracy)
         for order, start in enumerate(starts)
         for kind, record in [("dense", start.dense), *((f"{p} %", r) for p, r in start.pruned.items())]
         if record.robust_accuracy is not None and kind in ("dense", "90 %", "95 %", "99 %")
@@ -172,13 +154,9 @@ def start_rows(starts: Sequence[studies.Start]) -> list[dict[str, Any]]:
 def magnitude_rows(catalogue: Catalogue, magnitude: Sequence[studies.Magnitude]) -> list[dict[str, Any]]:
     """Rows of the chart of baselines among the methods."""
     return [
-        _row(catalogue, item.setting, order, kind, record)
+        _row(_place(item.setting), order, kind, catalogue.entries[record.method], record.robust_accuracy)
         for order, item in enumerate(magnitude)
-        for kind, record in [
-            *(("method", other) for other in item.field),
-            ("LWM", item.uniform),
-            ("LAMP", item.layered),
-        ]
+        for kind, record in [*(("method", one) for one in item.field), ("LWM", item.uniform), ("LAMP", item.layered)]
         if record is not None
     ]
 
@@ -186,13 +164,7 @@ def magnitude_rows(catalogue: Catalogue, magnitude: Sequence[studies.Magnitude])
 def pair_rows(pairs: Sequence[studies.Pair]) -> list[dict[str, Any]]:
     """Rows of the chart of unstructured against structured pruning."""
     return [
-        {
-            "strip": f"{pair.entry.name} {record.dataset.label} {record.architecture.code}",
-            "order": order,
-            "kind": kind,
-            "name": pair.entry.name,
-            "robust": record.robust_accuracy,
-        }
+        _row(_network(pair.entry, record), order, kind, pair.entry, record.robust_accuracy)
         for order, pair in enumerate(pairs)
         for kind, record in (("unstructured", pair.unstructured), ("structured", pair.structured))
     ]
@@ -201,7 +173,7 @@ def pair_rows(pairs: Sequence[studies.Pair]) -> list[dict[str, Any]]:
 def split_rows(catalogue: Catalogue, splits: Sequence[studies.Split]) -> list[dict[str, Any]]:
     """Rows of the chart of local against global pruning."""
     return [
-        _row(catalogue, split.setting, order, kind, record)
+        _row(_place(split.setting), order, kind, catalogue.entries[record.method], record.robust_accuracy)
         for order, split in enumerate(splits)
         for kind, records in (("local", split.local), ("global", split.global_))
         for record in records
@@ -211,32 +183,23 @@ def split_rows(catalogue: Catalogue, splits: Sequence[studies.Split]) -> list[di
 def imagenet_rows(catalogue: Catalogue) -> list[dict[str, Any]]:
     """Rows of the chart of ImageNet models: one strip per sparsity, one kind per method."""
     return [
-        {
-            "strip": f"{record.architecture.label} {percent} %",
-            "order": order,
-            "kind": catalogue.entries[record.method].name,
-            "name": catalogue.entries[record.method].name,
-            "robust": record.robust_accuracy,
-        }
+        _row(f"{record.architecture.label} {percent} %", order, entry.name, entry, record.robust_accuracy)
         for order, (percent, records) in enumerate(studies.imagenet(catalogue))
         for record in records
+        for entry in [catalogue.entries[record.method]]
     ]
 
 
-def imagenet_kinds(catalogue: Catalogue) -> dict[str, SeriesStyle]:
-    """Looks of the methods of the ImageNet chart."""
-    names = dict.fromkeys(row["kind"] for row in imagenet_rows(catalogue))
-    return styles(names)
+def _network(entry: Entry, record: EvaluationRecord) -> str:
+    return f"{entry.name} {record.dataset.label} {record.architecture.code}"
 
 
-def _row(catalogue: Catalogue, setting: Setting, order: int, kind: str, record: EvaluationRecord) -> dict[str, Any]:
-    return {
-        "strip": f"{setting.dataset.label} {setting.architecture.code} {setting.structure.code} {setting.percent} %",
-        "order": order,
-        "kind": kind,
-        "name": catalogue.entries[record.method].name,
-        "robust": record.robust_accuracy,
-    }
+def _place(setting: Setting) -> str:
+    return f"{setting.dataset.label} {setting.architecture.code} {setting.structure.code} {setting.percent} %"
+
+
+def _row(strip: str, order: int, kind: str, entry: Entry, robust: float | None) -> dict[str, Any]:
+    return {"strip": strip, "order": order, "kind": kind, "name": entry.name, "robust": robust}
 
 
 def _strips(rows: list[dict[str, Any]], kinds: Mapping[str, Any], description: str, joined: bool) -> Spec | None:

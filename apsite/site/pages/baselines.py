@@ -125,8 +125,6 @@ class Study:
     """All baselines of one dataset and network.
 
     Attributes:
-        dataset: Dataset.
-        architecture: Network.
         dense: The dense network; ``None`` where it was not evaluated.
         pruned: The pruned ones, in the order of the catalogue.
         tests: Criteria against each other.
@@ -296,9 +294,9 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return (
-        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    )
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 PAGE = Page(

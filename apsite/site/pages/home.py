@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from apsite.comparable import Basis, robust_bounds
@@ -9,7 +10,6 @@ from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import sparsity_chart, spread
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import leaderboards
-from apsite.vocabulary import Structure
 
 _LABEL_GAP = 0.021
 
@@ -47,15 +47,8 @@ def sparsity_rows(facts: SiteFacts) -> list[dict[str, Any]]:
         for record in catalogue.records.values()
         if record.protocol.ranks and record.structure is not None and record.robust_accuracy is not None
     ]
-    shown.sort(
-        key=lambda r: (
-            r.dataset,
-            r.architecture,
-            r.structure or Structure.UNSTRUCTURED,
-            r.method.lower(),
-            r.key.percent or 0,
-        )
-    )
+    place = attrgetter("dataset", "architecture", "structure")
+    shown.sort(key=lambda r: (*place(r), r.method.lower(), r.key.percent or 0))
     last: dict[tuple[object, ...], int] = {}
     for record in shown:
         last[_line(record)] = max(last.get(_line(record), 0), record.key.percent or 0)
@@ -92,9 +85,8 @@ def _spread_labels(rows: list[dict[str, Any]]) -> None:
     ends: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if row["end"]:
-            ends.setdefault(tuple(row[name] for name in ("dataset", "network", "structure", "sparsity")), []).append(
-                row
-            )
+            end = tuple(row[name] for name in ("dataset", "network", "structure", "sparsity"))
+            ends.setdefault(end, []).append(row)
     for group in ends.values():
         heights = spread([row["robust"] for row in group], _LABEL_GAP, 0.0, 1.0)
         for row, height in zip(group, heights, strict=True):

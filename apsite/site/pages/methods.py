@@ -17,6 +17,7 @@ from apsite.entries import Entry, Step
 from apsite.keys import ModelKey
 from apsite.records import EvaluationRecord
 from apsite.site.charts import panels
+from apsite.site.news import verification_text
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import methods, studies
 from apsite.site.writer import plain_title
@@ -99,31 +100,15 @@ def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
     for key in sorted(keys):
         *replaced, _ = versions = catalogue.versions(key)
         older = {record.version: f"evaluations/{record.history_path.as_posix()}" for record in replaced}
-        events += [
-            Event(
-                change.date,
-                key,
-                change.kind.label,
-                change.reason,
-                change.url,
-                older.get(change.version) if change.version is not None else None,
-            )
-            for record in versions
-            for change in record.changes
-        ]
-        events += [
-            Event(
-                record.verification.date,
-                key,
-                "Verified",
-                f"{numbers.count(record.verification.samples)} samples run again, "
-                f"{numbers.percent(record.verification.agreement)} % with the same results.",
-                None,
-                older.get(record.version),
-            )
-            for record in versions
-            if record.verification is not None
-        ]
+        for record in versions:
+            events += [
+                Event(change.date, key, change.kind.label, change.reason, change.url, older.get(change.version or 0))
+                for change in record.changes
+            ]
+            if found := record.verification:
+                events.append(
+                    Event(found.date, key, "Verified", verification_text(found), None, older.get(record.version))
+                )
     # Reversed after sorting, so that of two events of one day the later one is first too.
     return sorted(events, key=lambda event: (event.date, event.subject))[::-1]
 

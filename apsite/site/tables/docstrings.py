@@ -123,9 +123,8 @@ def _documented(member: Any, path: str, name: str) -> Documented:
         if section.kind.value == "text":
             texts += [part for part in section.value.split("\n\n") if part.strip()]
         else:
-            sections.setdefault(section.kind.value, []).extend(
-                section.value if isinstance(section.value, list) else [section.value]
-            )
+            items = section.value if isinstance(section.value, list) else [section.value]
+            sections.setdefault(section.kind.value, []).extend(items)
     kind = "class" if member.is_class else "property" if _is_property(member) else "function"
     return Documented(
         path=path,

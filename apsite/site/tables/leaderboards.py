@@ -203,14 +203,8 @@ def missing_reasons(board: Leaderboard) -> list[tuple[Entry, list[str]]]:
 
 def board_warnings(board: Leaderboard) -> list[str]:
     """Warnings of the records of a leaderboard, each once."""
-    found = [
-        warning.message
-        for row in board.rows
-        for cell in row.cells
-        if cell.record is not None
-        for warning in cell.record.warnings
-    ]
-    return list(dict.fromkeys(found))
+    records = (cell.record for row in board.rows for cell in row.cells if cell.record is not None)
+    return list(dict.fromkeys(warning.message for record in records for warning in record.warnings))
 
 
 def choices(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
@@ -247,9 +241,7 @@ def dense_grid(catalogue: Catalogue) -> Grid:
 
 def baseline_grid(catalogue: Catalogue) -> Grid:
     """Baselines (survey, Table 8): criteria by network and sparsity, on CIFAR-10."""
-    columns = [
-        (network, round(100 * sparsity)) for network in NETWORKS for sparsity in Structure.UNSTRUCTURED.sparsities
-    ]
+    columns = [(network, round(100 * part)) for network in NETWORKS for part in Structure.UNSTRUCTURED.sparsities]
     found = {
         (r.method, r.architecture, r.key.percent): r
         for r in baselines(catalogue)
@@ -274,12 +266,5 @@ def imagenet_board(catalogue: Catalogue) -> Leaderboard | None:
 
 def _result_order(record: EvaluationRecord) -> tuple[object, ...]:
     key = record.key
-    return (
-        key.dataset,
-        key.architecture,
-        key.structure is None,
-        key.structure,
-        key.percent or 0,
-        -(record.robust_accuracy or 0.0),
-        record.model_key,
-    )
+    order = key.dataset, key.architecture, key.structure is None, key.structure, key.percent or 0
+    return *order, -(record.robust_accuracy or 0.0), record.model_key

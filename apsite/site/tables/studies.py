@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -73,10 +74,7 @@ class Start:
 
     def change(self, percent: int) -> float | None:
         """Robust accuracy at a sparsity minus that of the dense network; ``None`` where one is missing."""
-        record = self.pruned.get(percent)
-        if record is None or record.robust_accuracy is None or self.dense.robust_accuracy is None:
-            return None
-        return record.robust_accuracy - self.dense.robust_accuracy
+        return difference(self.pruned.get(percent), self.dense)
 
 
 @dataclass(frozen=True)
@@ -174,29 +172,20 @@ def checks(entries: Sequence[Entry]) -> list[Check]:
 
 def years(entries: Sequence[Entry]) -> list[Year]:
     """Methods by year of publication, with those that were tested with AutoAttack."""
-    return [
-        Year(
-            year,
-            sum(entry.paper.year == year for entry in entries),
-            sum(
-                entry.paper.year == year and entry.audit is not None and bool(entry.audit.autoattack)
-                for entry in entries
-            ),
-        )
-        for year in sorted({entry.paper.year for entry in entries})
-    ]
+    all_methods = Counter(entry.paper.year for entry in entries)
+    tested = Counter(entry.paper.year for entry in entries if entry.audit and entry.audit.autoattack)
+    return [Year(year, count, tested[year]) for year, count in sorted(all_methods.items())]
 
 
 def comparisons(catalogue: Catalogue, entry: Entry) -> list[Remeasured]:
     """What the paper of a method reports against what the benchmark measured."""
     found = []
     for reported in entry.reported:
+        place = reported.dataset, reported.architecture, reported.structure
         fitting = [
             record
             for record in catalogue.records_of(entry.key)
-            if record.dataset is reported.dataset
-            and record.architecture is reported.architecture
-            and record.structure is reported.structure
+            if (record.dataset, record.architecture, record.structure) == place
             and record.robust_accuracy is not None
             and record.protocol.ranks
             and record.sparsity.declared <= reported.sparsity + 1e-9
