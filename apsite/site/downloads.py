@@ -102,10 +102,8 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
 def _documents(catalogue: Catalogue) -> dict[str, bytes]:
     """Content of every entry and record, current, retracted and replaced, by path below the data folder, sorted."""
     root = catalogue.root
-    paths = [
-        *(root / "entries" / f"{key}.json" for key in catalogue.entries),
-        *(path for path, _ in catalogue.every_record()),
-    ]
+    paths = [root / "entries" / f"{key}.json" for key in catalogue.entries]
+    paths += [path for path, _ in catalogue.every_record()]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 

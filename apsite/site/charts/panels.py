@@ -119,12 +119,9 @@ class StepDrawing:
 
 
 def panels(catalogue: Catalogue, method: str, rankings: Mapping[Setting, list[EvaluationRecord]]) -> list[Panel]:
-    """Panels of a method, one for each dataset, network and structure in which a model of it ranks.
+    """Panels of a method (a key), one for each dataset, network and structure in which a model of it ranks.
 
-    Args:
-        catalogue: Entries.
-        method: Key of the method.
-        rankings: All models that rank, baselines too, by setting.
+    `rankings` are all models that rank, baselines too, by setting.
     """
     groups: dict[tuple[Dataset, Architecture, Structure], dict[int, list[EvaluationRecord]]] = {}
     for setting, records in sorted(rankings.items()):

@@ -106,6 +106,5 @@ def tighten_policy(site: Path) -> None:
             if "application/json" not in attributes:
                 digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
                 hashes.append(f"'sha256-{digest}'")
-        path.write_text(
-            text.replace(_POLICY_LOOSE, " ".join(["script-src 'self'", *dict.fromkeys(hashes)])), encoding="utf-8"
-        )
+        policy = " ".join(["script-src 'self'", *dict.fromkeys(hashes)])
+        path.write_text(text.replace(_POLICY_LOOSE, policy), encoding="utf-8")

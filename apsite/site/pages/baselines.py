@@ -152,10 +152,14 @@ class Study:
         return Tuning(better, tuple(one for one in known if one not in better)) if known else None
 
     @property
+    def gains(self) -> list[Test]:
+        """LAMP against local LWM."""
+        return [test for test in self.tests if (test.first.record.method, test.second.record.method) == (LAMP, LOCAL)]
+
+    @property
     def highest(self) -> Test | None:
         """LAMP against local LWM at the highest sparsity."""
-        wanted = [test for test in self.tests if (test.first.record.method, test.second.record.method) == (LAMP, LOCAL)]
-        return max(wanted, key=lambda test: test.first.record.key.percent or 0, default=None)
+        return max(self.gains, key=lambda test: test.first.record.key.percent or 0, default=None)
 
 
 @dataclass(frozen=True)
@@ -235,15 +239,11 @@ def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
     They stay when our own run has replaced the survey's result, which is then in the history.
     """
     found = []
-    for test in study.tests:
-        if (test.first.record.method, test.second.record.method) != (LAMP, LOCAL):
-            continue
+    for test in study.gains:
         percent = test.first.record.key.percent or 0
         for network in Architecture:
-            local, lamp = (
-                _printed(catalogue, f"{method}_{network.code}_{study.dataset.code}_US_{percent}")
-                for method in (LOCAL, LAMP)
-            )
+            model = f"{network.code}_{study.dataset.code}_US_{percent}"
+            local, lamp = (_printed(catalogue, f"{method}_{model}") for method in (LOCAL, LAMP))
             if local is not None and lamp is not None:
                 found.append(Agreement(percent, (local, lamp), test))
     return found

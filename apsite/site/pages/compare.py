@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,21 +80,16 @@ def first_choice(leads: Mapping[Setting, Lead], columns: Sequence[Entry]) -> lis
 
 
 def _facts(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
-    def row(title: str, *cells: str) -> FactRow:
-        return FactRow(title, cells)
-
-    return (
-        row("Paper", *(f"{entry.paper.venue} {entry.paper.year}" for entry in columns)),
-        row("Prunes", *(f"{entry.pipeline.stage.value} training" for entry in columns)),
-        row("Schedule", *(_words(entry.pipeline.schedule) for entry in columns)),
-        row("Structure", *(_words(entry.specifics.structure) for entry in columns)),
-        row("Unit removed", *(_words(entry.specifics.granularity) for entry in columns)),
-        row("Locality", *(_words(entry.specifics.locality) for entry in columns)),
-        row(
-            "Criterion",
-            *(f"{entry.specifics.criterion.label} ({entry.specifics.criterion.value})" for entry in columns),
-        ),
-    )
+    facts: dict[str, Callable[[Entry], str]] = {
+        "Paper": lambda entry: f"{entry.paper.venue} {entry.paper.year}",
+        "Prunes": lambda entry: f"{entry.pipeline.stage.value} training",
+        "Schedule": lambda entry: _words(entry.pipeline.schedule),
+        "Structure": lambda entry: _words(entry.specifics.structure),
+        "Unit removed": lambda entry: _words(entry.specifics.granularity),
+        "Locality": lambda entry: _words(entry.specifics.locality),
+        "Criterion": lambda entry: f"{entry.specifics.criterion.label} ({entry.specifics.criterion.value})",
+    }
+    return tuple(FactRow(title, tuple(map(fact, columns))) for title, fact in facts.items())
 
 
 def _audits(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
@@ -117,13 +113,14 @@ def _results(judge: Judge, columns: Sequence[Entry]) -> list[Group]:
         tied = tuple(_tied(judge, record, found[setting]) if record else () for record in records)
         return ResultRow(f"{setting.architecture.label}, {setting.percent} %", records, tied)
 
-    parts = []
-    for dataset in Dataset:
-        for structure in Structure:
-            settings = [setting for setting in found if (setting.dataset, setting.structure) == (dataset, structure)]
-            if settings:
-                parts.append(Group(f"{dataset.label}, {structure.value}", results=tuple(map(row, settings))))
-    return parts
+    headed: dict[tuple[Dataset, Structure], list[ResultRow]] = {}
+    for setting in found:
+        headed.setdefault((setting.dataset, setting.structure), []).append(row(setting))
+    return [
+        Group(f"{dataset.label}, {structure.value}", results=tuple(headed[dataset, structure]))
+        for dataset, structure in itertools.product(Dataset, Structure)
+        if (dataset, structure) in headed
+    ]
 
 
 def _tied(judge: Judge, record: EvaluationRecord, others: Sequence[EvaluationRecord]) -> tuple[str, ...]:

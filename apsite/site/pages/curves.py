@@ -59,10 +59,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
 def models(catalogue: Catalogue, curves: Sequence[Curve], names: Mapping[str, str]) -> list[Model]:
     """Every model with a result or a curve, in catalogue order, those with a curve first; retracted ones left out.
 
-    Args:
-        catalogue: Entries and records.
-        curves: Curves of records.
-        names: Names of methods by key.
+    `names` are those of methods by key.
     """
     curve_of = {curve.record.model_key: curve for curve in curves}
     found = [
@@ -198,15 +195,12 @@ def readout(chosen: Sequence[Model]) -> list[ReadoutLine]:
     given = looks()
     lines = []
     for place, model in enumerate(chosen):
-        look, curve = given[place % len(given)], model.curve
-        if curve is None:
-            lines.append(ReadoutLine(model.label, look, None, None, robust_bounds(model.record)))
-            continue
-        joint = None if curve.joint is None else curve.joint.at(model.epsilon)
-        hofmn = curve.hofmn.at(model.epsilon)
-        total = curve.n_samples
-        bounds = curve.bounds(hofmn if joint is None else joint)
-        lines.append(ReadoutLine(model.label, look, None if joint is None else joint / total, hofmn / total, bounds))
+        curve, joint, hofmn, bounds = model.curve, None, None, robust_bounds(model.record)
+        if curve is not None:
+            bounds = curve.bounds(curve.best.at(model.epsilon))
+            hofmn = curve.hofmn.at(model.epsilon) / curve.n_samples
+            joint = curve.joint.at(model.epsilon) / curve.n_samples if curve.joint else None
+        lines.append(ReadoutLine(model.label, given[place % len(given)], joint, hofmn, bounds))
     return lines
 
 

@@ -80,13 +80,7 @@ def standings(judge: Judge, method: str) -> list[Standing]:
 
 
 def rivals(catalogue: Catalogue, method: str, models: Sequence[Standing]) -> list[Entry]:
-    """Methods that lead the settings in which a method ranks, most often first, at most five.
-
-    Args:
-        catalogue: Entries.
-        method: Key of the method.
-        models: Its models against their fields.
-    """
+    """Methods that lead the settings in which a method ranks (`models`), most often first, at most five."""
     leading = Counter(model.best.method for model in models if model.best is not None and model.best.method != method)
     return [catalogue.entries[key] for key, _ in leading.most_common(5)]
 

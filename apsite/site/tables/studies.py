@@ -163,11 +163,9 @@ def audited(catalogue: Catalogue) -> list[Entry]:
 
 def checks(entries: Sequence[Entry]) -> list[Check]:
     """How many original evaluations pass each check, of entries with an audit."""
-    found = []
-    for title, answer in _CHECKS:
-        answers = [answer(entry.audit) for entry in entries if entry.audit is not None]
-        found.append(Check(title, answers.count(True), answers.count(False), answers.count(None)))
-    return found
+    audits = [entry.audit for entry in entries if entry.audit is not None]
+    answers = {title: list(map(answer, audits)) for title, answer in _CHECKS}
+    return [Check(title, found.count(True), found.count(False), found.count(None)) for title, found in answers.items()]
 
 
 def years(entries: Sequence[Entry]) -> list[Year]:
@@ -218,10 +216,7 @@ def starts(catalogue: Catalogue) -> list[Start]:
 def magnitude(catalogue: Catalogue, uniform: str, layered: str) -> list[Magnitude]:
     """Settings in which baselines were evaluated, in the order of the survey's Table 8.
 
-    Args:
-        catalogue: Entries and records.
-        uniform: Method key of lowest weight magnitude.
-        layered: Method key of the layer-wise variant.
+    `uniform` and `layered` are the method keys of lowest weight magnitude and of its layer-wise variant.
     """
     fields = by_setting(catalogue)
     found: dict[Setting, dict[str, EvaluationRecord]] = {}
