@@ -18,20 +18,11 @@ from numpy.typing import NDArray
 from apsite.documents.unpickling import Object, PickleError, StoredTensor
 from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.torch_files import TorchFile, read_plain
-from apsite.evaluation.runs.evaluate import check_target
+from apsite.evaluation.runs.evaluate import check_target, write_run
 from apsite.keys import ModelKey
-from apsite.records import (
-    Checkpoint,
-    EvaluationRecord,
-    EvaluationWarning,
-    Provenance,
-    SamplesFile,
-    Sparsity,
-    ThreatModel,
-    write_record,
-)
+from apsite.records import Checkpoint, EvaluationRecord, EvaluationWarning, Provenance, Sparsity, ThreatModel
 from apsite.results import results_of
-from apsite.samples import UNKNOWN_LABEL, SampleResults, write_samples
+from apsite.samples import UNKNOWN_LABEL, SampleResults
 from apsite.vocabulary import Protocol, ProvenanceKind, epsilon_value
 
 MAX_BYTES = 100_000_000
@@ -94,10 +85,7 @@ def import_distances(path: Path, key: ModelKey, output: Path, *, overwrite: bool
     """
     check_target(output / key.method / f"{key}.json", overwrite=overwrite)
     record, samples = record_of(read_distances(path), key)
-    samples_path = output / record.path.with_suffix(".npz")
-    digest = write_samples(samples_path, samples)
-    record = EvaluationRecord(**{**vars(record), "samples": SamplesFile(samples_path.name, digest)})
-    return write_record(output, record)
+    return write_run(output, record, samples)[1]
 
 
 def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, SampleResults]:

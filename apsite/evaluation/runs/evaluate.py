@@ -194,7 +194,7 @@ def run_request(
         described = describe(device) | {"workers": workers.count if workers else 1} | _surrogate(outcome)
         record, path = _record(request, model, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
-            record, path = _write(request.output, record, outcome)
+            record, path = write_run(request.output, record, outcome.samples)
         state.clear()
     return Evaluation(record, outcome.samples, outcome.trials, path)
 
@@ -294,9 +294,9 @@ def _surrogate(outcome: Outcome) -> dict[str, Scalar]:
     }
 
 
-def _write(output: Path, record: EvaluationRecord, outcome: Outcome) -> tuple[EvaluationRecord, Path]:
-    """Write the per-sample file and then the record that names its hash."""
+def write_run(output: Path, record: EvaluationRecord, samples: SampleResults) -> tuple[EvaluationRecord, Path]:
+    """The record with the hash of its per-sample file, and its path, once both are written."""
     samples_path = (output / record.path).with_suffix(".npz")
-    digest = write_samples(samples_path, outcome.samples)
+    digest = write_samples(samples_path, samples)
     record = replace(record, samples=SamplesFile(samples_path.name, digest))
     return record, write_record(output, record)

@@ -255,42 +255,40 @@ class _Run:
         return tuning, lambda number: fixed
 
     def minimum_norm(self, clean: NDArray[np.bool_], parameters: FmnParameters | None) -> NDArray[np.float32]:
-        """Distance of every sample: 0 for clean errors, ``inf`` where the attack found nothing."""
-        distance = np.zeros(len(clean), np.float32)
-        correct = np.flatnonzero(clean)
-        self.reporter.start("HO-FMN attack", len(correct))
-        if parameters is not None:
-            steps = self.settings.attack_steps
+        """Distances of HO-FMN, see :meth:`distances`; no `parameters` if no sample is correct."""
+        steps = self.settings.attack_steps
 
-            def call(samples: LabelledImages) -> Call:
-                return Call(Work.DISTANCES, samples, trials=(parameters,), steps=steps)
+        def call(samples: LabelledImages) -> Call:
+            return Call(Work.DISTANCES, samples, trials=(parameters,) if parameters else (), steps=steps)
 
-            def finished(chosen: NDArray[np.int64], reached: NDArray[np.generic]) -> str:
-                distance[chosen] = reached
-                return ""
-
-            self.over_samples("hofmn", correct, steps + 1, call, finished, grain=LANES)
-        robust = float((distance > np.float32(self.epsilon)).mean())
-        self.reporter.finish(f"{robust:.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
-        return distance
+        return self.distances("HO-FMN attack", "hofmn", clean, steps + 1, call, minimum_norm=True, grain=LANES)
 
     def other(self, attack: AttackName, clean: NDArray[np.bool_]) -> NDArray[np.generic]:
         """Array of an attack with its own module, see :meth:`apsite.samples.SampleResults.of`."""
-        distance = np.zeros(len(clean), np.float32)
-        correct = np.flatnonzero(clean)
-        self.reporter.start(attack.label, len(correct))
+        passes = attack_module(attack).PASSES
+
+        def call(samples: LabelledImages) -> Call:
+            return Call(Work.OTHER, samples, other=attack)
+
+        distance = self.distances(attack.label, attack.value, clean, passes, call, minimum_norm=attack.minimum_norm)
+        return distance if attack.minimum_norm else np.isinf(distance)
+
+    def distances(
+        self, label: str, phase: str, clean: NDArray[np.bool_], cost: int, call: Callable[[LabelledImages], Call], *,
+        minimum_norm: bool, grain: int = 4,
+    ) -> NDArray[np.float32]:  # fmt: skip
+        """Distance of every sample: 0 for clean errors, ``inf`` where the attack found nothing."""
+        distance, correct = np.zeros(len(clean), np.float32), np.flatnonzero(clean)
+        self.reporter.start(label, len(correct))
 
         def finished(chosen: NDArray[np.int64], reached: NDArray[np.generic]) -> str:
             distance[chosen] = reached
             return ""
 
-        self.over_samples(
-            attack.value, correct, attack_module(attack).PASSES,
-            lambda samples: Call(Work.OTHER, samples, other=attack), finished,
-        )  # fmt: skip
-        robust = distance > np.float32(self.epsilon) if attack.minimum_norm else np.isinf(distance)
+        self.over_samples(phase, correct, cost, call, finished, grain=grain)
+        robust = distance > np.float32(self.epsilon) if minimum_norm else np.isinf(distance)
         self.reporter.finish(f"{robust.mean():.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
-        return distance if attack.minimum_norm else robust
+        return distance
 
     def over_samples(
         self, phase: str, samples: NDArray[np.int64], cost: int, call: Callable[[LabelledImages], Call],

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.autoattack import Engine, ReferenceEngine, is_adversarial
-from apsite.evaluation.attacks.execution import CountedNetwork, FilledUp, as_inputs
+from apsite.evaluation.attacks.execution import CountedNetwork, FilledUp, PassListener, as_inputs
 from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fast.noise import SampleNoise
 from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
@@ -33,8 +33,6 @@ from apsite.vocabulary import Attack, AttackName
 
 LANES = 16
 """HO-FMN fills every batch up to a multiple of this."""
-
-PassListener = Callable[[int], None]
 
 
 class Work(StrEnum):
@@ -179,29 +177,25 @@ class Worker:
         Raises:
             torch.OutOfMemoryError: If the device has too little memory even for one sample.
         """
-        networks = (
-            {self.network, self.surrogate, self.engine.surrogate} if call.attack else {self.network, self.surrogate}
-        )
+        networks = {self.network, self.surrogate} | ({self.engine.surrogate} if call.attack else set())
         for network in networks:
             network.take_passes()
             network.listener = self.listener
         started = time.monotonic()
-        values = self._in_memory(call, call.samples)
+        values = self._in_memory(call)
         counts = [network.take_passes() for network in networks]
         passes = Passes(sum(count.forward for count in counts), sum(count.backward for count in counts))
         return Result(values, passes, time.monotonic() - started)
 
-    def _in_memory(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
-        """Result for `samples`, with fewer rows at a time, from now on, where the device has too little memory."""
+    def _in_memory(self, call: Call) -> NDArray[np.generic]:
+        """Result, with fewer rows at a time, from now on, where the device has too little memory."""
         work = {
-            Work.ATTACK: self._attack,
-            Work.DISTANCES: self._distances,
-            Work.OTHER: self._other,
-            Work.SEARCH: self._search,
-        }[call.work]
+            Work.ATTACK: self._attack, Work.DISTANCES: self._distances,
+            Work.OTHER: self._other, Work.SEARCH: self._search,
+        }[call.work]  # fmt: skip
         while True:
             try:
-                return work(call, samples)
+                return work(call)
             except torch.OutOfMemoryError:
                 if call.attack and self.settings.engine is EngineName.REFERENCE:
                     raise EvaluationError(
@@ -220,14 +214,14 @@ class Worker:
     def _tensors(self, samples: LabelledImages) -> tuple[Tensor, Tensor]:
         return as_inputs(samples.images, self.device), torch.from_numpy(samples.labels).to(self.device)
 
-    def _attack(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
+    def _attack(self, call: Call) -> NDArray[np.generic]:
         assert call.attack is not None
-        x, y = self._tensors(samples)
-        perturbed = self.engine.perturb(call.attack, x, y, samples.index.tolist())
+        x, y = self._tensors(call.samples)
+        perturbed = self.engine.perturb(call.attack, x, y, call.samples.index.tolist())
         return np.asarray(self._adversarial(x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
 
-    def _distances(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
-        x, y = self._tensors(samples)
+    def _distances(self, call: Call) -> NDArray[np.generic]:
+        x, y = self._tensors(call.samples)
         (parameters,) = call.trials
         adversarial, found = self._fmn(self.surrogate, x, y, [parameters] * len(x), call.steps)
         verified = found & self._adversarial(x, adversarial, y, 1.0)
@@ -238,11 +232,11 @@ class Worker:
             verified[again] = found[again] & self._adversarial(a, adversarial[again], b, 1.0)
         return np.asarray(distances(x, adversarial, verified).cpu().numpy(), dtype=np.float32)
 
-    def _other(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
+    def _other(self, call: Call) -> NDArray[np.generic]:
         assert call.other is not None
-        x, y = self._tensors(samples)
+        x, y = self._tensors(call.samples)
         limit = 1.0 if call.other.minimum_norm else self.epsilon
-        parts = (torch.split(values, self._rows) for values in (x, y, torch.from_numpy(samples.index)))
+        parts = (torch.split(values, self._rows) for values in (x, y, torch.from_numpy(call.samples.index)))
         noise, module = SampleNoise(self.settings.seed), attack_module(call.other)
         perturbed = torch.cat(
             [module.perturb(self.surrogate, a, b, limit, noise, c.tolist()) for a, b, c in zip(*parts, strict=True)]
@@ -256,15 +250,15 @@ class Worker:
         parts = zip(clean, attacked, classes, strict=True)
         return torch.cat([is_adversarial(self.network, a, b, c, epsilon) for a, b, c in parts])
 
-    def _search(self, call: Call, samples: LabelledImages) -> NDArray[np.generic]:
-        x, y = (_filled(values, LANES) for values in self._tensors(samples))  # each trial takes the same passes
+    def _search(self, call: Call) -> NDArray[np.generic]:
+        x, y = (_filled(values, LANES) for values in self._tensors(call.samples))  # each trial takes the same passes
         rows, trials = len(x), len(call.trials)
         x, y = (values.repeat(trials, *[1] * (values.dim() - 1)) for values in (x, y))
         adversarial, found = self._fmn(
             self.surrogate, x, y, [trial for trial in call.trials for _ in range(rows)], call.steps
         )
         reached = torch.minimum(distances(x, adversarial, found), worst_norms(x))
-        return np.asarray(reached.view(trials, rows)[:, : len(samples)].cpu().numpy(), dtype=np.float32)
+        return np.asarray(reached.view(trials, rows)[:, : len(call.samples)].cpu().numpy(), dtype=np.float32)
 
     def _fmn(
         self, network: CountedNetwork, x: Tensor, y: Tensor, parameters: Sequence[FmnParameters], steps: int
