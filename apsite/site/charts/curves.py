@@ -61,7 +61,6 @@ class Curve:
     """Robust accuracy against ε for one record.
 
     Attributes:
-        record: The record.
         n_samples: Samples behind the curve.
         hofmn: The curve of HO-FMN.
         joint: The envelope of HO-FMN and AutoAttack: a sample counts as broken at its HO-FMN distance, or at the
@@ -111,11 +110,7 @@ def load_samples(catalogue: Catalogue) -> dict[str, SampleResults]:
 
 
 def load_curves(catalogue: Catalogue, samples: Mapping[str, SampleResults] | None = None) -> list[Curve]:
-    """Curves of all records with distances, in catalogue order.
-
-    Args:
-        catalogue: Entries and records.
-        samples: What :func:`load_samples` gave; read if ``None``.
+    """Curves of all records with distances, in catalogue order; `samples` are read if ``None``.
 
     Raises:
         DocumentError: As :func:`load_samples`.

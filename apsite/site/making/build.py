@@ -12,15 +12,9 @@ from apsite.errors import ApsiteError
 from apsite.site.charts.curves import load_curves, load_samples, write_curves
 from apsite.site.charts.drawings import Drawings
 from apsite.site.downloads import write_downloads
+from apsite.site.making import generator
 from apsite.site.making.assets import write_assets
 from apsite.site.making.bundle import write_bundle
-from apsite.site.making.generator import (
-    read_identity,
-    run_generator,
-    tighten_policy,
-    write_configuration,
-    write_index_script,
-)
 from apsite.site.news import atom, news
 from apsite.site.page import SiteFacts
 from apsite.site.pages import navigation, written
@@ -47,7 +41,7 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
         ApsiteError: If the data has problems, `output` belongs to something else, or the generator fails.
     """
     catalogue = load_catalogue(root)
-    identity = read_identity(root)
+    identity = generator.read_identity(root)
     _prepare(output)
     pages_folder = output / "pages"
     documents = _copy_documents(root, pages_folder)
@@ -76,10 +70,10 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     title = str(identity.get("site_name", "apsite"))
     feed = atom(news(catalogue), title, site_url or identity.get("site_url"))
     (pages_folder / "feed.xml").write_text(feed, encoding="utf-8")
-    configuration = write_configuration(output, identity, navigation(facts, documents), site_url)
-    run_generator(configuration)
-    tighten_policy(output / "site")
-    write_index_script(output / "site")
+    configuration = generator.write_configuration(output, identity, navigation(facts, documents), site_url)
+    generator.run_generator(configuration)
+    generator.tighten_policy(output / "site")
+    generator.write_index_script(output / "site")
     return output / "site" / "index.html"
 
 

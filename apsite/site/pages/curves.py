@@ -154,10 +154,7 @@ def top(chosen: Sequence[Model]) -> float:
 def page_data(offered: Sequence[Model], chosen: Sequence[Model], address: str) -> dict[str, Any]:
     """What the script of the page needs: models by key, looks, the first selection and its curves.
 
-    Args:
-        offered: All models.
-        chosen: The first selection.
-        address: Folder of the curve files as seen from the page, ending in ``/``.
+    `address` is the folder of the curve files as seen from the page, ending in ``/``.
     """
     return {
         "folder": address,

@@ -29,8 +29,6 @@ class Standing:
     """A model against its field; all but `record` are ``None`` where it does not rank.
 
     Attributes:
-        record: The model.
-        rank: Its rank.
         field: Models that rank in its setting, itself included.
         best: The most robust of them.
         median: Median robust accuracy of the field.

@@ -52,13 +52,9 @@ class Leaderboard:
 
     Attributes:
         identity: Name for URLs, such as ``cifar10-unstructured``.
-        dataset: Dataset.
-        structure: What pruning removes.
         networks: Networks, each with all sparsities.
         percents: Sparsities in whole percent.
-        rows: Methods.
         marked: How many leaders each column marks.
-        missing: Methods with at least one empty cell.
     """
 
     identity: str
@@ -166,12 +162,7 @@ def reduced(catalogue: Catalogue) -> list[EvaluationRecord]:
 
 
 def ranked_results(judge: Judge, areas: Mapping[str, float]) -> list[RankedResult]:
-    """Every record once, grouped by setting and most robust first.
-
-    Args:
-        judge: Entries, records and ranks.
-        areas: Area under the robustness curve by model key, where there is one.
-    """
+    """Every record once, grouped by setting and most robust first; `areas` under curves are by model key."""
     return [
         RankedResult(
             record,

@@ -63,8 +63,6 @@ class Start:
     """The dense network that a method starts from, and what pruning makes of it.
 
     Attributes:
-        entry: The method.
-        dense: Record of the dense network.
         pruned: Records of the unstructured networks pruned from it, by sparsity in percent.
     """
 
@@ -82,7 +80,6 @@ class Magnitude:
     """The baselines in one setting, among the methods.
 
     Attributes:
-        setting: The setting.
         uniform: Lowest weight magnitude with the same sparsity in each layer; ``None`` where there is none.
         layered: The same with the layer-wise sparsities of LAMP; ``None`` where there is none.
         field: Methods of the setting, most robust first.
