@@ -104,11 +104,9 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
             f"the file holds {n} distances; the test set of {key.dataset.label} has {key.dataset.test_samples} images"
         )
     samples = SampleResults(
-        index=np.arange(n, dtype=np.int32),
-        label=np.full(n, UNKNOWN_LABEL, np.int16),
-        clean_correct=distances > 0,
+        index=np.arange(n, dtype=np.int32), label=np.full(n, UNKNOWN_LABEL, np.int16), clean_correct=distances > 0,
         distance=distances,
-    )
+    )  # fmt: skip
     results = results_of(samples, epsilon_value(key.dataset.epsilon))
     robust = results.hofmn_robust_accuracy or 0.0
     zeros = int((distances == 0).sum())

@@ -248,10 +248,8 @@ def _record(
         audit=audit,
         settings=settings.as_scalars(key.dataset),
         data=EvaluatedData(
-            split="whole test set" if whole else f"first {len(images)} test samples",
-            sha256=images.sha256,
-            known=images.known,
-            source=images.source,
+            split="whole test set" if whole else f"first {len(images)} test samples", sha256=images.sha256,
+            known=images.known, source=images.source,
         ),
         passes=outcome.passes,
         seconds=outcome.seconds,

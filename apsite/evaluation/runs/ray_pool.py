@@ -41,12 +41,10 @@ START_LIMIT = 300
 """Seconds that Ray may take to start on this machine."""
 
 _OPTIONS = {
-    "RAY_gcs_server_port_wait_time_s": START_LIMIT,
-    "RAY_raylet_start_wait_time_s": START_LIMIT,
-    "RAY_worker_register_timeout_seconds": START_LIMIT,
-    "RAY_agent_register_timeout_ms": START_LIMIT * 1000,
+    "RAY_gcs_server_port_wait_time_s": START_LIMIT, "RAY_raylet_start_wait_time_s": START_LIMIT,
+    "RAY_worker_register_timeout_seconds": START_LIMIT, "RAY_agent_register_timeout_ms": START_LIMIT * 1000,
     "RAY_worker_niceness": 0,
-}
+}  # fmt: skip
 """Ray's own limits that a busy machine exceeds, and its low priority, at which workers starve on one."""
 
 Versions = dict[str, str]

@@ -345,11 +345,9 @@ class _Run:
     def keep(self, unit: str, result: Result, **arrays: NDArray[np.generic]) -> Arrays:
         """Store a finished unit of work."""
         stored: Arrays = {
-            "values": result.values,
-            "passes": np.array([result.passes.forward, result.passes.backward]),
-            "seconds": np.array(result.seconds),
-            **arrays,
-        }
+            "values": result.values, "passes": np.array([result.passes.forward, result.passes.backward]),
+            "seconds": np.array(result.seconds), **arrays,
+        }  # fmt: skip
         self.state.put(unit, **stored)
         return stored
 
