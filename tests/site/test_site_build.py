@@ -20,7 +20,7 @@ from apsite.site.making.server import make_server
 @pytest.fixture
 def no_generator(monkeypatch):
     """The build without its slow ends: no chart bundle, no generator."""
-    monkeypatch.setattr(build, "run_generator", lambda configuration: None)
+    monkeypatch.setattr(generator, "run_generator", lambda configuration: None)
     monkeypatch.setattr(build, "write_bundle", lambda folder, cache: "vega.0.js")
 
 
