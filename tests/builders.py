@@ -166,6 +166,7 @@ def own_document(model_key: str = MODEL) -> Document:
             "layout": "resnet18",
             "format": "safetensors",
             "unsafe_load": False,
+            "state": "model_ema",
         },
         audit={
             "parameters": 10_010,
