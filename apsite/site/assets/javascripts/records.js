@@ -77,6 +77,7 @@
           ["Joint", percent(joint?.robust_accuracy)],
           ["Broken only by AutoAttack", count(joint?.broken_only_by?.autoattack)],
           ["Broken only by HO-FMN", count(joint?.broken_only_by?.hofmn)],
+          ["State dict", record.checkpoint?.state],
           ["Measured sparsity", percent(record.sparsity.measured)],
           ["Parameters not zero", count(record.audit?.nonzero_parameters)],
           ["Effective MACs", count(record.audit?.effective_macs)],
