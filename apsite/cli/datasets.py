@@ -77,7 +77,7 @@ def check(dataset: str, data_dir: Path) -> None:
 
     Exits with 1 if it is not. ImageNet takes minutes: its 50,000 images are decoded for the hash.
     """
-    from apsite.evaluation.testsets.datasets import has_known_hash, load_test_set
+    from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
 
     word = Dataset(dataset)
     images = load_test_set(word, data_dir)
@@ -85,7 +85,8 @@ def check(dataset: str, data_dir: Path) -> None:
     click.echo(f"Images:  {len(images):,}")
     click.echo(f"Shape:   {images.images.shape}, uint8")
     click.echo(f"SHA-256: {images.sha256}")
-    no = "no, these are not the official files" if has_known_hash(word) else "no official hash of this set is known"
+    known = TEST_SETS[word].recognisable
+    no = "no, these are not the official files" if known else "no official hash of this set is known"
     click.echo(f"Known:   {'yes, the official test set' if images.known else no}")
     if not images.known:
         raise click.exceptions.Exit(1)
@@ -94,11 +95,11 @@ def check(dataset: str, data_dir: Path) -> None:
 def _presence(dataset: Dataset, folder: Path) -> str:
     """Whether the files of a dataset are in a folder and the official ones."""
     from apsite.errors import DatasetError
-    from apsite.evaluation.testsets.datasets import find_test_set, has_known_hash, load_test_set
+    from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
 
-    if find_test_set(dataset, folder) is None:
+    if TEST_SETS[dataset].find(folder) is None:
         return "no"
-    if not has_known_hash(dataset):
+    if not TEST_SETS[dataset].recognisable:
         return "yes; no official hash is known"
     try:
         images = load_test_set(dataset, folder)

@@ -39,17 +39,23 @@ class Engine(Protocol):
     surrogate: CountedNetwork
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
-        """Perturbed images of one attack, unverified; see the engines."""
+        """Perturbed images of one attack, unverified, of the shape of `images`.
+
+        Args:
+            attack: Which of the four attacks.
+            images: Correctly classified images in [0, 1], shape ``(n, 3, height, width)``, float32.
+            labels: True classes, shape ``(n,)``, int64.
+            index: Position of each sample in the test set, on which its draws may depend.
+        """
 
 
 class ReferenceEngine:
     """Runs one attack of AutoAttack on one batch.
 
     Args:
-        network: The evaluated network, which takes images in [0, 1] and returns at least 10 logits.
+        network: The evaluated network on `device`, which takes images in [0, 1] and returns at least 10 logits.
         epsilon: Perturbation size in input units.
         seed: Seed of every batch, as in the official code.
-        device: Where `network` is.
     """
 
     cost = COST
@@ -63,48 +69,25 @@ class ReferenceEngine:
         self._device = device
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
-        """Perturbed images of one attack; where it failed they may still be classified correctly.
-
-        Args:
-            attack: Which of the four attacks.
-            images: Correctly classified images in [0, 1], shape ``(n, 3, height, width)``, float32.
-            labels: True classes, shape ``(n,)``, int64.
-            index: Not used: this engine seeds every batch, so the partition of the samples is part of the run.
-
-        Returns:
-            Images of the same shape.
-        """
+        """See :class:`Engine`; `index` is not used, since every batch is seeded: the partition is part of the run."""
         suite = self._suite
+        one = {
+            Attack.APGD_CE: suite.apgd, Attack.APGD_T: suite.apgd_targeted,
+            Attack.FAB_T: suite.fab, Attack.SQUARE: suite.square,
+        }[attack]  # fmt: skip
+        one.seed = self._seed
+        suite.apgd.loss, suite.fab.targeted, suite.fab.n_restarts = "ce", True, 1
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad():
-            match attack:
-                case Attack.APGD_CE:
-                    suite.apgd.loss, suite.apgd.seed = "ce", self._seed
-                    perturbed = suite.apgd.perturb(images, labels)
-                case Attack.APGD_T:
-                    suite.apgd_targeted.seed = self._seed
-                    perturbed = suite.apgd_targeted.perturb(images, labels)
-                case Attack.FAB_T:
-                    suite.fab.targeted, suite.fab.n_restarts, suite.fab.seed = True, 1, self._seed
-                    perturbed = suite.fab.perturb(images, labels)
-                case Attack.SQUARE:
-                    suite.square.seed = self._seed
-                    perturbed = suite.square.perturb(images, labels)
-        return torch.as_tensor(perturbed).detach()
+            return torch.as_tensor(one.perturb(images, labels)).detach()
 
 
 def is_adversarial(network: nn.Module, images: Tensor, perturbed: Tensor, labels: Tensor, epsilon: float) -> Tensor:
     """Flags of the perturbed images that are true adversarial examples, from one new forward pass in float32.
 
-    Args:
-        network: The evaluated network itself.
-        images: Clean images in [0, 1].
-        perturbed: Images of the same shape.
-        labels: True classes.
-        epsilon: Perturbation size in input units.
-
     Returns:
-        Shape ``(n,)``, bool: misclassified, inside the ball (within :data:`TOLERANCE`) and inside [0, 1].
+        Shape ``(n,)``, bool: misclassified by the evaluated `network`, inside the ball around `images` (within
+        :data:`TOLERANCE`) and inside [0, 1].
 
     Raises:
         NetworkError: If a logit is not finite.

@@ -68,5 +68,4 @@ def kind_of(node: fx.Node, modules: Mapping[str, nn.Module], constants: Collecti
 
 
 def _argument(node: fx.Node, name: str, default: object) -> Any:
-    """The argument after the first of a call."""
     return node.kwargs.get(name, node.args[1] if len(node.args) > 1 else default)

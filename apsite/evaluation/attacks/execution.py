@@ -73,12 +73,9 @@ FEWEST_ROWS = 4
 
 
 class FilledUp(nn.Module):
-    """A network whose batches have at least :data:`FEWEST_ROWS` rows: smaller ones repeat their last row.
+    """A network on a CPU whose batches have at least :data:`FEWEST_ROWS` rows: smaller ones repeat their last row.
 
     So the logits of an image, and its gradient, do not depend on how many others are in the batch.
-
-    Args:
-        network: Network in evaluation mode, on a CPU.
     """
 
     def __init__(self, network: nn.Module) -> None:

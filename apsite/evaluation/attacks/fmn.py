@@ -45,9 +45,7 @@ class FmnParameters:
 def dlr_margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Difference of logits ratio: positive where the class is right, zero on the boundary.
 
-    Args:
-        logits: Shape ``(n, classes)`` with at least three classes.
-        labels: True classes, shape ``(n,)``.
+    Logits have the shape ``(n, classes)`` with at least three classes.
 
     Returns:
         ``(z_y - max of the others) / (z_1st - z_3rd)``, shape ``(n,)``, of no unit and blind to the scale of logits.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Self
 
 import torch
@@ -39,9 +38,7 @@ class Lanes:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -69,14 +66,7 @@ class Lanes:
 
 
 def batch_slices(count: int, rows_per_sample: int, rows: int, lanes: int) -> list[slice]:
-    """Samples in equal shares of at most `rows` rows each, as many of them as fill the lanes.
-
-    Args:
-        count: Number of samples.
-        rows_per_sample: Rows that each sample takes.
-        rows: Largest number of rows of a share.
-        lanes: Shares that are worked on at a time.
-    """
+    """`count` samples in equal shares of at most `rows` rows each, as many of them as fill the lanes."""
     largest = max(1, rows // rows_per_sample)
     rounds = max(1, -(-count // (largest * lanes)))
     size = max(1, -(-count // (rounds * lanes)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,30 +40,26 @@ def _tf32(*, allowed: bool) -> Iterator[None]:
     torch refuses to read the older ones where a program has set the newer ones to what they cannot express.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    switches: list[tuple[Any, str, Any]]
+    places: list[Any] = [matmul, cudnn]
+    name, value = "allow_tf32", cast(bool | str, allowed)
     try:
-        _ = matmul.allow_tf32, cudnn.allow_tf32
-        switches = [(matmul, "allow_tf32", allowed), (cudnn, "allow_tf32", allowed)]
+        before = [getattr(place, name) for place in places]
     except RuntimeError:
         operators: Any = cudnn
-        word = "tf32" if allowed else "ieee"
-        switches = [(one, "fp32_precision", word) for one in (matmul, operators.conv, operators.rnn)]
-    before = [getattr(place, name) for place, name, _ in switches]
+        places = [matmul, operators.conv, operators.rnn]
+        name, value = "fp32_precision", "tf32" if allowed else "ieee"
+        before = [getattr(place, name) for place in places]
     try:
-        for place, name, value in switches:
+        for place in places:
             setattr(place, name, value)
         yield
     finally:
-        for (place, name, _), value in zip(switches, before, strict=True):
-            setattr(place, name, value)
+        for place, earlier in zip(places, before, strict=True):
+            setattr(place, name, earlier)
 
 
 class InBfloat16(nn.Module):
-    """A network that computes in bfloat16 where torch deems that safe; logits are float32.
-
-    Args:
-        network: Network in evaluation mode.
-    """
+    """A network that computes in bfloat16 where torch deems that safe; logits are float32."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

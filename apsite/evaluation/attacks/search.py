@@ -25,13 +25,9 @@ class Trial:
 
 
 def suggest(finished: Sequence[Trial], seed: int) -> FmnParameters:
-    """Configuration of the next trial: a pure function of the finished trials and the seed.
+    """Configuration of the next trial: a pure function of the finished trials, in order, and the seed of the search.
 
     Nothing else is kept between trials, so a resumed search is the same search.
-
-    Args:
-        finished: Trials so far, in order.
-        seed: Seed of the whole search.
     """
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution
@@ -48,9 +44,8 @@ def suggest(finished: Sequence[Trial], seed: int) -> FmnParameters:
         )
         study = optuna.create_study(sampler=sampler, direction="minimize")
         for trial in finished:
-            study.add_trial(
-                create_trial(params=trial.parameters.as_dict(), distributions=distributions, value=trial.objective)
-            )
+            values = trial.parameters.as_dict()
+            study.add_trial(create_trial(params=values, distributions=distributions, value=trial.objective))
         asked = study.ask(distributions)
     return FmnParameters(**{name: float(asked.params[name]) for name in SEARCH_SPACE})
 
@@ -74,7 +69,7 @@ def run_search(
         objectives: Median distances that configurations reach; called with the number of the first one. The
             :data:`INDEPENDENT` first trials come together, the others one by one.
         count: Trials in all.
-        seed: Seed of the search.
+        seed: Seed of all draws.
         stored: The finished trial of a number, if there is one.
         store: Called with the number of the first and all of the trials that have just been finished together.
 
@@ -84,8 +79,7 @@ def run_search(
     trials: list[Trial] = []
     while len(trials) < count:
         first = len(trials)
-        trial = stored(first)
-        if trial is not None:
+        if (trial := stored(first)) is not None:
             trials.append(trial)
             continue
         together: list[FmnParameters] = []

@@ -15,7 +15,7 @@ import copy
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -34,10 +34,9 @@ class Simplified:
     """A network to attack, and what makes it faster than the evaluated one.
 
     Attributes:
-        network: Equal network in evaluation mode with frozen parameters; the given one where nothing could be done.
+        network: In evaluation mode with frozen parameters; the given one where nothing could be done.
         folded_norms: Batch norms that were merged into the convolution before them.
-        removed_channels: Output channels of convolutions and linear layers that are left out.
-        channels: Output channels of convolutions and linear layers before.
+        removed_channels: Output channels of convolutions and linear layers that are left out, of `channels`.
     """
 
     network: nn.Module
@@ -49,18 +48,15 @@ class Simplified:
 def simplified(network: nn.Module, example: Tensor, *, remove_channels: bool = True) -> Simplified:
     """The fastest equivalent of `network` that was found.
 
-    Nothing is assumed: each candidate must give the logits of `network` on `example` within :data:`TOLERANCE`. Networks
-    that cannot be traced come back as they are.
-
-    Args:
-        network: Network in evaluation mode.
-        example: Images of shape ``(n, 3, height, width)`` on the device of the network.
-        remove_channels: Whether to remove channels; batch norms are folded in any case.
+    Nothing is assumed: each candidate must give the logits of `network`, in evaluation mode, on images `example` within
+    :data:`TOLERANCE`. Networks that cannot be traced come back as they are. Batch norms are folded in any case.
     """
     with torch.no_grad():
         expected = network(example)
         for candidate in _candidates(network, example, remove_channels=remove_channels):
-            fast = _in_fast_layout(candidate.network.eval().requires_grad_(False), example.device)
+            fast = candidate.network.eval().requires_grad_(False)
+            if example.device.type == "cpu":  # convolutions are faster with channels last; not on a GPU in float32
+                fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             difference = (fast(example) - expected).abs().max()
             if float(difference) <= TOLERANCE * max(1.0, float(expected.abs().max())):
                 return candidate
@@ -80,11 +76,6 @@ def _candidates(network: nn.Module, example: Tensor, *, remove_channels: bool) -
         except NetworkError:
             pass
     yield Simplified(_in_place(folded), norms)
-
-
-def _in_fast_layout(network: nn.Module, device: torch.device) -> nn.Module:
-    """On a CPU, convolutions are faster with channels last; on a GPU in float32, generally not."""
-    return network.to(memory_format=torch.channels_last) if device.type == "cpu" else network  # type: ignore[call-overload]
 
 
 def _fold(traced: fx.GraphModule) -> tuple[fx.GraphModule, int]:
@@ -156,6 +147,7 @@ class _Reduction:
         self.traced, self.image = traced, image
         self.modules = dict(traced.named_modules())
         self.known: dict[fx.Node, _Channels] = {}
+        self.graph, self.root, self.made = fx.Graph(), nn.Module(), dict[fx.Node, fx.Node]()
         self.attributes = {node for node in traced.graph.nodes if node.op == "get_attr"}
         self.kinds = {node: self._kind(node) for node in traced.graph.nodes}
         self._shapes()
@@ -185,14 +177,9 @@ class _Reduction:
             def run_node(self, n: fx.Node) -> Any:
                 result = super().run_node(n)
                 if isinstance(result, Tensor) and reduction.kinds[n] not in (Kind.ATTRIBUTE, Kind.OUTPUT):
-                    width = result.shape[1]
-                    device = result.device
-                    reduction.known[n] = _Channels(
-                        result.shape,
-                        torch.zeros(width, dtype=torch.bool, device=device),
-                        torch.zeros(result.shape, dtype=torch.float64, device=device),
-                        torch.zeros(width, dtype=torch.bool, device=device),
-                    )
+                    value = torch.zeros_like(result, dtype=torch.float64)
+                    none = torch.zeros(result.shape[1], dtype=torch.bool, device=result.device)
+                    reduction.known[n] = _Channels(result.shape, none, value, none.clone())
                 return result
 
         Recorder(self.traced).run(self.image)
@@ -212,9 +199,7 @@ class _Reduction:
                     raise NetworkError("arithmetic on constant channels")
                 return
             case Kind.WEIGHTED:
-                weight = self._module(node).weight
-                read = (weight.flatten(2).abs().amax(2) if weight.dim() > 2 else weight.abs()) > 0
-                known.constant = ~(read & ~sources[0].constant).any(1)
+                known.constant = ~(_reads(self._module(node).weight) & ~sources[0].constant).any(1)
                 known.value = self._weighted(node, sources[0].value)
             case Kind.NORM:
                 known.constant = sources[0].constant
@@ -255,20 +240,17 @@ class _Reduction:
 
     def _find_needed(self, node: fx.Node) -> None:
         """Channels of the sources that a result reads."""
-        kind = self.kinds[node]
+        kind, sources = self.kinds[node], self._sources(node)
         if kind is Kind.OUTPUT:
-            for source in self._sources(node):
+            for source in sources:
                 source.needed |= True
+        if kind in (Kind.ATTRIBUTE, Kind.INPUT, Kind.OUTPUT):
             return
-        if kind in (Kind.ATTRIBUTE, Kind.INPUT):
-            return
-        known, sources = self.known[node], self._sources(node)
+        known = self.known[node]
         active = known.needed & ~known.constant
         match kind:
             case Kind.WEIGHTED:
-                weight = self._module(node).weight[active]
-                read = (weight.flatten(2).abs().amax(2) if weight.dim() > 2 else weight.abs()) > 0
-                sources[0].needed |= read.any(0)
+                sources[0].needed |= _reads(self._module(node).weight[active]).any(0)
             case Kind.FLATTEN:
                 sources[0].needed |= active.view(len(sources[0].needed), -1).any(1)
             case Kind.ARITHMETIC:
@@ -295,8 +277,7 @@ class _Reduction:
 
     def build(self) -> fx.GraphModule:
         """The reduced network."""
-        graph, made = fx.Graph(), dict[fx.Node, fx.Node]()
-        root = nn.Module()
+        graph, made, root = self.graph, self.made, self.root
         for node in self.traced.graph.nodes:
             kind = self.kinds[node]
             if kind is Kind.OUTPUT:
@@ -309,19 +290,20 @@ class _Reduction:
                 made[node] = graph.node_copy(node)
             elif kind is Kind.ATTRIBUTE:
                 value = operator.attrgetter(str(node.target))(self.traced)
-                made[node] = graph.get_attr(_register(root, node.name, value.detach().clone()))
+                made[node] = self._constant(node.name, value.detach().clone())
             elif len(self.known[node].kept):
-                made[node] = self._write(graph, root, node, made)
+                made[node] = self._write(node)
         return fx.GraphModule(root, graph)
 
-    def _write(self, graph: fx.Graph, root: nn.Module, node: fx.Node, made: dict[fx.Node, fx.Node]) -> fx.Node:
+    def _write(self, node: fx.Node) -> fx.Node:
         """Write one operation on the channels that are kept."""
+        graph, root, made = self.graph, self.root, self.made
         kind, known = self.kinds[node], self.known[node]
         match kind:
             case Kind.WEIGHTED:
-                return self._write_weighted(graph, root, node, made)
+                return self._write_weighted(node)
             case Kind.SUM:
-                return self._write_sum(graph, root, node, made)
+                return self._write_sum(node)
             case Kind.NORM:
                 kept = self.known[node.all_input_nodes[0]].kept
                 root.add_module(node.name, _part_of_norm(self._module(node), kept))
@@ -337,49 +319,41 @@ class _Reduction:
             return graph.call_module(node.name, (made[node.all_input_nodes[0]],))
         return graph.node_copy(node, lambda source: made[source])
 
-    def _write_weighted(self, graph: fx.Graph, root: nn.Module, node: fx.Node, made: dict[fx.Node, fx.Node]) -> fx.Node:
+    def _write_weighted(self, node: fx.Node) -> fx.Node:
         """A convolution or linear layer between kept channels, with what removed constants add as its bias."""
         module, (source,) = self._module(node), node.all_input_nodes
         rows, columns = self.known[node].kept, self.known[source].kept
         added = self._weighted(node, self.known[source].value)[:, rows]
-        part: nn.Conv2d | nn.Linear
+        linear = isinstance(module, nn.Linear)
+        names = () if linear else ("kernel_size", "stride", "padding", "dilation")
         with torch.device("meta"):
-            if isinstance(module, nn.Linear):
-                part = nn.Linear(len(columns), len(rows))
-            else:
-                size, stride, padding, dilation = module.kernel_size, module.stride, module.padding, module.dilation
-                part = nn.Conv2d(len(columns), len(rows), size, stride, padding, dilation)
+            made = nn.Linear if linear else nn.Conv2d
+            part = made(len(columns), len(rows), **{name: getattr(module, name) for name in names})
         part.weight = nn.Parameter(module.weight.detach()[rows][:, columns].clone())
         flat = added.flatten(2) if added.dim() > 2 else added[..., None]
         uniform = bool((flat == flat[..., :1]).all())
         centre = flat[0, :, flat.shape[2] // 2]
         part.bias = nn.Parameter(centre.to(module.weight.dtype))
-        root.add_module(node.name, part)
-        result = graph.call_module(node.name, (made[source],))
+        self.root.add_module(node.name, part)
+        result = self.graph.call_module(node.name, (self.made[source],))
         if uniform:
             return result
         remainder = (added - centre.view(1, -1, 1, 1)).to(module.weight.dtype)
-        return graph.call_function(
-            operator.add, (result, graph.get_attr(_register(root, f"{node.name}_map", remainder)))
-        )
+        return self.graph.call_function(operator.add, (result, self._constant(f"{node.name}_map", remainder)))
 
-    def _write_sum(self, graph: fx.Graph, root: nn.Module, node: fx.Node, made: dict[fx.Node, fx.Node]) -> fx.Node:
+    def _write_sum(self, node: fx.Node) -> fx.Node:
         """A sum whose operands may lack channels: what they lack is constant, and added as such."""
-        first, second = node.args[0], node.args[1]
-        assert isinstance(first, fx.Node)
-        assert isinstance(second, fx.Node)
-        wanted = self.known[node].kept
-        operands = []
+        graph, wanted, operands = self.graph, self.known[node].kept, []
         constant = torch.zeros_like(self.known[node].value)
-        for operand in (first, second):
+        for operand in cast(tuple[fx.Node, ...], node.args[:2]):
             constant += self.known[operand].value
             kept = self.known[operand].kept
             shared = torch.isin(kept, wanted)
             if not bool(shared.any()):
                 continue
-            value = made[operand]
+            value = self.made[operand]
             if not bool(shared.all()):
-                chosen = graph.get_attr(_register(root, f"{node.name}_of_{operand.name}", shared.nonzero().squeeze(1)))
+                chosen = self._constant(f"{node.name}_of_{operand.name}", shared.nonzero().squeeze(1))
                 value = graph.call_method("index_select", (value, 1, chosen))
             operands.append((kept[shared], value))
         operands.sort(key=lambda pair: -len(pair[0]))
@@ -390,23 +364,26 @@ class _Reduction:
             if len(index) == len(wanted):
                 total = graph.call_function(operator.add, (total, value))
             else:
-                places = _register(root, f"{node.name}_places", torch.searchsorted(wanted, index))
-                total = graph.call_method("index_add", (total, 1, graph.get_attr(places), value))
+                places = self._constant(f"{node.name}_places", torch.searchsorted(wanted, index))
+                total = graph.call_method("index_add", (total, 1, places, value))
         constant = constant[:, wanted]
         if bool(constant.any()):
-            dtype = self.image.dtype
             flat = constant.flatten(2)
             if bool((flat == flat[..., :1]).all()):
                 constant = flat[..., :1, None]
-            added = graph.get_attr(_register(root, f"{node.name}_constant", constant.to(dtype)))
+            added = self._constant(f"{node.name}_constant", constant.to(self.image.dtype))
             total = graph.call_function(operator.add, (total, added))
         return total
 
+    def _constant(self, name: str, value: Tensor) -> fx.Node:
+        """A constant of the reduced network, kept in it under `name`."""
+        self.root.register_buffer(name, value)
+        return self.graph.get_attr(name)
 
-def _register(root: nn.Module, name: str, value: Tensor) -> str:
-    """Keep a constant of the reduced network, and return its name."""
-    root.register_buffer(name, value)
-    return name
+
+def _reads(weight: Tensor) -> Tensor:
+    """Which input channels each output channel reads, shape ``(outputs, inputs)``."""
+    return weight.abs().flatten(2).amax(2) > 0 if weight.dim() > 2 else weight.abs() > 0
 
 
 def _part_of_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, kept: Tensor) -> nn.Module:

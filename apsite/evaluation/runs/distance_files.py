@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,7 @@ _DATE = "2024-09-02"
 
 @dataclass(frozen=True)
 class DistanceFile:
-    """Content of a distance file.
-
-    Attributes:
-        distances: l-inf distances in input units, shape ``(n,)``, float32; 0 = wrong with no attack, or never broken.
-        sha256: Hash of the file.
-    """
+    """Hash of a distance file and its l-inf distances in input units; 0 = wrong with no attack, or never broken."""
 
     distances: NDArray[np.float32]
     sha256: str
@@ -60,25 +56,15 @@ def read_distances(path: Path) -> DistanceFile:
         raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         file = read_plain(io.BytesIO(content))
-        values = [_number(file, one) for one in file.content] if isinstance(file.content, list | tuple) else None
+        stored = file.content
+        values = [_number(file, one) for one in stored] if isinstance(stored, list | tuple) else stored
     except PickleError as error:
         raise EvaluationError(f"{path}: is not a readable pickle ({error})") from None
-    return DistanceFile(
-        _distances(path, file.content if values is None else values), hashlib.sha256(content).hexdigest()
-    )
+    return DistanceFile(_distances(path, values), hashlib.sha256(content).hexdigest())
 
 
 def import_distances(path: Path, key: ModelKey, output: Path, *, overwrite: bool = False) -> Path:
-    """Write the record of a distance file, and its per-sample file next to it.
-
-    Args:
-        path: The distance file.
-        key: The model that it is about.
-        output: Folder of records.
-        overwrite: Replace an existing record.
-
-    Returns:
-        Where the record was written.
+    """Write the record of a distance file, and its per-sample file next to it; returns where the record is.
 
     Raises:
         EvaluationError: As :func:`read_distances`, or if the record cannot be written.
@@ -110,26 +96,22 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
     results = results_of(samples, epsilon_value(key.dataset.epsilon))
     robust = results.hofmn_robust_accuracy or 0.0
     zeros = int((distances == 0).sum())
-    found = [
-        EvaluationWarning(
-            "unknown-samples",
-            f"The source does not say which {n} test samples these are; they cannot be paired with other records.",
-        )
-    ]
+    found = {
+        "unknown-samples": f"The source does not say which {n} test samples these are; they cannot be paired with "
+        "other records."
+    }
     if zeros:
-        found.append(
-            EvaluationWarning(
-                "ambiguous-zeros",
-                f"{zeros} of {n} distances are 0. The source writes 0 for samples that are wrong with no attack and "
-                "for samples that the attack failed to break, so the robust accuracy is between "
-                f"{robust:.2%} (stated) and {robust + zeros / n:.2%}, and the clean accuracy is unknown.",
-            )
+        found["ambiguous-zeros"] = (
+            f"{zeros} of {n} distances are 0. The source writes 0 for samples that are wrong with no attack and for "
+            "samples that the attack failed to break, so the robust accuracy is between "
+            f"{robust:.2%} (stated) and {robust + zeros / n:.2%}, and the clean accuracy is unknown."
         )
     record = EvaluationRecord(
         key=key, protocol=Protocol.CUSTOM, granularity=None, sparsity=Sparsity(key.sparsity, None),
         threat_model=ThreatModel("linf", key.dataset.epsilon), results=results, checkpoint=Checkpoint(None, None),
-        provenance=Provenance(ProvenanceKind.PUBLISHED, SOURCE, "HO-FMN distance file", _DATE), warnings=tuple(found),
-        environment={}, notes=(f"Imported from a distance file with the SHA-256 {file.sha256}.",),
+        provenance=Provenance(ProvenanceKind.PUBLISHED, SOURCE, "HO-FMN distance file", _DATE),
+        warnings=tuple(itertools.starmap(EvaluationWarning, found.items())), environment={},
+        notes=(f"Imported from a distance file with the SHA-256 {file.sha256}.",),
     )  # fmt: skip
     return record, samples
 

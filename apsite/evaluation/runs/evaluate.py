@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from apsite import records
 from apsite.documents.schema import load_schema
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
@@ -29,20 +30,7 @@ from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_se
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import NEUTRAL, EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
-from apsite.records import (
-    Checkpoint,
-    CheckpointAudit,
-    EvaluatedData,
-    EvaluationRecord,
-    EvaluationWarning,
-    Provenance,
-    Results,
-    SamplesFile,
-    SearchResult,
-    Sparsity,
-    ThreatModel,
-    write_record,
-)
+from apsite.records import CheckpointAudit, EvaluationRecord, EvaluationWarning, Results
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults, write_samples
 from apsite.vocabulary import Dataset, Granularity, ProvenanceKind, Structure
@@ -53,26 +41,12 @@ RUNS = Path(".apsite") / "runs"
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate, and where things are.
+    """What to evaluate, and where things are; :func:`apsite.evaluate_samples` explains what it shares with this.
 
     Attributes:
         checkpoint: Checkpoint file.
         key: Identity of the model.
-        factory: ``file.py:factory`` or ``module:factory`` that builds the network; ``None`` for a registered one.
-        layout: Name of the registered layout; ``None`` to choose it by method and architecture, or detect it.
-        granularity: Unit that was pruned; ``None`` if unknown, and for unstructured pruning ``weight``.
-        data_dir: Folder of the dataset, or ``embedded``.
-        settings: How to evaluate.
-        output: Folder of records, usually ``evaluations``; ``None`` to write nothing.
-        device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
         workers: Who attacks: ``local``, ``ray`` or ``ray:<number>``.
-        run_dir: Where the state of unfinished runs is kept.
-        fresh: Start again instead of resuming.
-        overwrite: Replace an existing record.
-        state: Dotted keys of the state dict to read, where the file holds several.
-        url: URL of the checkpoint, for the record.
-        source: Who ran the evaluation, for the record.
-        notes: Remarks for the record.
     """
 
     checkpoint: Path
@@ -124,7 +98,7 @@ class Evaluation:
 
     Attributes:
         record: The record; it names the per-sample file only if that was written.
-        samples: Results of every sample, see :class:`apsite.samples.SampleResults` for shapes and units.
+        samples: Results of every sample.
         trials: Trials of the HO-FMN search, in order; empty if there was no search.
         path: Where the record was written; ``None`` if it was not.
     """
@@ -141,18 +115,15 @@ def run_request(
 ) -> Evaluation:  # fmt: skip
     """Evaluate a network, and write its record and per-sample file if the request names an output.
 
-    Args:
-        request: What to evaluate and where things are.
-        reporter: Receives the progress; ``None`` for silence.
-        network: Evaluated in place of the request's checkpoint. It is put in evaluation mode, frozen and moved.
-        images: Evaluated in place of those in the request's data folder, all of them.
+    `network` is evaluated in place of the request's checkpoint: it is put in evaluation mode, frozen and moved. All of
+    `images` are evaluated in place of those in the request's data folder.
 
     Raises:
-        ApsiteError: If anything about the request, the checkpoint, the data or the network is not as it must be.
-            Nothing is left half-written; the state of an interrupted run is kept and used by the next call.
+        ApsiteError: If the request, the checkpoint, the data or the network is not as it must be. Nothing is left
+            half-written; the state of an interrupted run is kept and used by the next call.
         ValueError: If `images` are of another dataset than the request.
     """
-    reporter, key = reporter or Reporter(), request.key
+    key, reporter = request.key, reporter or Reporter()
     kind, count = parse_workers(request.workers)
     if request.target is not None:
         check_target(request.target, overwrite=request.overwrite)
@@ -165,9 +136,8 @@ def run_request(
         images = load_test_set(key.dataset, request.data_dir).first(settings.n_examples)
     if images.dataset is not key.dataset:
         raise ValueError(f"images are of {images.dataset.value}, not of {key.dataset.value}")
-    model, request = network, replace(request, settings=settings)
-    evaluated = model.network.eval().to(device)
-    reporter.say(f"{request.checkpoint.name}: {model.file.format}, layout {model.layout}")
+    request, evaluated = replace(request, settings=settings), network.network.eval().to(device)
+    reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
 
     audit, finding, warnings = audit_model(evaluated, key.structure, key.sparsity, images, device)
     reporter.say(
@@ -177,9 +147,9 @@ def run_request(
     for warning in warnings:
         reporter.say(f"warning: {warning.message}")
     identity = {
-        "checkpoint": model.file.sha256, "state": model.file.container, "layout": model.layout, "data": images.sha256,
-        "dataset": key.dataset.value, "settings": _binding(settings, key.dataset), "torch": torch.__version__,
-        "version": 1,
+        "checkpoint": network.file.sha256, "state": network.file.container, "layout": network.layout,
+        "data": images.sha256, "dataset": key.dataset.value, "settings": _binding(settings, key.dataset),
+        "torch": torch.__version__, "version": 1,
     }  # fmt: skip
     with RunState(request.run_dir, identity, fresh=request.fresh) as state:
         if len(state):
@@ -191,8 +161,13 @@ def run_request(
                 workers = stack.enter_context(RayPool(evaluated, example, settings, epsilon, device.type, count))
                 reporter.say(f"{workers.count} workers, each on its own device ({device.type})")
             outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
-        described = describe(device) | {"workers": workers.count if workers else 1} | _surrogate(outcome)
-        record, path = _record(request, model, images, audit, finding, warnings, outcome, described), None
+        described = describe(device) | {
+            "workers": workers.count if workers else 1,
+            "folded_norms": outcome.simplified.folded_norms,
+            "removed_channels": outcome.simplified.removed_channels,
+            "channels": outcome.simplified.channels or None,
+        }
+        record, path = _record(request, network, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
             record, path = write_run(request.output, record, outcome.samples)
         state.clear()
@@ -228,29 +203,26 @@ def _record(
     request: Request, model: LoadedNetwork, images: ImageSet, audit: CheckpointAudit, finding: SparsityFinding,
     warnings: Sequence[EvaluationWarning], outcome: Outcome, environment: Mapping[str, Scalar],
 ) -> EvaluationRecord:  # fmt: skip
-    settings, key = request.settings, request.key
-    whole = len(images) == key.dataset.test_samples
+    settings, key, file = request.settings, request.key, model.file
+    today = datetime.now(UTC).date().isoformat()
+    split = "whole test set" if len(images) == key.dataset.test_samples else f"first {len(images)} test samples"
     record = EvaluationRecord(
         key=key,
         protocol=settings.protocol(key.dataset, len(images)),
         granularity=request.granularity or (Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else None),
-        sparsity=Sparsity(key.sparsity, finding.measured),
-        threat_model=ThreatModel("linf", settings.epsilon_text(key.dataset)),
+        sparsity=records.Sparsity(key.sparsity, finding.measured),
+        threat_model=records.ThreatModel("linf", settings.epsilon_text(key.dataset)),
         results=_results(outcome, settings, key.dataset),
-        checkpoint=Checkpoint(
-            url=request.url, sha256=model.file.sha256, size=model.file.size, layout=model.layout,
-            format=model.file.format, state=request.state,
+        checkpoint=records.Checkpoint(
+            request.url, file.sha256, file.size, model.layout, file.format, state=request.state
         ),
         warnings=tuple(warnings),
-        provenance=Provenance(ProvenanceKind.SUBMITTED, request.source, None, datetime.now(UTC).date().isoformat()),
+        provenance=records.Provenance(ProvenanceKind.SUBMITTED, request.source, None, today),
         environment=dict(environment),
         notes=(*request.notes, *model.notes),
         audit=audit,
         settings=settings.as_scalars(key.dataset),
-        data=EvaluatedData(
-            split="whole test set" if whole else f"first {len(images)} test samples", sha256=images.sha256,
-            known=images.known, source=images.source,
-        ),
+        data=records.EvaluatedData(split, images.sha256, images.known, images.source),
         passes=outcome.passes,
         seconds=outcome.seconds,
     )  # fmt: skip
@@ -267,7 +239,7 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
     hofmn = replace(results.hofmn, steps=settings.attack_steps)
     if trials and samples.tuning is not None:
         best = best_of(trials)
-        search = SearchResult(
+        search = records.SearchResult(
             trials=len(trials), samples=settings.search_samples if settings.left_out else int(samples.tuning.sum()),
             steps=settings.search_steps, best_median=best.objective, at_bound=at_bounds(best.parameters.as_dict()),
         )  # fmt: skip
@@ -282,19 +254,9 @@ def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:
     return {name: value for name, value in settings.as_scalars(dataset).items() if name not in free}
 
 
-def _surrogate(outcome: Outcome) -> dict[str, Scalar]:
-    """What attacks searched on, for the record: how far the network was simplified without changing its outputs."""
-    found = outcome.simplified
-    return {
-        "folded_norms": found.folded_norms,
-        "removed_channels": found.removed_channels,
-        "channels": found.channels or None,
-    }
-
-
 def write_run(output: Path, record: EvaluationRecord, samples: SampleResults) -> tuple[EvaluationRecord, Path]:
     """The record with the hash of its per-sample file, and its path, once both are written."""
     samples_path = (output / record.path).with_suffix(".npz")
     digest = write_samples(samples_path, samples)
-    record = replace(record, samples=SamplesFile(samples_path.name, digest))
-    return record, write_record(output, record)
+    record = replace(record, samples=records.SamplesFile(samples_path.name, digest))
+    return record, records.write_record(output, record)

@@ -69,15 +69,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class ModelOutcome:
-    """One model of a list.
-
-    Attributes:
-        key: Identity of the model.
-        status: How it ended.
-        record: Its record; ``None`` if it failed.
-        path: Where that is.
-        reason: Why it was skipped or failed; empty if it is done.
-    """
+    """One model of a list: its record and where that is (``None`` if it failed), and why it was skipped or failed."""
 
     key: ModelKey
     status: Status
@@ -87,11 +79,9 @@ class ModelOutcome:
 
 
 def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request:
-    """Evaluation that options describe.
+    """Evaluation that options describe, all of :data:`REQUIRED` among them.
 
-    Args:
-        options: Options by name, with all of :data:`REQUIRED`.
-        resolve: Gives the method key of a key or alias.
+    `resolve` gives the method key of a key or alias.
 
     Raises:
         OptionsError: If options contradict each other.
@@ -107,18 +97,13 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     structure, sparsity = given.get("structure"), given.get("sparsity", 0.0)
     if (structure is None) != (not sparsity):
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
-    changes: dict[str, object] = {
-        name: given[name]
-        for name in ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels")
-        if name in given
-    }
+    names = ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels")
+    changes: dict[str, object] = {name: given[name] for name in names if name in given}
     if "attacks" in given:
         changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))
+    method, dataset = resolve(given["method"]), Dataset(given["dataset"])
     try:
-        key = ModelKey.of(
-            resolve(given["method"]), architecture, Dataset(given["dataset"]),
-            Structure(structure) if structure else None, sparsity,
-        )  # fmt: skip
+        key = ModelKey.of(method, architecture, dataset, Structure(structure) if structure else None, sparsity)
     except ValueError as error:
         raise ApsiteError(str(error)) from None
     return Request(
@@ -136,12 +121,10 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
 def read_manifest(
     path: Path, overrides: Options | None = None, resolve: Callable[[str], str] = str
 ) -> tuple[Request, ...]:
-    """Evaluations that a manifest lists. Paths in it are relative to the manifest.
+    """Evaluations that a TOML file lists: tables ``[[model]]``, and ``[defaults]`` for what they share.
 
-    Args:
-        path: The TOML file: tables ``[[model]]``, and ``[defaults]`` for what they share.
-        overrides: Options that hold for all models, whatever the file says; their paths stay as they are.
-        resolve: Gives the method key of a key or alias.
+    Paths in it are relative to it. `overrides` hold for all models, whatever the file says; their paths stay as they
+    are. `resolve` gives the method key of a key or alias.
 
     Raises:
         EvaluationError: With every problem of the file, one a line: each says where, what was found and what is
@@ -163,11 +146,10 @@ def read_manifest(
     places: dict[Path, int] = {}
     for number, model in enumerate(models, 1):
         where = f"{path}: model {number}"
-        found = [f"{where}: {problem}" for problem in _problems(model)]
         options = {**defaults, **model}
-        found += [f"{where}: {name} is missing" for name in REQUIRED if name not in options]
-        problems += found
-        if found or problems:
+        problems += [f"{where}: {problem}" for problem in _problems(model)]
+        problems += [f"{where}: {name} is missing" for name in REQUIRED if name not in options]
+        if problems:
             continue
         try:
             request = request_of({**_below(path.parent, options), **(overrides or {})}, resolve)
@@ -191,11 +173,6 @@ def run_manifest(
 
     A model is skipped when its output has a record of a run with the same checkpoint and the same settings.
     Any other record in its place is a failure unless the request says to overwrite it.
-
-    Args:
-        requests: What :func:`read_manifest` gave.
-        reporter: Receives the progress, and which model is at work.
-        evaluate: Evaluates one.
 
     Yields:
         The outcome of each model, in order.

@@ -9,11 +9,7 @@ from apsite.evaluation.runs.worker import Call, Result, Worker
 
 
 class Pool(Protocol):
-    """Does pieces of work, in any order.
-
-    Attributes:
-        count: How many pieces can be worked on at the same time.
-    """
+    """Does pieces of work, in any order, `count` of them at the same time."""
 
     count: int
 
@@ -22,19 +18,12 @@ class Pool(Protocol):
     ) -> Iterator[tuple[int, Result]]:
         """Number and result of every piece, as they finish.
 
-        Args:
-            calls: The pieces.
-            progress: Called with the number of passes whenever some have been made.
-            say: Called with a line for the log.
+        `progress` is called with the number of passes whenever some have been made, `say` with lines for the log.
         """
 
 
 class LocalPool:
-    """One worker in this process.
-
-    Args:
-        worker: It.
-    """
+    """One worker in this process."""
 
     count = 1
 

@@ -122,6 +122,7 @@ def evaluate_samples(
     key = ModelKey.of(method, Architecture(architecture), Dataset(dataset), structure, sparsity)
     if isinstance(network, nn.Module) and (factory or layout or state):
         raise ValueError("factory, layout and state are about checkpoints; the network is already in memory")
+    loaded = in_memory(network) if isinstance(network, nn.Module) else None
     kept = tempfile.TemporaryDirectory() if run_dir is None else nullcontext(str(run_dir))
     with kept as folder:
         request = Request(
@@ -131,7 +132,6 @@ def evaluate_samples(
             output=None if output is None else Path(output), device=device, run_dir=Path(folder), fresh=fresh,
             overwrite=overwrite, state=state, url=url, source=source, notes=tuple(notes),
         )  # fmt: skip
-        loaded = in_memory(network) if isinstance(network, nn.Module) else None
         return run_request(request, reporter, network=loaded, images=images)
 
 

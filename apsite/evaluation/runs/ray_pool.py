@@ -16,8 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -64,18 +63,13 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise EvaluationError(
-            "--workers ray needs the package ray; install it with: pip install 'apsite[ray]'"
-        ) from None
+        needed = "--workers ray needs the package ray; install it with: pip install 'apsite[ray]'"
+        raise EvaluationError(needed) from None
     return ray
 
 
 def start_cluster(**options: Any) -> None:
-    """Connect to the cluster that ``RAY_ADDRESS`` names, or start one here, however busy the machine is.
-
-    Args:
-        options: For ``ray.init``.
-    """
+    """Connect to the cluster that ``RAY_ADDRESS`` names, or start one here; `options` are for ``ray.init``."""
     ray = import_ray()
     from ray._private import services
 
@@ -83,13 +77,11 @@ def start_cluster(**options: Any) -> None:
 
     def wait_for_node(gcs_address: str, node_id: str) -> Any:
         end = time.monotonic() + START_LIMIT
-        while True:
-            try:
+        while time.monotonic() < end:
+            with contextlib.suppress(RuntimeError):  # not there yet
                 return look_up(gcs_address, node_id)
-            except RuntimeError:  # not there yet
-                if time.monotonic() > end:
-                    raise
-                time.sleep(_POLL)
+            time.sleep(_POLL)
+        return look_up(gcs_address, node_id)
 
     if not os.environ.get("RAY_ADDRESS"):
         for name, value in _OPTIONS.items():
@@ -163,16 +155,12 @@ class _Remote:
 
 
 class RayPool:
-    """One worker for each device of a Ray cluster; a context manager.
+    """One worker for each device of a Ray cluster, see :func:`cluster`; a context manager.
 
-    The cluster is the one that the environment variable ``RAY_ADDRESS`` names, else one that is started on this machine
-    for the time of the run. Every machine of a cluster needs the same version of this package.
+    Every machine of a cluster needs the same version of this package.
 
     Args:
-        network: The evaluated network.
-        example: A few images, uint8, see :class:`Worker`.
-        settings: How to attack; the batch size must be set.
-        epsilon: Perturbation size in input units.
+        network, example, settings, epsilon: See :class:`Worker`.
         device_type: ``cuda`` for a GPU each, ``cpu`` for a core each.
         count: Number of workers; ``None`` for as many as the cluster has devices.
 
@@ -212,13 +200,10 @@ class RayPool:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stack.close()
 
     def _dismiss(self) -> None:
-        """End all workers."""
         for actor in [*self._starting.values(), *self._idle, *(actor for actor, _ in self._busy.values())]:
             self._ray.kill(actor)
         self._starting, self._idle, self._busy = {}, [], {}
@@ -269,13 +254,12 @@ class RayPool:
         while self._starting:
             finished, _ = self._ray.wait(list(self._starting))
             self._welcome(finished[0])
-        found: list[int] = self._ray.get([actor.process.remote() for actor in self._idle])
-        return found
+        return cast(list[int], self._ray.get([actor.process.remote() for actor in self._idle]))
 
     def _result_of(self, reference: Any, actor: Any) -> Result | None:
         """Result of a finished piece of work; ``None`` if its worker is lost."""
         try:
-            result: Result = self._ray.get(reference)
+            return cast(Result, self._ray.get(reference))
         except self._ray.exceptions.RayActorError:
             return None
         except self._ray.exceptions.RayTaskError as error:
@@ -286,7 +270,6 @@ class RayPool:
             if isinstance(error.cause, ApsiteError | torch.OutOfMemoryError):
                 raise error.cause from None
             raise
-        return result
 
     def _hire(self) -> None:
         """Start a worker, as soon as there is a device for it."""

@@ -11,7 +11,6 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -35,10 +34,8 @@ class RunState:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], *, fresh: bool = False) -> None:
-        text = json.dumps(identity, sort_keys=True, default=str)
-        self.path = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._identity = text
-        self._fresh = fresh
+        self._identity, self._fresh = json.dumps(identity, sort_keys=True, default=str), fresh
+        self.path = folder / hashlib.sha256(self._identity.encode()).hexdigest()[:16]
         self._lock = FileLock(folder / f"{self.path.name}.lock")
 
     def __enter__(self) -> Self:
@@ -59,9 +56,7 @@ class RunState:
         (self.path / "identity.json").write_text(self._identity, encoding="utf-8")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lock.release()
 
     def __len__(self) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from apsite.errors import EvaluationError, NetworkError
-from apsite.evaluation.attacks.execution import CountedNetwork, predict
+from apsite.evaluation.attacks.execution import predict
 from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
@@ -28,6 +29,8 @@ from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName
 
 Arrays = dict[str, NDArray[np.generic]]
+CallOf = Callable[[LabelledImages], Call]
+"""Makes the piece of work of some samples."""
 
 WORST = 1.0
 """Median distance of a trial that had no correctly classified sample: the largest that images in [0, 1] allow."""
@@ -58,15 +61,8 @@ def run(
 ) -> Outcome:  # fmt: skip
     """Evaluate a network; resumes from what `state` holds.
 
-    Args:
-        network: Network on `device`; is put in evaluation mode, its parameters are frozen.
-        images: Samples to evaluate.
-        settings: How.
-        state: Entered run state.
-        device: Where to compute.
-        reporter: Receives the progress.
-        parameters: Configuration of HO-FMN; ``None`` to search for it.
-        workers: Who attacks; ``None`` for this process, on `device`.
+    The network is on `device`; it is put in evaluation mode, its parameters are frozen. `parameters` is the
+    configuration of HO-FMN, or ``None`` to search for it; `workers` attack, or for ``None`` this process, on `device`.
 
     Raises:
         EvaluationError: If there are no more samples than the search leaves out, or the device fails; the units that
@@ -80,8 +76,10 @@ def run(
         )
     try:
         with arithmetic(Precision.FLOAT32):
-            one = _Run(network, images, settings.on(device.type), state, device, reporter, workers)
-            return one.outcome(parameters)
+            settings = settings.on(device.type)
+            epsilon = settings.epsilon_value(images.dataset)
+            worker = Worker(network, np.asarray(images.images[:8]), settings, epsilon, device)
+            return _Run(images, settings, state, reporter, worker, workers or LocalPool(worker)).outcome(parameters)
     except torch.OutOfMemoryError:
         raise EvaluationError(
             f"{device} has too little memory even for one sample; free it or use another --device; "
@@ -94,31 +92,25 @@ def run(
         ) from error
 
 
+@dataclass
 class _Run:
     """The phases of one evaluation, which share their inputs."""
 
-    def __init__(
-        self, network: nn.Module, images: ImageSet, settings: Settings, state: RunState, device: torch.device,
-        reporter: Reporter, workers: Pool | None,
-    ) -> None:  # fmt: skip
-        self.network = CountedNetwork(network)
-        self.images, self.settings, self.state = images, settings, state
-        self.device, self.reporter = device, reporter
-        self.epsilon = settings.epsilon_value(images.dataset)
-        self.worker = Worker(network, np.asarray(images.images[:8]), settings, self.epsilon, device)
-        self.workers: Pool = workers or LocalPool(self.worker)
-        self.passes: dict[str, Passes] = {}
-        self.seconds: dict[str, float] = {}
+    images: ImageSet
+    settings: Settings
+    state: RunState
+    reporter: Reporter
+    worker: Worker
+    workers: Pool
+    passes: dict[str, Passes] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def outcome(self, parameters: FmnParameters | None) -> Outcome:
         """All phases in order; the search is left out where `parameters` are given."""
         clean = self.clean()
-        robust_after: dict[Attack, NDArray[np.bool_]] = {}
-        distance: NDArray[np.float32] | None = None
-        tuning: NDArray[np.bool_] | None = None
+        robust_after = self.autoattack(clean) if AttackName.AUTOATTACK in self.settings.attacks else {}
+        distance, tuning = None, None
         trials: tuple[Trial, ...] = ()
-        if AttackName.AUTOATTACK in self.settings.attacks:
-            robust_after = self.autoattack(clean)
         if AttackName.HOFMN in self.settings.attacks:
             if parameters is None:
                 tuning, trials = self.search(clean)
@@ -138,10 +130,11 @@ class _Run:
         stored = self.state.get("clean")
         if stored is None:
             started = time.monotonic()
-            logits, predicted = predict(self.network, self.images.images, self.device, self.settings.rows)
+            network = self.worker.network
+            logits, predicted = predict(network, self.images.images, self.worker.device, self.settings.rows)
             if not torch.isfinite(logits).all():
                 raise NetworkError("the network returns NaN or infinite logits; the checkpoint may hold broken weights")
-            result = Result(predicted == self.images.labels, self.network.take_passes(), time.monotonic() - started)
+            result = Result(predicted == self.images.labels, network.take_passes(), time.monotonic() - started)
             stored = self.keep("clean", result)
         self.account("clean", stored)
         correct = stored["values"].astype(np.bool_)
@@ -158,21 +151,16 @@ class _Run:
             survivors = np.flatnonzero(robust)
             self.reporter.start(attack.label, len(survivors))
 
-            def call(samples: LabelledImages, attack: Attack = attack) -> Call:
-                return Call(Work.ATTACK, samples, attack)
-
             def finished(chosen: NDArray[np.int64], broken: NDArray[np.generic]) -> str:
                 robust[chosen[broken.astype(np.bool_)]] = False
                 return f"{int(robust.sum())} robust"
 
             cost = self.worker.engine.cost[attack]
-            self.over_samples(attack.value, survivors, cost, call, finished)
+            self.over_samples(attack.value, survivors, cost, partial(Call, Work.ATTACK, attack=attack), finished)
             after[attack] = robust.copy()
             self.reporter.finish(f"{robust.mean():.2%} robust, {len(survivors) - int(robust.sum())} broken")
-            elapsed = time.monotonic() - started
-            self.reporter.say(
-                f"robust accuracy after {attack.label.upper()}: {robust.mean():.2%} (total time {elapsed:.1f} s)"
-            )
+            elapsed, name = time.monotonic() - started, attack.label.upper()
+            self.reporter.say(f"robust accuracy after {name}: {robust.mean():.2%} (total time {elapsed:.1f} s)")
         self.reporter.say(f"robust accuracy: {robust.mean():.2%}")
         return after
 
@@ -193,10 +181,9 @@ class _Run:
         def objectives(first: int, together: Sequence[FmnParameters]) -> list[float]:
             nonlocal best
             calls = self.search_calls(together, [batch(first + number) for number in range(len(together))], steps)
-            rows = sum(len(call.samples) * len(call.trials) for call in calls)
-            progress = _within(
-                self.reporter, first, (steps + 1) * max(1, rows) / len(together), lambda: _grey(best), len(together)
-            )
+            rows = max(1, sum(len(call.samples) * len(call.trials) for call in calls))
+            cost = (steps + 1) * rows / len(together)
+            progress = _within(self.reporter, first, cost, lambda: _grey(best), len(together))
             results = sorted(self.workers.results(calls, progress, self.reporter.say), key=lambda pair: pair[0])
             parts_of.clear()
             for number, result in results:
@@ -208,15 +195,16 @@ class _Run:
             return medians
 
         def stored(number: int) -> Trial | None:
-            unit = self.state.get(f"search-{number:05d}")
-            if unit is None:
+            if (unit := self.state.get(f"search-{number:05d}")) is None:
                 return None
             self.account("hofmn-search", unit)
             return Trial(FmnParameters(*map(float, unit["parameters"])), float(unit["values"]))
 
         def store(first: int, trials: Sequence[Trial]) -> None:
             for number, trial in enumerate(trials):
-                work = replace(_sum(parts_of.get(trial.parameters, ())), values=np.array(trial.objective))
+                parts = parts_of.get(trial.parameters, ())
+                passes = Passes(sum(one.passes.forward for one in parts), sum(one.passes.backward for one in parts))
+                work = Result(np.array(trial.objective), passes, sum(one.seconds for one in parts))
                 parameters = np.array(list(trial.parameters.as_dict().values()))
                 self.account("hofmn-search", self.keep(f"search-{first + number:05d}", work, parameters=parameters))
 
@@ -257,24 +245,17 @@ class _Run:
     def minimum_norm(self, clean: NDArray[np.bool_], parameters: FmnParameters | None) -> NDArray[np.float32]:
         """Distances of HO-FMN, see :meth:`distances`; no `parameters` if no sample is correct."""
         steps = self.settings.attack_steps
-
-        def call(samples: LabelledImages) -> Call:
-            return Call(Work.DISTANCES, samples, trials=(parameters,) if parameters else (), steps=steps)
-
+        call = partial(Call, Work.DISTANCES, trials=(parameters,) if parameters else (), steps=steps)
         return self.distances("HO-FMN attack", "hofmn", clean, steps + 1, call, minimum_norm=True, grain=LANES)
 
     def other(self, attack: AttackName, clean: NDArray[np.bool_]) -> NDArray[np.generic]:
         """Array of an attack with its own module, see :meth:`apsite.samples.SampleResults.of`."""
-        passes = attack_module(attack).PASSES
-
-        def call(samples: LabelledImages) -> Call:
-            return Call(Work.OTHER, samples, other=attack)
-
+        passes, call = attack_module(attack).PASSES, partial(Call, Work.OTHER, other=attack)
         distance = self.distances(attack.label, attack.value, clean, passes, call, minimum_norm=attack.minimum_norm)
         return distance if attack.minimum_norm else np.isinf(distance)
 
     def distances(
-        self, label: str, phase: str, clean: NDArray[np.bool_], cost: int, call: Callable[[LabelledImages], Call], *,
+        self, label: str, phase: str, clean: NDArray[np.bool_], cost: int, call: CallOf, *,
         minimum_norm: bool, grain: int = 4,
     ) -> NDArray[np.float32]:  # fmt: skip
         """Distance of every sample: 0 for clean errors, ``inf`` where the attack found nothing."""
@@ -286,29 +267,23 @@ class _Run:
             return ""
 
         self.over_samples(phase, correct, cost, call, finished, grain=grain)
-        robust = distance > np.float32(self.epsilon) if minimum_norm else np.isinf(distance)
+        robust = distance > np.float32(self.worker.epsilon) if minimum_norm else np.isinf(distance)
         self.reporter.finish(f"{robust.mean():.2%} robust at {self.settings.epsilon_text(self.images.dataset)}")
         return distance
 
     def over_samples(
-        self, phase: str, samples: NDArray[np.int64], cost: int, call: Callable[[LabelledImages], Call],
+        self, phase: str, samples: NDArray[np.int64], cost: int, call: CallOf,
         finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str], *, grain: int = 4,
     ) -> None:  # fmt: skip
         """Have work done for each sample, but for those that are done already.
 
-        Args:
-            phase: Phase that passes and time belong to; units in the state are named after it.
-            samples: Positions of the samples.
-            cost: Passes of one sample, for progress.
-            call: Makes the piece of work of some samples.
-            finished: Receives the positions and values of finished samples; says what is known so far.
-            grain: Smallest part that is worth a worker.
+        Passes and time belong to `phase`, after which units in the state are named. `cost` is that of one sample, in
+        passes, for progress. `finished` receives the positions and values of finished samples and says what is known
+        so far. `grain` is the smallest part that is worth a worker.
         """
-        done = np.zeros(len(self.images), np.bool_)
-        note = ""
-        for unit_name in self.state.names(f"{phase}-"):
-            unit = self.state.get(unit_name)
-            if unit is not None:
+        done, note = np.zeros(len(self.images), np.bool_), ""
+        for name in self.state.names(f"{phase}-"):
+            if (unit := self.state.get(name)) is not None:
                 done[unit["chosen"]] = True
                 note = finished(unit["chosen"], unit["values"])
                 self.account(phase, unit)
@@ -369,13 +344,6 @@ def _share(result: Result, values: NDArray[np.generic], trials: int) -> Result:
     """Part of one trial in work that was done for several, which all took the same passes."""
     passes = Passes(result.passes.forward // trials, result.passes.backward // trials)
     return Result(values, passes, result.seconds / trials)
-
-
-def _sum(results: Sequence[Result]) -> Result:
-    """Passes and seconds of several pieces of work."""
-    forward = sum(result.passes.forward for result in results)
-    backward = sum(result.passes.backward for result in results)
-    return Result(np.zeros(0), Passes(forward, backward), sum(result.seconds for result in results))
 
 
 def _within(

@@ -43,15 +43,10 @@ _SPARSITY_SLACK = 1e-6
 
 @dataclass(frozen=True)
 class RepeatedResult:
-    """One result of the record against the same of the re-run, sample by sample.
+    """One result (``clean``, ``AutoAttack``, ``HO-FMN``) of the record against the same of the re-run.
 
-    Attributes:
-        result: ``clean``, ``AutoAttack`` or ``HO-FMN``.
-        samples: Samples compared.
-        recorded: Samples that the record calls correct or robust.
-        rerun: Samples that the re-run calls so.
-        only_recorded: Samples that only the record calls so.
-        only_rerun: Samples that only the re-run calls so.
+    `samples` are compared; the other numbers are those that the record, the re-run, or only one of them, calls correct
+    or robust.
     """
 
     result: str
@@ -74,11 +69,9 @@ class RepeatedResult:
 
 @dataclass(frozen=True)
 class Finding:
-    """Outcome of a re-run.
+    """Outcome of a re-run of some samples of a record.
 
     Attributes:
-        record: The record that was checked.
-        samples: Samples that were evaluated again.
         comparisons: One for each result that the record has.
         agreement: Share of samples whose results are all the same.
         objections: Why it does not agree, a sentence each; empty if it does.
@@ -161,40 +154,30 @@ def verify_record(
 def compare(
     record: EvaluationRecord, recorded: SampleResults, again: SampleResults, sparsity: float | None = None
 ) -> Finding:
-    """Compare a re-run with its record by the rule of this module.
+    """Compare the results of a re-run with the record's of the same samples, by the rule of this module.
 
-    Args:
-        record: What is checked.
-        recorded: The record's results of the samples that were evaluated again.
-        again: The results of the re-run, of the same samples.
-        sparsity: Sparsity measured in the re-run; ``None`` to leave it out.
+    `sparsity` is that measured in the re-run; ``None`` leaves it out.
     """
     before, after = _flags(record, recorded), _flags(record, again)
-    comparisons, differs = [], np.zeros(len(recorded), np.bool_)
-    for name in before:
-        one, other = before[name], after[name]
+    comparisons, differs, n = [], np.zeros(len(recorded), np.bool_), len(recorded)
+    for name, one in before.items():
+        other = after[name]
         differs |= one != other
-        comparisons.append(
-            RepeatedResult(
-                name, len(one), int(one.sum()), int(other.sum()), int((one & ~other).sum()), int((other & ~one).sum())
-            )
-        )
-    agreement = 1 - int(differs.sum()) / len(differs)
-    objections = []
+        counts = (int(flags.sum()) for flags in (one, other, one & ~other, other & ~one))
+        comparisons.append(RepeatedResult(name, n, *counts))
+    different, objections = int(differs.sum()), []
     stated = record.sparsity.measured
     if sparsity is not None and (stated is None or abs(stated - sparsity) > _SPARSITY_SLACK):
         objections.append(f"The record states a measured sparsity of {stated}; it is {sparsity}.")
-    if int(differs.sum()) > DISAGREEMENT_LIMIT * len(differs):
-        objections.append(
-            f"{int(differs.sum())} of {len(differs)} samples have another result; at most {DISAGREEMENT_LIMIT:.0%} may."
-        )
+    if different > DISAGREEMENT_LIMIT * n:
+        objections.append(f"{different} of {n} samples have another result; at most {DISAGREEMENT_LIMIT:.0%} may.")
     objections += [
         f"{one.result}: the differences go one way, {one.only_recorded} for the record and {one.only_rerun} against "
         f"it (p = {one.p_value:.2g}, below {VERIFICATION_ALPHA})."
         for one in comparisons
         if one.p_value < VERIFICATION_ALPHA
     ]
-    return Finding(record, len(recorded), tuple(comparisons), agreement, tuple(objections))
+    return Finding(record, n, tuple(comparisons), 1 - different / n, tuple(objections))
 
 
 def write_verification(path: Path, finding: Finding, by: str | None = None) -> EvaluationRecord:

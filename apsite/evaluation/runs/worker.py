@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -26,7 +27,7 @@ from apsite.evaluation.attacks.fast.noise import SampleNoise
 from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices, lane_count
 from apsite.evaluation.attacks.precision import InBfloat16
-from apsite.evaluation.attacks.simplification import Simplified, simplified
+from apsite.evaluation.attacks.simplification import simplified
 from apsite.protocol import EngineName, Precision, Settings
 from apsite.records import Passes
 from apsite.vocabulary import Attack, AttackName
@@ -59,13 +60,7 @@ def attack_module(attack: AttackName) -> Any:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Samples to attack.
-
-    Attributes:
-        images: 0..255, shape ``(n, 3, height, width)``.
-        labels: True classes, shape ``(n,)``.
-        index: Positions in the test set, shape ``(n,)``.
-    """
+    """Samples to attack: images of shape ``(n, 3, height, width)``, true classes and positions in the test set."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -81,15 +76,9 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Call:
-    """One piece of work.
+    """One piece of work on correctly classified samples.
 
-    Attributes:
-        work: What to find out.
-        samples: Correctly classified samples.
-        attack: The attack of AutoAttack.
-        other: The attack with its own module.
-        trials: Configurations of HO-FMN.
-        steps: FMN steps.
+    The attack is one of AutoAttack, another with its own module, or FMN with `steps` steps for each trial.
     """
 
     work: Work
@@ -102,13 +91,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What a piece of work gave.
-
-    Attributes:
-        values: See :class:`Work`.
-        passes: Passes through the network.
-        seconds: Wall time of the worker.
-    """
+    """What a piece of work gave: values as :class:`Work` says, passes, and wall time of the worker."""
 
     values: NDArray[np.generic]
     passes: Passes
@@ -123,7 +106,6 @@ class Worker:
         example: A few images, to check the faster network on, uint8.
         settings: How to attack; the batch size must be set.
         epsilon: Perturbation size in input units.
-        device: Where to compute.
 
     Attributes:
         network: The evaluated network, which decides every result.
@@ -137,39 +119,29 @@ class Worker:
     ) -> None:
         self.settings, self.epsilon, self.device = settings, epsilon, device
         self.network = CountedNetwork(network)
-        self.simplified = (
-            simplified(self.network.network, as_inputs(example, device), remove_channels=settings.remove_channels)
-            if len(example)
-            else Simplified(self.network.network)
-        )
+        self.simplified = simplified(network, as_inputs(example, device), remove_channels=settings.remove_channels)
         self.surrogate = self._counted(self.simplified.network)
         self.listener: PassListener | None = None
         self.say: Callable[[str], None] = lambda message: None
-        self._engine: Engine | None = None
         self._rows = settings.rows
 
     def _counted(self, network: nn.Module) -> CountedNetwork:
         """A network to search on."""
         return CountedNetwork(FilledUp(network) if self.device.type == "cpu" else network)
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
         """The implementation of AutoAttack that the settings name."""
-        if self._engine is None:
-            self._engine = self._make_engine()
-        return self._engine
-
-    def _make_engine(self) -> Engine:
         settings = self.settings
         if settings.engine is EngineName.REFERENCE:
             return ReferenceEngine(self.network, self.epsilon, settings.seed, self.device)
         surrogate = self.surrogate
         if settings.precision is Precision.BF16:
             surrogate = self._counted(InBfloat16(self.simplified.network))
+        lanes, precision = lane_count(self.device), settings.precision
         return FastEngine(
-            self.network, self.epsilon, settings.seed, self._rows, surrogate=surrogate, precision=settings.precision,
-            lanes=lane_count(self.device),
-        )  # fmt: skip
+            self.network, self.epsilon, settings.seed, self._rows, surrogate=surrogate, precision=precision, lanes=lanes
+        )
 
     def run(self, call: Call) -> Result:
         """Do one piece of work.
@@ -207,8 +179,8 @@ class Worker:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._rows = max(1, self._rows // 2)
-            if isinstance(self._engine, FastEngine):
-                self._engine.rows = self._rows
+            if isinstance(self.engine, FastEngine):
+                self.engine.rows = self._rows
             self.say(f"out of memory; continuing with {self._rows} rows at a time")
 
     def _tensors(self, samples: LabelledImages) -> tuple[Tensor, Tensor]:
@@ -254,9 +226,8 @@ class Worker:
         x, y = (_filled(values, LANES) for values in self._tensors(call.samples))  # each trial takes the same passes
         rows, trials = len(x), len(call.trials)
         x, y = (values.repeat(trials, *[1] * (values.dim() - 1)) for values in (x, y))
-        adversarial, found = self._fmn(
-            self.surrogate, x, y, [trial for trial in call.trials for _ in range(rows)], call.steps
-        )
+        parameters = [trial for trial in call.trials for _ in range(rows)]
+        adversarial, found = self._fmn(self.surrogate, x, y, parameters, call.steps)
         reached = torch.minimum(distances(x, adversarial, found), worst_norms(x))
         return np.asarray(reached.view(trials, rows)[:, : len(call.samples)].cpu().numpy(), dtype=np.float32)
 

@@ -85,15 +85,11 @@ def array_hash(images: Images, labels: Labels) -> str:
 
 
 def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
-    """Whole test set of a dataset.
+    """Whole test set of a dataset, from the folder of its official files or, for ``embedded``, from the package.
 
     >>> images = load_test_set("cifar10", "embedded")
     >>> images.images.shape, images.labels.shape
     ((256, 3, 32, 32), (256,))
-
-    Args:
-        dataset: Which one.
-        data_dir: Folder with its official files, or :data:`EMBEDDED` for the images inside the package.
 
     Raises:
         DatasetError: If the files are missing or not of the official format; the message says what is required.
@@ -142,17 +138,6 @@ def load_training_set(dataset: Dataset, data_dir: Path | str) -> tuple[Pixels, L
     return images, labels
 
 
-def find_test_set(dataset: Dataset, data_dir: Path) -> Path | None:
-    """File or folder that :func:`load_test_set` would read; ``None`` if there is none."""
-    return TEST_SETS[dataset].find(data_dir)
-
-
-def has_known_hash(dataset: Dataset) -> bool:
-    """Whether a set of this dataset can be recognised as the official one."""
-    files = TEST_SETS[dataset]
-    return files.known_sha256 is not None or files.download is not None
-
-
 def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
     """Test images inside the package: the first 256 of CIFAR-10.
 
@@ -167,10 +152,9 @@ def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
 
 
 def fetch_test_set(dataset: Dataset, folder: Path, reporter: Reporter) -> Path:
-    """Fetch and unpack the official files of a dataset; valid files are not fetched again.
+    """Fetch and unpack the official files of a dataset into the folder to give as ``--data-dir``, and return that.
 
-    Returns:
-        The folder to give as ``--data-dir``.
+    Valid files are not fetched again.
 
     Raises:
         DownloadError: If the dataset may not be fetched, or the file is not the official one.

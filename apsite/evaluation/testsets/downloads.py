@@ -79,13 +79,9 @@ def fetch(
 
 
 def pinned(url: str, path: Path, pins: Path, declared: str | None) -> str:
-    """SHA-256 of a fetched checkpoint, remembered at first use.
+    """SHA-256 of a checkpoint fetched from `url`, remembered at first use in the JSON file `pins`.
 
-    Args:
-        url: Its URL, the name under which it is remembered.
-        path: The file.
-        pins: JSON file of URLs and hashes.
-        declared: Hash that its entry declares, or ``None``.
+    `declared` is the hash that its entry declares, or ``None``.
 
     Raises:
         DownloadError: If the hash differs from the declared or the remembered one.
@@ -187,7 +183,6 @@ def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
 
 
 def _doi(url: str, part: Path) -> None:
-    """File of a data repository."""
     from pooch.downloaders import DOIDownloader
 
     DOIDownloader()(url, str(part), None)  # type: ignore[no-untyped-call]

@@ -12,13 +12,10 @@ from apsite.vocabulary import Dataset
 
 @dataclass(frozen=True)
 class Download:
-    """One official file that may be fetched.
+    """One official file that may be fetched, to `name` below the data folder.
 
     Attributes:
-        url: Where its authors publish it.
-        name: File name below the data folder.
         known_hash: ``md5:...`` or ``sha256:...`` as its authors publish it.
-        size: Bytes.
         member: Folder that appears when the archive is unpacked; ``None`` if it is no archive.
     """
 
@@ -34,7 +31,6 @@ class OfficialFiles:
     """The official files of a dataset. Reading them never executes anything from them.
 
     Attributes:
-        dataset: Which dataset; its size, classes and image shape are in the vocabulary.
         terms: Terms of use and source, in one line.
         expected: What to put into the data folder, for the message when it is not there.
         find: Test set below a data folder, a file or a folder; ``None`` if there is none.
@@ -56,6 +52,11 @@ class OfficialFiles:
     download: Download | None = None
     read_training: Callable[[Path], tuple[Pixels, Labels]] | None = None
     embedded: Callable[[], tuple[Pixels, Labels]] | None = None
+
+    @property
+    def recognisable(self) -> bool:
+        """Whether a set can be recognised as the official one."""
+        return self.known_sha256 is not None or self.download is not None
 
 
 def first_file(*candidates: Path) -> Path | None:

@@ -12,7 +12,7 @@ from PIL import Image
 from apsite.errors import DatasetError
 from apsite.evaluation.testsets import imagenet as class_folders
 from apsite.evaluation.testsets import svhn
-from apsite.evaluation.testsets.datasets import TEST_SETS, find_test_set, has_known_hash, load_test_set
+from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
 from apsite.evaluation.testsets.image_files import ImageFiles
 from apsite.evaluation.testsets.official import Download
 from apsite.vocabulary import Dataset
@@ -37,7 +37,7 @@ def test_svhn_images_and_labels_are_those_of_the_file(tmp_path, folder):
     (tmp_path / folder).mkdir(exist_ok=True)
     content = matlab(12)
     (tmp_path / folder / "test_32x32.mat").write_bytes(content)
-    path = find_test_set(Dataset.SVHN, tmp_path)
+    path = TEST_SETS[Dataset.SVHN].find(tmp_path)
     images, labels = svhn.read(path)
     written = scipy.io.loadmat(io.BytesIO(content))["X"]
     assert images.shape == (12, 3, 32, 32)
@@ -81,7 +81,7 @@ def test_a_missing_svhn_set_says_what_to_do(tmp_path):
     """The command and the file are named."""
     with pytest.raises(DatasetError, match=r"apsite data fetch svhn.*'test_32x32\.mat'"):
         load_test_set(Dataset.SVHN, tmp_path)
-    assert find_test_set(Dataset.SVHN, tmp_path) is None
+    assert TEST_SETS[Dataset.SVHN].find(tmp_path) is None
 
 
 def test_svhn_is_known_by_the_checksum_of_its_file(tmp_path, monkeypatch):
@@ -99,8 +99,8 @@ def test_svhn_is_known_by_the_checksum_of_its_file(tmp_path, monkeypatch):
     file = Download("https://host/test_32x32.mat", "test_32x32.mat", f"md5:{digest}", len(content))
     monkeypatch.setitem(TEST_SETS, Dataset.SVHN, replace(svhn.FILES, download=file))
     assert load_test_set(Dataset.SVHN, tmp_path).known
-    assert has_known_hash(Dataset.SVHN)
-    assert not has_known_hash(Dataset.IMAGENET)
+    assert TEST_SETS[Dataset.SVHN].recognisable
+    assert not TEST_SETS[Dataset.IMAGENET].recognisable
 
 
 def picture(seed: int, width: int, height: int) -> Image.Image:

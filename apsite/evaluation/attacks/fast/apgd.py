@@ -77,20 +77,12 @@ def apgd(
     *,
     to_the_end: bool = False,
 ) -> None:
-    """Attack rows until each has its 100 steps or its sample is fooled; fills `found` and `adversarial`.
+    """Attack rows until each has its 100 steps or its sample is fooled.
 
-    Args:
-        network: Network in evaluation mode.
-        images: Clean images of the samples, shape ``(samples, 3, height, width)``.
-        labels: Their classes, shape ``(samples,)``.
-        owner: Sample of each row, shape ``(rows,)``; a sample may have several rows, one for each target.
-        starts: Start of each row, shape ``(rows, 3, height, width)``.
-        targets: Target class of each row; ignored by an untargeted objective.
-        objective: Loss to maximise.
-        epsilon: Perturbation size in input units.
-        found: Whether a sample is fooled, shape ``(samples,)``; changed in place.
-        adversarial: An adversarial image for each fooled sample; changed in place.
-        to_the_end: Continue with fooled samples, as the official code does, which keeps the last image that fools.
+    `images` and `labels` have one entry per sample; `owner` (the sample of a row), `starts` and `targets` one per row:
+    a sample may have several rows, one for each target. An untargeted objective ignores the targets. `found` and
+    `adversarial`, see :func:`note_fooled`, are changed in place. `to_the_end` continues with fooled samples, as the
+    official code does, which keeps the last image that fools.
     """
     rows = _start(images[owner], labels[owner], owner, starts, targets, epsilon)
     loss = _evaluate(network, rows, objective)
@@ -122,7 +114,6 @@ def apgd(
 
 
 def _start(images: Tensor, labels: Tensor, owner: Tensor, starts: Tensor, targets: Tensor, epsilon: float) -> _Rows:
-    """Rows at their starting points, with nothing evaluated yet."""
     zeros = torch.zeros(len(owner), device=images.device)
     return _Rows(
         owner=owner,

@@ -68,9 +68,7 @@ class FastEngine:
     """Runs one attack of AutoAttack on any number of samples.
 
     Args:
-        network: The evaluated network, in evaluation mode, on its device.
         epsilon: Perturbation size in input units.
-        seed: Seed of all draws.
         rows: Rows evaluated at a time on a GPU; a row is a sample, or a sample with one target. A CPU takes
             :data:`apsite.evaluation.attacks.lanes.ROWS_ON_CPU` at most.
         surrogate: Equal network to search on; ``None`` for `network`.
@@ -102,17 +100,7 @@ class FastEngine:
         self._epsilon, self._seed, self._precision, self._lanes, self._exact = epsilon, seed, precision, lanes, exact
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
-        """Perturbed images of one attack; the clean image where it failed.
-
-        Args:
-            attack: Which of the four attacks.
-            images: Correctly classified images in [0, 1], shape ``(n, 3, height, width)``, float32.
-            labels: True classes, shape ``(n,)``, int64.
-            index: Position of each sample in the test set; its draws depend on it.
-
-        Returns:
-            Images of the same shape.
-        """
+        """See :class:`~apsite.evaluation.attacks.autoattack.Engine`; the clean image where the attack failed."""
         noise: Noise = BatchNoise(self._seed) if self._exact else SampleNoise(self._seed)
         batch = _Batch.of(self.surrogate, attack, images, labels, index, noise)
         with arithmetic(self._precision):

@@ -63,16 +63,8 @@ def fab_targeted(
 ) -> None:
     """Attack rows until each has its 100 steps or its sample is fooled within ε.
 
-    Args:
-        network: Network in evaluation mode.
-        images: Clean images of the samples, shape ``(samples, 3, height, width)``.
-        labels: Their classes, shape ``(samples,)``.
-        owner: Sample of each row, shape ``(rows,)``.
-        targets: Target class of each row, shape ``(rows,)``.
-        epsilon: Perturbation size in input units.
-        found: Whether a sample is fooled within ε, shape ``(samples,)``; changed in place.
-        adversarial: The closest adversarial image so far of each fooled sample; changed in place.
-        to_the_end: Continue with fooled samples, as the official code does, which keeps the closest image that fools.
+    The arguments are those of :func:`apsite.evaluation.attacks.fast.apgd.apgd`, but that `adversarial` has the closest
+    adversarial image so far of each fooled sample.
     """
     clean, own = images[owner], labels[owner]
     point = clean

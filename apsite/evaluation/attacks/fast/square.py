@@ -46,22 +46,15 @@ def square_attack(
     adversarial: Tensor,
     rows: int = 1,
 ) -> None:
-    """Attack samples until each is fooled or has had its 5,000 queries; fills `found` and `adversarial`.
+    """Attack samples until each is fooled or has had its 5,000 queries.
 
     Where few samples are left a pass takes several queries of each: those that follow an accepted one started from a
     point that is no longer the best, and are asked again. What is asked and accepted is the same as one by one.
 
-    Args:
-        network: Network in evaluation mode.
-        images: Clean images, shape ``(n, channels, side, side)``.
-        labels: Their classes, shape ``(n,)``.
-        stripes: Uniform draws for the vertical stripes of the start, shape ``(n, channels, 1, side)``.
-        places: Uniform draws for the place of each square, shape ``(n or 1, queries, 2)``.
-        colours: Uniform draws for the sign of each square and channel, shape ``(n or 1, queries, channels)``.
-        epsilon: Perturbation size in input units.
-        found: Whether a sample is fooled, shape ``(n,)``; changed in place.
-        adversarial: An adversarial image for each fooled sample; changed in place.
-        rows: Rows that a pass may take when fewer samples are left.
+    Uniform draws are `stripes`, of the start, shape ``(n, channels, 1, side)``; `places` of the squares, shape
+    ``(n or 1, queries, 2)``; and `colours`, the sign of each square and channel, shape ``(n or 1, queries, channels)``.
+    `found` and `adversarial`, see :func:`note_fooled`, are changed in place. A pass may take `rows` rows when fewer
+    samples are left.
     """
     squares = _Squares.of(places, colours, images, epsilon)
     most = _AHEAD_ON_CPU if images.device.type == "cpu" else _AHEAD_ON_GPU
@@ -133,12 +126,7 @@ class _Squares:
         return cls(start, length, 2 * epsilon * _signs(colours), torch.arange(side, device=images.device))
 
     def moves(self, owner: Tensor, query: Tensor) -> Tensor:
-        """What queries add to images, shape ``(*query.shape, channels, side, side)``.
-
-        Args:
-            owner: Sample of each query, of the shape of `query`.
-            query: Number of each query.
-        """
+        """What queries, by sample and number, add to images: shape ``(*query.shape, channels, side, side)``."""
         owner = owner if len(self.start) > 1 else torch.zeros_like(owner)
         start, length = self.start[owner, query], self.length[query]
         first, past = start[..., None], (start + length[..., None])[..., None]
@@ -150,8 +138,7 @@ class _Squares:
 def _ask(network: nn.Module, state: _Samples, squares: _Squares, ahead: int) -> Tensor:
     """Make up to `ahead` queries of every sample from its best point, and go to the first one that is better.
 
-    Returns:
-        Share of the samples whose first query was better, a scalar.
+    Returns the share of the samples whose first query was better, a scalar.
     """
     steps = torch.arange(ahead, device=state.query.device)
     query = state.query[:, None] + steps
