@@ -11,7 +11,7 @@ Source of the instructions: the module :mod:`pickletools` of the standard librar
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import IO, Any
@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 
 MAX_DIMENSIONS = 64
 """As many as PyTorch itself can hold."""
+MAX_INSTRUCTIONS = 5_000_000
+"""A checkpoint with its optimiser has some ten thousand; each may take some hundred bytes of memory."""
+MAX_NAME = 1_000
+"""Most characters of the name of a class, and of a part of the name of a tensor."""
 
 
 class PickleError(Exception):
@@ -99,13 +103,15 @@ def read_pickle(
     """
     machine = _Machine(persistent, {**_KNOWN, **known})
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if opcode.name == "STOP":
                 return machine.stack.pop()
+            if count == MAX_INSTRUCTIONS:
+                raise PickleError(f"it has more than {MAX_INSTRUCTIONS:,} instructions")
             machine.run(opcode.name, argument)
     except PickleError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, EOFError, RecursionError) as error:
         raise PickleError(str(error) or type(error).__name__) from None
     raise PickleError("it has no end")
 
@@ -169,9 +175,10 @@ class _Machine:
                 return above
         raise PickleError("a mark is missing")
 
-    def made(self, kind: Any, arguments: Iterable[Any]) -> Any:
+    def made(self, kind: Any, arguments: Any) -> Any:
         """What a class or function would have made of its arguments: a known value, or an object of that name."""
-        arguments = tuple(arguments)
+        if not isinstance(arguments, tuple):  # nothing is copied, or a small file could fill the memory
+            raise PickleError("arguments are no tuple")
         if not isinstance(kind, Global):
             return Object("unknown", arguments)
         if kind.name == "torch._tensor._rebuild_from_type_v2" and len(arguments) > 2:  # a subclass of tensors
@@ -187,9 +194,10 @@ class _Machine:
         return Object(kind.name, arguments)
 
 
-def _named(argument: str) -> Global:
-    """Name of which the module and the rest are two words."""
-    return Global(argument.replace(" ", "."))
+def _named(module: Any, attribute: Any) -> Global:
+    if not isinstance(module, str) or not isinstance(attribute, str) or len(module) + len(attribute) > MAX_NAME:
+        raise PickleError("a class has no usable name")
+    return Global(f"{module}.{attribute}")
 
 
 _PUSHED: Mapping[str, Callable[[_Machine, Any], Any]] = {
@@ -208,12 +216,12 @@ _PUSHED: Mapping[str, Callable[[_Machine, Any], Any]] = {
     "DICT": lambda machine, _: _filled({}, machine.to_mark()),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, number: machine.memo[number]),
     "DUP": lambda machine, _: machine.stack[-1],
-    "GLOBAL": lambda machine, name: _named(name),
-    "STACK_GLOBAL": lambda machine, _: Global(".".join(map(str, machine.last(2)))),
+    "GLOBAL": lambda machine, name: _named(*name.split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: _named(*machine.last(2)),
     **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda machine, _: machine.made(*machine.last(2))),
     "NEWOBJ_EX": lambda machine, _: machine.made(*machine.last(3)[:2]),
-    "INST": lambda machine, name: machine.made(_named(name), machine.to_mark()),
-    "OBJ": lambda machine, _: machine.made((parts := machine.to_mark())[0], parts[1:]),
+    "INST": lambda machine, name: machine.made(_named(*name.split(" ", 1)), tuple(machine.to_mark())),
+    "OBJ": lambda machine, _: machine.made((parts := machine.to_mark())[0], tuple(parts[1:])),
     "PERSID": lambda machine, reference: machine.outside(reference),
     "BINPERSID": lambda machine, _: machine.outside(machine.stack.pop()),
     **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda machine, number: Global(f"extension {number}")),
@@ -242,6 +250,8 @@ def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
 
 def _key(key: Any) -> Any:
     """A key that can be hashed in one step; a description of any other one."""
+    if isinstance(key, Object) and all(isinstance(part, str) and len(part) < MAX_NAME for part in key.arguments):
+        key = bytes_from(key)
     plain = (str, int, float, bool, bytes, type(None))
     flat = isinstance(key, tuple) and len(key) < 100 and all(isinstance(part, plain) for part in key)
     return key if isinstance(key, plain) or flat else f"<{type(key).__name__}>"
@@ -249,12 +259,12 @@ def _key(key: Any) -> Any:
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any, dtype: str | None = None) -> StoredTensor:
     """The view that :func:`torch._utils._rebuild_tensor_v2` would have made, its bounds checked."""
+    if len(shape) != len(stride) or len(shape) > MAX_DIMENSIONS:
+        raise PickleError(f"a tensor has {len(shape)} dimensions")
     shape, stride = tuple(shape), tuple(stride)
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, Storage) or not all(type(number) is int and number >= 0 for number in numbers):
         raise PickleError("a tensor has no storage or no shape")
-    if len(shape) != len(stride) or len(shape) > MAX_DIMENSIONS:
-        raise PickleError(f"a tensor has {len(shape)} dimensions")
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if all(shape) and last >= storage.length:
         raise PickleError("a tensor is larger than its storage")
@@ -267,18 +277,19 @@ def _tensor_of_type(storage: Any, offset: Any, shape: Any, stride: Any, *rest: A
     return _tensor(storage, offset, shape, stride, dtype=dtype.name if isinstance(dtype, Global) else None)
 
 
-def _encoded(text: Any, *_: Any) -> Any:
-    """Bytes, which protocol 2 and Python 2 write as text."""
-    return text.encode("latin1") if isinstance(text, str) else text
+def bytes_from(value: object) -> object:
+    """The bytes of an object, which protocol 2 and Python 2 write as text; any other object as it is."""
+    if isinstance(value, Object) and value.kind == "_codecs.encode" and value.arguments:
+        value = value.arguments[0]
+    return value.encode("latin1", "replace") if isinstance(value, str) else value
 
 
 _KNOWN: Mapping[str, Callable[..., Any]] = {
-    "collections.OrderedDict": lambda pairs=(): _filled({}, [part for pair in pairs for part in pair]),
+    "collections.OrderedDict": lambda pairs=(): {_key(key): value for key, value in pairs},
     "collections.defaultdict": lambda *factory: {},
     "builtins.dict": lambda: {},
-    **dict.fromkeys(("builtins.set", "builtins.frozenset", "__builtin__.set"), lambda elements=(): list(elements)),
-    "torch.Size": lambda sizes=(): tuple(sizes),
-    "_codecs.encode": _encoded,
+    **dict.fromkeys(("builtins.set", "builtins.frozenset", "__builtin__.set"), lambda elements=(): elements),
+    "torch.Size": lambda sizes=(): sizes,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_of_type,
@@ -289,12 +300,8 @@ _KNOWN: Mapping[str, Callable[..., Any]] = {
 """Known names. None of them is called: these functions describe what each would make."""
 
 
-def array_of(value: object) -> NDArray[Any] | None:
-    """The NumPy array that an object describes; ``None`` for anything else, and for arrays that hold no numbers.
-
-    Raises:
-        PickleError: If its parts contradict each other.
-    """
+def array_parts(value: object) -> tuple[Any, str, tuple[int, ...], str] | None:
+    """Bytes, type, shape and order of a NumPy array; ``None`` for anything else, and for arrays without numbers."""
     if not isinstance(value, Object):
         return None
     if value.kind.endswith(".multiarray._reconstruct") and isinstance(value.state, tuple) and len(value.state) == 5:
@@ -308,11 +315,25 @@ def array_of(value: object) -> NDArray[Any] | None:
         return None
     code, state = kind.arguments[0], kind.state
     high_first = isinstance(state, tuple) and len(state) > 1 and state[1] == ">"
-    if code not in _NUMBERS or order not in ("C", "F"):
+    sizes = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(size) is int for size in shape)
+    if not isinstance(code, str) or code not in _NUMBERS or order not in ("C", "F") or not sizes:
         return None
+    return data, f"{'>' if high_first else '<'}{code}", shape, order
+
+
+def array_of(value: object) -> NDArray[Any] | None:
+    """The NumPy array that an object describes; ``None`` as for :func:`array_parts`.
+
+    Raises:
+        PickleError: If its parts contradict each other.
+    """
+    parts = array_parts(value)
+    if parts is None:
+        return None
+    data, kind, shape, order = parts
     try:
-        flat = np.frombuffer(_encoded(data), np.dtype(code).newbyteorder(">" if high_first else "<"))
-        return np.reshape(flat, shape, order="F" if order == "F" else "C").astype(code)
+        flat = np.frombuffer(bytes_from(data), kind)  # type: ignore[call-overload]
+        return np.reshape(flat, shape, order="F" if order == "F" else "C").astype(kind[1:])
     except (ValueError, TypeError) as error:
         raise PickleError(f"an array is damaged: {error}") from None
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from apsite.documents.unpickling import PickleError
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints import packed
-from apsite.evaluation.checkpoints.state_dicts import BARE, find_state, tensors_of, usable_tensors
+from apsite.evaluation.checkpoints.state_dicts import BARE, find_state, listed, tensors_of, usable_tensors
 from apsite.evaluation.checkpoints.torch_files import LEGACY_MAGIC, mapped, read_legacy, read_plain, read_zip
 
 MAX_BYTES = 4 * 2**30
@@ -214,7 +214,7 @@ def _read_torch(
     except (PickleError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path}: truncated or damaged: {_first_line(error)}. {_TRANSFER_AGAIN}") from None
     if others:
-        notes += (f"No tensors among the weights, left aside: {', '.join(others[:6])}.",)
+        notes += (f"No tensors among the weights, left aside: {listed(others)}.",)
     return tensors, container, notes
 
 

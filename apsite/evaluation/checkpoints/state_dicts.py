@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apsite.documents.unpickling import Object, PickleError, StoredTensor, array_of
+from apsite.documents.unpickling import (
+    MAX_DIMENSIONS,
+    MAX_NAME,
+    Object,
+    PickleError,
+    StoredTensor,
+    array_of,
+    array_parts,
+)
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints.torch_files import TorchFile
 
@@ -25,7 +34,8 @@ CONTAINERS = (
 
 _NO_WEIGHTS = ("optim", "sched", "scaler", "grad", "history", "momentum", "mask")
 """Parts of keys under which tensors are no weights."""
-_DEEPEST = 6
+_DEEPEST, _MODULE_DEPTH, _MODULES, _TOP_LEVEL = 6, 100, 100_000, 50
+"""Depth of containers, and of modules in a network; modules in a file; names at the top of one with averages."""
 
 
 def state_dicts(content: object) -> dict[str, dict[str, Any]]:
@@ -35,16 +45,20 @@ def state_dicts(content: object) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     seen: set[int] = set()
+    modules = itertools.count()
 
     def visit(value: object, keys: tuple[str, ...]) -> None:
         if id(value) in seen or len(keys) > _DEEPEST:
             return
         seen.add(id(value))
-        state = dict(_of_network(value)) if isinstance(value, Object) else value
+        state = _of_network(value, modules) if isinstance(value, Object) else value
         if isinstance(state, dict) and any(_dimensions(tensor) > 1 for tensor in state.values()):
             for name, part in _averages(state).items():
                 found[".".join((*keys, *name)) or BARE] = part
             return
+        if isinstance(value, Object):
+            visit(value.items, keys)
+            visit(value.state, keys)
         for key, child in _children(value):
             if not any(part in key.lower() for part in _NO_WEIGHTS):
                 visit(child, (*keys, key))
@@ -62,42 +76,56 @@ def find_state(path: Path, content: object, wanted: str | None = None) -> tuple[
     found = state_dicts(content)
     if wanted is not None:
         if wanted not in found:
-            raise CheckpointError(f"{path}: no state dict under {wanted}; there is {_listed(list(found))}.")
+            raise CheckpointError(f"{path}: no state dict under {wanted}; there is {listed(list(found))}.")
         chosen = wanted
     elif len(found) == 1:
         (chosen,) = found
     elif not found:
         keys = [key for key, _ in _children(content)]
-        what = _listed(keys) if keys else f"a {_name_of(content)}"
+        what = listed(keys) if keys else f"a {_name_of(content)}"
         raise CheckpointError(f"{path}: holds no state dict (found {what}). {_EXPECTED}")
     else:
         usual = [keys for keys in found if keys == BARE or keys.rpartition(".")[2] in CONTAINERS]
         if len(usual) != 1 or any(_alike(found[usual[0]], found[keys]) for keys in found if keys != usual[0]):
             raise CheckpointError(
-                f"{path}: holds several state dicts: {_listed(list(found))}. Choose one with --state, such as "
-                f"--state {next(iter(found))}."
+                f"{path}: holds several state dicts: {listed(list(found))}. Choose one with --state, such as "
+                f"--state {listed(list(found)[:1])}."
             )
         (chosen,) = usual
     others = [keys for keys in found if keys != chosen]
-    notes = (f"The state dict under {chosen} was taken; {_listed(others)} left aside.",) if others else ()
+    notes = (f"The state dict under {chosen} was taken; {listed(others)} left aside.",) if others else ()
     return found[chosen], chosen, notes
 
 
-def _of_network(value: Object) -> Iterator[tuple[str, Any]]:
-    """Names and tensors of a whole pickled network, as its ``state_dict()`` gives them; of TorchScript likewise."""
-    state = value.state if isinstance(value.state, dict) else {}
-    if value.items:  # a subclass of dict
-        yield from value.items.items()
-    scripted = value.kind.startswith("__torch__.")
-    hidden = state.get("_non_persistent_buffers_set") or ()
-    tensors = state if scripted else {**_dict(state.get("_parameters")), **_dict(state.get("_buffers"))}
-    modules = state if scripted else _dict(state.get("_modules"))
-    for name, tensor in tensors.items():
-        if _dimensions(tensor) >= 0 and name not in hidden:
-            yield str(name), tensor
-    for name, module in modules.items():
-        if isinstance(module, Object):
-            yield from ((f"{name}.{inner}", tensor) for inner, tensor in _of_network(module))
+def _of_network(network: Object, modules: Iterator[int]) -> dict[str, Any]:
+    """Names and tensors of a whole pickled network, as its ``state_dict()`` gives them; of TorchScript likewise.
+
+    `modules` counts all modules of the file that were looked at, for they may contain each other.
+    """
+    found: dict[str, Any] = {}
+    waiting = [("", 0, network)]
+    while waiting:
+        prefix, depth, module = waiting.pop()
+        if next(modules) > _MODULES or depth > _MODULE_DEPTH:
+            raise PickleError("its modules contain each other")
+        state = _dict(module.state)
+        scripted = module.kind.startswith("__torch__.")
+        hidden = state.get("_non_persistent_buffers_set") or ()
+        tensors = state if scripted else _dict(state.get("_parameters")) | _dict(state.get("_buffers"))
+        inner = state if scripted else _dict(state.get("_modules"))
+        for name, tensor in itertools.chain(module.items.items(), tensors.items()):
+            if _dimensions(tensor) >= 0 and name not in hidden:
+                found[f"{prefix}{_part(name)}"] = tensor
+        below = [(f"{prefix}{_part(name)}.", depth + 1, one) for name, one in inner.items() if isinstance(one, Object)]
+        waiting += below[::-1]
+    return found
+
+
+def _part(name: object) -> str:
+    text = str(name)
+    if len(text) > MAX_NAME:
+        raise PickleError("a tensor has a name of unusual length")
+    return text
 
 
 def _averages(state: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -106,7 +134,7 @@ def _averages(state: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
     for name, tensor in state.items():
         first, _, rest = str(name).partition(".")
         groups.setdefault(first, {})[rest] = tensor
-    for first, inner in groups.items():
+    for first, inner in groups.items() if len(groups) <= _TOP_LEVEL else ():
         twins = [other for other in groups if other != first and set(groups[other]) == set(inner)]
         if "ema" in first.lower() and twins:
             return {(name,): groups[name] for name in (first, *twins)}
@@ -114,9 +142,7 @@ def _averages(state: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
 
 
 def _children(value: object) -> list[tuple[str, Any]]:
-    """What lies inside a container or object, each with its key."""
-    if isinstance(value, Object):
-        return [(str(key), child) for part in (value.items, _dict(value.state)) for key, child in part.items()]
+    """What lies inside a container, each with its key."""
     if isinstance(value, dict):
         return [(str(key), child) for key, child in value.items()]
     return [(str(at), child) for at, child in enumerate(value)] if isinstance(value, list | tuple) else []
@@ -127,8 +153,8 @@ def _dimensions(value: object) -> int:
     if isinstance(value, StoredTensor | Tensor):
         return len(value.shape)
     if isinstance(value, Object):
-        array = array_of(value)
-        return array.ndim if array is not None else 2 if value.kind.startswith(_UNUSUAL) else -1
+        array = array_parts(value)
+        return len(array[2]) if array else 2 if value.kind.startswith(_UNUSUAL) else -1
     return -1
 
 
@@ -160,14 +186,14 @@ def tensors_of(
     read: dict[str, Tensor] = {}
     others = []
     for name, value in state.items():
-        array = array_of(value)
+        array = array_parts(value)
         kind = value.kind if isinstance(value, Object) else ""
         if isinstance(value, StoredTensor):
-            limit -= 4 * math.prod(value.shape)
-            _check_limit(path, limit)
+            limit = _left(path, limit, value.shape)
             read[str(name)] = file.tensor(value)
         elif array is not None:
-            read[str(name)] = torch.from_numpy(array)
+            limit = _left(path, limit, array[2])
+            read[str(name)] = torch.from_numpy(array_of(value))
         elif kind == "torch._utils._rebuild_sparse_tensor":
             read[str(name)], limit = _dense(path, file, value, limit)
         elif kind.startswith(_UNUSUAL):
@@ -187,10 +213,13 @@ _UNUSUAL = "torch._utils._rebuild_"
 def _dense(path: Path, file: TorchFile, value: Object, limit: int) -> tuple[Tensor, int]:
     """A sparse tensor with its zeros, and what is left of the limit."""
     parts = value.arguments[1] if len(value.arguments) > 1 and isinstance(value.arguments[1], tuple) else ()
-    inner = [file.tensor(part) for part in parts if isinstance(part, StoredTensor)]
-    size = next((part for part in parts if isinstance(part, tuple)), ())
-    limit -= 4 * math.prod(size)
-    _check_limit(path, limit)
+    stored = [part for part in parts if isinstance(part, StoredTensor)][:3]
+    size = next((part for part in parts if isinstance(part, tuple | list)), ())
+    if len(size) > MAX_DIMENSIONS or not all(type(length) is int and length >= 0 for length in size):
+        raise PickleError("a sparse tensor has no shape")
+    for shape in (*(part.shape for part in stored), size):
+        limit = _left(path, limit, shape)
+    inner = [file.tensor(part) for part in stored]
     make: Callable[..., Tensor] = torch.sparse_coo_tensor if len(inner) == 2 else torch.sparse_csr_tensor
     try:
         with warnings.catch_warnings():
@@ -200,11 +229,14 @@ def _dense(path: Path, file: TorchFile, value: Object, limit: int) -> tuple[Tens
         raise PickleError(f"a sparse tensor is damaged: {str(error).splitlines()[0]}") from None
 
 
-def _check_limit(path: Path, left: int) -> None:
+def _left(path: Path, limit: int, shape: Iterable[int]) -> int:
+    """What is left of a limit of bytes beside a tensor of a shape."""
+    left = limit - 4 * math.prod(shape)
     if left < 0:
         raise CheckpointError(
             f"{path}: its tensors claim far more bytes than the file holds; they were not unpacked. {_AGAIN}"
         )
+    return left
 
 
 def usable_tensors(path: Path, stored: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
@@ -258,7 +290,7 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _listed(names: list[str]) -> str:
-    """The first few of many names."""
-    shown = ", ".join(names[:6]) or "nothing"
+def listed(names: list[str]) -> str:
+    """The first few of many names, which a file may have chosen to confuse a terminal."""
+    shown = ", ".join(name[:100] if name.isprintable() else ascii(name[:100]) for name in names[:6]) or "nothing"
     return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"

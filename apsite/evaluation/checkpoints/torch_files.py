@@ -17,7 +17,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from apsite.documents.unpickling import Global, PickleError, Storage, StoredTensor, read_pickle
+from apsite.documents.unpickling import Global, PickleError, Storage, StoredTensor, bytes_from, read_pickle
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How the older format begins: a pickle of one large number."""
@@ -57,14 +57,18 @@ class TorchFile:
         if not isinstance(dtype, torch.dtype):
             raise PickleError(f"numbers of the type {stored.dtype or kind} are not read")
         data = stored.storage.data if stored.storage.data is not None else self.bytes_of(stored.storage)
-        if not all(stored.shape):
-            return torch.empty(stored.shape, dtype=dtype)
         last = sum((size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True))
-        needed = (stored.offset + last + 1) * dtype.itemsize
+        needed = (stored.offset + last + 1) * dtype.itemsize if all(stored.shape) else 0
         if needed > len(data):
             raise PickleError("a storage is shorter than its tensors")
-        flat = torch.frombuffer(bytearray(data[:needed]), dtype=dtype)
-        return flat.as_strided(stored.shape, stored.stride, stored.offset).clone(memory_format=torch.contiguous_format)
+        try:
+            if not needed:
+                return torch.empty(stored.shape, dtype=dtype)
+            flat = torch.frombuffer(bytearray(data[:needed]), dtype=dtype)
+            view = flat.as_strided(stored.shape, stored.stride, stored.offset)
+            return view.clone(memory_format=torch.contiguous_format)
+        except (RuntimeError, ValueError, OverflowError) as error:
+            raise PickleError(f"a tensor is damaged: {str(error).splitlines()[0]}") from None
 
 
 def read_zip(file: IO[bytes]) -> TorchFile:
@@ -124,22 +128,22 @@ def read_legacy(file: IO[bytes]) -> TorchFile:
     keys = read_pickle(file)
     start, places = file.tell(), {}
     for key in keys if isinstance(keys, list) else ():
-        storage = used.get(str(key))
+        storage = used.get(str(key)) if isinstance(key, str | int) else None
         if storage is None or storage.kind not in DTYPES:
-            raise PickleError(f"storage {key} is of no known kind")
+            raise PickleError("a storage is of no known kind")
         size = storage.length * DTYPES[storage.kind].itemsize
         places[storage.key] = (start + 8, size)
         start += 8 + size
+    file.seek(0, 2)
+    if start > file.tell():
+        raise PickleError("it ends within a storage")
 
     def bytes_of(storage: Storage) -> bytes:
         if storage.key not in places:
             raise PickleError(f"storage {storage.key} is missing")
         position, size = places[storage.key]
         file.seek(position)
-        data = file.read(size)
-        if len(data) < size:
-            raise PickleError("it ends within a storage")
-        return data
+        return file.read(size)
 
     return TorchFile(content, bytes_of)
 
@@ -150,13 +154,17 @@ def read_plain(file: IO[bytes]) -> TorchFile:
     Raises:
         PickleError: If it is damaged.
     """
+    opened: dict[int, tuple[Any, Storage]] = {}
 
     def nested(data: Any) -> Storage:
-        """A storage that the pickle holds as bytes of the older format."""
-        inner = read_legacy(io.BytesIO(data if isinstance(data, bytes) else b""))
-        if not isinstance(inner.content, Storage):
-            raise PickleError("it holds something that is no storage where one belongs")
-        return replace(inner.content, data=inner.bytes_of(inner.content))
+        """A storage that the pickle holds as bytes of the older format; the same bytes are opened once."""
+        if id(data) not in opened:
+            content = bytes_from(data)
+            inner = read_legacy(io.BytesIO(content if isinstance(content, bytes) else b""))
+            if not isinstance(inner.content, Storage):
+                raise PickleError("it holds something that is no storage where one belongs")
+            opened[id(data)] = data, replace(inner.content, data=inner.bytes_of(inner.content))
+        return opened[id(data)][1]
 
     def bytes_of(storage: Storage) -> bytes:
         raise PickleError(f"storage {storage.key} is missing")
@@ -174,6 +182,7 @@ def _storage(reference: Any) -> Storage:
     if not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
         raise PickleError("it refers to something that is no storage")
     _, kind, key, _, length, *rest = reference
-    if not isinstance(kind, Global) or type(length) is not int or length < 0 or any(part is not None for part in rest):
+    plain = isinstance(kind, Global) and isinstance(key, str | int) and type(length) is int and 0 <= length < 2**50
+    if not plain or any(part is not None for part in rest):
         raise PickleError("it refers to a storage in a way that is not known")
     return Storage(str(key), kind.name.rpartition(".")[2], length)

@@ -16,6 +16,7 @@ from tests.fitting import checkpoint_of, logits, random_mask
 FACTORY = """
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from sibling import WIDTH
 
 class Normalised(nn.Module):
@@ -34,7 +35,7 @@ def network():
 
 def masked():
     layer = nn.Linear(4, 2)
-    nn.utils.prune.identity(layer, "weight")
+    prune.identity(layer, "weight")
     return layer
 
 def tied():
