@@ -21,7 +21,6 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_both_sides_run_the_whole_protocol():
-    """On a CPU, with short attacks: every part of the row for GPUs, and as many robust images on both sides."""
     network = load_network(network_path(), architecture="resnet8")
     settings = Settings(trials=1, search_samples=2, search_steps=2, attack_steps=2).on("cpu")
     budget = (10, 2, 5)
@@ -35,21 +34,18 @@ def test_both_sides_run_the_whole_protocol():
 
 
 def test_rows_for_a_gpu_say_what_they_need():
-    """Without a checkpoint, or without a GPU."""
     result = CliRunner().invoke(main, ["--rows", "gpu", "--no-write"])
     assert result.exit_code == 2
     assert "the rows 'gpu' need --checkpoint" in result.output
 
 
 def test_unknown_rows_are_named():
-    """With those that there are."""
     result = CliRunner().invoke(main, ["--rows", "demo,fast", "--no-write"])
     assert result.exit_code == 2
     assert "demo, hofmn, filters" in result.output
 
 
 def test_a_ratio_is_that_of_the_medians():
-    """And the single ratios show the spread."""
     row = Row("hofmn", "x", "attack", [1.0, 2.0, 4.0], [2.0, 8.0, 6.0], "other")
     assert row.ratio == pytest.approx(3.0)
     assert row.ratios == [2.0, 4.0, 1.5]
@@ -61,7 +57,6 @@ def timed(network: str, ours: float, **facts: object) -> Row:
 
 
 def test_results_are_replaced_row_by_row(tmp_path):
-    """A row that is measured again replaces its older result, and the page shows it."""
     path, page = tmp_path / "machine.json", tmp_path / "page.md"
     for ours in (2.0, 1.0):
         write_results(path, [timed("a", ours), timed("b", 1.0)], "a machine", 2)
@@ -90,7 +85,6 @@ def test_the_page_says_after_which_attack_results_differ(tmp_path):
 
 
 def test_times_of_commands_have_a_table_of_their_own(tmp_path):
-    """They are no ratios."""
     path, page = tmp_path / "machine.json", tmp_path / "page.md"
     write_results(path, [CommandTime("validate", 5_000, 12.34, 11.0, 432.0)], "a machine", 2)
     write_page(page, [path])
@@ -99,6 +93,5 @@ def test_times_of_commands_have_a_table_of_their_own(tmp_path):
 
 
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
-    """Nobody edits the numbers by hand."""
     write_page(tmp_path / "page.md", sorted((ROOT / "benchmarks" / "results").glob("*.json")))
     assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "benchmarks.md").read_text()

@@ -31,7 +31,6 @@ def problems_of(root: Path) -> list[tuple[str, str, str]]:
 
 
 def test_the_benchmarks_own_data_has_no_problem(repository: Path) -> None:
-    """Every file is read and none contradicts another."""
     catalogue, problems = scan(repository)
     assert problems == []
     assert len(catalogue.entries) == len(list((repository / "entries").iterdir()))
@@ -39,7 +38,6 @@ def test_the_benchmarks_own_data_has_no_problem(repository: Path) -> None:
 
 
 def test_entries_and_records_come_in_table_order(data_folder: DataFolder) -> None:
-    """Whatever their order on disk: by method, dataset, network, dense first, structure and sparsity."""
     keys = [
         f"{METHOD}_R18_CIFAR10_dense",
         f"{METHOD}_R18_CIFAR10_S_90",
@@ -61,7 +59,6 @@ def test_entries_and_records_come_in_table_order(data_folder: DataFolder) -> Non
 
 
 def test_methods_are_the_taxonomy_without_baselines(data_folder: DataFolder) -> None:
-    """All of them, or those of one stage."""
     during = {"stage": "during", "training": None}
     root = data_folder(
         entry_document(), entry_document(RIVAL, pipeline=during), entry_document("Naive_Poe2015Learning", baseline=True)
@@ -73,7 +70,6 @@ def test_methods_are_the_taxonomy_without_baselines(data_folder: DataFolder) -> 
 
 
 def test_a_record_without_an_entry_is_an_orphan(data_folder: DataFolder) -> None:
-    """The message names the file that is missing."""
     root = data_folder(entry_document(RIVAL), record_document())
     assert problems_of(root) == [
         (f"evaluations/{METHOD}/{MODEL}.json", "method", f"{METHOD!r} has no entry; add entries/{METHOD}.json")
@@ -121,12 +117,10 @@ def test_a_name_belongs_to_one_method(
 
 
 def test_a_method_may_name_itself_as_alias(data_folder: DataFolder) -> None:
-    """That is superfluous and no conflict."""
     assert problems_of(data_folder(entry_document(aliases=[METHOD]))) == []
 
 
 def test_an_entry_under_another_name_is_a_mismatch(tmp_path: Path) -> None:
-    """The path is the identity."""
     write_document(tmp_path / "entries" / f"{RIVAL}.json", entry_document())
     assert problems_of(tmp_path) == [
         (f"entries/{RIVAL}.json", "key", f"{METHOD!r} does not match the file name; rename one to match the other")
@@ -151,13 +145,11 @@ def test_a_checkpoint_belongs_to_its_method(data_folder: DataFolder) -> None:
 
 @pytest.mark.parametrize("source", ["Piras2024Adversarial", "Madry2018Towards", METHOD])
 def test_a_published_figure_cites_a_known_paper(data_folder: DataFolder, source: str) -> None:
-    """One of the reference list, or the paper of a method."""
     document = changed(record_document(), "provenance.source", source)
     assert problems_of(data_folder(entry_document(), document)) == []
 
 
 def test_a_dangling_citation_is_an_error(data_folder: DataFolder) -> None:
-    """Nobody could look the figure up."""
     document = changed(record_document(), "provenance.source", "Nobody1999Nothing")
     assert problems_of(data_folder(entry_document(), document)) == [
         (
@@ -169,7 +161,6 @@ def test_a_dangling_citation_is_an_error(data_folder: DataFolder) -> None:
 
 
 def test_unreadable_files_are_reported_among_the_other_problems(tmp_path: Path) -> None:
-    """One bad file does not hide the rest."""
     write_data(
         tmp_path,
         entry_document(),
@@ -188,7 +179,6 @@ def test_unreadable_files_are_reported_among_the_other_problems(tmp_path: Path) 
 
 
 def test_loading_data_with_problems_lists_them(tmp_path: Path) -> None:
-    """All up to twenty, then how many more."""
     write_data(tmp_path, changed(entry_document(), "baseline", 1))
     with pytest.raises(ApsiteError, match=r"^1 problem in the data:\n.*baseline: 1 is not of type boolean$"):
         load_catalogue(tmp_path)
@@ -204,7 +194,6 @@ def test_loading_data_with_problems_lists_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("root", ["", "absent"])
 def test_a_folder_without_entries_is_no_data(tmp_path: Path, root: str) -> None:
-    """The message says where to run the command."""
     with pytest.raises(
         ApsiteError, match=r"has no folder 'entries'; run this in a checkout .* or name one with --root"
     ):
@@ -217,7 +206,6 @@ def test_entries_alone_are_data(data_folder: DataFolder) -> None:
 
 
 def test_a_method_is_found_by_key_and_by_alias(tiny_data: Path) -> None:
-    """Old keys of the predecessor stay valid."""
     catalogue = load_catalogue(tiny_data)
     assert catalogue.resolve(METHOD).key == METHOD
     assert catalogue.resolve("Tiny_Doe2024Old").key == METHOD
@@ -234,7 +222,6 @@ def test_a_method_is_found_by_key_and_by_alias(tiny_data: Path) -> None:
     ],
 )
 def test_an_unknown_method_is_never_guessed(tiny_data: Path, key: str, hint: str) -> None:
-    """The message names the nearest, or all there are."""
     with pytest.raises(ApsiteError) as caught:
         load_catalogue(tiny_data).resolve(key)
     assert str(caught.value).startswith(f"method {key!r} has no entry in {tiny_data / 'entries'}; {hint}")
@@ -251,5 +238,4 @@ def test_an_unknown_method_is_never_guessed(tiny_data: Path, key: str, hint: str
     ],
 )
 def test_the_keys_of_the_survey_s_repository_stay_valid(benchmark_data, alias: str, key: str) -> None:
-    """Each names the method that it meant there."""
     assert benchmark_data.resolve(alias).key == key

@@ -134,20 +134,17 @@ def test_the_ranking_is_by_autoattack_then_clean_accuracy_then_key() -> None:
 
 @given(st.lists(st.integers(0, 10).map(lambda tenth: tenth / 10), max_size=8), st.integers(1, 4))
 def test_leaders_are_those_that_fewer_than_count_records_beat(shares: list[float], count: int) -> None:
-    """Equal figures lead together or not at all."""
     records = field_of(*shares)
     expected = {one.model_key for one in records if sum(share > (one.robust_accuracy or 0) for share in shares) < count}
     assert leaders(records, count) == expected
 
 
 def test_a_tie_for_the_last_place_leads_together() -> None:
-    """Four of five are marked when the third and fourth are equal."""
     assert names_of(leaders(field_of(0.5, 0.4, 0.3, 0.3, 0.2), 3)) == {"M00", "M01", "M02", "M03"}
     assert names_of(leaders(field_of(0.5, 0.5, 0.4), 1)) == {"M00", "M01"}
 
 
 def test_few_records_all_lead() -> None:
-    """There is nothing to leave out."""
     assert leaders([], 3) == set()
     assert names_of(leaders(field_of(0.1, 0.2), 3)) == {"M00", "M01"}
 
@@ -167,14 +164,12 @@ def test_few_records_all_lead() -> None:
     ids=["survey", "apb-1", "custom", "own reduced run", "no AutoAttack", "dense", "no clean accuracy", "all broken"],
 )
 def test_what_ranks(document: dict[str, Any], ranks: bool) -> None:
-    """Pruned, attacked with AutoAttack, nothing reduced."""
     one = record_from_json(document)
     assert rankable(one) is ranks
     assert ranking([one]) == ([one] if ranks else [])
 
 
 def test_a_custom_run_never_leads_however_good(tmp_path: Path) -> None:
-    """It is shown elsewhere; here it neither takes a place nor moves a threshold."""
     custom = changed(record_document(f"{RIVAL}_R18_CIFAR10_US_90", clean=1.0, robust=1.0), "protocol", "custom")
     root = write_data(tmp_path, entry_document(), entry_document(RIVAL), record_document(), custom)
     catalogue = load_catalogue(root)
@@ -185,7 +180,6 @@ def test_a_custom_run_never_leads_however_good(tmp_path: Path) -> None:
 
 
 def test_baselines_rank_only_on_demand(tmp_path: Path) -> None:
-    """They are there to be compared with."""
     root = write_data(
         tmp_path,
         entry_document(),
@@ -199,13 +193,11 @@ def test_baselines_rank_only_on_demand(tmp_path: Path) -> None:
 
 
 def test_a_setting_without_a_ranked_record_is_left_out(tmp_path: Path) -> None:
-    """No empty columns."""
     root = write_data(tmp_path, entry_document(), own_document())
     assert by_setting(load_catalogue(root)) == {}
 
 
 def test_dense_networks_have_no_setting() -> None:
-    """They are compared with nothing."""
     assert setting_of(record_from_json(record_document(f"{METHOD}_R18_CIFAR10_dense"))) is None
     assert setting_of(record()) == Setting(Dataset.CIFAR10, Architecture.RESNET18, Structure.UNSTRUCTURED, 90)
 
@@ -258,7 +250,6 @@ def test_paired_test_separates_what_intervals_do_not(contest: list[EvaluationRec
 
 
 def test_a_lead_has_a_runner_up_a_margin_and_ties(contest: list[EvaluationRecord]) -> None:
-    """By intervals the first two are tied; by the paired test the lead of two points is separated."""
     lead = judged(contest).lead
     assert lead is not None
     assert (lead.record, lead.runner_up, lead.tied) == (contest[0], contest[1], (contest[1],))
@@ -280,7 +271,6 @@ def test_paired_test_ties_what_intervals_separate(contest: list[EvaluationRecord
 
 
 def test_p_values_of_a_setting_are_adjusted_together(contest: list[EvaluationRecord]) -> None:
-    """Three paired tests: the smallest p-value counts threefold, the next twofold."""
     found = judged(contest, range(420), range(400), range(392)).separations
     keys = [one.model_key for one in contest]
     assert found[keys[0], keys[2]].p_value == pytest.approx(3 * mcnemar_p_value(28, 0))
@@ -289,7 +279,6 @@ def test_p_values_of_a_setting_are_adjusted_together(contest: list[EvaluationRec
 
 
 def test_plain_order_decides_where_the_number_of_samples_is_unknown(contest: list[EvaluationRecord]) -> None:
-    """And the basis says so; nothing is tied."""
     standings = judged([replace(one, results=replace(one.results, n_samples=None)) for one in contest])
     assert {separation.basis for separation in standings.separations.values()} == {Basis.ORDER}
     assert list(standings.ranks.values()) == [1, 2, 3]
@@ -316,7 +305,6 @@ def test_the_images_in_common_are_paired(contest: list[EvaluationRecord]) -> Non
     ids=["no image in common", "other labels", "images unknown", "no AutoAttack", "no file"],
 )
 def test_what_cannot_be_paired_is_not(contest: list[EvaluationRecord], other: SampleResults | None) -> None:
-    """Rather than paired by position."""
     assert paired_test(contender(contest[0], per_sample(range(10))), contender(contest[1], other)) is None
 
 
@@ -327,7 +315,6 @@ def catalogue_of(tmp_path: Path, *records: dict[str, Any]) -> Catalogue:
 
 
 def test_baselines_of_the_same_setting_are_compared(tmp_path: Path) -> None:
-    """Of the same dataset, network, structure and sparsity, and of no other; a damaged file counts as missing."""
     own = own_document()
     path = own["model_key"].partition("_R")[2]
     found = catalogue_of(
@@ -360,7 +347,6 @@ def test_per_sample_files_are_read_and_damaged_ones_are_missing(tmp_path: Path) 
 
 
 def test_the_repository_s_own_runs_are_paired(benchmark_data: Catalogue) -> None:
-    """Every two baselines of a setting of the small network, on the same 64 images, in one family of tests."""
     one = Judge(benchmark_data)
     own = [record for record in benchmark_data.records.values() if record.samples is not None and record.structure]
     for record in own:
@@ -398,7 +384,6 @@ def test_leads_along_a_curve_are_joined_and_kept_where_equal(contest: list[Evalu
 
 @pytest.mark.parametrize("module", [comparable, metrics])
 def test_examples_in_docstrings_run(module: Any, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a checkout."""
     monkeypatch.chdir(repository)
     found = doctest.testmod(module)
     assert found.attempted > 0

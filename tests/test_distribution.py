@@ -34,7 +34,6 @@ def files(folder: Path) -> set[str]:
 
 
 def test_the_wheel_holds_every_file_of_the_package(repository: Path, wheel: Path) -> None:
-    """Templates, styles, scripts, schemas and the embedded network are files like any other."""
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if not name.partition("/")[0].endswith(".dist-info")}
     assert packed == {f"apsite/{name}" for name in files(repository / "apsite")}
@@ -63,7 +62,6 @@ def test_the_source_archive_holds_every_file_of_the_repository(
 
 @pytest.mark.slow
 def test_the_wheel_works_by_itself(wheel: Path, tmp_path: Path) -> None:
-    """Unpacked elsewhere, it describes a method, checks it, takes the snapshot, builds the site and has its network."""
     pytest.importorskip("altair", reason="building the site needs the extra 'site'")
     installed, work = tmp_path / "installed", tmp_path / "work"
     (work / "entries").mkdir(parents=True)

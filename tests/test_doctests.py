@@ -19,7 +19,6 @@ HOMES = sorted({*MODULES, *apsite._HOMES.values()})
 
 @pytest.mark.parametrize("name", HOMES)
 def test_examples_give_what_they_say(name: str, repository, monkeypatch) -> None:
-    """Those that read data run in a checkout of the repository."""
     monkeypatch.chdir(repository)
     result = doctest.testmod(import_module(name))
     assert result.failed == 0
@@ -27,7 +26,6 @@ def test_examples_give_what_they_say(name: str, repository, monkeypatch) -> None
 
 
 def test_every_public_name_has_an_example() -> None:
-    """Names that ``import apsite`` gives, and functions of the metrics."""
     finder, metrics = doctest.DocTestFinder(), import_module("apsite.metrics")
     public = [getattr(apsite, name) for name in apsite.__all__]
     public += [function for _, function in inspect.getmembers(metrics, inspect.isfunction)]

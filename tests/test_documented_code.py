@@ -41,7 +41,6 @@ def public_name(node: ast.AST) -> str | None:
 
 
 def test_python_calls_what_there_is() -> None:
-    """Every function of ``apsite`` that a page calls is public and takes the arguments that it is given."""
     called = 0
     for name, block in blocks("python"):
         for node in ast.walk(ast.parse(block, name)):
@@ -55,7 +54,6 @@ def test_python_calls_what_there_is() -> None:
 
 
 def test_lists_of_models_are_read(tmp_path: Path) -> None:
-    """Every TOML block that lists models is a manifest whose models differ."""
     from apsite.evaluation.runs.manifest import read_manifest
 
     listed = [(name, block) for name, block in blocks("toml") if "[[model]]" in block]

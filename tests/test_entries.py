@@ -108,7 +108,6 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("field", "value", "place", "message"), BROKEN, ids=[f"{case[0]}={case[1]!r:.20}" for case in BROKEN]
 )
 def test_a_broken_entry_says_where_what_and_what_is_allowed(field: str, value: Any, place: str, message: str) -> None:
-    """One way to be wrong, one message; the file comes first."""
     document = changed(entry_document(), field) if value is REMOVED else changed(entry_document(), field, value)
     matching = [problem for problem in entry_problems(PATH, document) if message in problem.problem]
     assert [problem.field for problem in matching] == [place]
@@ -116,14 +115,12 @@ def test_a_broken_entry_says_where_what_and_what_is_allowed(field: str, value: A
 
 
 def test_a_broken_entry_cannot_be_read(tmp_path: Path) -> None:
-    """Reading gives the first problem."""
     path = write_document(tmp_path / f"{METHOD}.json", changed(entry_document(), "baseline", 0))
     with pytest.raises(DocumentError, match="baseline: 0 is not of type boolean"):
         read_entry(path)
 
 
 def test_a_good_entry_is_read_completely(tmp_path: Path) -> None:
-    """Every field of the document has its typed counterpart."""
     document = entry_document(aliases=["Tiny_Doe2024Old"])
     assert entry_problems(PATH, document) == []
     entry = read_entry(write_document(tmp_path / f"{METHOD}.json", document))

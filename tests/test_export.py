@@ -57,8 +57,6 @@ def test_the_survey_prints_192_results(printed_rows: list[dict[str, Any]]) -> No
 def test_the_published_rows_are_exactly_as_printed(
     published: list[dict[str, str]], printed_rows: list[dict[str, Any]]
 ) -> None:
-    """Every figure, digit for digit: the text of the fraction is the printed percentage over 100."""
-
     def percent(field: str) -> Decimal | None:
         return Decimal(field) * 100 if field else None
 
@@ -80,7 +78,6 @@ def test_the_published_rows_are_exactly_as_printed(
 
 
 def test_each_published_record_names_its_table(benchmark_data: Catalogue, printed_rows: list[dict[str, Any]]) -> None:
-    """Count per table, and the table of every single figure."""
     located = {
         (
             benchmark_data.entries[record.method].name,
@@ -101,7 +98,6 @@ def test_each_published_record_names_its_table(benchmark_data: Catalogue, printe
 
 
 def test_the_rows_say_what_they_are(published: list[dict[str, str]], benchmark_data: Catalogue) -> None:
-    """Keys, stage, source; the whole test set except where the survey does not state it."""
     sizes = {"cifar10": "10000", "svhn": "26032", "imagenet": ""}
     for row in published:
         assert row["model_key"].startswith(f"{row['method']}_")
@@ -111,7 +107,6 @@ def test_the_rows_say_what_they_are(published: list[dict[str, str]], benchmark_d
 
 
 def test_unknown_values_are_empty_fields(published: list[dict[str, str]]) -> None:
-    """No dash, no zero, no ``nan``: dense networks have no structure, the survey has no HO-FMN figure."""
     for row in published:
         assert row["hofmn_robust_accuracy"] == row["joint_robust_accuracy"] == ""
         dense = row["model_key"].endswith("_dense")
@@ -122,7 +117,6 @@ def test_unknown_values_are_empty_fields(published: list[dict[str, str]]) -> Non
 
 
 def test_the_tiny_table_is_known(tiny_data: Path) -> None:
-    """All columns of a published, a dense and an own run, in catalogue order."""
     lines = to_csv(load_catalogue(tiny_data)).split("\n")
     tail = "published,Piras2024Adversarial"
     assert lines[1:] == [
@@ -135,7 +129,6 @@ def test_the_tiny_table_is_known(tiny_data: Path) -> None:
 
 
 def test_the_json_rows_hold_the_same_values(tiny_data: Path) -> None:
-    """Unknown is ``null`` there; names and order are the same."""
     catalogue = load_catalogue(tiny_data)
     rows = json.loads(to_json_rows(catalogue))
     assert all(list(row) == list(COLUMNS) for row in rows)
@@ -167,7 +160,6 @@ def test_the_frame_has_numbers_where_numbers_are(benchmark_data: Catalogue) -> N
 
 
 def test_no_record_is_a_table_with_a_header() -> None:
-    """An empty catalogue is no error."""
     empty = Catalogue(Path(), {}, {})
     assert to_csv(empty) == ",".join(COLUMNS) + "\n"
     assert json.loads(to_json_rows(empty)) == []
@@ -181,7 +173,6 @@ ROBUSTBENCH_FIELDS = {
 
 
 def test_robustbench_gets_its_fields(tiny_data: Path) -> None:
-    """Percentages with two decimals as text, the budget as text, and null where unknown."""
     exported = robustbench(load_catalogue(tiny_data))
     assert exported[MODEL] == {
         "link": "https://example.org/paper",
@@ -207,7 +198,6 @@ def test_robustbench_gets_its_fields(tiny_data: Path) -> None:
 
 
 def test_robustbench_gets_what_the_paper_reports_and_what_is_doubtful(data_folder: Callable[..., Path]) -> None:
-    """AutoAttack figures of the very setting; warnings of overestimated robustness."""
     entry = entry_document()
     entry["reported"][0]["attack"] = "AutoAttack"
     record = own_document()
@@ -218,7 +208,6 @@ def test_robustbench_gets_what_the_paper_reports_and_what_is_doubtful(data_folde
 
 
 def test_robustbench_gets_every_record_of_the_benchmark(benchmark_data: Catalogue) -> None:
-    """With the same fields each, and the survey's figures as printed."""
     exported = robustbench(benchmark_data)
     assert list(exported) == list(benchmark_data.records)
     for key, fields in exported.items():

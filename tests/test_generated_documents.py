@@ -84,7 +84,6 @@ CASES = [(name, parts) for name, (document, _, _) in KINDS.items() for parts in 
 
 
 def test_the_generated_cases_cover_both_documents() -> None:
-    """A hundred places and more, each of which is broken in many ways below."""
     assert len(CASES) > 150
     assert {"results", "audit", "samples", "changes", "verification"} <= {
         parts[0] for name, parts in CASES if name == "record"
@@ -95,7 +94,6 @@ def test_the_generated_cases_cover_both_documents() -> None:
 @settings(max_examples=24, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_value_that_the_schema_forbids_is_refused_at_its_place(number: int, data: st.DataObject) -> None:
-    """The message names the place, or what surrounds it, in one printable line."""
     name, parts = data.draw(st.sampled_from(CASES[number : number + 8]))
     document, path, check = KINDS[name]
     schema = load_schema(name)
@@ -139,7 +137,6 @@ def test_both_libraries_refuse_the_same_letters(letter: str) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entry=values, record=values)
 def test_any_json_at_all_is_refused_without_a_traceback(tmp_path: Path, entry: Any, record: Any) -> None:
-    """It is read, found wrong and explained."""
     root = write_data(tmp_path, own_document())
     text = {"entries": json.dumps(entry), "evaluations": json.dumps(record)}
     (root / f"entries/{METHOD}.json").write_text(text["entries"], encoding="utf-8")
@@ -150,7 +147,6 @@ def test_any_json_at_all_is_refused_without_a_traceback(tmp_path: Path, entry: A
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".json", ".npz"]))
 def test_any_bytes_at_all_are_refused_without_a_traceback(tmp_path: Path, content: bytes, suffix: str) -> None:
-    """Under the name of an entry, or of a per-sample file."""
     root = write_data(tmp_path, entry_document(), own_document())
     path = root / (f"entries/{METHOD}.json" if suffix == ".json" else f"evaluations/{METHOD}/{MODEL}.npz")
     path.write_bytes(content)
@@ -160,7 +156,6 @@ def test_any_bytes_at_all_are_refused_without_a_traceback(tmp_path: Path, conten
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_per_sample_file_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
-    """Whichever byte is another: it is unreadable, or at least its hash is not the stated one."""
     root = write_data(tmp_path, entry_document(), own_document())
     path = root / f"evaluations/{METHOD}/{MODEL}.npz"
     content = bytearray(path.read_bytes())

@@ -23,13 +23,11 @@ dense_keys = st.builds(ModelKey, method_keys, networks, datasets, st.none(), st.
 
 @given(pruned_keys | dense_keys)
 def test_a_model_key_reads_back_as_itself(key: ModelKey) -> None:
-    """Text and parts carry the same information, for all words and methods."""
     assert ModelKey.parse(str(key)) == key
 
 
 @given(pruned_keys | dense_keys)
 def test_the_schemas_accept_every_model_key(key: ModelKey) -> None:
-    """What the code can make, a record may hold."""
     assert re.search(load_schema("record")["$defs"]["model_key"]["pattern"], str(key))
 
 
@@ -37,7 +35,6 @@ def test_the_schemas_accept_every_model_key(key: ModelKey) -> None:
 def test_a_key_of_words_and_a_fraction_has_whole_percent(
     method: str, network: Architecture, dataset: Dataset, structure: Structure, percent: int
 ) -> None:
-    """No fraction of a percentage is lost to floating point."""
     key = ModelKey.of(method, network, dataset, structure, percent / 100)
     assert key.percent == percent
     assert key.sparsity == percent / 100
@@ -45,14 +42,12 @@ def test_a_key_of_words_and_a_fraction_has_whole_percent(
 
 
 def test_a_dense_key_has_no_structure_and_sparsity_zero() -> None:
-    """Its text ends in ``_dense``."""
     key = ModelKey.of(METHOD, Architecture.VGG16, Dataset.SVHN, None, 0.0)
     assert str(key) == f"{METHOD}_V16_SVHN_dense"
     assert (key.structure, key.percent, key.sparsity) == (None, None, 0.0)
 
 
 def test_a_published_key_is_spelt_as_in_the_survey() -> None:
-    """A known key, part by part."""
     key = ModelKey.parse(f"{METHOD}_R18_CIFAR10_US_90")
     assert key == ModelKey(METHOD, Architecture.RESNET18, Dataset.CIFAR10, Structure.UNSTRUCTURED, 90)
 
@@ -82,7 +77,6 @@ def test_a_published_key_is_spelt_as_in_the_survey() -> None:
     ],
 )
 def test_a_malformed_model_key_says_which_part_is_wrong_and_what_is_allowed(text: str, message: str) -> None:
-    """Each part has its own message."""
     with pytest.raises(ValueError, match=re.escape(message)):
         ModelKey.parse(text)
 
@@ -101,13 +95,11 @@ def test_a_malformed_model_key_says_which_part_is_wrong_and_what_is_allowed(text
 def test_parts_that_contradict_each_other_make_no_key(
     structure: Structure | None, sparsity: float, message: str
 ) -> None:
-    """A sparsity given in percent, out of range or without a structure is refused, never rounded away."""
     with pytest.raises(ValueError, match=re.escape(message)):
         ModelKey.of(METHOD, Architecture.RESNET18, Dataset.CIFAR10, structure, sparsity)
 
 
 @pytest.mark.parametrize(("structure", "percent"), [(Structure.UNSTRUCTURED, None), (None, 90)])
 def test_structure_and_percentage_go_together(structure: Structure | None, percent: int | None) -> None:
-    """Neither stands without the other."""
     with pytest.raises(ValueError, match="a dense model has neither structure nor sparsity; a pruned one has both"):
         ModelKey(METHOD, Architecture.RESNET18, Dataset.CIFAR10, structure, percent)

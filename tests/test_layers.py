@@ -114,13 +114,11 @@ def floor_of(name: str) -> int | None:
 
 
 def test_every_module_has_a_floor() -> None:
-    """A new module needs a place in the picture, and a floor needs a module."""
     assert [module for module in imports() if floor_of(module) is None] == []
     assert {floor_of(module) for module in imports()} == set(range(len(FLOORS)))
 
 
 def test_no_module_imports_from_a_floor_above() -> None:
-    """The order of the floors is the order in which data flows."""
     upward = [
         f"{module} imports {name}"
         for module, names in imports().items()
@@ -140,7 +138,6 @@ def circle(graph: Mapping[str, Collection[str]]) -> list[str]:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Anywhere in the package, also within a room, and also where an import stands inside a function."""
     modules = set(imports())
     graph = {
         module: {
@@ -156,7 +153,6 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_rooms_stay_small() -> None:
-    """More modules than that have more than one subject."""
     rooms = Counter(path.parent for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__"))
     assert {str(room): count for room, count in rooms.items() if count > LOOSE_MODULES} == {}
 
@@ -224,7 +220,6 @@ def run_without(tmp_path: Path, refused: set[str], code: str) -> subprocess.Comp
 
 
 def test_everything_but_the_evaluation_works_without_torch(tmp_path: Path) -> None:
-    """Data, site and command line load, and data is validated and exported, where torch cannot be imported."""
     modules = [
         module
         for module in imports()
@@ -245,7 +240,6 @@ def test_everything_but_the_evaluation_works_without_torch(tmp_path: Path) -> No
 
 
 def test_the_data_works_without_any_extra(tmp_path: Path) -> None:
-    """``pip install apsite`` alone validates, exports and shows."""
     code = (
         "from apsite.cli import cli\n"
         "for arguments in (['validate'], ['export', '--format', 'json'], ['show', 'HARP']):\n"
@@ -265,7 +259,6 @@ def test_the_guard_of_these_tests_works(tmp_path: Path) -> None:
 
 
 def test_public_names_are_there_and_unknown_ones_are_not() -> None:
-    """The top of the package forwards to the modules when a name is first used."""
     import apsite
     from apsite.catalogue import Catalogue, load_catalogue
 

@@ -25,14 +25,12 @@ def citation(repository: Path) -> dict[str, Any]:
 
 
 def test_there_is_one_version(project: dict[str, Any], citation: dict[str, Any]) -> None:
-    """Of the package, of the citation and of what is installed."""
     assert project["version"] == str(citation["version"]) == metadata.version("apsite")
 
 
 def test_package_citation_and_site_name_the_same_addresses(
     repository: Path, project: dict[str, Any], citation: dict[str, Any]
 ) -> None:
-    """The site and the repository, as the settings of the site have them."""
     site = yaml.safe_load((repository / "mkdocs.yml").read_text(encoding="utf-8"))
     assert project["urls"]["Homepage"] == citation["url"] == site["site_url"]
     assert project["urls"]["Source"] == citation["repository-code"] == site["repo_url"]
@@ -41,7 +39,6 @@ def test_package_citation_and_site_name_the_same_addresses(
 
 
 def test_the_citation_names_the_survey(citation: dict[str, Any]) -> None:
-    """By the title and the authors of the reference list."""
     from apsite.documents.references import load_references
 
     survey = load_references()["Piras2024Adversarial"]
@@ -52,7 +49,6 @@ def test_the_citation_names_the_survey(citation: dict[str, Any]) -> None:
 
 
 def test_the_package_names_the_pythons_that_are_tested(repository: Path, project: dict[str, Any]) -> None:
-    """Those of the workflow, the lowest of which is the one it asks for."""
     workflow = yaml.safe_load((repository / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
     (tested,) = (job["strategy"]["matrix"]["python"] for job in workflow["jobs"].values() if "strategy" in job)
     prefix = "Programming Language :: Python :: 3."

@@ -39,20 +39,17 @@ def test_robust_accuracy_counts_what_lies_beyond_the_budget(epsilon: float, shar
 
 @given(distances)
 def test_robust_accuracy_without_a_budget_is_clean_accuracy(d: NDArray[np.float32]) -> None:
-    """Distance 0 means wrong with no attack."""
     assert robust_accuracy(d, 0) == np.count_nonzero(d) / d.size
 
 
 @given(distances, budgets, budgets)
 def test_robust_accuracy_never_grows_with_the_budget(d: NDArray[np.float32], a: float, b: float) -> None:
-    """A larger budget can only break more samples."""
     low, high = sorted((a, b))
     assert 0 <= robust_accuracy(d, high) <= robust_accuracy(d, low) <= 1
 
 
 @given(distances, budgets, st.randoms())
 def test_robust_accuracy_does_not_depend_on_the_order(d: NDArray[np.float32], epsilon: float, random) -> None:
-    """It is a count."""
     assert robust_accuracy(np.array(random.sample(list(d), len(d))), epsilon) == robust_accuracy(d, epsilon)
 
 
@@ -74,13 +71,11 @@ def test_a_stored_distance_of_exactly_the_budget_is_broken() -> None:
     ],
 )
 def test_impossible_distances_are_a_callers_mistake(values: list[float], epsilon: float, message: str) -> None:
-    """Nothing is clipped or skipped."""
     with pytest.raises(ValueError, match=message):
         robust_accuracy(np.array(values), epsilon)
 
 
 def test_the_curve_of_known_distances_is_exact() -> None:
-    """It steps down where a distance lies, and never below what was never broken."""
     at, share = robustness_curve(KNOWN)
     assert at.tolist() == [0.0, 0.25, 0.5]
     assert share.tolist() == pytest.approx([0.8, 0.6, 0.2], abs=1e-15)
@@ -88,7 +83,6 @@ def test_the_curve_of_known_distances_is_exact() -> None:
 
 @given(distances, budgets)
 def test_the_curve_is_robust_accuracy_at_every_budget(d: NDArray[np.float32], epsilon: float) -> None:
-    """The last step at or before a budget has the value there."""
     at, share = robustness_curve(d)
     assert at[0] == 0
     assert (np.diff(at) > 0).all()
@@ -100,7 +94,6 @@ def test_the_curve_is_robust_accuracy_at_every_budget(d: NDArray[np.float32], ep
 
 @given(distances, st.floats(0.01, 2))
 def test_the_area_is_the_sum_of_the_curves_steps(d: NDArray[np.float32], limit: float) -> None:
-    """Two ways to integrate a step function agree."""
     at, share = robustness_curve(d)
     widths = np.diff(np.minimum(np.append(at, math.inf), limit))
     assert area_under_curve(d, limit) == pytest.approx(float((widths * share).sum()) / limit, abs=1e-9)
@@ -114,7 +107,6 @@ def test_the_area_of_known_distances(limit: float, area: float) -> None:
 
 @pytest.mark.parametrize("limit", [0.0, -1.0])
 def test_an_area_needs_a_positive_limit(limit: float) -> None:
-    """There is no curve to the left of 0."""
     with pytest.raises(ValueError, match="limit must be positive"):
         area_under_curve(KNOWN, limit)
 
@@ -134,7 +126,6 @@ def test_an_area_needs_a_positive_limit(limit: float) -> None:
     ],
 )
 def test_the_median_is_over_correct_samples(values: list[float], median: float | None) -> None:
-    """``None`` where no sample is correct or half of them were never broken."""
     assert median_distance(np.array(values, dtype=np.float32)) == median
 
 
@@ -174,7 +165,6 @@ def test_a_wilson_interval_solves_its_equation(count: tuple[int, int], confidenc
 
 @given(counts)
 def test_a_wilson_interval_treats_success_and_failure_alike(count: tuple[int, int]) -> None:
-    """What is the lower bound for robust samples is the upper one for broken samples."""
     successes, trials = count
     low, high = wilson_interval(successes, trials)
     assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=1e-12)
@@ -182,7 +172,6 @@ def test_a_wilson_interval_treats_success_and_failure_alike(count: tuple[int, in
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 10), (11, 10)])
 def test_impossible_counts_have_no_interval(successes: int, trials: int) -> None:
-    """The message repeats them."""
     with pytest.raises(ValueError, match=f"cannot have {successes} successes in {trials} trials"):
         wilson_interval(successes, trials)
 
@@ -192,21 +181,18 @@ def test_impossible_counts_have_no_interval(successes: int, trials: int) -> None
     [(0, 0, 1.0), (1, 0, 1.0), (3, 3, 1.0), (5, 0, 0.0625), (0, 8, 2 / 256), (1, 9, 22 / 1024), (5000, 0, 0.0)],
 )
 def test_mcnemar_is_the_sign_test_of_the_differing_pairs(only_first: int, only_second: int, p_value: float) -> None:
-    """Exact values, the same from either side; counts far beyond what floats can hold are no problem."""
     assert mcnemar_p_value(only_first, only_second) == pytest.approx(p_value)
     assert mcnemar_p_value(only_second, only_first) == mcnemar_p_value(only_first, only_second)
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000))
 def test_mcnemar_is_exact(only_first: int, only_second: int) -> None:
-    """The whole sum, in whole numbers, to 1e-12."""
     differing = only_first + only_second
     ways = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
     assert mcnemar_p_value(only_first, only_second) == pytest.approx(min(1.0, 2 * ways / 2**differing), rel=1e-12)
 
 
 def test_mcnemar_refuses_negative_counts() -> None:
-    """A caller's mistake."""
     with pytest.raises(ValueError, match="must not be negative"):
         mcnemar_p_value(-1, 2)
 
@@ -223,7 +209,6 @@ def test_mcnemar_refuses_negative_counts() -> None:
     ],
 )
 def test_holm_adjusts_step_by_step(p_values: list[float], adjusted: list[float]) -> None:
-    """Known answers, in the order of the given values."""
     assert holm(p_values) == pytest.approx(adjusted)
 
 
@@ -239,6 +224,5 @@ def test_holm_rejects_what_stepping_down_rejects(p_values: list[float], level: f
 
 
 def test_holm_refuses_what_is_no_probability() -> None:
-    """A value outside [0, 1] is a caller's mistake."""
     with pytest.raises(ValueError, match="p-values"):
         holm([0.5, 1.5])

@@ -19,7 +19,6 @@ def page(repository: Path) -> str:
 
 
 def test_the_page_states_settings_of_the_protocol(page: str) -> None:
-    """Trials, samples and steps of the search, its space, and steps of the attack."""
     default = Settings()
     assert (
         f"The search tries {default.trials} configurations with {default.search_steps} steps each on "
@@ -34,7 +33,6 @@ def test_the_page_states_settings_of_the_protocol(page: str) -> None:
 
 
 def test_the_page_states_each_preset(page: str) -> None:
-    """Their names, in the order of the option, and what the quick one does less of."""
     assert re.findall(r"^\| `([\w-]+)` \|", page, flags=re.MULTILINE) == [preset.value for preset in Preset]
     quick = Settings.of(Preset.QUICK)
     assert (
@@ -45,7 +43,6 @@ def test_the_page_states_each_preset(page: str) -> None:
 
 
 def test_the_page_states_what_is_compared(page: str) -> None:
-    """Sparsities, sizes of test sets, budgets, attacks, and the limits of the audit and of the paired test."""
     for structure in Structure:
         assert ", ".join(f"{sparsity:.0%}".replace("%", " %") for sparsity in structure.sparsities) in page
     for dataset in (Dataset.CIFAR10, Dataset.SVHN, Dataset.IMAGENET):
@@ -59,7 +56,6 @@ def test_the_page_states_what_is_compared(page: str) -> None:
 
 
 def test_the_page_states_what_may_be_chosen(page: str) -> None:
-    """The settings that change no rank; ε and the number of samples are stated apart from them."""
     words = {
         "batch_size": "batch size",
         "seed": "seed",

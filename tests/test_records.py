@@ -133,7 +133,6 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("field", "value", "place", "message"), BROKEN, ids=[f"{case[0]}={case[1]!r:.20}" for case in BROKEN]
 )
 def test_a_broken_record_says_where_what_and_what_is_allowed(field: str, value: Any, place: str, message: str) -> None:
-    """One way to be wrong, one message; the file comes first."""
     document = changed(record_document(), field) if value is REMOVED else changed(record_document(), field, value)
     matching = [problem for problem in record_problems(PATH, document) if message in problem.problem]
     assert [problem.field for problem in matching] == [place]
@@ -141,7 +140,6 @@ def test_a_broken_record_says_where_what_and_what_is_allowed(field: str, value: 
 
 
 def test_a_dense_record_has_no_structure_and_sparsity_zero() -> None:
-    """A pruned word in a dense record contradicts its key."""
     document = record_document(f"{METHOD}_R18_CIFAR10_dense")
     path = PATH.with_name(f"{METHOD}_R18_CIFAR10_dense.json")
     assert record_problems(path, document) == []
@@ -153,7 +151,6 @@ def test_a_dense_record_has_no_structure_and_sparsity_zero() -> None:
 
 
 def test_a_record_in_the_wrong_place_is_an_error(tmp_path: Path) -> None:
-    """The path is the identity: folder and file name must be those of the document."""
     path = write_document(tmp_path / RIVAL / "other.json", record_document())
     fields = [problem.field for problem in record_problems(path, record_document())]
     assert fields == ["model_key", "method"]
@@ -162,7 +159,6 @@ def test_a_record_in_the_wrong_place_is_an_error(tmp_path: Path) -> None:
 
 
 def test_every_record_of_the_repository_survives_reading_and_writing(repository: Path) -> None:
-    """The same document, name for name, in the same order and text."""
     paths = sorted((repository / "evaluations").glob("*/*.json"))
     assert len(paths) >= 192
     for path in paths:
@@ -174,7 +170,6 @@ def test_every_record_of_the_repository_survives_reading_and_writing(repository:
 
 
 def test_a_record_with_every_optional_field_survives_reading_and_writing(tmp_path: Path) -> None:
-    """Own runs carry audit, settings, data, passes, times, samples and verification."""
     document = own_document()
     assert record_problems(PATH, document) == []
     record = record_from_json(document)
@@ -216,7 +211,6 @@ def test_a_broken_record_of_version_1_says_what_is_allowed(field: str, value: An
 
 
 def test_a_record_knows_its_words_from_its_key() -> None:
-    """Method, dataset, network and structure stand in one place."""
     record = record_from_json(record_document())
     assert (record.method, record.model_key) == (METHOD, MODEL)
     assert (record.dataset, record.architecture) == (Dataset.CIFAR10, Architecture.RESNET18)
@@ -225,13 +219,11 @@ def test_a_record_knows_its_words_from_its_key() -> None:
 
 
 def test_the_ranking_figure_is_autoattacks() -> None:
-    """``None`` where AutoAttack was not run."""
     assert record_from_json(record_document(robust=0.4)).robust_accuracy == 0.4
     assert record_from_json(record_document(robust=None)).robust_accuracy is None
 
 
 def test_a_verified_record_says_who_vouches() -> None:
-    """The kind changes, the figures do not."""
     document = changed(changed(own_document(), "provenance.kind", "submitted"), "verification")
     record = record_from_json(document)
     verification = Verification("2026-01-02", 100, 0.99)

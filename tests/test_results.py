@@ -78,14 +78,12 @@ def results(hofmn: float = 0.5, only_hofmn: int = 0, fab: int = 0, square: int =
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_warning_follows_from_the_results(found: Results, code: str, message: str) -> None:
-    """One reason, one warning, which says the numbers."""
     (warning,) = warnings_of(record(found))
     assert warning.code == code
     assert message in warning.message
 
 
 def test_results_at_the_limits_need_no_warning() -> None:
-    """A gain of 0.2 %, a difference of five points, the usual number of samples."""
     assert warnings_of(record(results(fab=2, square=2, hofmn=0.55))) == []
 
 
@@ -99,7 +97,6 @@ def test_a_warning_compares_results_of_the_same_samples() -> None:
 
 
 def test_warnings_of_the_checkpoint_and_the_data() -> None:
-    """Declared and measured sparsity half a point apart, unofficial images, unrestricted pickle."""
     document = changed(changed(own_document(), "data.known", False), "checkpoint.unsafe_load", True)
     document = changed(changed(document, "audit.zero_weights", 9_051), "results.attacks[hofmn].search.at_bound", [])
     document = changed(document, "results.joint.broken_only_by.hofmn", 0)

@@ -106,7 +106,6 @@ def raw_members() -> dict[str, bytes]:
 
 @given(verdicts=any_samples())
 def test_samples_read_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, verdicts: SampleResults) -> None:
-    """Types, values and which arrays there are; the hash is that of the file."""
     path = tmp_path_factory.getbasetemp() / "samples.npz"
     digest = write_samples(path, verdicts)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -153,7 +152,6 @@ def test_arrays_of_other_types_are_stored_in_the_documented_ones() -> None:
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ApsiteError, match="cannot be written"):
         write_samples(tmp_path / "file" / "a.npz", samples())
@@ -187,7 +185,6 @@ def test_an_object_array_is_refused_and_not_unpickled(tmp_path: Path, name: str)
 
 
 def test_a_bare_pickle_is_refused_and_not_unpickled(tmp_path: Path) -> None:
-    """Whatever its name says."""
     import pickle
 
     trace = tmp_path / "code-ran"
@@ -217,7 +214,6 @@ def test_a_bare_pickle_is_refused_and_not_unpickled(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_an_undocumented_array_is_refused(tmp_path: Path, change: dict[str, Any], field: str, message: str) -> None:
-    """Missing, unknown, of the wrong type or of the wrong shape."""
     arrays = {name: array for name, array in {**good_arrays(), **change}.items() if array is not None}
     with pytest.raises(DocumentError) as caught:
         read_samples(save(tmp_path / "a.npz", arrays))
@@ -265,7 +261,6 @@ ASCENDING = "must be ascending with no duplicate, from 0 on"
 def test_arrays_that_contradict_each_other_are_refused(
     tmp_path: Path, change: dict[str, Any], field: str, message: str
 ) -> None:
-    """What cannot be true together was not measured."""
     arrays = {name: array for name, array in {**good_arrays(), **change}.items() if array is not None}
     with pytest.raises(DocumentError) as caught:
         read_samples(save(tmp_path / "a.npz", arrays))
@@ -274,14 +269,12 @@ def test_arrays_that_contradict_each_other_are_refused(
 
 
 def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
-    """There is nothing to count."""
     empty = {name: array[:0] for name, array in good_arrays().items()}
     with pytest.raises(DocumentError, match="index: holds no sample"):
         read_samples(save(tmp_path / "a.npz", empty))
 
 
 def test_a_large_file_is_refused_before_it_is_opened(tmp_path: Path) -> None:
-    """By its size on disk."""
     with (tmp_path / "a.npz").open("wb") as stream:
         stream.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(DocumentError, match="is over 10,000,000 bytes"):
@@ -298,7 +291,6 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path: Path) -> 
 
 
 def test_an_archive_of_many_members_is_refused(tmp_path: Path) -> None:
-    """Far more than there are documented arrays."""
     path = pack(tmp_path / "a.npz", {f"{number}.npy": b"" for number in range(33)})
     with pytest.raises(DocumentError, match="too many arrays inside"):
         read_samples(path)
@@ -330,7 +322,6 @@ def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_header_that_claims_another_shape_is_refused(tmp_path: Path, shape: str) -> None:
-    """Neither memory nor a traceback is given for a lie."""
     path = pack(tmp_path / "a.npz", {**raw_members(), "clean_correct.npy": npy_claiming(shape)})
     with pytest.raises(DocumentError, match=r"is not a readable \.npz file \(.*\); write it with `apsite eval`"):
         read_samples(path)
@@ -347,7 +338,6 @@ def test_a_header_that_claims_another_shape_is_refused(tmp_path: Path, shape: st
     ],
 )
 def test_a_member_that_is_no_array_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    """Bytes of any other kind."""
     path = pack(tmp_path / "a.npz", {**raw_members(), "index.npy": content})
     with pytest.raises(DocumentError, match=re.escape(message)):
         read_samples(path)
@@ -402,14 +392,12 @@ def test_a_flag_is_0_or_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a zip"])
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
-    """Such as an interrupted download."""
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(DocumentError, match=r"is not a readable \.npz file"):
         read_samples(tmp_path / "a.npz")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    """One that was left out is asked for; otherwise the reason is that of the operating system."""
     with pytest.raises(DocumentError, match="is missing; add the file that `apsite eval` wrote next to the record"):
         read_samples(tmp_path / "absent.npz")
     with pytest.raises(DocumentError, match=r"is not a readable \.npz file"):
@@ -417,7 +405,6 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_link_is_refused(tmp_path: Path) -> None:
-    """Even if it leads to a good file."""
     write_samples(tmp_path / "real.npz", samples())
     (tmp_path / "link.npz").symlink_to(tmp_path / "real.npz")
     with pytest.raises(
@@ -430,7 +417,6 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused_or_read_and_never_crashes(
     tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, int]]
 ) -> None:
-    """Whichever bytes are changed, the answer is a verdict or one clear error."""
     content = bytearray(samples_bytes(samples()))
     for position, value in damage:
         content[position % len(content)] = value

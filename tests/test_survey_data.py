@@ -135,7 +135,6 @@ def codes(words: tuple[Any, ...] | None) -> set[str]:
 
 @pytest.mark.parametrize("row", rows(TABLE_1), ids=lambda row: row[0])
 def test_an_entry_is_its_line_of_table_1(methods: dict[str, Entry], row: list[str]) -> None:
-    """Stage, objectives through their citations, schedule, structure, locality, criterion."""
     name, stage, first, second, schedule, structure, locality, criterion = row
     pipeline, specifics = methods[name].pipeline, methods[name].specifics
     assert pipeline.stage is STAGES[stage]
@@ -155,7 +154,6 @@ def test_an_entry_is_its_line_of_table_1(methods: dict[str, Entry], row: list[st
 
 
 def test_the_taxonomy_has_the_survey_s_counts(methods: dict[str, Entry]) -> None:
-    """26 methods: 15 after, 6 before, 5 during training; baselines are not counted."""
     assert len(methods) == len(rows(TABLE_1)) == 26
     stages = Counter(entry.pipeline.stage for entry in methods.values())
     assert stages == {Stage.AFTER: 15, Stage.BEFORE: 6, Stage.DURING: 5}
@@ -175,7 +173,6 @@ def test_localities_and_criteria_are_counted_from_table_1(methods: dict[str, Ent
 
 
 def test_granularity_fits_the_structure(methods: dict[str, Entry]) -> None:
-    """Weights where single weights are pruned, a larger unit where structures are."""
     for entry in methods.values():
         units = {word.value for word in entry.specifics.granularity or ()}
         assert ("weight" in units) is (Structure.UNSTRUCTURED in entry.specifics.structure), entry.key
@@ -183,7 +180,6 @@ def test_granularity_fits_the_structure(methods: dict[str, Entry]) -> None:
 
 
 def test_the_two_baselines_are_marked(benchmark_data: Catalogue) -> None:
-    """They are no part of the taxonomy, and Table 2 does not speak of them."""
     baselines = {entry.name: entry for entry in benchmark_data.entries.values() if entry.baseline}
     for entry in (baselines["LAMP"], baselines["LWM"]):
         assert entry not in benchmark_data.methods()
@@ -194,7 +190,6 @@ def test_the_two_baselines_are_marked(benchmark_data: Catalogue) -> None:
 
 @pytest.mark.parametrize("row", rows(TABLE_2), ids=lambda row: row[0])
 def test_an_audit_is_its_line_of_table_2(methods: dict[str, Entry], row: list[str]) -> None:
-    """Attacks of the original paper, curve, iterations."""
     verdicts = {"yes": True, "no": False, "n.s.": None}
     name, autoattack, pgd, others, curve, iterations = row
     audit = methods[name].audit
@@ -215,7 +210,6 @@ def test_table_2_has_ten_ticks_for_autoattack(methods: dict[str, Entry]) -> None
 
 
 def test_reported_results_are_those_of_table_9(methods: dict[str, Entry]) -> None:
-    """Every figure of the column "Orig.", under PGD on CIFAR-10, and no other."""
     reported = {
         (entry.name, one.architecture.label, one.structure.code, one.sparsity, one.robust_accuracy): (
             one.dataset, one.attack,
@@ -286,7 +280,6 @@ def test_every_dash_of_the_leaderboards_has_a_reason(
 
 
 def test_published_records_say_how_the_survey_evaluated(benchmark_data: Catalogue) -> None:
-    """Protocol, budget and source; where the survey does not state the metric or budget, the record says so."""
     published = [
         record for record in benchmark_data.records.values() if record.provenance.source == "Piras2024Adversarial"
     ]
@@ -378,7 +371,6 @@ def test_the_page_of_discrepancies_counts_as_the_tables(
 
 
 def test_every_entry_cites_its_paper(benchmark_data: Catalogue) -> None:
-    """Title, authors, venue and a BibTeX entry that agrees in year."""
     for entry in benchmark_data.entries.values():
         paper = entry.paper
         assert paper.authors

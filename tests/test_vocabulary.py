@@ -19,21 +19,18 @@ ENUMS = [
 
 
 def test_the_schemas_get_their_terms_from_the_vocabulary() -> None:
-    """Their files name an enum or a pattern of keys; what they publish lists the terms and the codes."""
     dataset, model_key = (load_schema("record")["$defs"][name] for name in ("dataset", "model_key"))
     assert dataset == {"enum": ["cifar10", "svhn", "imagenet"], "description": "Dataset."}
     assert "_(?:CIFAR10|SVHN|ImageNet)_(?:(?:US|S)_[1-9][0-9]?|dense)$" in model_key["pattern"]
 
 
 def test_a_pipeline_has_one_form_per_stage() -> None:
-    """The alternatives of the schema are the stages, in their order."""
     forms = load_schema("entry")["properties"]["pipeline"]["oneOf"]
     assert [form["properties"]["stage"]["const"] for form in forms] == list(Stage)
 
 
 @pytest.mark.parametrize("name", ["method_key", "model_key", "sha256", "dataset", "architecture", "structure"])
 def test_both_schemas_define_a_shared_word_alike(name: str) -> None:
-    """What stands in both schemas is the same in both."""
     assert load_schema("entry")["$defs"][name] == load_schema("record")["$defs"][name]
 
 
@@ -47,7 +44,6 @@ def test_every_term_is_described_and_no_two_look_alike(kind: type[Term]) -> None
 
 
 def test_terms_sort_as_they_are_listed() -> None:
-    """Also within tuples and dataclasses, and as text among other text."""
     assert sorted([Dataset.IMAGENET, Dataset.SVHN, Dataset.CIFAR10]) == list(Dataset)
     assert max(Structure) is Structure.STRUCTURED
     assert Dataset.CIFAR10 <= Dataset.CIFAR10 < Dataset.SVHN >= Dataset.CIFAR10
@@ -61,7 +57,6 @@ def test_sparsities_are_those_of_the_benchmark() -> None:
 
 
 def test_datasets_have_their_official_sizes_and_budgets() -> None:
-    """The whole test set (ImageNet: validation set), and the exact budget as text."""
     assert {word.value: (word.test_samples, word.epsilon) for word in Dataset} == {
         "cifar10": (10_000, "8/255"),
         "svhn": (26_032, "8/255"),
@@ -70,14 +65,12 @@ def test_datasets_have_their_official_sizes_and_budgets() -> None:
 
 
 def test_the_classes_of_a_test_set_add_up() -> None:
-    """Ten classes or a thousand; their counts are those of the official files."""
     assert [(len(word.class_counts), sum(word.class_counts)) for word in Dataset] == [
         (10, 10_000), (10, 26_032), (1000, 50_000),
     ]  # fmt: skip
 
 
 def test_only_custom_runs_never_rank() -> None:
-    """A reduced run is shown and not ranked."""
     assert [protocol for protocol in Protocol if not protocol.ranks] == [Protocol.CUSTOM]
 
 
@@ -90,12 +83,10 @@ def test_only_custom_runs_never_rank() -> None:
     ],
 )  # fmt: skip
 def test_objectives_cite_the_paper_that_the_survey_cites(objective: Objective, number: int) -> None:
-    """The citation resolves to the number in the survey's bibliography."""
     assert load_references()[str(objective.citation)].number == number
 
 
 def test_the_reference_list_is_the_survey_and_its_bibliography() -> None:
-    """The survey's numbers 1 to 70 without gap; every reference names its authors, title and venue."""
     references = load_references()
     numbers = [reference.number for reference in references.values() if reference.number is not None]
     assert numbers[:70] == list(range(1, 71))
@@ -112,7 +103,6 @@ def test_the_reference_list_is_the_survey_and_its_bibliography() -> None:
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000))
 def test_a_budget_is_the_quotient_of_its_text(numerator: int, denominator: int) -> None:
-    """Exact within float64, and refused beyond 1."""
     text = f"{numerator}/{denominator}"
     if numerator <= denominator:
         assert epsilon_value(text) == numerator / denominator
@@ -125,7 +115,6 @@ def test_a_budget_is_the_quotient_of_its_text(numerator: int, denominator: int) 
     "text", ["", "8", "8/", "/255", "8/255/1", "0.031", "-8/255", "8/0", "8/255\n", "٨/255", "8 /255"]
 )
 def test_a_budget_that_is_no_fraction_is_refused(text: str) -> None:
-    """The message shows what a budget looks like."""
     with pytest.raises(ValueError, match="epsilon must be a fraction such as '8/255'"):
         epsilon_value(text)
 

@@ -102,12 +102,10 @@ def site() -> Iterator[Line]:
 
 @pytest.mark.parametrize("place", [pages, code, site])
 def test_texts_use_the_standard_words(place: Callable[[], Iterator[Line]]) -> None:
-    """Each old word is named with its place and with what to write instead."""
     assert not (problems := found(place())), "\n".join(["", *problems])
 
 
 def test_old_words_are_found() -> None:
-    """In any inflection and case, and within f-strings; names of the code are let through."""
     assert found([Line("x.md", 3, "Its Verdicts stand there.")]) == [
         "x.md:3: 'Verdicts': write result; robust / not robust",
         "x.md:3: 'stand': write is, is in, is next to",

@@ -121,7 +121,6 @@ def test_the_walk_for_a_dataset_ends_in_a_valid_record(copy: Copy, tmp_path: Pat
 
 
 def test_the_walk_for_a_term_ends_in_an_accepted_entry(copy: Copy) -> None:
-    """One file; an entry with the term is refused before and accepted after."""
     path = copy.root / f"entries/{METHOD}.json"
     entry = json.loads(path.read_text(encoding="utf-8"))
     entry["specifics"]["criterion"] = "FIM"

@@ -72,14 +72,12 @@ def test_zizmor_finds_nothing_at_its_strictest() -> None:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_files_follow_the_schema_of_the_platform(schema: str) -> None:
-    """As check-jsonschema carries it."""
     assert SCHEMAS[schema]
     done = tool("check-jsonschema", "--builtin-schema", schema, *map(str, SCHEMAS[schema]))
     assert done.returncode == 0, done.stdout
 
 
 def test_every_action_is_pinned_to_one_commit() -> None:
-    """By its full name, with the release beside it, and the same one everywhere."""
     pins: dict[str, set[tuple[str, str]]] = {}
     for path in WORKFLOWS:
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -125,7 +123,6 @@ def test_triggers_are_those_that_are_safe() -> None:
 
 
 def test_steps_are_named_and_take_nothing_untrusted_into_the_shell() -> None:
-    """Values reach the shell as environment variables, quoted; no token stays on disk."""
     for workflow, name, job in jobs():
         for step in job["steps"]:
             place = f"{workflow}.{name}: {step.get('name')}"
@@ -284,7 +281,6 @@ def add_method(folder: Path) -> None:
 
 @needs_jq
 def test_a_proposal_goes_from_the_gate_to_a_comment(tmp_path: Path) -> None:
-    """The shell of both workflows: validated, summarised, built; then the text checked and the comment posted."""
     checks = Runner(tmp_path / "checks")
     checks.values |= proposal(checks.work / "proposal", add_method)
     printed = checks.run("data-pr", "data")
@@ -377,7 +373,6 @@ def test_a_proposal_that_changes_its_own_checks_is_not_vouched_for(tmp_path: Pat
 def test_nothing_is_posted_about_another_commit_or_in_other_characters(
     tmp_path: Path, pull: dict[str, Any], text: str, failed: str | None
 ) -> None:
-    """Whose commit it is, and on which pull request, the platform says."""
     comments = commenting(tmp_path, "a" * 40, text, **pull)
     assert comments.run("preview-comment", "comment").get("failed") == failed
     assert not (comments.fixtures / "posted.json").exists()
@@ -417,7 +412,6 @@ def test_only_a_maintainers_own_branch_has_a_maintainers_rights(
 
 
 def test_a_proposal_that_breaks_the_rules_is_stopped_and_still_summarised(tmp_path: Path) -> None:
-    """Annotations say what is wrong, nothing is built, and the summary reports the problems."""
     checks = Runner(tmp_path / "checks")
 
     def break_it(folder: Path) -> None:
@@ -450,7 +444,6 @@ def test_a_proposal_of_code_passes_the_gate_without_a_preview(tmp_path: Path) ->
 
 @needs_jq
 def test_a_run_without_a_text_ends_quietly(tmp_path: Path) -> None:
-    """A proposal of code has none."""
     comments = commenting(tmp_path, "a" * 40, "")
     write_document(comments.fixtures / "artifacts.json", {"artifacts": []})
     printed = comments.run("preview-comment", "comment")
@@ -460,7 +453,6 @@ def test_a_run_without_a_text_ends_quietly(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_deployment_validates_and_builds(tmp_path: Path) -> None:
-    """What the pages are made from is checked once more."""
     runner = Runner(tmp_path)
     write_data(runner.work, entry_document(), record_document())
     printed = runner.run("deploy", "build")
@@ -469,7 +461,6 @@ def test_deployment_validates_and_builds(tmp_path: Path) -> None:
 
 
 def test_a_release_is_built_once_and_tested_as_built(tmp_path: Path) -> None:
-    """Build, snapshot, tests against the wheel, release: the commands fit together."""
     version = metadata.version("apsite")
     runner = Runner(tmp_path)
     repository_with(runner.work, entry_document(), record_document())
@@ -504,7 +495,6 @@ def test_a_release_is_built_once_and_tested_as_built(tmp_path: Path) -> None:
 
 
 def test_tests_and_scheduled_checks_run_commands_that_are_there(tmp_path: Path) -> None:
-    """The make target exists; addresses are listed; versions are audited."""
     runner = Runner(tmp_path)
     write_data(runner.work, entry_document(), record_document())
     for workflow, job in (("ci", "test"), ("ci", "zensical"), ("scheduled", "links"), ("scheduled", "audit")):
@@ -517,7 +507,6 @@ def test_tests_and_scheduled_checks_run_commands_that_are_there(tmp_path: Path) 
 
 
 def test_every_job_with_shell_is_run_here() -> None:
-    """A new job needs a test above."""
     text = Path(__file__).read_text(encoding="utf-8")
     for workflow, name, job in jobs():
         if any("run" in step for step in job["steps"]):

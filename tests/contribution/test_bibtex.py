@@ -27,7 +27,6 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_paper_is_read(tmp_path: Path) -> None:
-    """LaTeX becomes plain characters; names are turned round; the text stays as it is."""
     answers = answers_from_bibtex(write(tmp_path, PAPER))
     assert answers == {
         "paper.title": "Small Networks & Weißer",
@@ -52,7 +51,6 @@ def test_a_paper_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_venue_and_address_come_from_what_there_is(tmp_path: Path, fields: str, venue: str, url: str) -> None:
-    """Preprints, journals, and entries that say neither."""
     answers = answers_from_bibtex(write(tmp_path, f"@misc{{a, title = {{T}}, {fields}}}"))
     assert answers.get("paper.venue") == venue
     assert answers.get("paper.url") == url
@@ -60,7 +58,6 @@ def test_venue_and_address_come_from_what_there_is(tmp_path: Path, fields: str, 
 
 
 def test_one_of_several_entries_is_chosen(tmp_path: Path) -> None:
-    """By its key; without one the keys are listed."""
     path = write(tmp_path, PAPER + "@misc{other, title = {Other}}")
     with pytest.raises(ApsiteError, match="2 entries; choose one with --bibtex-key: Doe2026Small, other"):
         answers_from_bibtex(path)
@@ -73,13 +70,11 @@ def test_one_of_several_entries_is_chosen(tmp_path: Path) -> None:
     ("text", "message"), [("@article{a, title = {open", "is not BibTeX"), ("just words", "holds no BibTeX entry")]
 )
 def test_what_is_no_bibtex_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    """In one line that names the file."""
     with pytest.raises(ApsiteError, match=message):
         answers_from_bibtex(write(tmp_path, text))
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
-    """Missing, not text, too large."""
     with pytest.raises(ApsiteError, match="cannot be read"):
         answers_from_bibtex(tmp_path / "none.bib")
     (tmp_path / "latin.bib").write_bytes(b"@misc{a, title = {\xe9}}")

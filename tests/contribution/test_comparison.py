@@ -51,7 +51,6 @@ def records_of(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def test_the_same_data_do_not_differ(folder: Folder, benchmark_data: Catalogue) -> None:
-    """Whatever they are."""
     for catalogue in (folder("one", record_document()), benchmark_data):
         comparison = compare(catalogue, catalogue)
         assert comparison == Comparison((), (), (), (), ())
@@ -60,7 +59,6 @@ def test_the_same_data_do_not_differ(folder: Folder, benchmark_data: Catalogue) 
 
 
 def test_a_first_result_leads(folder: Folder) -> None:
-    """Where nothing ranked before."""
     comparison = compare(folder("one"), folder("two", record_document(robust=0.4)))
     assert records_of(comparison) == [("added", MODEL)]
     (setting,) = comparison.settings
@@ -70,7 +68,6 @@ def test_a_first_result_leads(folder: Folder) -> None:
 
 
 def test_a_better_rival_takes_the_lead_and_moves_the_other_down(folder: Folder) -> None:
-    """Both models are listed, the new leader first."""
     base = folder("one", record_document(robust=0.4))
     head = folder("two", record_document(robust=0.4), record_document(RIVAL_MODEL, robust=0.5))
     comparison = compare(base, head)
@@ -107,14 +104,12 @@ def test_a_result_within_the_interval_ties(folder: Folder) -> None:
     ],
 )  # fmt: skip
 def test_what_happened_to_a_record_has_one_word(folder: Folder, before: Document, after: Document, kind: str) -> None:
-    """Words alone, figures, retraction, verification."""
     comparison = compare(folder("one", before), folder("two", after))
     assert records_of(comparison) == [(kind, MODEL)]
     assert f"{kind}: {MODEL}: " in to_text(comparison)
 
 
 def test_a_removed_record_and_method_are_named(folder: Folder, tmp_path: Path) -> None:
-    """With the ranking that is gone."""
     base = folder("one", record_document())
     head = load_catalogue(write_data(tmp_path / "two", entry_document(RIVAL)))
     comparison = compare(base, head)
@@ -126,7 +121,6 @@ def test_a_removed_record_and_method_are_named(folder: Folder, tmp_path: Path) -
 
 
 def test_a_new_version_supersedes(folder: Folder, tmp_path: Path) -> None:
-    """The old record is in history/ and no longer counts."""
     base = folder("one", record_document())
     new = changed(record_document(robust=0.5), "changes", [change("supersedes", version=1)])
     head_folder = write_data(tmp_path / "two", entry_document(), entry_document(RIVAL), new)
@@ -142,7 +136,6 @@ def test_a_new_version_supersedes(folder: Folder, tmp_path: Path) -> None:
 
 
 def test_an_edited_entry_names_its_fields(folder: Folder) -> None:
-    """And moves nothing."""
     comparison = compare(folder("one"), folder("two", entry_document(baseline=False, notes=["Another."])))
     assert [(one.key, one.fields) for one in comparison.methods_edited] == [(METHOD, ("notes",))]
     assert comparison.settings == ()
@@ -150,7 +143,6 @@ def test_an_edited_entry_names_its_fields(folder: Folder) -> None:
 
 
 def test_settings_come_in_table_order(folder: Folder) -> None:
-    """Dataset, network, structure, sparsity."""
     keys = [
         f"{METHOD}_{rest}" for rest in ("R18_SVHN_US_90", "V16_CIFAR10_US_90", "R18_CIFAR10_S_50", "R18_CIFAR10_US_90")
     ]
@@ -159,7 +151,6 @@ def test_settings_come_in_table_order(folder: Folder) -> None:
 
 
 def test_the_whole_benchmark_as_new_data(benchmark_data: Catalogue) -> None:
-    """Every ranking has a first leader, and the document is JSON."""
     comparison = compare(Catalogue(benchmark_data.root, {}, {}), benchmark_data)
     assert len(comparison.methods_added) == len(benchmark_data.entries)
     assert len(comparison.records) == len(benchmark_data.records)
@@ -174,7 +165,6 @@ def test_the_whole_benchmark_as_new_data(benchmark_data: Catalogue) -> None:
 
 
 def test_warnings_of_new_records_are_shown(folder: Folder) -> None:
-    """A reviewer reads them."""
     warned = changed(own_document(), "warnings", [{"code": "fab-did-nothing", "message": "A remark."}])
     assert "  warnings: fab-did-nothing\n" in to_text(compare(folder("one"), folder("two", warned)))
 

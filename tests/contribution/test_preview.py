@@ -53,7 +53,6 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_text_is_read_back_as_it_was_written(root: Path, tmp_path: Path) -> None:
-    """And the comment shows it, with the commit and the run that the platform names."""
     text = preview_text(root, "main", maintainer=True)
     assert text.startswith(f"2 entries, 2 records, 0 per-sample files: no problem\n\nNew method: Rival ({RIVAL})\n")
     assert read_preview(archive(tmp_path / "a.zip", text)) == text
@@ -66,7 +65,6 @@ def test_a_text_is_read_back_as_it_was_written(root: Path, tmp_path: Path) -> No
 
 
 def test_problems_take_the_place_of_the_comparison(root: Path) -> None:
-    """The first twenty, with paths of the repository and the count of all."""
     for number in range(30):
         (root / f"entries/{number}.json").write_text("{}")
     first, blank, *lines = preview_text(root, "main", maintainer=True).splitlines()
@@ -122,7 +120,6 @@ def test_another_name_in_the_archive_is_refused(tmp_path: Path, name: str) -> No
 
 
 def test_more_or_fewer_files_are_refused(tmp_path: Path) -> None:
-    """Also the same name twice, and none."""
     for names in ([FILE_NAME, "more.txt"], [FILE_NAME, FILE_NAME], []):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as target, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -138,13 +135,11 @@ def test_more_or_fewer_files_are_refused(tmp_path: Path) -> None:
     + [(0, zipfile.ZIP_BZIP2), (0, zipfile.ZIP_LZMA)],
 )
 def test_a_link_a_device_or_an_unusual_compression_is_refused(tmp_path: Path, kind: int, method: int) -> None:
-    """By what the archive states."""
     with pytest.raises(ApsiteError, match="is not an ordinary file, or compressed in an unusual way"):
         read_preview(archive(tmp_path / "a.zip", GOOD, mode=kind and kind | 0o644, method=method))
 
 
 def test_an_oversized_archive_is_refused(tmp_path: Path) -> None:
-    """By its size on disk, and whatever it unpacks to or states."""
     with pytest.raises(ApsiteError, match="is a link, or larger than 100,000 bytes"):
         read_preview(archive(tmp_path / "a.zip", b" " * 200_000, method=0))
     bomb = archive(tmp_path / "bomb.zip", b" " * 50_000_000)
@@ -157,7 +152,6 @@ def test_an_oversized_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_archive_of_text_is_refused(tmp_path: Path) -> None:
-    """Missing, a folder, a link, text, a cut archive, an archive within an archive, bytes that are not UTF-8."""
     good = archive(tmp_path / "good.zip", GOOD)
     assert read_preview(good) == GOOD
     (tmp_path / "text.zip").write_text("x")
@@ -174,7 +168,6 @@ def test_what_is_no_archive_of_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_never_ends_in_a_traceback(tmp_path: Path) -> None:
-    """Every byte of a good archive is changed in turn; it is read as plain text, or refused with one line."""
     content = archive(tmp_path / "good.zip", GOOD, method=0).read_bytes()
     path = tmp_path / "bad.zip"
     for position in range(len(content)):

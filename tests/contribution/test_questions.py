@@ -36,7 +36,6 @@ def test_every_field_of_the_schema_is_asked_for_or_fixed() -> None:
 
 
 def test_words_and_meanings_are_those_of_the_vocabulary() -> None:
-    """The form explains each choice as the pages do."""
     asked = {question.name: question for question in questions()}
     assert [choice.value for choice in asked["pipeline.pretraining"].choices] == list(Objective)
     criterion = asked["specifics.criterion"]
@@ -52,7 +51,6 @@ def test_nobody_who_answers_hears_of_null() -> None:
 
 
 def test_full_answers_give_the_entry() -> None:
-    """Every kind of answer arrives in its place."""
     assert problems(FULL) == {}
     entry = document(FULL)
     assert entry_problems(Path("entries") / f"{FULL['key']}.json", entry) == []
@@ -83,7 +81,6 @@ def test_full_answers_give_the_entry() -> None:
 
 
 def test_what_is_not_said_is_null() -> None:
-    """Only what is needed is answered: no code, no audit, no checkpoints, steps not specified."""
     needed = {question.name for question in questions() if question.required}
     entry = document({name: answer for name, answer in FULL.items() if name in needed})
     assert entry["code"] is None
@@ -94,14 +91,12 @@ def test_what_is_not_said_is_null() -> None:
 
 
 def test_questions_of_other_stages_do_not_count() -> None:
-    """What was answered before the stage was changed is left out."""
     entry = document({**FULL, "pipeline.stage": "during", "pipeline.training": ["KD"]})
     assert entry["pipeline"] == {"stage": "during", "training": ["KD"]}
 
 
 @given(good_answers())
 def test_answers_without_problems_make_entries_without_problems(answers: dict[str, object]) -> None:
-    """What the questions let pass, the schema lets pass."""
     assert problems(answers) == {}
     assert all_problems(answers) == []
 
@@ -109,7 +104,6 @@ def test_answers_without_problems_make_entries_without_problems(answers: dict[st
 @settings(max_examples=15)
 @given(any_answers())
 def test_what_the_questions_let_pass_the_schema_lets_pass(answers: dict[str, object]) -> None:
-    """For each answer taken alone within a complete set."""
     for name, answer in answers.items():
         tried = {**FULL, name: answer}
         if not problems(tried):
@@ -148,7 +142,6 @@ def test_what_the_questions_let_pass_the_schema_lets_pass(answers: dict[str, obj
     ],
 )
 def test_wrong_answers_are_named(name: str, answer: object, message: str) -> None:
-    """Each with its question and what would do."""
     found = problems({**FULL, name: answer}, {"HARP_Zhao2023Holistic"})
     assert message in found[name]
 
@@ -164,7 +157,6 @@ def test_wrong_answers_are_named(name: str, answer: object, message: str) -> Non
     ],
 )
 def test_a_key_is_suggested(answers: dict[str, object], key: str) -> None:
-    """From name, first author, year and title, as the keys of the survey are made."""
     assert suggested_key(answers).lower() == key.lower()
     if key:
         assert not problems({**FULL, "key": suggested_key(answers), "checkpoints": []})
@@ -180,13 +172,11 @@ def test_answers_that_contradict_each_other_are_named(said: dict[str, Any], name
 
 
 def test_texts_are_stored_in_one_way() -> None:
-    """Line ends, tabs, composed letters and spaces around do not depend on who typed them."""
     assert clean(" a\r\nb\tc\u00a0 ") == "a\nb  c"
     assert clean("e\u0301") == "é"
 
 
 def test_export_is_json_and_complete() -> None:
-    """The form's script gets everything as plain values."""
     exported = json.loads(json.dumps(export()))
     assert [question["name"] for question in exported["questions"]] == [question.name for question in questions()]
     rows = [field for question in exported["questions"] for field in question["rows"]]

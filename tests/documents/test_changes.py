@@ -48,7 +48,6 @@ def found_in(document: Document, path: Path = PATH) -> list[tuple[str, str]]:
 
 
 def test_changes_are_read_and_written_as_they_stand() -> None:
-    """Every field, the optional ones too."""
     document = with_changes(
         change("supersedes", version=2),
         change("disputed", url="https://example.org/issues/1"),
@@ -71,14 +70,12 @@ def test_changes_are_read_and_written_as_they_stand() -> None:
 
 
 def test_a_record_without_changes_is_the_first_and_stands() -> None:
-    """Nothing is written for it."""
     record = record_from_json(record_document())
     assert (record.version, record.supersedes, record.retracted, record.disputed) == (1, None, None, None)
     assert "changes" not in record_to_json(record)
 
 
 def test_the_last_open_dispute_is_shown() -> None:
-    """A settled one is history."""
     document = with_changes(change("disputed"), change("settled"), change("disputed", reason="Again."))
     disputed = record_from_json(document).disputed
     assert disputed is not None
@@ -117,13 +114,11 @@ def test_the_last_open_dispute_is_shown() -> None:
     ],
 )  # fmt: skip
 def test_changes_that_cannot_be_are_refused(changes: Any, field: str, message: str) -> None:
-    """Of the words, and of their order."""
     matching = [found for found in found_in(changed(record_document(), "changes", changes)) if message in found[1]]
     assert [found[0] for found in matching] == [field]
 
 
 def test_an_entry_has_changes_too() -> None:
-    """Corrections and disputes; it is neither replaced nor retracted."""
     path = Path(f"entries/{METHOD}.json")
     document = entry_document(changes=[change("corrected"), change("disputed")])
     assert entry_problems(path, document) == []
@@ -134,7 +129,6 @@ def test_an_entry_has_changes_too() -> None:
 
 
 def test_a_retracted_record_stays_readable_and_has_no_part_in_results(data_folder: DataFolder) -> None:
-    """It is neither ranked nor exported, but it is there with its reason."""
     root = data_folder(
         entry_document(),
         entry_document(RIVAL),
@@ -168,7 +162,6 @@ def history_folder(root: Path) -> Path:
 
 
 def test_replaced_records_are_read_in_order(tmp_path: Path) -> None:
-    """The last one is the result; all are checked, with their per-sample files."""
     root = history_folder(tmp_path)
     report = validate(root)
     assert report.problems == ()
@@ -217,7 +210,6 @@ def break_orphan(root: Path) -> None:
 def test_a_broken_history_is_noticed(
     tmp_path: Path, spoil: Callable[[Path], None], path: Path, field: str, message: str
 ) -> None:
-    """A version that is missing, unknown, misnamed or not replaced."""
     root = history_folder(tmp_path)
     spoil(root)
     found = {

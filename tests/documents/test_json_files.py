@@ -44,7 +44,6 @@ def refusal(path: Path, content: bytes) -> str:
 
 @given(document=documents)
 def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]) -> None:
-    """Any text, number and order of names survives."""
     path = tmp_path_factory.getbasetemp() / "document.json"
     write_json(path, document)
     again = read_json(path)
@@ -85,7 +84,6 @@ def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, do
     ],
 )  # fmt: skip
 def test_a_file_that_other_parsers_let_pass_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    """Each with a message that says what was found."""
     assert message in refusal(tmp_path / "a.json", content)
 
 
@@ -93,14 +91,12 @@ def test_a_file_that_other_parsers_let_pass_is_refused(tmp_path: Path, content: 
     "content", [nested(MAX_DEPTH), b'{"a": "' + b"x" * (MAX_BYTES - 9) + b'"}', b'{"a": 9223372036854775807}']
 )
 def test_the_limits_themselves_are_allowed(tmp_path: Path, content: bytes) -> None:
-    """12 levels, 1 MB and 64 bits are within."""
     path = tmp_path / "a.json"
     path.write_bytes(content)
     assert read_json(path) == json.loads(content)
 
 
 def test_a_pair_of_surrogates_is_one_character(tmp_path: Path) -> None:
-    """Only half of a pair is refused."""
     path = tmp_path / "a.json"
     path.write_bytes(b'{"a": "\\ud83d\\ude00"}')
     assert read_json(path) == {"a": "\U0001f600"}
@@ -120,13 +116,11 @@ def test_a_link_is_refused_even_if_it_leads_to_a_good_file(tmp_path: Path) -> No
     ("name", "message"), [("absent.json", "cannot be read: No such file"), (".", "is not an ordinary file")]
 )
 def test_what_is_not_a_file_cannot_be_read(tmp_path: Path, name: str, message: str) -> None:
-    """A missing file and a folder give the reason of the operating system."""
     with pytest.raises(DocumentError, match=re.escape(message)):
         read_json(tmp_path / name)
 
 
 def test_a_hostile_file_name_does_not_reach_the_terminal_as_it_is(tmp_path: Path) -> None:
-    """Line feeds, escape sequences and undecodable bytes of a name are shown escaped."""
     path = tmp_path / "a\n::error::\x1b[31m\udcff.json"
     with pytest.raises(DocumentError) as caught:
         read_json(path)
@@ -137,7 +131,6 @@ def test_a_hostile_file_name_does_not_reach_the_terminal_as_it_is(tmp_path: Path
 
 
 def test_documents_have_one_text(tmp_path: Path) -> None:
-    """Two-space indent, names in order, characters unescaped, one final newline."""
     assert (
         to_json({"b": [1, {"ö": None}], "a": 0.1})
         == '{\n  "b": [\n    1,\n    {\n      "ö": null\n    }\n  ],\n  "a": 0.1\n}\n'
@@ -148,7 +141,6 @@ def test_documents_have_one_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_value_that_is_no_json_number_is_never_written(tmp_path: Path, value: float) -> None:
-    """The old file stays as it was, and no other file appears."""
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -159,7 +151,6 @@ def test_a_value_that_is_no_json_number_is_never_written(tmp_path: Path, value: 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
-    """Whatever ends the block, an exception of any kind or Ctrl-C."""
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -187,7 +178,6 @@ def test_the_name_is_taken_only_when_the_content_is_complete(tmp_path: Path) -> 
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ApsiteError, match=r"a\.json: cannot be written: .*; choose a folder that you can write to"):
         write_json(tmp_path / "file" / "a.json", {})
@@ -195,7 +185,6 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_says_what_to_do(tmp_path:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_an_unwritable_folder_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    """The folder is there and read-only."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
     with pytest.raises(
@@ -220,7 +209,6 @@ def test_a_refused_folder_is_an_error_that_says_what_to_do(tmp_path: Path, monke
 
 
 def test_a_target_that_is_a_folder_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
-    """The temporary file is removed when its name cannot be taken."""
     (tmp_path / "a.json").mkdir()
     with pytest.raises(ApsiteError, match=r"a\.json: is a folder; name a file in it"):
         write_json(tmp_path / "a.json", {})
@@ -228,14 +216,12 @@ def test_a_target_that_is_a_folder_is_an_error_and_leaves_no_file(tmp_path: Path
 
 
 def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
-    """An operating system error inside the block becomes a mendable one."""
     with pytest.raises(ApsiteError, match="cannot be written: No space left"), atomic_file(tmp_path / "a.json"):
         raise OSError(28, "No space left on device")
     assert names_in(tmp_path) == []
 
 
 def test_a_link_is_followed(tmp_path):
-    """The link stays, also where the file that it leads to does not exist yet."""
     (tmp_path / "link.json").symlink_to(tmp_path / "there.json")
     for content in ({"a": 1}, {"a": 2}):
         write_json(tmp_path / "link.json", content)

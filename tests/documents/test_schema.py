@@ -32,7 +32,6 @@ def objects_of(schema: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["entry", "record"])
 def test_the_schema_is_one(name: str) -> None:
-    """It is valid JSON Schema 2020-12."""
     schema = load_schema(name)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(schema)
@@ -49,14 +48,12 @@ def test_every_object_is_closed_and_every_field_described(name: str) -> None:
 
 
 def test_good_documents_have_no_problem() -> None:
-    """The builders of these tests make documents that are right in every respect."""
     assert schema_problems(PATH, "entry", entry_document()) == []
     assert schema_problems(PATH, "record", record_document()) == []
     assert schema_problems(PATH, "record", own_document()) == []
 
 
 def test_all_problems_are_reported_in_order_of_place() -> None:
-    """Also several within one alternative, such as one pipeline or one attack."""
     document = changed(entry_document(), "pipeline", {"stage": "after", "pretraining": ["X"], "training": ["NT"]})
     document = changed(document, "baseline", "no")
     found = [(problem.field, problem.problem.split(" ")[0]) for problem in schema_problems(PATH, "entry", document)]
@@ -69,7 +66,6 @@ def test_all_problems_are_reported_in_order_of_place() -> None:
 
 
 def test_a_problem_is_reported_once() -> None:
-    """Several rules that say the same give one line."""
     problems = schema_problems(PATH, "entry", changed(entry_document(), "specifics.structure", ["filters", "filters"]))
     assert [(problem.field, problem.problem) for problem in problems] == [
         ("specifics.structure", "names something twice; name each once"),
@@ -142,7 +138,6 @@ def test_a_pattern_ends_where_the_text_ends(document: str, field: str, value: An
     st.sampled_from(["pipeline", "specifics", "audit", "code", "paper.url", "reported", "checkpoints[0].sha256"]),
 )
 def test_any_value_anywhere_gives_messages_of_one_line(value: Any, field: str) -> None:
-    """Whatever a contributor writes, the gate answers in words and does not fail itself."""
     for problem in schema_problems(PATH, "entry", changed(entry_document(), field, value)):
         assert problem.field.startswith(field.split("[", maxsplit=1)[0])
         assert problem.problem

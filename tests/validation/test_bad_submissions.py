@@ -56,7 +56,6 @@ def checked(root: Path, *arguments: str) -> tuple[int, list[dict[str, str]]]:
 
 
 def test_the_corpus_is_large_and_has_no_case_twice() -> None:
-    """At least 150, besides those that are generated."""
     assert len(CORPUS) >= 150
     assert len({one.name for one in CORPUS}) == len(CORPUS)
 
@@ -71,7 +70,6 @@ def test_the_submission_is_good_before_it_is_spoilt(root: Path) -> None:
 
 @pytest.mark.parametrize("bad", CORPUS, ids=lambda bad: bad.name)
 def test_a_bad_submission_is_refused(root: Path, bad: Bad) -> None:
-    """With the expected message at the expected file and field."""
     bad.spoil(root)
     code, problems = checked(root)
     assert code == 1
@@ -85,7 +83,6 @@ def test_a_bad_submission_is_refused(root: Path, bad: Bad) -> None:
 
 
 def test_what_a_maintainer_may_do_is_not_refused(root: Path) -> None:
-    """Verify, retract, correct a figure with a word on it, touch other files; `verified` alone makes the difference."""
     edit(
         RECORD,
         ("provenance.kind", "verified"),
@@ -115,7 +112,6 @@ def test_a_maintainers_word_does_not_make_figures_true(root: Path) -> None:
 
 
 def test_what_a_contributor_may_edit_is_not_refused(root: Path) -> None:
-    """Words: notes, a pinned file's address, the entry; a change that says so; and the version of the file format."""
     edit(OTHERS_ENTRY, ("paper.venue", "NeurIPS"), ("changes", [{**CHANGE, "kind": "corrected"}]))(root)
     edit(OTHERS_RECORD, ("notes", ["Better."]), ("checkpoint.url", "https://example.org/moved.pt"))(root)
     old = version_1(json.loads((root / PUBLISHED).read_text(encoding="utf-8")))
@@ -157,7 +153,6 @@ def test_what_a_pull_request_would_lack_is_said(root: Path) -> None:
 
 
 def test_a_new_run_may_take_the_place_of_a_published_figure(root: Path) -> None:
-    """If the figure stays in history/ as it was."""
     superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival())(root)
     assert checked(root) == (0, [])
     commit(root)
@@ -165,7 +160,6 @@ def test_a_new_run_may_take_the_place_of_a_published_figure(root: Path) -> None:
 
 
 def test_history_never_changes(root: Path) -> None:
-    """Nor does it go."""
     superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival())(root)
     commit(root)
     git(root, "checkout", "--quiet", "main")
@@ -188,7 +182,6 @@ def test_a_change_without_data_has_no_data_rules(good: Path, tmp_path: Path) -> 
 
 
 def test_data_below_the_top_of_a_repository_are_known_as_such(good: Path, tmp_path: Path) -> None:
-    """`--root` may be a folder of it; what lies outside is no data."""
     from tests.repositories import repository_with
 
     top = repository_with(tmp_path / "top")
@@ -206,7 +199,6 @@ def test_data_below_the_top_of_a_repository_are_known_as_such(good: Path, tmp_pa
 
 @pytest.mark.parametrize("name", ["record provenance.kind='verified'", "NaN", "samples zip bomb", "code too", "pipe"])
 def test_a_bad_submission_is_refused_by_the_program_itself(root: Path, name: str) -> None:
-    """In a process of its own: exit 1, nothing on stderr, one line per problem."""
     (bad,) = [one for one in CORPUS if one.name == name]
     bad.spoil(root)
     command = [sys.executable, "-m", "apsite", "validate", "--root", str(root), "--changed-since", "main"]

@@ -34,7 +34,6 @@ def opened(source: str, repository: Path) -> None:
 
 
 def test_a_revision_is_read_as_it_was(scratch: Path) -> None:
-    """Also when the files have changed since, and with nothing checked out."""
     write_data(scratch, entry_document(RIVAL), record_document(f"{METHOD}_R18_CIFAR10_US_95"))
     before = git(scratch, "status", "--porcelain")
     with open_catalogue("main", scratch) as catalogue:
@@ -46,14 +45,12 @@ def test_a_revision_is_read_as_it_was(scratch: Path) -> None:
 
 
 def test_a_folder_is_taken_as_it_is(tiny_data: Path, scratch: Path) -> None:
-    """A folder with data wins over a revision of that name."""
     with data_folder(str(tiny_data), scratch) as folder:
         assert folder == tiny_data
     assert tiny_data.exists()
 
 
 def test_data_may_lie_below_the_top_of_the_repository(tmp_path: Path) -> None:
-    """Paths are relative to the data folder, not to the repository."""
     repository_with(tmp_path / "repo")
     data = write_data(tmp_path / "repo" / "data", entry_document(), record_document())
     commit(tmp_path / "repo")
@@ -77,7 +74,6 @@ def test_a_folder_in_no_repository_is_a_mendable_problem(tiny_data: Path, monkey
 
 
 def test_problems_of_a_revision_name_the_revision(scratch: Path) -> None:
-    """Not the temporary folder in which it was read."""
     write_data(scratch, changed(entry_document(), "baseline", 1))
     name = commit(scratch)
     with pytest.raises(ApsiteError) as caught:
@@ -98,7 +94,6 @@ def test_a_link_in_a_revision_is_refused(scratch: Path) -> None:
      (".json", "has a name that no data file has"), ("-x.json", "has a name that no data file has")],
 )  # fmt: skip
 def test_an_odd_name_in_a_revision_is_refused(scratch: Path, name: str, message: str) -> None:
-    """Only letters, digits, dots, dashes and underscores are written to disk."""
     (scratch / "entries" / name).write_text("{}")
     with pytest.raises(ApsiteError, match=message):
         opened(commit(scratch), scratch)
@@ -132,14 +127,12 @@ def test_a_path_that_leads_outside_is_refused(scratch: Path, tmp_path: Path) -> 
 
 
 def test_a_large_file_in_a_revision_is_refused(scratch: Path) -> None:
-    """Before it is read."""
     (scratch / "entries" / "Big_Doe2024Small.json").write_text(" " * 1_000_001)
     with pytest.raises(ApsiteError, match=r"Big_Doe2024Small\.json: has 1,000,001 bytes; at most 1,000,000"):
         opened(commit(scratch), scratch)
 
 
 def test_hooks_filters_and_monitors_of_a_checkout_do_not_run(scratch: Path, tmp_path: Path) -> None:
-    """Reading objects starts nothing that the repository names."""
     witness = tmp_path / "ran"
     script = tmp_path / "script.sh"
     script.write_text(f"#!/bin/sh\ntouch {witness}\ncat\n")
@@ -191,7 +184,6 @@ def test_attributes_of_a_revision_hide_and_change_nothing(scratch: Path, tmp_pat
 
 
 def test_changed_files_are_all_that_differ(scratch: Path) -> None:
-    """Committed or not, tracked or not, gone, and links; paths are those of the repository."""
     first = resolve_commit(scratch, "main")
     git(scratch, "checkout", "--quiet", "-b", "work")
     write_data(scratch, entry_document(RIVAL))

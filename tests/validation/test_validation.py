@@ -59,7 +59,6 @@ def found_in(document: Document) -> list[tuple[str, str]]:
 
 
 def test_the_benchmarks_own_data_is_valid(repository: Path) -> None:
-    """Entries, records and per-sample files, each and together."""
     report = validate(repository)
     assert report.problems == ()
     assert report.entries == len(list((repository / "entries").glob("*.json"))) >= 28
@@ -68,7 +67,6 @@ def test_the_benchmarks_own_data_is_valid(repository: Path) -> None:
 
 
 def test_the_tiny_data_is_valid(tiny_data: Path) -> None:
-    """What the other tests break is right before."""
     report = validate(tiny_data)
     assert report.problems == ()
     assert (report.entries, report.records, report.sample_files) == (2, 4, 1)
@@ -78,12 +76,10 @@ def test_the_tiny_data_is_valid(tiny_data: Path) -> None:
     "document", [record_document(), own_document(), own_run("custom"), own_run("apb-1")], ids=lambda d: d["protocol"]
 )
 def test_plausible_records_have_no_problem(document: Document) -> None:
-    """Published, reduced and full runs."""
     assert found_in(document) == []
 
 
 def test_a_dense_network_has_no_granularity() -> None:
-    """Nothing was removed."""
     document = changed(record_document(f"{METHOD}_R18_CIFAR10_dense"), "granularity", "weight")
     problems = plausibility_problems(PATH, record_from_json(document))
     assert [(found.field, found.problem) for found in problems] == [
@@ -107,7 +103,6 @@ def test_an_own_run_states_how_it_was_made(protocol: str, field: str, value: Any
 
 
 def test_equal_numbers_are_plausible() -> None:
-    """No attack broke anything: all shares are the same."""
     assert found_in(record_document(clean=0.4, robust=0.4)) == []
 
 
@@ -135,7 +130,6 @@ def test_equal_numbers_are_plausible() -> None:
 def test_a_number_that_the_samples_do_not_give_is_an_error(
     data_folder: DataFolder, field: str, value: Any, counted: str
 ) -> None:
-    """Each number of a record is recounted from its per-sample file."""
     root = data_folder(entry_document(), changed(own_document(), field, value))
     problems = [(found.field, found.problem) for found in validate(root).problems]
     assert (field, f"{value} contradicts the per-sample file, which gives {counted}") in problems
@@ -197,7 +191,6 @@ def write_own_run(root: Path, verdicts: SampleResults, document: Document | None
     ids=["no AutoAttack", "no HO-FMN", "no FAB-T"],
 )
 def test_a_number_without_samples_is_an_error(tmp_path: Path, verdicts: SampleResults, fields: dict[str, str]) -> None:
-    """A record cannot claim a robust accuracy that its samples do not speak of."""
     write_own_run(tmp_path, verdicts)
     problems = {found.field: found.problem for found in validate(tmp_path).problems}
     assert problems.keys() == fields.keys()
@@ -222,7 +215,6 @@ def test_a_number_without_samples_is_an_error(tmp_path: Path, verdicts: SampleRe
     ],
 )
 def test_samples_without_a_number_are_an_error(data_folder: DataFolder, place: str, fields: list[str]) -> None:
-    """A record cannot keep silent about an attack that its samples speak of."""
     document = changed(own_document(), f"results.{place}")
     document["results"].pop("joint", None)
     problems = {found.field: found.problem for found in validate(data_folder(entry_document(), document)).problems}
@@ -231,7 +223,6 @@ def test_samples_without_a_number_are_an_error(data_folder: DataFolder, place: s
 
 
 def test_an_unreadable_per_sample_file_is_one_problem(tiny_data: Path) -> None:
-    """Nothing is recounted from it."""
     (tiny_data / "evaluations" / METHOD / f"{MODEL}.npz").write_bytes(b"x")
     assert [found.problem for found in validate(tiny_data).problems] == [
         "is not a readable .npz file (File is not a zip file); write it with `apsite eval`"
@@ -239,7 +230,6 @@ def test_an_unreadable_per_sample_file_is_one_problem(tiny_data: Path) -> None:
 
 
 def test_a_per_sample_file_that_no_record_refers_to_is_noticed(data_folder: DataFolder) -> None:
-    """Left over from an older run."""
     root = data_folder(entry_document(), record_document())
     (root / "evaluations" / METHOD / f"{MODEL}.npz").write_bytes(samples_bytes(samples()))
     assert [(found.path.name, found.problem) for found in validate(root).problems] == [
@@ -249,7 +239,6 @@ def test_a_per_sample_file_that_no_record_refers_to_is_noticed(data_folder: Data
 
 @pytest.mark.parametrize("name", ["entries/Link_Doe2024Small.json", "entries/folder", f"evaluations/{METHOD}/x.npz"])
 def test_a_link_is_noticed_and_not_followed(tiny_data: Path, tmp_path: Path, name: str) -> None:
-    """Of files and of folders; what it leads to is never read as data."""
     outside = tmp_path / "outside"
     outside.mkdir()
     target = outside if name.endswith("folder") else outside / "file.json"
@@ -272,7 +261,6 @@ def test_a_linked_folder_of_records_is_noticed(tiny_data: Path, tmp_path: Path) 
 
 
 def test_all_problems_come_at_once_and_in_order(tmp_path: Path) -> None:
-    """Whatever their kind: of one document, between files, of numbers, of samples, of stray files."""
     write_data(
         tmp_path,
         changed(entry_document(), "baseline", 1),
