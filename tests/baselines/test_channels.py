@@ -32,7 +32,6 @@ def test_every_filter_of_every_layout_is_in_exactly_one_group(layout):
 
 
 def test_the_sums_of_a_resnet_couple_their_filters():
-    """Stem and second convolution of the first stage; second convolution and shortcut of the others."""
     groups = channel_groups(layouts()["resnet8"].build(Dataset.CIFAR10))
     assert [group.writers for group in groups] == [
         ["conv1", "layer1.0.conv2"],
@@ -47,8 +46,6 @@ def test_the_sums_of_a_resnet_couple_their_filters():
 
 
 class Odd(nn.Module):
-    """A network that does `operation` to the features of one convolution."""
-
     def __init__(self, operation):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
@@ -67,11 +64,9 @@ class Odd(nn.Module):
     ],
 )
 def test_what_is_not_understood_is_an_error(operation, reason):
-    """Nothing is guessed."""
     with pytest.raises(NetworkError, match=reason):
         channel_groups(Odd(operation))
 
 
 def test_logits_are_never_removed():
-    """Filters that write logits are in no group."""
     assert channel_groups(Odd(lambda x: x.mean((2, 3)))) == ()

@@ -22,12 +22,10 @@ MAX_BYTES = 5_000_000
 
 @pytest.fixture(scope="module")
 def series(repository, benchmark_data):
-    """The series of the small network."""
     return read_series(repository / "baselines/resnet8.toml", lambda key: benchmark_data.resolve(key).key)
 
 
 def test_every_network_of_the_series_is_evaluated_on_the_same_images(series, benchmark_data, repository):
-    """Thirteen records with per-sample results, all of these settings, none of which ranks."""
     indices = set()
     for key in (series.dense, *(one.key for one in series.prunings)):
         record = benchmark_data.records[str(key)]
@@ -42,7 +40,6 @@ def test_every_network_of_the_series_is_evaluated_on_the_same_images(series, ben
 
 
 def test_the_stored_checkpoints_are_those_that_were_evaluated(series, benchmark_data):
-    """By their hashes; together they are small."""
     total = 0
     for key in (series.dense, *(one.key for one in series.prunings)):
         content = series.checkpoint(key).read_bytes()
@@ -72,7 +69,6 @@ def test_their_sparsity_is_exact(series):
 
 
 def test_an_audit_confirms_their_records(series, benchmark_data):
-    """Every count that the records state, layer by layer, is that of the stored file."""
     for key in (series.dense, *(one.key for one in series.prunings)):
         network = load_network(series.checkpoint(key), architecture="resnet8")
         stated = replace(benchmark_data.records[str(key)].audit, sparsity_basis=None)
@@ -106,7 +102,6 @@ def test_fine_tuning_made_every_network_more_robust(series, repository):
 
 
 def test_the_guide_says_what_half_precision_changes(series, repository):
-    """The stored files are those that were evaluated, and how many predictions that changes is told."""
     models = read_json(series.folder / REPORT)["models"]
     changed = [models[str(one.key)]["half"]["predictions_changed"] for one in series.prunings]
     assert {models[str(one.key)]["half"]["n_samples"] for one in series.prunings} == {10_000}

@@ -28,7 +28,6 @@ UNSTRUCTURED = [one for one in BaselineCriterion if one.structure is Structure.U
 
 
 def small_network():
-    """A convolution and a linear layer with batch norm between them."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 10))
 
@@ -49,7 +48,6 @@ def test_lamp_keeps_the_largest_weight_of_every_layer():
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.95, 0.99, 0.9375])
 def test_masks_have_exactly_the_size_asked_for(sparsity):
-    """Over all layers together exactly ``floor(total * (1 - sparsity))`` weights stay, also among equal scores."""
     weights = prunable_weights(small_network())
     total = sum(weight.numel() for weight in weights.values())
     for scores in (lamp_scores(weights), {name: torch.ones_like(weight) for name, weight in weights.items()}):
@@ -65,7 +63,6 @@ def test_the_count_is_safe_against_rounding():
 
 
 def test_pruned_weights_are_zero_and_the_rest_unchanged():
-    """Biases and batch norms stay; masked weights are exactly zero."""
     network = small_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     masks = global_masks(lwm_scores(prunable_weights(network)), 0.5)
@@ -109,7 +106,6 @@ def test_lamp_and_the_magnitude_agree_within_a_layer():
 @pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.95])
 @pytest.mark.parametrize("criterion", [BaselineCriterion.LWM, BaselineCriterion.RANDOM])
 def test_local_masks_have_the_sparsity_in_every_layer(criterion, sparsity):
-    """Exactly ``floor(n (1 - sparsity))`` of each layer's own weights."""
     masks = masks_for(small_network(), criterion, LOCAL, sparsity)
     assert {name: int(mask.sum()) for name, mask in masks.items()} == {
         name: kept_count(mask.numel(), sparsity) for name, mask in masks.items()
@@ -117,13 +113,11 @@ def test_local_masks_have_the_sparsity_in_every_layer(criterion, sparsity):
 
 
 def test_the_smallest_weights_go_first():
-    """Three of four, by magnitude and not by value."""
     masks = local_masks(lwm_scores({"w": torch.tensor([0.1, -0.9, 0.3, -0.2])}), 0.75)
     assert masks["w"].tolist() == [False, True, False, False]
 
 
 def test_random_masks_differ_by_seed_alone():
-    """The same seed gives the same mask."""
     first, again, other = (
         masks_for(small_network(), BaselineCriterion.RANDOM, GLOBAL, 0.5, seed) for seed in (0, 0, 1)
     )
@@ -215,7 +209,6 @@ def test_removed_channels_are_zero_in_the_forward_pass(name, locality):
 
 
 def test_coupled_filters_go_together_and_the_count_is_exact():
-    """75 % of a ResNet8 locally: 8 of 32, 16 of 64 and 40 of 160 channels stay everywhere."""
     torch.manual_seed(0)
     network = layouts()["resnet8"].build(Dataset.CIFAR10)
     apply_masks(network, filter_masks(network, LOCAL, 0.75))

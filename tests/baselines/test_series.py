@@ -70,15 +70,12 @@ def places(tmp_path):
 
 @pytest.fixture
 def series(tmp_path):
-    """The series of the file above."""
     path = tmp_path / "tiny.toml"
     path.write_text(FILE, encoding="utf-8")
     return read_series(path)
 
 
 class Log(Reporter):
-    """Keeps what is said."""
-
     def __init__(self):
         self.lines = []
 
@@ -87,7 +84,6 @@ class Log(Reporter):
 
 
 def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_path):
-    """And a second run finds everything done."""
     outcomes = list(run_series(series, places, Reporter()))
     assert [(str(one.key), one.status) for one in outcomes] == [(key, Status.DONE) for key in (DENSE, LAMP, L1)]
     dense, lamp, filters = (one.record for one in outcomes)
@@ -155,7 +151,6 @@ def test_a_dense_network_that_is_given_is_pruned_and_never_trained(series, place
 
 
 def test_a_pruned_network_is_no_dense_one(series, places, dense, tmp_path):
-    """One error, before any model is begun."""
     pruned = tmp_path / "pruned.safetensors"
     prune(Source("resnet8", checkpoint=dense), BaselineCriterion.LWM, Locality.GLOBAL, 0.5, pruned)
     with pytest.raises(EvaluationError, match=r"pruned\.safetensors: is pruned already; give the dense network"):
@@ -230,7 +225,6 @@ def test_a_record_of_another_checkpoint_is_not_replaced_unasked(series, places, 
 
 
 def test_what_cannot_be_pruned_is_known_before_the_dense_network_is_trained(series, places, tmp_path):
-    """Of 32 filters none would be left."""
     series.path.write_text(FILE.replace("[0.75]", "[0.99]"), encoding="utf-8")
     with pytest.raises(EvaluationError, match=r"L1_Li2017Pruning_R8_CIFAR10_S_99: conv1 has 32 filters"):
         list(run_series(read_series(series.path), places, Reporter()))
@@ -298,7 +292,6 @@ def test_an_unknown_model_is_an_error(series, places):
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path, old, new, reason):
-    """Name, place, and what is allowed."""
     path = tmp_path / "wrong.toml"
     path.write_text(FILE.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(EvaluationError, match=reason):
@@ -306,7 +299,6 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path, old, new, reason):
 
 
 def test_the_usual_steps_of_each_objective():
-    """Ten steps of two grey levels, or one of ten."""
     many, one = recipe_of({}), recipe_of({"objective": "AT-Fast", "seed": 3})
     assert recipe_of({"trades_beta": 3, "n_train": 20, "epochs": None}).trades_beta == 3
     assert (many.objective, many.steps, many.step_size) == (Objective.AT_PGD, 10, 2 / 255)

@@ -28,18 +28,15 @@ SHORT = Recipe(epochs=2, peak_learning_rate=0.05, steps=2, step_size=6 / 255, ba
 
 @pytest.fixture
 def network():
-    """An untrained ResNet8."""
     torch.manual_seed(0)
     return layouts()["resnet8"].build(Dataset.CIFAR10)
 
 
 def run(network, images, **options):
-    """Train on the embedded images."""
     train(network, images.images[:64], images.labels[:64], SHORT, **options)
 
 
 def test_training_under_a_mask_keeps_every_pruned_weight_at_zero(network, images):
-    """After training exactly the masked weights are zero, and the others have moved."""
     masks = global_masks(lamp_scores(prunable_weights(network)), 0.9)
     before = {name: value.detach().clone() for name, value in prunable_weights(network).items()}
     run(network, images, masks=masks)
@@ -50,7 +47,6 @@ def test_training_under_a_mask_keeps_every_pruned_weight_at_zero(network, images
 
 
 def fresh():
-    """The same untrained ResNet8 each time."""
     torch.manual_seed(0)
     return layouts()["resnet8"].build(Dataset.CIFAR10)
 
@@ -69,8 +65,6 @@ def test_the_same_seed_gives_the_same_network(images, objective):
 
 
 class Interrupting(Reporter):
-    """Stops the run after so many steps."""
-
     def __init__(self, after):
         self.after = after
 
@@ -132,7 +126,6 @@ def test_the_loss_is_that_of_the_paper(images, objective):
 
 
 def test_progress_is_reported(network, images):
-    """Every step with loss and accuracy under attack, and a line after each epoch."""
     reporter = Listing()
     run(network, images, reporter=reporter)
     assert reporter.steps == list(range(1, 9))
@@ -140,8 +133,6 @@ def test_progress_is_reported(network, images):
 
 
 class Listing(Reporter):
-    """Keeps what it is told."""
-
     def __init__(self):
         self.steps, self.lines = [], []
 
@@ -206,7 +197,6 @@ def test_float32_is_not_tf32(network, images, monkeypatch):
 
 
 def test_mixed_precision_trains_too(network, images):
-    """One step in bfloat16; parameters stay float32 and finite."""
     recipe = replace(SHORT, epochs=1, steps=1)
     train(network, images.images[:16], images.labels[:16], recipe, precision="bfloat16")
     assert all(value.dtype is torch.float32 and bool(value.isfinite().all()) for value in network.parameters())
@@ -224,19 +214,16 @@ def test_mixed_precision_trains_too(network, images):
     ],
 )
 def test_wrong_recipes_are_refused(settings, reason):
-    """With what is allowed."""
     with pytest.raises(EvaluationError, match=reason):
         replace(SHORT, **settings)
 
 
 def test_a_diverging_run_says_so(network, images):
-    """Instead of going on for hours with NaN."""
     with pytest.raises(EvaluationError, match="choose a lower --learning-rate"):
         train(network, images.images[:64], images.labels[:64], replace(SHORT, peak_learning_rate=1e30))
 
 
 def test_more_images_than_there_are_is_an_error(network, images):
-    """And fewer than a batch."""
     for count in (65, 8):
         with pytest.raises(EvaluationError, match="in batches of 16; there are 64, and at least one batch"):
             train(network, images.images[:64], images.labels[:64], replace(SHORT, train_samples=count))
@@ -252,7 +239,6 @@ def test_augmentation_only_shifts_and_flips():
 
 
 def test_images_are_not_changed(network, images):
-    """Training reads its data only."""
     before = np.array(images.images[:64])
     run(network, images)
     assert np.array_equal(images.images[:64], before)

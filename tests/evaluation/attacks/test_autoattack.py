@@ -19,7 +19,6 @@ EPSILON = 8 / 255
 
 @pytest.mark.parametrize("count", [3, pytest.param(64, marks=pytest.mark.slow)])
 def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images, tmp_path, count):
-    """AutoAttack standard: the robust flags equal the ones of one direct call with the same seed."""
     from pyautoattack import AutoAttack
 
     chosen = images.first(count)
@@ -52,7 +51,6 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
 
 
 def test_the_random_state_of_the_caller_is_untouched(one_boundary, grey_images):
-    """Attacks seed their own generator state and put the caller's back."""
     torch.manual_seed(123)
     expected = torch.rand(3)
     torch.manual_seed(123)
@@ -74,8 +72,6 @@ def test_success_needs_the_ball_the_box_and_the_wrong_class(many_boundaries, gre
 
 
 def test_infinite_logits_are_an_error():
-    """A network that overflows under attack cannot be judged."""
-
     class Broken(torch.nn.Module):
         def forward(self, x):
             return torch.full((len(x), 10), float("nan"))

@@ -11,7 +11,6 @@ from apsite.evaluation.attacks.lanes import Lanes, batch_slices
 
 
 def test_passes_are_counted_by_kind(many_boundaries, grey_images):
-    """Samples without and with input gradient are counted apart, and the count starts again when taken."""
     counted = CountedNetwork(many_boundaries)
     with torch.no_grad():
         counted(grey_images[:5])
@@ -31,7 +30,6 @@ def test_passes_from_several_threads_are_all_counted(many_boundaries, grey_image
 
 
 def test_a_failure_in_one_lane_ends_the_others(many_boundaries, grey_images):
-    """The first error is raised, and endless work beside it is stopped through the network."""
     counted = CountedNetwork(many_boundaries)
 
     def endless():
@@ -58,7 +56,6 @@ def test_shares_cover_all_samples_and_fill_the_lanes(count, each, rows, lanes):
 
 
 def test_predictions_do_not_depend_on_the_batch_size(demo_network, images):
-    """Batches of 7 and of 256 give the same classes."""
     cpu = torch.device("cpu")
     _, small = predict(demo_network, images.images[:50], cpu, 7)
     logits, large = predict(demo_network, images.images[:50], cpu, 256)
@@ -67,6 +64,5 @@ def test_predictions_do_not_depend_on_the_batch_size(demo_network, images):
 
 
 def test_inputs_are_in_the_unit_interval(images):
-    """0..255 becomes 0..1 exactly."""
     x = as_inputs(images.images[:4], torch.device("cpu"))
     assert torch.equal(x, torch.from_numpy(images.images[:4]).float() / 255)

@@ -36,12 +36,10 @@ def problem(images):
 
 
 def engines(network, x, **options):
-    """The reference and ours, with the same seed."""
     return (ReferenceEngine(network, EPSILON, 0, CPU), FastEngine(network, EPSILON, 0, rows=64, **options))
 
 
 def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):
-    """With the reference's draws and order, every attack breaks exactly the same samples."""
     network, x, y, index = problem
     reference, ours = engines(network, x, exact=True)
     robust = torch.ones(len(x), dtype=torch.bool)
@@ -77,7 +75,6 @@ def test_images_equal_the_reference_in_exact_mode(problem, attack, monkeypatch):
 @pytest.mark.parametrize("attack", [Attack.APGD_CE, Attack.APGD_T])
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_a_verdict_depends_on_neither_batch_nor_order_nor_lanes(problem, attack, lanes):
-    """Alone, in another order, with others, or side by side: each sample is broken or not."""
     network, x, y, index = problem
     surrogate = CountedNetwork(simplified(network.network, x).network)
     whole = FastEngine(network, EPSILON, 0, rows=64, surrogate=surrogate, lanes=lanes)
@@ -104,7 +101,6 @@ def test_looking_seldom_changes_no_verdict(problem, attack, monkeypatch):
 
 @pytest.mark.parametrize("attack", list(Attack))
 def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(one_boundary, grey_images, attack):
-    """A budget of 0.9 of the exact distance breaks nothing; 1.2 of it (3 for the black-box attack) everything."""
     labels = one_boundary(grey_images).argmax(1)
     exact = one_boundary.distances(grey_images, labels)
     for factor, expected in ((0.9, False), (3.0 if attack is Attack.SQUARE else 1.2, True)):
@@ -116,7 +112,6 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(o
 
 
 def test_a_failed_attack_returns_the_clean_image(one_boundary, grey_images):
-    """Where nothing was found the image comes back unchanged."""
     x = grey_images[:2]
     engine = FastEngine(CountedNetwork(one_boundary), 1e-6, 0, rows=16)
     assert torch.equal(engine.perturb(Attack.APGD_CE, x, one_boundary(x).argmax(1), [0, 1]), x)
@@ -158,7 +153,6 @@ def test_projection_equals_the_reference_and_reaches_the_plane():
 
 
 def test_squares_shrink_on_the_published_schedule():
-    """On 32 x 32 images the side falls from 29 pixels to 1 over the queries."""
     sides = [square_side(query, 32) for query in range(QUERIES)]
     assert sides[0] == 29
     assert sides[11] == 20
@@ -194,7 +188,6 @@ def test_queries_ahead_are_the_same_queries(problem, monkeypatch):
 
 
 def test_draws_of_a_sample_do_not_depend_on_the_others():
-    """A sample's numbers are the same alone and among others, and differ by attack, stream and seed."""
     noise = SampleNoise(0)
     together = noise.uniform(Attack.APGD_T, 3, [5, 9, 2], (4,))
     assert torch.equal(noise.uniform(Attack.APGD_T, 3, [9], (4,))[0], together[1])
@@ -208,7 +201,6 @@ def test_draws_of_a_sample_do_not_depend_on_the_others():
 
 
 def test_exact_draws_are_those_of_the_official_code():
-    """One generator, read in order, as ``manual_seed`` and ``rand`` give."""
     torch.manual_seed(7)
     expected = torch.rand(2, 3)
     assert np.array_equal(BatchNoise(7).uniform(Attack.SQUARE, 0, [0, 1], (3,)), expected)

@@ -15,7 +15,6 @@ GENTLE = FmnParameters(learning_rate=8 / 255, momentum=0.5, weight_decay=0.01, d
 @pytest.mark.parametrize("rate", [8 / 255, 0.3, 1.0, 10.0])
 @pytest.mark.parametrize("steps", [100, 200])
 def test_distances_on_a_linear_network_are_the_closed_form_ones(one_boundary, grey_images, rate, steps):
-    """With one boundary in reach every distance lands past ``|w.x + b| / sum |w|`` and within 1 % of it."""
     labels = one_boundary(grey_images).argmax(1)
     assert set(labels.tolist()) == {0, 1}
     exact = one_boundary.distances(grey_images, labels)
@@ -37,7 +36,6 @@ def test_distances_to_the_nearest_of_several_boundaries(many_boundaries, grey_im
 
 
 def test_adversarial_images_are_misclassified_and_inside_the_box(demo_network, images):
-    """What FMN returns as found is wrong for the network, stays in [0, 1] and has the distance that is reported."""
     x = torch.from_numpy(images.images[:32]).float() / 255
     labels = demo_network(x).argmax(1)
     adversarial, found = fmn_attack(demo_network.requires_grad_(False), x, labels, [GENTLE] * len(labels), 30)
@@ -65,7 +63,6 @@ def test_a_failed_attack_is_never_a_success():
 
 
 def test_more_steps_do_not_need_a_further_perturbation(many_boundaries, grey_images):
-    """The median distance after 200 steps is no larger than after 20."""
     labels = many_boundaries(grey_images).argmax(1)
     medians = []
     for steps in (20, 200):
@@ -75,7 +72,6 @@ def test_more_steps_do_not_need_a_further_perturbation(many_boundaries, grey_ima
 
 
 def test_channels_last_images_are_projected_all_the_same(demo_network, images):
-    """The memory format of the images changes no distance: projections work out of place."""
     x = torch.from_numpy(images.images[:8]).float() / 255
     labels = demo_network(x).argmax(1)
     network = demo_network.requires_grad_(False)
@@ -96,11 +92,9 @@ def test_dlr_margin_is_positive_exactly_where_the_class_is_right():
 
 
 def test_two_logits_are_refused():
-    """The DLR loss is not defined for two classes, and the error says so."""
     with pytest.raises(NetworkError, match="at least 3"):
         dlr_margin(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
 
 
 def test_worst_norm_is_the_far_end_of_the_box():
-    """A pixel of 0.3 can move by 0.7 at most."""
     assert worst_norms(torch.full((2, 3, 2, 2), 0.3)).tolist() == pytest.approx([0.7, 0.7])

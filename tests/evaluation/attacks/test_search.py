@@ -8,12 +8,10 @@ from apsite.protocol import SEARCH_SPACE, at_bounds
 
 
 def bowl(first: int, together: Sequence[FmnParameters]) -> list[float]:
-    """An objective with its minimum at a learning rate of 0.5 and no dampening."""
     return [(parameters.learning_rate - 0.5) ** 2 + parameters.dampening for parameters in together]
 
 
 def test_a_resumed_search_is_the_same_search():
-    """Stopped after 12 of 14 trials and resumed, the search suggests exactly the same configurations."""
     whole = run_search(bowl, 14, seed=3)
     kept = dict(enumerate(whole[:12]))
     computed = []
@@ -42,7 +40,6 @@ def test_random_trials_run_together_and_are_those_that_would_run_alone():
 
 
 def test_suggestions_stay_in_the_space_and_differ_by_seed():
-    """All values lie within the bounds of the paper; another seed searches elsewhere."""
     first, second = run_search(bowl, 4, seed=0), run_search(bowl, 4, seed=1)
     assert [trial.parameters for trial in first] != [trial.parameters for trial in second]
     for trial in first + second:
@@ -51,20 +48,17 @@ def test_suggestions_stay_in_the_space_and_differ_by_seed():
 
 
 def test_the_model_based_trials_improve_on_the_random_ones():
-    """After ten random trials the Gaussian process finds something better on a smooth objective."""
     trials = run_search(bowl, 16, seed=0)
     assert best_of(trials).objective < min(trial.objective for trial in trials[:10])
 
 
 def test_every_new_trial_is_stored_once():
-    """Trials are handed over as they finish, in order."""
     stored = []
     trials = run_search(bowl, 13, seed=0, store=lambda first, some: stored.extend(enumerate(some, first)))
     assert stored == list(enumerate(trials))
 
 
 def test_bounds_are_recognised():
-    """The smallest learning rate lies at its bound, a middle one does not."""
     low = FmnParameters(8 / 255, 0.5, 0.5, 0.1)
     assert at_bounds(low.as_dict()) == ("learning_rate",)
     assert at_bounds(FmnParameters(0.5, 0.0, 1.0, 0.2).as_dict()) == ("momentum", "weight_decay", "dampening")
@@ -72,6 +66,5 @@ def test_bounds_are_recognised():
 
 
 def test_of_equal_trials_the_first_is_best():
-    """Ties are broken by order, so that the result does not depend on anything else."""
     one, two = (Trial(FmnParameters(rate, 0, 0.1, 0), 0.5) for rate in (0.1, 0.2))
     assert best_of([one, two]) is one

@@ -46,7 +46,6 @@ def side(name):
 
 @pytest.mark.parametrize("name", layouts())
 def test_every_layout_loses_its_emptied_channels_and_keeps_its_logits(name):
-    """Half of the filters zero: the channels are removed, the logits on new images stay equal to 1e-5."""
     dataset = Dataset.IMAGENET if name.startswith("resnet50") else Dataset.CIFAR10
     network = layouts()[name].build(dataset)
     multiply_out(network)
@@ -63,7 +62,6 @@ def test_every_layout_loses_its_emptied_channels_and_keeps_its_logits(name):
 
 @pytest.mark.parametrize("share", [0.0, 0.75, 0.9, 0.99])
 def test_gradients_stay_equal_too(share):
-    """From no emptied channel to layers that are emptied whole: the same input gradients."""
     network = emptied(layouts()["resnet8"].build(Dataset.CIFAR10), share)
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     found = simplified(network, images)
@@ -111,7 +109,6 @@ def test_channels_that_nothing_reads_are_removed():
 
 
 def test_the_demonstration_network_is_folded_and_correct(demo_network, images):
-    """Every batch norm is folded; the evaluated network itself is not changed."""
     x = as_inputs(images.images[:16], CPU)
     before = {name: value.clone() for name, value in demo_network.state_dict().items()}
     found = simplified(demo_network.requires_grad_(False), x)
@@ -123,8 +120,6 @@ def test_the_demonstration_network_is_folded_and_correct(demo_network, images):
 
 
 class Dynamic(nn.Module):
-    """Control flow that depends on data."""
-
     def forward(self, x):
         return x.flatten(1)[:, :3] if float(x.sum()) > 0 else x.flatten(1)[:, 3:6]
 
@@ -142,7 +137,6 @@ class Attention(nn.Module):
 
 
 def test_a_network_that_cannot_be_traced_is_used_as_it_is():
-    """Nothing is simplified, and nothing breaks."""
     network = Dynamic()
     found = simplified(network, torch.ones(1, 3, 4, 4))
     assert found.network is network
@@ -150,7 +144,6 @@ def test_a_network_that_cannot_be_traced_is_used_as_it_is():
 
 
 def test_a_network_with_unknown_operations_is_folded_only():
-    """Where channels cannot be followed none is removed."""
     torch.manual_seed(0)
     network = Attention().eval().requires_grad_(False)
     images = torch.rand(2, 3, 8, 8)

@@ -22,7 +22,6 @@ def small_network() -> nn.Sequential:
 
 
 def test_counts_of_a_hand_made_network():
-    """Weights, zeros, filters, channels and multiply-accumulates are those counted by hand."""
     network = small_network()
     with torch.no_grad():
         network[0].weight[1] = 0
@@ -39,7 +38,6 @@ def test_counts_of_a_hand_made_network():
 
 
 def zeroed(share: float) -> nn.Sequential:
-    """The network with a share of the weights of each layer set to zero."""
     network = small_network()
     with torch.no_grad():
         for module in network:
@@ -59,7 +57,6 @@ def test_a_small_difference_of_sparsity_is_warned_about(actual, warned):
 
 
 def test_a_wrong_sparsity_is_refused_with_the_measured_one():
-    """A dense network declared as 90 % sparse is refused, and the message says what was measured."""
     audit = audit_network(zeroed(0.5), torch.rand(1, 3, 8, 8))
     with pytest.raises(
         CheckpointError, match=r"declared sparsity is 90\.00% but 50\.\d\d% of the weights are zero.*about 0\.50"
@@ -81,15 +78,12 @@ def test_removed_filters_may_match_a_structured_sparsity():
 
 
 def test_a_dense_network_has_no_declared_sparsity():
-    """Dense networks are measured and not judged."""
     finding, warnings = check_sparsity(audit_network(small_network(), torch.rand(1, 3, 8, 8)), None, 0.0)
     assert finding.measured == 0
     assert warnings == []
 
 
 class Behaviour(nn.Module):
-    """A linear network with one bad habit."""
-
     def __init__(self, habit):
         super().__init__()
         self.linear, self.habit = nn.Linear(12, 10), habit
@@ -111,7 +105,6 @@ class Behaviour(nn.Module):
     [("none", []), ("softmax", ["softmax-output"]), ("random", ["non-deterministic"]), ("dead", ["dead-gradients"])],
 )
 def test_bad_habits_are_named(habit, codes):
-    """Each habit that weakens attacks gives its own warning."""
     x = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     found = check_behaviour(Behaviour(habit).eval(), x, torch.arange(4), 10)
     assert [warning.code for warning in found] == codes
@@ -119,7 +112,6 @@ def test_bad_habits_are_named(habit, codes):
 
 @pytest.mark.parametrize(("habit", "message"), [("nan", "NaN or infinite logits"), ("shape", r"\(4, 5\).*\(4, 10\)")])
 def test_networks_that_cannot_be_evaluated_are_refused(habit, message):
-    """NaN logits and wrong shapes end the evaluation before it starts."""
     with pytest.raises(NetworkError, match=message):
         check_behaviour(Behaviour(habit).eval(), torch.rand(4, 3, 2, 2), torch.arange(4), 10)
 

@@ -309,7 +309,6 @@ BAD = {
 @pytest.mark.filterwarnings("ignore:.*deprecated")
 @pytest.mark.parametrize("write", BAD, ids=lambda write: write.__name__)
 def test_each_bad_file_has_its_message(tmp_path, write):
-    """One line that starts with the path, says what was found, and what to do."""
     path = tmp_path / "checkpoint.pt"
     write(path)
     with pytest.raises(CheckpointError) as caught:
@@ -323,7 +322,6 @@ def test_each_bad_file_has_its_message(tmp_path, write):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_is_named(tmp_path):
-    """The system's reason is passed on."""
     path = saved(STATE, tmp_path / "a.pt")
     path.chmod(0)
     with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
@@ -414,7 +412,6 @@ BOMBS = {
 
 @pytest.mark.parametrize("write", BOMBS, ids=lambda write: write.__name__)
 def test_no_small_file_takes_much_memory_or_time(tmp_path, write):
-    """Refused by one line; what the file describes is never built."""
     path = tmp_path / "checkpoint.pt"
     write(path)
     with pytest.raises(CheckpointError) as caught:

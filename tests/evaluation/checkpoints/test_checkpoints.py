@@ -48,7 +48,6 @@ def test_safetensors_are_read_under_any_name(tmp_path):
 
 
 def test_the_hash_and_size_are_those_of_the_whole_file(tmp_path):
-    """They identify the checkpoint in a record."""
     path = saved({"state_dict": STATE, "epoch": 3}, tmp_path / "a.pt")
     checkpoint = read_checkpoint(path)
     assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -58,7 +57,6 @@ def test_the_hash_and_size_are_those_of_the_whole_file(tmp_path):
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("legacy", [False, True])
 def test_the_state_dict_is_found_in_each_known_container(tmp_path, container, legacy):
-    """Optimiser, history and single tensors beside it are not weights."""
     content = {container: STATE, "optimizer": {"state": {0: torch.ones(2)}}, "best": torch.tensor(0.5), "epoch": 9}
     checkpoint = read_checkpoint(saved(content, tmp_path / "a.pt", legacy=legacy))
     same_as_state(checkpoint)
@@ -66,7 +64,6 @@ def test_the_state_dict_is_found_in_each_known_container(tmp_path, container, le
 
 
 def test_containers_may_be_nested(tmp_path):
-    """Some scripts save a container inside another."""
     checkpoint = read_checkpoint(saved({"model": {"state_dict": STATE}}, tmp_path / "a.pt"))
     same_as_state(checkpoint)
     assert checkpoint.container == "model.state_dict"
@@ -87,7 +84,6 @@ def test_harmless_objects_beside_the_weights_are_never_made(tmp_path, legacy):
 
 
 def test_tensors_come_as_plain_contiguous_float32_on_the_cpu(tmp_path):
-    """Parameters lose their gradient, views their strides, half precision is widened and said to be."""
     state = {
         "a": nn.Parameter(torch.rand(3, 2)),
         "view": torch.arange(6.0).view(2, 3).T,
@@ -111,7 +107,6 @@ def test_tensors_come_as_plain_contiguous_float32_on_the_cpu(tmp_path):
 
 
 def test_the_state_cannot_be_changed(tmp_path):
-    """What was read is what is recorded."""
     checkpoint = read_checkpoint(saved(STATE, tmp_path / "a.pt"))
     with pytest.raises(TypeError):
         checkpoint.state["conv.weight"] = torch.zeros(1)
@@ -164,7 +159,6 @@ def test_whatever_lies_beside_the_weights_is_left_aside(tmp_path, beside, legacy
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_every_protocol_of_pickle_is_read(tmp_path, protocol):
-    """Of `torch.save`, and of `pickle.dump` with tensors or arrays."""
     path = tmp_path / "a.pt"
     torch.save({"net": STATE}, path, pickle_protocol=protocol)
     same_as_state(read_checkpoint(path))
@@ -178,7 +172,6 @@ def test_every_protocol_of_pickle_is_read(tmp_path, protocol):
 
 
 def test_arrays_of_numpy_are_read(tmp_path):
-    """Under any name, since the format is told by the bytes."""
     np.savez(tmp_path / "a.npz", **{name: value.numpy() for name, value in STATE.items()})
     same_as_state(read_checkpoint(tmp_path / "a.npz"))
 
@@ -196,7 +189,6 @@ def test_a_whole_pickled_network_gives_its_state_dict(tmp_path, legacy, containe
 
 
 def test_a_script_gives_its_parameters(tmp_path):
-    """Of TorchScript the program is left alone."""
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(7200, 10))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -208,7 +200,6 @@ def test_a_script_gives_its_parameters(tmp_path):
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
 @pytest.mark.parametrize("form", ["coo", "csr", "negative zero", "subclass", "attribute", "view"])
 def test_unusual_tensors_keep_their_numbers(tmp_path, form):
-    """Sparse ones, subclasses, and ones that carry attributes."""
     weight = torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]])
     stored = {
         "coo": weight.to_sparse,

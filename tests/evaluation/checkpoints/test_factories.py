@@ -112,7 +112,6 @@ def test_a_factory_s_own_masks_and_tied_weights_are_kept(folder):
 
 
 def test_a_factory_s_network_is_loaded_strictly(folder):
-    """Missing and unexpected tensors are named, and nothing is loaded."""
     declared = Declared(f"{folder / 'my_network.py'}:network")
     state = dict(load_factory(declared.architecture)().float().state_dict())
     state["extra"] = state.pop("conv.bias")
@@ -133,7 +132,6 @@ def test_a_factory_s_network_is_loaded_strictly(folder):
     ],
 )
 def test_a_factory_that_fails_is_named_with_the_reason(folder, name, problem):
-    """The specification comes first in the message."""
     spec = f"{folder / 'my_network.py'}:{name}"
     with pytest.raises(NetworkError, match=problem) as caught:
         load_factory(spec)()
@@ -141,7 +139,6 @@ def test_a_factory_that_fails_is_named_with_the_reason(folder, name, problem):
 
 
 def test_a_network_without_parameters_is_refused(folder):
-    """There is nothing that a checkpoint could fill."""
     with pytest.raises(NetworkError, match="the factory's network has no parameters"):
         open_network(checkpoint_of({"a": torch.ones(1)}), Declared(f"{folder / 'my_network.py'}:empty"))
 
@@ -157,7 +154,6 @@ def test_a_network_without_parameters_is_refused(folder):
     ],
 )
 def test_a_factory_specification_that_names_nothing_is_an_error(spec, problem):
-    """The two forms are shown."""
     with pytest.raises(NetworkError, match=problem):
         load_factory(spec)
 

@@ -21,13 +21,11 @@ BIRD = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616])
 
 @pytest.fixture
 def small():
-    """A ResNet8, the smallest registered network."""
     return network_of("resnet8")
 
 
 @pytest.fixture(scope="module")
 def large():
-    """A base ResNet18."""
     return network_of("base_resnet18")
 
 
@@ -37,7 +35,6 @@ def large():
 @pytest.mark.parametrize("architecture", ["resnet8", Architecture.RESNET8])
 @pytest.mark.parametrize("kind", [str, Path])
 def test_load_network_gives_the_network_of_a_file(tmp_path, small, architecture, kind):
-    """In evaluation mode, float32, with gradients as a new network has them; the file and the RNG are untouched."""
     path = tmp_path / "a.pt"
     torch.save({"state_dict": small.state_dict()}, path)
     torch.manual_seed(11)
@@ -60,7 +57,6 @@ def test_load_network_takes_the_name_of_a_layout_as_architecture(tmp_path):
 
 
 def test_load_network_refuses_words_it_does_not_know(tmp_path, small):
-    """Architectures are listed; a dataset is a closed word."""
     save_file(small.state_dict(), tmp_path / "a.safetensors")
     with pytest.raises(NetworkError, match="'resnet34' is not one of resnet18, vgg16, resnet50, resnet8, nor"):
         load_network(tmp_path / "a.safetensors", architecture="resnet34")
@@ -84,7 +80,6 @@ def test_prefixes_of_wrappers_are_removed_and_reported(small, prefix):
 
 
 def test_a_prefix_of_some_tensors_only_is_an_error(small):
-    """Two halves of two networks are not one network."""
     state = dict(small.state_dict())
     state["module.linear.bias"] = state.pop("linear.bias")
     with pytest.raises(CheckpointError, match=r"1 missing \(linear.bias\); 1 unexpected \(module.linear.bias\)"):
@@ -102,7 +97,6 @@ def test_a_layout_whose_own_names_start_with_a_prefix_fits_with_and_without_it(l
 
 @pytest.fixture(scope="module")
 def doubled():
-    """Li20's VGG16, whose tensors have two names each."""
     return network_of("li20_vgg16")
 
 
@@ -168,7 +162,6 @@ def test_stored_constants_equal_to_the_layout_s_are_not_applied_twice():
 
 
 def test_stored_constants_other_than_the_layout_s_are_an_error():
-    """They are never dropped silently."""
     network = network_of("robustbird_resnet18")
     state = with_constants(network.state_dict(), ([0.5] * 3, [0.5] * 3), "normalize.")
     with pytest.raises(CheckpointError, match=r"normalisation in the file \(mean \[0.5, 0.5, 0.5\].* in the layout"):
@@ -250,7 +243,6 @@ def test_a_layout_for_named_use_is_not_found_by_its_tensors():
 
 
 def test_a_named_layout_must_be_one_of_the_architecture_and_dataset(small):
-    """The others are listed."""
     checkpoint = checkpoint_of(small.state_dict())
     with pytest.raises(
         NetworkError, match=r"layout 'base_resnet18' is not one of those for resnet8 and cifar10: resnet8"
@@ -264,7 +256,6 @@ def test_a_named_layout_must_be_one_of_the_architecture_and_dataset(small):
 
 
 def test_a_wrong_architecture_is_named_with_the_right_one(large):
-    """The commonest mistake gets the shortest way out."""
     with pytest.raises(CheckpointError) as caught:
         open_network(checkpoint_of(large.state_dict()), Declared(VGG16))
     message = str(caught.value)
@@ -274,7 +265,6 @@ def test_a_wrong_architecture_is_named_with_the_right_one(large):
 
 
 def test_missing_unexpected_and_misshapen_tensors_are_listed_with_the_best_layout(large):
-    """Some names of each, and the numbers for every other layout."""
     state = dict(large.state_dict())
     del state["layer1.0.conv1.weight"]
     state["fc.weight"], state["linear.bias"] = torch.zeros(3), torch.zeros(100)
@@ -288,7 +278,6 @@ def test_missing_unexpected_and_misshapen_tensors_are_listed_with_the_best_layou
 
 
 def test_a_named_layout_that_does_not_fit_is_refused_with_the_one_that_does(large):
-    """Naming a layout does not loosen anything."""
     with pytest.raises(CheckpointError) as caught:
         open_network(checkpoint_of(large.state_dict()), Declared(RESNET18, layout="robustbird_resnet18"))
     assert "does not fit layout robustbird_resnet18 (122 tensors). It fits resnet18 (base_resnet18" in str(caught.value)
@@ -303,7 +292,6 @@ def test_no_tensor_may_be_missing(small, name):
 
 
 def test_layouts_are_explained_best_first(large):
-    """Exact fits have no reason against them; every other layout has one."""
     fits = explain_layouts(checkpoint_of(large.state_dict()))
     assert [fit.layout.name for fit in fits if fit.match.fits] == [
         "base_resnet18",

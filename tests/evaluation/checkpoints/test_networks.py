@@ -74,7 +74,6 @@ def images_for(layout, count=2, seed=1):
 
 
 def test_the_registry_has_every_layout_of_the_published_checkpoints():
-    """Sixteen layouts of the survey's repository, the four of RST, ResNet50 and the demonstration network."""
     assert len(REFERENCE) == 16
     assert set(layouts()) == set(REFERENCE) | OURS
     assert all(name == layout.name for name, layout in layouts().items())
@@ -82,14 +81,12 @@ def test_the_registry_has_every_layout_of_the_published_checkpoints():
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_tensors_are_those_of_the_survey_s_repository(name):
-    """Same names, shapes and types, in the same order."""
     tensors = [(key, spec.shape, spec.dtype) for key, spec in layouts()[name].tensors().items()]
     assert tensors == reference_tensors(name)
 
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_sizes_methods_and_constants_are_those_of_the_survey_s_repository(name):
-    """Parameters, prunable weights, layers, method names, and normalisation on both datasets."""
     layout, known = layouts()[name], REFERENCE[name]
     with torch.device("meta"):
         network = layout.build(Dataset.CIFAR10)
@@ -108,7 +105,6 @@ def test_sizes_methods_and_constants_are_those_of_the_survey_s_repository(name):
 
 
 def test_the_tensors_of_resnet50_have_their_usual_names():
-    """The layout is known for its 25,557,032 parameters and 320 tensors."""
     tensors = layouts()["resnet50"].tensors()
     assert layouts()["resnet50"].parameter_count() == 25_557_032
     assert len(tensors) == 320
@@ -118,7 +114,6 @@ def test_the_tensors_of_resnet50_have_their_usual_names():
 
 
 def test_the_tensors_of_the_demonstration_network_keep_their_names():
-    """Its file is part of the package."""
     tensors = layouts()["resnet8"].tensors()
     assert list(tensors)[:7] == ["conv1.weight", *(f"bn1.{part}" for part in _NORM), "layer1.0.conv1.weight"]
     assert list(tensors)[-2:] == ["linear.weight", "linear.bias"]
@@ -129,7 +124,6 @@ _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def test_every_layout_gives_one_finite_logit_a_class(built):
-    """Images in [0, 1] of the layout's size in, ``(n, classes)`` out."""
     layout, network = built
     with torch.no_grad():
         logits = network(images_for(layout, 1))
@@ -139,7 +133,6 @@ def test_every_layout_gives_one_finite_logit_a_class(built):
 
 
 def test_every_layout_is_deterministic_in_evaluation_mode(built):
-    """Equal images give equal logits, and evaluation changes no tensor."""
     layout, network = built
     before = {name: value.clone() for name, value in network.state_dict().items() if "running" in name}
     x = images_for(layout, 1)
@@ -229,7 +222,6 @@ CONSTANTS = {"resnet50_normalised": IMAGENET, "robustbird": BIRD, "flyingbird": 
 
 
 def normalised(name, x):
-    """Images as the first convolution of a layout sees them."""
     for start, (mean, std) in CONSTANTS.items():
         if name.startswith(start):
             return torch.stack([(x[:, channel] - mean[channel]) / std[channel] for channel in range(3)], 1)
@@ -379,7 +371,6 @@ def test_mad_masks_start_where_they_change_nothing():
 
 
 def test_mad_masks_act_on_the_last_layer_s_bias_too():
-    """Weight and bias have a mask each."""
     layer = LayerMaker(Parametrisation.SOFTPLUS).linear(3, 2)
     with torch.no_grad():
         layer.mask_bias.fill_(-100.0)
@@ -406,7 +397,6 @@ def test_equal_scores_give_an_exact_and_repeatable_mask():
 
 
 def test_a_layer_with_scores_uses_the_kept_weights_only():
-    """Its outputs are those of the masked weight, and the multiplied-out layer has the zeros."""
     torch.manual_seed(4)
     network = nn.Sequential(ScoredConv2d(3, 8, 3, 2, 1, sparsity=0.9))
     x = torch.rand(2, 3, 8, 8)
@@ -424,7 +414,6 @@ def test_no_layout_has_biased_convolutions_with_masks():
 
 
 def test_a_layout_is_built_for_its_datasets_only():
-    """Ten classes and 32x32 images, or a thousand and 224x224."""
     with pytest.raises(ValueError, match="layout base_resnet18 is for cifar10, svhn, not for imagenet"):
         layouts()["base_resnet18"].build(Dataset.IMAGENET)
     with pytest.raises(ValueError, match="layout resnet50 is for imagenet, not for svhn"):
@@ -452,7 +441,6 @@ def test_a_method_s_layout_is_found_by_its_key_or_name(method, architecture, nam
 
 
 def test_every_method_with_published_checkpoints_has_a_layout_for_both_networks():
-    """The methods are those of the registry, and no more."""
     methods = {method for layout in layouts().values() for method in layout.methods}
     assert all(published_method(method) == method for method in methods)
     for method in methods:
@@ -463,12 +451,10 @@ def test_every_method_with_published_checkpoints_has_a_layout_for_both_networks(
 
 
 def test_layouts_of_scores_need_the_sparsity():
-    """Their masks are made of scores; others hold zeros."""
     assert layouts()["rst_vgg16"].needs_sparsity
     assert not layouts()["base_vgg16_bn"].needs_sparsity
 
 
 def test_the_demonstration_network_is_built_from_its_description_alone():
-    """Training scripts use the module class directly."""
     network = ResNet(ResNetLayout(widths=(32, 64, 160), blocks=(1, 1, 1), stem_stride=2))
     assert list(network.state_dict()) == list(layouts()["resnet8"].tensors())

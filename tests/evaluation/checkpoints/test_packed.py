@@ -19,7 +19,6 @@ from apsite.vocabulary import Dataset
 
 @pytest.fixture
 def pruned():
-    """A ResNet8 with 99 % of its weights removed."""
     torch.manual_seed(0)
     network = layouts()["resnet8"].build(Dataset.CIFAR10)
     apply_masks(network, global_masks(lwm_scores(prunable_weights(network)), 0.99))
@@ -27,7 +26,6 @@ def pruned():
 
 
 def test_a_packed_network_is_the_same_network(pruned, tmp_path):
-    """Every tensor comes back bit for bit from a far smaller file, and the same tensors give the same file."""
     path, again = tmp_path / "packed.safetensors", tmp_path / "again.safetensors"
     write_checkpoint(path, pruned.state_dict(), packed=True, about={"criterion": "lwm"})
     write_checkpoint(again, pruned.state_dict(), packed=True, about={"criterion": "lwm"})
@@ -67,7 +65,6 @@ def test_half_precision_is_near_and_never_zero_by_rounding(values):
 
 
 def test_a_weight_beyond_half_precision_is_an_error():
-    """70,000 would become infinite."""
     with pytest.raises(CheckpointError, match="too large for half precision"):
         to_half(torch.tensor([7e4]))
 
@@ -111,7 +108,6 @@ def test_damaged_parts_are_refused(tmp_path, change, reason):
 
 
 def test_the_first_value_is_the_highest_bit(tmp_path):
-    """The documented order of the bits."""
     path = tmp_path / "good.safetensors"
     save_file(GOOD, path)
     expected = torch.zeros(4, 4)
@@ -120,7 +116,6 @@ def test_the_first_value_is_the_highest_bit(tmp_path):
 
 
 def test_files_of_other_programs_say_nothing_about_themselves(tmp_path):
-    """Neither does a file that is not there."""
     save_file(GOOD, tmp_path / "good.safetensors")
     assert read_about(tmp_path / "good.safetensors") == {}
     assert read_about(tmp_path / "none.safetensors") == {}

@@ -19,12 +19,10 @@ RESNET8, RESNET18 = Architecture.RESNET8, Architecture.RESNET18
 
 @pytest.fixture
 def small():
-    """A ResNet8, the smallest registered network."""
     return network_of("resnet8")
 
 
 def test_masks_of_torch_prune_are_multiplied_out(small):
-    """``weight_orig`` and ``weight_mask`` give the network that torch evaluates."""
     for module in small.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             prune.random_unstructured(module, "weight", amount=0.9)
@@ -51,7 +49,6 @@ def test_masks_of_torch_prune_are_multiplied_out(small):
     ],
 )
 def test_a_mask_without_its_weight_is_an_error(small, change, problem):
-    """Half of a pair says nothing about the weight that acts."""
     prune.random_unstructured(small.conv1, "weight", amount=0.5)
     state = dict(small.state_dict())
     change(state)
@@ -88,7 +85,6 @@ def test_factors_and_masks_of_twinrep_are_multiplied_out(small, mixing):
 
 
 def test_masks_alone_and_one_a_filter_are_multiplied_out(small):
-    """A mask may have the weight's shape, or one number for each filter."""
     state = dict(small.state_dict())
     state["conv1.mask"] = random_mask(32, 0.5)
     state["linear.mask"] = random_mask((10, 160), 0.5)
@@ -107,7 +103,6 @@ def test_masks_alone_and_one_a_filter_are_multiplied_out(small):
     ],
 )
 def test_masks_and_factors_must_fit_their_weight(small, name, shape, problem):
-    """The layer is named."""
     with pytest.raises(CheckpointError, match=problem):
         open_network(checkpoint_of({**small.state_dict(), name: torch.ones(shape)}), Declared(RESNET8))
 
@@ -125,7 +120,6 @@ def scored(network, *, pruned):
 
 
 def test_scores_beside_pruned_weights_are_dropped(small):
-    """The zeros are there; the record says so."""
     state = scored(small, pruned=True)
     fitted = open_network(checkpoint_of(state), Declared(RESNET8, sparsity=0.9))
     assert torch.equal(fitted.network.conv1.weight, state["conv1.weight"])
@@ -158,13 +152,11 @@ def test_rates_of_harp_are_dropped_from_pruned_weights_and_refused_otherwise(sma
 
 
 def test_scores_without_a_weight_of_their_shape_are_an_error(small):
-    """They would belong to another network."""
     with pytest.raises(CheckpointError, match=r"popup_scores of conv1.weight have no weight of their shape"):
         open_network(checkpoint_of({**small.state_dict(), "conv1.popup_scores": torch.ones(2)}), Declared(RESNET8))
 
 
 def test_operation_counters_are_dropped(small):
-    """A common tool leaves them in networks that it has measured."""
     state = {**small.state_dict(), "total_ops": torch.ones(1), "layer1.total_params": torch.ones(1)}
     fitted = open_network(checkpoint_of(state), Declared(RESNET8))
     assert fitted.notes == ("2 operation counters dropped.",)

@@ -72,8 +72,6 @@ def test_scalars_of_a_gpu_are_read(pickled):
 
 
 class Calls:
-    """Pickles as a call of a function."""
-
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
 
@@ -108,7 +106,6 @@ def hostile_contents(sentinel):
 
 @pytest.mark.parametrize("how", sorted(hostile_contents("x")))
 def test_nothing_else_runs(pickled, tmp_path, how):
-    """Whatever the file asks for, it gets its own message, and the sentinel is never written."""
     sentinel = tmp_path / "sentinel"
     path = pickled(hostile_contents(sentinel)[how])
     with pytest.raises(EvaluationError, match=str(path)) as error:
@@ -152,13 +149,11 @@ def test_the_guard_of_that_test_works(pickled, tmp_path):
     ],
 )
 def test_what_is_no_list_of_distances_is_refused(pickled, value, message):
-    """Each kind has its own message."""
     with pytest.raises(EvaluationError, match=message):
         read_distances(pickled(value))
 
 
 def test_missing_and_huge_files_are_refused(tmp_path, monkeypatch):
-    """Sizes are checked before anything is read."""
     with pytest.raises(EvaluationError, match="cannot be read"):
         read_distances(tmp_path / "absent.pickle")
     monkeypatch.setattr("apsite.evaluation.runs.distance_files.MAX_BYTES", 3)
@@ -192,7 +187,6 @@ def test_the_record_states_what_is_not_known(pickled, tmp_path):
 
 
 def test_no_ambiguity_is_stated_where_there_is_none():
-    """Without a zero there is nothing to warn about but the unknown samples."""
     record, _ = record_of(DistanceFile(np.array([0.1, 0.2], np.float32), "a" * 64), KEY)
     assert [warning.code for warning in record.warnings] == ["unknown-samples"]
     with pytest.raises(EvaluationError, match="holds 10001 distances"):
@@ -218,7 +212,6 @@ def test_figures_that_the_file_does_not_give_cannot_be_claimed(pickled, tmp_path
 
 
 def test_an_existing_record_stays(pickled, tmp_path):
-    """It may have more figures than the distances give."""
     import_distances(pickled(VALUES), KEY, tmp_path)
     with pytest.raises(EvaluationError, match="exists already; replace it with --overwrite"):
         import_distances(pickled(VALUES), KEY, tmp_path)

@@ -26,7 +26,6 @@ def short_request(folder, **changes):
 
 
 def test_a_record_carries_everything_and_agrees_with_its_samples(tmp_path):
-    """The written files are read back: counts equal the samples, and all parts of the protocol's record are there."""
     evaluation = run_request(short_request(tmp_path))
     record, path = evaluation.record, evaluation.path
     assert read_record(path) == record
@@ -61,7 +60,6 @@ def test_a_record_says_which_of_several_state_dicts_was_evaluated(tmp_path):
 
 
 def test_an_existing_record_is_not_replaced_unasked(tmp_path):
-    """The second evaluation is refused before it starts; with ``overwrite`` it gives the same figures."""
     evaluation = run_request(short_request(tmp_path))
     first, path = evaluation.record, evaluation.path
     before = path.read_bytes()
@@ -74,7 +72,6 @@ def test_an_existing_record_is_not_replaced_unasked(tmp_path):
 
 
 def changed_checkpoint(folder, change):
-    """The demonstration checkpoint with changed tensors."""
     state = load_file(network_path())
     change(state)
     path = folder / "changed.safetensors"
@@ -108,7 +105,6 @@ def drop(state):
     ],
 )
 def test_checkpoints_that_are_not_what_they_should_be_are_refused(tmp_path, change, message):
-    """Wrong sparsity, NaN weights, wrong shapes and missing tensors: a clear error and no file left behind."""
     path = changed_checkpoint(tmp_path, change)
     with pytest.raises(CheckpointError, match=message):
         run_request(short_request(tmp_path / "out", checkpoint=path))
@@ -116,7 +112,6 @@ def test_checkpoints_that_are_not_what_they_should_be_are_refused(tmp_path, chan
 
 
 def test_a_wrong_sparsity_is_refused_with_the_right_one(tmp_path):
-    """The checkpoint is 90 % sparse; 0.95 is refused and 0.90 proposed."""
     key = ModelKey.of(
         "LAMP_Lee2021Layer", Architecture.RESNET8, Dataset.CIFAR10, request(tmp_path, 1).key.structure, 0.95
     )
@@ -125,14 +120,12 @@ def test_a_wrong_sparsity_is_refused_with_the_right_one(tmp_path):
 
 
 def test_a_wrong_architecture_names_the_layout_that_fits(tmp_path):
-    """A ResNet8 checkpoint evaluated as ResNet18 is refused, and the message says what it is."""
     key = dataclasses.replace(request(tmp_path, 1).key, architecture=Architecture.RESNET18)
     with pytest.raises(CheckpointError, match="resnet8"):
         run_request(short_request(tmp_path, key=key))
 
 
 def test_missing_things_are_named(tmp_path):
-    """A missing checkpoint, a folder without the set and too many examples each have their own message."""
     with pytest.raises(CheckpointError, match=r"absent\.pt"):
         run_request(short_request(tmp_path, checkpoint=tmp_path / "absent.pt"))
     with pytest.raises(DatasetError, match="has no CIFAR-10 test set"):
@@ -143,14 +136,12 @@ def test_missing_things_are_named(tmp_path):
 
 
 def test_an_unwritable_output_is_found_out_before_the_attack(tmp_path):
-    """A file in the place of the output folder is an error at once."""
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match="cannot write to"):
         run_request(short_request(tmp_path, output=tmp_path / "file"))
 
 
 def test_a_network_of_the_author_is_evaluated_through_its_factory(tmp_path):
-    """``file.py:factory`` builds the network that the checkpoint is loaded into."""
     source = tmp_path / "mine.py"
     source.write_text(
         "from apsite.evaluation.checkpoints.networks.registry import layouts\n"
@@ -188,6 +179,5 @@ def test_protocols_follow_from_the_settings():
     "changes", [{"attacks": ("pgd",)}, {"attacks": ()}, {"trials": 0}, {"batch_size": -1}, {"seed": -1}]
 )
 def test_impossible_settings_are_refused(changes):
-    """Unknown attacks and counts below one are errors of the user."""
     with pytest.raises(EvaluationError):
         Settings(**changes)

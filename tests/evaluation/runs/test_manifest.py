@@ -45,7 +45,6 @@ def manifest(tmp_path):
 
 
 def test_a_manifest_has_the_names_of_the_options(manifest):
-    """Defaults hold for every model that does not say otherwise; paths are relative to the manifest."""
     path = manifest(
         DEFAULTS
         + """
@@ -143,7 +142,6 @@ def test_options_of_the_command_line_hold_for_all(manifest):
     ],
 )
 def test_each_mistake_is_named_with_its_place(manifest, text, message):
-    """Where, what was found, and what is allowed; nothing is evaluated."""
     path = manifest(text)
     with pytest.raises(EvaluationError, match=message.replace("[", r"\[") if "*" not in message else message) as error:
         read_manifest(path)
@@ -151,7 +149,6 @@ def test_each_mistake_is_named_with_its_place(manifest, text, message):
 
 
 def test_all_mistakes_are_reported_together(manifest):
-    """One line each."""
     path = manifest(DEFAULTS + '[[model]]\ncheckpoint = 1\n[[model]]\ncheckpoint = "a"\nseed = "x"\n')
     with pytest.raises(EvaluationError) as error:
         read_manifest(path)
@@ -159,7 +156,6 @@ def test_all_mistakes_are_reported_together(manifest):
 
 
 def test_a_missing_or_binary_manifest_is_an_error(tmp_path):
-    """With the reason."""
     with pytest.raises(EvaluationError, match="cannot be read"):
         read_manifest(tmp_path / "absent.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
@@ -194,12 +190,10 @@ def test_what_the_gate_would_refuse_later_is_refused_before_the_run(options, mes
 
 
 def tiny(requests):
-    """The requests with a short HO-FMN on four images."""
     return [dataclasses.replace(one, settings=dataclasses.replace(one.settings, **TINY)) for one in requests]
 
 
 def outcomes_of(requests, evaluate=run_request):
-    """Outcomes of all requests."""
     return list(run_manifest(requests, Reporter(), evaluate))
 
 
@@ -225,7 +219,6 @@ method = "HARP_Zhao2023Holistic"
 
 
 def test_a_failure_ends_one_model_only_and_what_is_done_is_skipped(sweep):
-    """The second run evaluates nothing that has its record, and fails where it failed before."""
     first = outcomes_of(sweep)
     assert [outcome.status for outcome in first] == [Status.FAILED, Status.DONE, Status.FAILED]
     assert "about 0.90" in first[0].reason
@@ -269,8 +262,6 @@ def test_another_record_in_the_place_is_a_failure(sweep):
 
 
 def test_only_mendable_problems_are_survived(sweep):
-    """A bug or an interruption ends the sweep."""
-
     def interrupted(request, reporter):
         raise KeyboardInterrupt
 

@@ -28,7 +28,6 @@ SHORT = Settings.of(
 
 
 def test_the_preset_is_the_surveys():
-    """2,048 samples are left out, nothing else differs from apb-1, and it never ranks."""
     paper = Settings.of(Preset.PAPER)
     assert (paper.left_out, Settings().left_out) == (2048, 0)
     assert dataclasses.replace(paper, preset=Preset.APB_1, search_batch=SearchBatch.FIXED) == Settings()

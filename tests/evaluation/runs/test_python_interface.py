@@ -35,13 +35,11 @@ MODEL = {
 
 @pytest.fixture
 def away(tmp_path, monkeypatch):
-    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_a_in_memory_gives_the_record_of_its_checkpoint_and_writes_nothing(away, demo_network):
-    """The figures and the verdicts are those of the file; nothing is left in the working directory."""
     from_memory = apsite.evaluate_samples(demo_network, **MODEL)
     from_file = apsite.evaluate_samples(network_path(), **MODEL)
     assert from_memory.record.results == from_file.record.results
@@ -69,7 +67,6 @@ def test_the_hash_of_a_network_is_that_of_its_safetensors_file(tmp_path, demo_ne
 
 
 def test_the_network_of_the_caller_stays_as_it_is(away, demo_network):
-    """Training mode, gradients and values are untouched: a copy is evaluated."""
     demo_network.train()
     for parameter in demo_network.parameters():
         parameter.requires_grad_(True)
@@ -81,7 +78,6 @@ def test_the_network_of_the_caller_stays_as_it_is(away, demo_network):
 
 
 def test_a_record_can_be_written_and_is_valid(away, demo_network):
-    """With an output the two files are those of the command line."""
     evaluation = apsite.evaluate_samples(demo_network, **MODEL, output="out", source="Jane Doe", notes=["In memory."])
     assert evaluation.path is not None
     record = read_record(evaluation.path)
@@ -96,8 +92,6 @@ def test_a_record_can_be_written_and_is_valid(away, demo_network):
 
 
 def test_an_interrupted_call_goes_on_where_run_dir_says(away, demo_network):
-    """Finished work is kept in the folder named, and used by the next call."""
-
     class Interrupting(Reporter):
         def start(self, phase, total):
             if phase == "HO-FMN attack":
@@ -117,7 +111,6 @@ def test_an_interrupted_call_goes_on_where_run_dir_says(away, demo_network):
 
 
 def test_samples_of_the_callers_choice_are_evaluated(away, demo_network):
-    """All images of the given set, with their place in the test set."""
     chosen = apsite.load_test_set("cifar10", "embedded").take(np.array([3, 8, 200]))
     samples = apsite.evaluate_samples(demo_network, **MODEL, images=chosen).samples
     assert list(samples.index) == [3, 8, 200]
@@ -146,8 +139,6 @@ def test_each_mistake_has_its_own_error(away, demo_network, changes, error, mess
 
 
 def test_a_network_that_cannot_be_copied_is_refused(away):
-    """The message names the cause and the way out."""
-
     class Stubborn(torch.nn.Module):
         def __deepcopy__(self, memo):
             raise TypeError("no copies")
@@ -157,7 +148,6 @@ def test_a_network_that_cannot_be_copied_is_refused(away):
 
 
 def test_the_audit_of_a_network_equals_that_of_its_checkpoint(demo_network):
-    """Counts and findings are the same; what would be refused stands in the report."""
     from_memory = apsite.audit(demo_network, structure="unstructured", sparsity=0.9)
     from_file = apsite.audit(network_path(), architecture="resnet8", structure="unstructured", sparsity=0.9)
     assert from_memory.counts == from_file.counts

@@ -61,20 +61,17 @@ def tiny_images(images):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A Ray cluster of two cores on this machine."""
     start_cluster(num_cpus=2)
     yield
     ray.shutdown()
 
 
 def evaluate(images, folder, workers=None):
-    """Evaluate the tiny network."""
     with RunState(folder, {}) as state:
         return run(Tiny(), images.first(24), SETTINGS, state, CPU, Reporter(), workers=workers)
 
 
 def hired(images, count):
-    """Ray workers for the tiny network."""
     return RayPool(Tiny(), images.images[:8], SETTINGS, SETTINGS.epsilon_value(images.dataset), "cpu", count)
 
 
@@ -90,7 +87,6 @@ def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_p
 
 
 def test_a_killed_worker_costs_its_part_only(cluster, tiny_images):
-    """A worker process is killed while it works: a line says so, and every result is there and right."""
     chosen = np.arange(16)
     samples = LabelledImages(tiny_images.images[chosen], tiny_images.labels[chosen], chosen)
     calls = [Call(Work.ATTACK, samples.part(slice(i, i + 4)), Attack.SQUARE) for i in range(0, 16, 4)]
@@ -185,20 +181,17 @@ def test_a_cluster_that_cannot_start_is_one_error_line(tmp_path):
 
 
 def test_more_workers_than_devices_are_refused(cluster, tiny_images):
-    """The error says how many there are."""
     with pytest.raises(EvaluationError, match=r"--workers ray:3: the cluster has 2 CPUs; choose fewer workers"):
         hired(tiny_images, 3).__enter__()
 
 
 @pytest.mark.parametrize("text", ["", "Ray", "ray:", "ray:0", "ray:-1", "ray:two", "local:2", "ray:2:2"])
 def test_words_for_workers_are_checked(text):
-    """Anything but local, ray and ray:N is an error that names these three."""
     with pytest.raises(EvaluationError, match=r"is not one of 'local', 'ray', 'ray:<number of workers>'"):
         parse_workers(text)
 
 
 def test_words_for_workers_are_read():
-    """Kind and number."""
     assert parse_workers("local") == ("local", None)
     assert parse_workers("ray") == ("ray", None)
     assert parse_workers("ray:12") == ("ray", 12)

@@ -11,7 +11,6 @@ from apsite.evaluation.runs.run_state import RunState
 
 
 def test_a_finished_unit_is_found_again_by_the_same_identity_only(tmp_path):
-    """Units are kept between processes; another identity starts from nothing."""
     with RunState(tmp_path, {"seed": 0}) as state:
         state.put("clean", correct=np.array([True, False]))
     with RunState(tmp_path, {"seed": 0}) as state:
@@ -23,7 +22,6 @@ def test_a_finished_unit_is_found_again_by_the_same_identity_only(tmp_path):
 
 
 def test_fresh_forgets_and_clear_removes(tmp_path):
-    """``--fresh`` starts again; a finished run leaves nothing behind."""
     with RunState(tmp_path, {}) as state:
         state.put("clean", correct=np.array([True]))
     with RunState(tmp_path, {}, fresh=True) as state:
@@ -33,7 +31,6 @@ def test_fresh_forgets_and_clear_removes(tmp_path):
 
 
 def test_a_damaged_unit_is_done_again(tmp_path):
-    """A file damaged from outside counts as not finished."""
     with RunState(tmp_path, {}) as state:
         state.put("clean", correct=np.array([True]))
         path = state.path / "clean.npz"
@@ -43,7 +40,6 @@ def test_a_damaged_unit_is_done_again(tmp_path):
 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path):
-    """The message names the run and says what to do; after the first has ended the run is free again."""
     program = (
         "import sys; from pathlib import Path; from apsite.evaluation.runs.run_state import RunState\n"
         "with RunState(Path(sys.argv[1]), {}): print('entered', flush=True); sys.stdin.read()"
@@ -63,7 +59,6 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path):
 
 
 def test_an_unwritable_folder_is_an_error_that_says_what_to_do(tmp_path):
-    """A file in the place of the folder cannot hold the state."""
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match="choose a folder with --run-dir"), RunState(tmp_path / "file", {}):
         pass

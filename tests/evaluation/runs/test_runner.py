@@ -38,7 +38,6 @@ class TinyNetwork(torch.nn.Sequential):
 
 @pytest.fixture(scope="module")
 def tiny():
-    """The tiny network."""
     return TinyNetwork()
 
 
@@ -51,7 +50,6 @@ def tiny_images(tiny, images):
 
 
 def evaluate(network, images, settings, folder):
-    """Evaluate with the state in `folder`."""
     with RunState(folder, {"settings": dataclasses.asdict(settings)}) as state:
         return run(network, images.first(settings.n_examples), settings, state, CPU, Reporter())
 
@@ -69,7 +67,6 @@ class InterruptedState(RunState):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, tiny, tiny_images):
-    """The outcome of one evaluation in one go."""
     return evaluate(tiny, tiny_images, SHORT, tmp_path_factory.mktemp("whole"))
 
 
@@ -77,7 +74,6 @@ def uninterrupted(tmp_path_factory, tiny, tiny_images):
     "units", [pytest.param(units, marks=() if units in (3, 9) else pytest.mark.slow) for units in range(1, 11)]
 )
 def test_a_resumed_evaluation_equals_an_uninterrupted_one(tiny, tiny_images, tmp_path, uninterrupted, units):
-    """Interrupted after any number of units and resumed: the same samples, trials and passes."""
     state = InterruptedState(tmp_path, {"settings": dataclasses.asdict(SHORT)})
     state.after = units
     with pytest.raises(KeyboardInterrupt), state:
@@ -113,7 +109,6 @@ def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_pat
 
 
 def test_counts_add_up(uninterrupted):
-    """Each attack attacks what the one before left; the joint figure is within both; passes are counted."""
     samples = uninterrupted.samples
     results = results_of(samples, SHORT.epsilon_value(images_dataset()))
     counts = results.stages
@@ -134,7 +129,6 @@ def test_counts_add_up(uninterrupted):
 
 
 def images_dataset():
-    """Dataset of the embedded images."""
     from apsite.vocabulary import Dataset
 
     return Dataset.CIFAR10
@@ -260,8 +254,6 @@ def test_a_failing_device_ends_with_a_clear_error_and_keeps_the_state(
 
 
 def test_a_full_disk_is_one_error_line(tiny, tiny_images, tmp_path, monkeypatch):
-    """When the state cannot be written the evaluation says so, and leaves no half-written file."""
-
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
@@ -272,7 +264,6 @@ def test_a_full_disk_is_one_error_line(tiny, tiny_images, tmp_path, monkeypatch)
 
 
 def test_the_lines_that_users_of_autoattack_grep_are_said(tiny, tiny_images, tmp_path):
-    """The three well-known lines appear in the log."""
     said = []
 
     class Listening(Reporter):

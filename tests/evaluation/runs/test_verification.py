@@ -29,7 +29,6 @@ SHORT = Settings.of(
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
-    """Folder with the record of a short evaluation of the demonstration network."""
     folder = tmp_path_factory.mktemp("evaluated")
     run_request(dataclasses.replace(request(folder, 24), settings=SHORT))
     return folder / "evaluations"
@@ -37,13 +36,11 @@ def evaluated(tmp_path_factory):
 
 @pytest.fixture
 def path(evaluated, tmp_path):
-    """Copy of that record, to be changed."""
     shutil.copytree(evaluated, tmp_path / "evaluations")
     return next((tmp_path / "evaluations").glob("*/*.json"))
 
 
 def verify(path, checkpoint=None, **options):
-    """Verify with the embedded data and 12 samples."""
     return verify_record(
         path,
         checkpoint or network_path(),
@@ -52,14 +49,12 @@ def verify(path, checkpoint=None, **options):
 
 
 def changed(path, change):
-    """Change the document of a record."""
     document = read_json(path)
     change(document)
     write_json(path, document)
 
 
 def test_an_honest_record_agrees_and_is_marked(path):
-    """Every verdict is the same; the record is verified, valid, and otherwise unchanged."""
     before = read_record(path)
     finding = verify(path)
     assert finding.agrees
@@ -97,7 +92,6 @@ def forge(path, how):
 
 
 def more_robust(samples):
-    """Every correct sample robust under both attacks."""
     clean = samples.clean_correct
     return dataclasses.replace(
         samples,
@@ -108,7 +102,6 @@ def more_robust(samples):
 
 
 def test_a_forged_record_is_found_out(path):
-    """Figures that fit their own file and not the network: disagreement, and nothing may be written."""
     forge(path, more_robust)
     finding = verify(path, samples=24)
     assert not finding.agrees
@@ -137,8 +130,6 @@ def test_a_wrong_sparsity_is_found_out(path):
 
 
 def test_the_subset_follows_from_the_seed(path):
-    """Another seed, other samples; the same seed, the same ones."""
-
     def counts(seed):
         return [(one.recorded, one.rerun) for one in verify(path, samples=5, seed=seed).comparisons]
 
@@ -189,7 +180,6 @@ def test_the_rule(against, for_it, objections):
 
 
 def test_another_checkpoint_is_refused(path, tmp_path):
-    """By its hash, before anything is run."""
     state = load_file(network_path())
     state["linear.bias"][0] += 1
     save_file(state, tmp_path / "other.safetensors")
@@ -200,7 +190,6 @@ def test_another_checkpoint_is_refused(path, tmp_path):
 
 
 def test_other_data_is_refused(path, tmp_path):
-    """Images are found to be the record's by their hash."""
     changed(path, lambda document: document["data"].update(sha256="0" * 64))
     with pytest.raises(EvaluationError, match="the images are not those of the record"):
         verify(path)
@@ -209,14 +198,12 @@ def test_other_data_is_refused(path, tmp_path):
 
 
 def test_a_record_that_contradicts_its_samples_is_refused(path):
-    """`apsite validate` would refuse it, too."""
     changed(path, lambda document: document["results"].update(clean_accuracy=0.99))
     with pytest.raises(ApsiteError, match=r"clean_accuracy: 0\.99 contradicts the per-sample file"):
         verify(path)
 
 
 def test_published_figures_cannot_be_verified(repository):
-    """They have no verdict of each sample."""
     published = sorted((repository / "evaluations").glob("HARP_*/*.json"))[0]
     with pytest.raises(EvaluationError, match="is a result published by Piras2024Adversarial"):
         verify_record(published, network_path())
@@ -236,7 +223,6 @@ def test_published_figures_cannot_be_verified(repository):
     ],
 )
 def test_hostile_settings_are_refused(path, change, message):
-    """What a record states is untrusted."""
     changed(path, change)
     with pytest.raises(EvaluationError, match=message):
         verify(path)
@@ -277,7 +263,6 @@ def test_a_record_made_in_memory_is_verified_with_the_saved_network(tmp_path, de
 
 
 def test_settings_survive_a_record():
-    """Reading back what was stated gives the same settings."""
     from apsite.vocabulary import Dataset
 
     for settings in (*(Settings.of(preset, epsilon="8/255") for preset in Preset), SHORT):

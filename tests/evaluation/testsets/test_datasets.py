@@ -13,7 +13,6 @@ from apsite.vocabulary import Dataset
 
 @pytest.fixture
 def whole_set():
-    """10,000 random images and labels in the official row format."""
     generator = np.random.default_rng(0)
     rows = generator.integers(0, 256, (10_000, 3072), dtype=np.uint8)
     return rows, generator.integers(0, 10, 10_000).astype(np.uint8)
@@ -53,7 +52,6 @@ def test_binary_and_python_layouts_give_the_same_arrays(whole_set, tmp_path):
 
 
 def test_a_dataset_pickle_cannot_run_code(tmp_path):
-    """A test batch that names a function is refused, and the function does not run."""
     sentinel = tmp_path / "ran"
 
     class Hostile:
@@ -69,7 +67,6 @@ def test_a_dataset_pickle_cannot_run_code(tmp_path):
 
 
 def test_a_missing_set_says_what_to_put_where(tmp_path):
-    """The message names the command, the files and the embedded images."""
     with pytest.raises(DatasetError, match=r"apsite data fetch cifar10.*test_batch\.bin.*--data-dir embedded"):
         load_test_set(Dataset.CIFAR10, tmp_path)
 
@@ -84,21 +81,18 @@ def test_a_missing_set_says_what_to_put_where(tmp_path):
     ],
 )
 def test_files_of_the_wrong_format_are_refused(tmp_path, content, message):
-    """Truncated files, wrong labels and wrong counts each have their own message."""
     (tmp_path / "test_batch.bin").write_bytes(content)
     with pytest.raises(DatasetError, match=message):
         load_test_set(Dataset.CIFAR10, tmp_path)
 
 
 def test_a_python_batch_of_the_wrong_content_is_refused(tmp_path):
-    """A pickle of something else is named as such."""
     (tmp_path / "test_batch").write_bytes(pickle.dumps([1, 2, 3]))
     with pytest.raises(DatasetError, match="is not the official CIFAR-10 test batch"):
         load_test_set(Dataset.CIFAR10, tmp_path)
 
 
 def test_the_embedded_images_are_the_first_256_of_the_test_set():
-    """Their labels begin as the official test labels do, and their hash is fixed."""
     images = embedded_images()
     assert images.images.shape == (256, 3, 32, 32)
     assert images.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
@@ -107,13 +101,11 @@ def test_the_embedded_images_are_the_first_256_of_the_test_set():
 
 
 def test_only_cifar10_is_embedded():
-    """Another dataset needs a folder."""
     with pytest.raises(DatasetError, match="no images of SVHN are embedded"):
         load_test_set(Dataset.SVHN, datasets.EMBEDDED)
 
 
 def test_the_first_images_keep_their_positions():
-    """A reduced set says which samples it holds, and refuses more than there are."""
     images = embedded_images().first(5)
     assert images.index.tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(DatasetError, match="has 5 images; choose 1 to 5"):

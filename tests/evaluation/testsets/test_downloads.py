@@ -34,7 +34,6 @@ def server(monkeypatch):
 
 
 def test_a_file_arrives_whole_and_is_fetched_once(server, tmp_path):
-    """The folder is made, nothing unfinished stays, and a file with the right checksum is not asked for again."""
     url = server.serve("model.pt", CONTENT)
     target = tmp_path / "new" / "model.pt"
     log = io.StringIO()
@@ -48,7 +47,6 @@ def test_a_file_arrives_whole_and_is_fetched_once(server, tmp_path):
 
 
 def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
-    """The message says what is kept; the next call asks for the rest only."""
     url = server.serve("model.pt", CONTENT, cut_after=1_000_000)
     target = tmp_path / "model.pt"
     with pytest.raises(
@@ -95,7 +93,6 @@ def test_a_finished_part_needs_no_more_bytes(server, tmp_path):
 
 
 def test_a_wrong_checksum_removes_the_file(server, tmp_path):
-    """Neither the file nor an unfinished one stays."""
     url = server.serve("model.pt", CONTENT[:1000])
     with pytest.raises(DownloadError, match=r"does not have the checksum md5:00; it was removed"):
         fetch(url, tmp_path / "model.pt", QUIET, known_hash="md5:00")
@@ -103,7 +100,6 @@ def test_a_wrong_checksum_removes_the_file(server, tmp_path):
 
 
 def test_a_wrong_file_that_is_there_is_replaced(server, tmp_path):
-    """A damaged file is fetched again."""
     (tmp_path / "model.pt").write_bytes(b"damaged")
     fetch(server.serve("model.pt", CONTENT), tmp_path / "model.pt", QUIET, known_hash=SHA256)
     assert (tmp_path / "model.pt").read_bytes() == CONTENT
@@ -126,7 +122,6 @@ def test_a_web_page_or_nothing_is_not_a_file(server, tmp_path, content, message)
 
 
 def test_a_missing_file_and_an_unknown_address_have_their_own_messages(server, tmp_path):
-    """The host and the problem are named, and for an address what would be one."""
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1:\d+: .*404"):
         fetch(f"{server.address}/gone", tmp_path / "gone", QUIET)
     with pytest.raises(DownloadError, match=r"start with https://, doi:, hf:// or gdrive://"):
@@ -135,7 +130,6 @@ def test_a_missing_file_and_an_unknown_address_have_their_own_messages(server, t
 
 
 def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
-    """A file stands where the folder should be."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DownloadError, match="cannot be made"):
         fetch(server.serve("model.pt", CONTENT), tmp_path / "file" / "model.pt", QUIET)
@@ -158,7 +152,6 @@ def test_a_checkpoint_is_pinned_at_first_use(tmp_path):
 
 
 def archive(*members: tuple[str, bytes]) -> bytes:
-    """A gzipped tar archive."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as files:
         for name, content in members:
@@ -182,7 +175,6 @@ def publish(server, monkeypatch):
 
 
 def test_a_dataset_is_fetched_unpacked_and_readable(server, publish, tmp_path):
-    """From the archive on the server to the images, and no second download."""
     rows = np.zeros((10_000, 3073), np.uint8)
     rows[:, 0] = np.arange(10_000) % 10
     publish(archive(("cifar-10-batches-bin/test_batch.bin", rows.tobytes()), ("elsewhere/file", b"x")))
@@ -210,14 +202,12 @@ def test_a_hostile_member_stays_inside_the_folder(publish, tmp_path):
     ],
 )
 def test_an_archive_of_the_wrong_content_is_named(publish, tmp_path, content, message):
-    """Damaged, truncated, or of something else."""
     publish(content)
     with pytest.raises(DownloadError, match=message):
         fetch_test_set(Dataset.CIFAR10, tmp_path, QUIET)
 
 
 def test_imagenet_is_never_fetched(tmp_path):
-    """The message says where it is and why."""
     with pytest.raises(DownloadError, match=r"its terms: .* after registration; https://image-net\.org\); put "):
         fetch_test_set(Dataset.IMAGENET, tmp_path, QUIET)
 
@@ -232,7 +222,6 @@ def test_every_official_address_is_complete():
 
 
 def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
-    """By the environment; otherwise it is the user's."""
     monkeypatch.setenv("APSITE_CACHE", str(tmp_path))
     assert downloads.data_dir() == tmp_path / "data"
     monkeypatch.delenv("APSITE_CACHE")
@@ -240,14 +229,12 @@ def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
 
 
 def module(monkeypatch, name: str, **attributes) -> None:
-    """Put a module in the place of an optional library."""
     fake = types.ModuleType(name)
     vars(fake).update(attributes)
     monkeypatch.setitem(sys.modules, name, fake)
 
 
 def test_google_drive_goes_through_gdown(monkeypatch, tmp_path):
-    """The id is passed on; what comes is still looked at."""
     asked = {}
 
     def download(*, id, output, quiet, resume):  # noqa: A002 - gdown's name
@@ -262,8 +249,6 @@ def test_google_drive_goes_through_gdown(monkeypatch, tmp_path):
 
 
 def test_a_refusal_of_google_drive_is_one_message(monkeypatch, tmp_path):
-    """Whether gdown raises or gives nothing."""
-
     def refuse(**_):
         raise RuntimeError("Too many users")
 
@@ -294,8 +279,6 @@ def test_the_hub_gives_the_named_file_and_revision(monkeypatch, tmp_path):
 
 
 def test_an_error_of_the_hub_is_one_message(monkeypatch, tmp_path):
-    """Not a traceback of that library."""
-
     def fail(*_, **__):
         raise OSError("offline")
 
@@ -306,14 +289,12 @@ def test_an_error_of_the_hub_is_one_message(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("url", "library"), [("gdrive://abc", "gdown"), ("hf://a/b/c", "huggingface_hub")])
 def test_a_missing_library_says_what_to_install(monkeypatch, tmp_path, url, library):
-    """These libraries are optional."""
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(DownloadError, match=rf"needs the package {library}: pip install 'apsite\[fetch\]'"):
         fetch(url, tmp_path / "file", QUIET)
 
 
 def test_a_doi_is_resolved_by_pooch(monkeypatch, tmp_path):
-    """Address and place are passed on; its errors become one message."""
     import pooch.downloaders
 
     class Downloader:

@@ -18,12 +18,10 @@ METHOD = "Tiny_Doe2024Small"
 
 
 def run(*arguments: object) -> Result:
-    """What a command line prints; unexpected errors pass through."""
     return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 def test_every_dataset_is_listed_and_written():
-    """A term of the vocabulary has its official files, and these tests write them."""
     assert list(TEST_SETS) == list(Dataset)
     assert set(WRITERS) == set(Dataset)
 

@@ -33,7 +33,6 @@ def matlab(count: int, *, labels=None, compressed: bool = True, **changes) -> by
 
 @pytest.mark.parametrize("folder", ["", "svhn"])
 def test_svhn_images_and_labels_are_those_of_the_file(tmp_path, folder):
-    """Pixels go from height, width, channel, image to image, channel, height, width; label 10 is the digit 0."""
     (tmp_path / folder).mkdir(exist_ok=True)
     content = matlab(12)
     (tmp_path / folder / "test_32x32.mat").write_bytes(content)
@@ -48,7 +47,6 @@ def test_svhn_images_and_labels_are_those_of_the_file(tmp_path, folder):
 
 
 def flipped(content: bytes) -> bytes:
-    """The file with one byte changed in the middle of its data."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
 
@@ -70,7 +68,6 @@ def flipped(content: bytes) -> bytes:
     ],
 )
 def test_damaged_svhn_files_are_refused(tmp_path, content, message):
-    """Each with its own message, which names the file."""
     (tmp_path / "test_32x32.mat").write_bytes(content)
     with pytest.raises(DatasetError, match=message) as caught:
         load_test_set(Dataset.SVHN, tmp_path)
@@ -78,7 +75,6 @@ def test_damaged_svhn_files_are_refused(tmp_path, content, message):
 
 
 def test_a_missing_svhn_set_says_what_to_do(tmp_path):
-    """The command and the file are named."""
     with pytest.raises(DatasetError, match=r"apsite data fetch svhn.*'test_32x32\.mat'"):
         load_test_set(Dataset.SVHN, tmp_path)
     assert TEST_SETS[Dataset.SVHN].find(tmp_path) is None
@@ -104,7 +100,6 @@ def test_svhn_is_known_by_the_checksum_of_its_file(tmp_path, monkeypatch):
 
 
 def picture(seed: int, width: int, height: int) -> Image.Image:
-    """A picture of smooth noise, which survives JPEG well."""
     noise = np.random.default_rng(seed).integers(0, 256, (max(height // 8, 1), max(width // 8, 1), 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -200,7 +195,6 @@ def test_grey_images_have_three_channels_and_damaged_ones_are_named(tmp_path):
 
 
 def test_another_number_of_class_folders_is_refused(imagenet, tmp_path):
-    """The message says how many there are and how many are required, or where the images are published."""
     (tmp_path / "val" / "n01440764").mkdir(parents=True)
     with pytest.raises(DatasetError, match=r"val: holds 1 class folders; .* has 1,000"):
         load_test_set(Dataset.IMAGENET, tmp_path)
