@@ -63,15 +63,9 @@ def dlr_margin(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def fmn_attack(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    parameters: Sequence[FmnParameters],
-    steps: int,
-    *,
-    gamma_start: float = 0.05,
-    gamma_end: float = 0.001,
-) -> tuple[Tensor, Tensor]:
+    network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[FmnParameters], steps: int, *,
+    gamma_start: float = 0.05, gamma_end: float = 0.001,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Closest misclassified image that FMN finds for each image. Deterministic.
 
     Args:

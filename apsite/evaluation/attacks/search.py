@@ -56,13 +56,10 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 
 
 def run_search(
-    objectives: Callable[[int, Sequence[FmnParameters]], Sequence[float]],
-    count: int,
-    seed: int,
-    *,
+    objectives: Callable[[int, Sequence[FmnParameters]], Sequence[float]], count: int, seed: int, *,
     stored: Callable[[int], Trial | None] = lambda number: None,
     store: Callable[[int, Sequence[Trial]], None] = lambda number, trials: None,
-) -> list[Trial]:
+) -> list[Trial]:  # fmt: skip
     """Run or resume a search.
 
     Args:

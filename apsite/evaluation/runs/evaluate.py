@@ -162,11 +162,9 @@ def run_request(
                 reporter.say(f"{workers.count} workers, each on its own device ({device.type})")
             outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
         described = describe(device) | {
-            "workers": workers.count if workers else 1,
-            "folded_norms": outcome.simplified.folded_norms,
-            "removed_channels": outcome.simplified.removed_channels,
-            "channels": outcome.simplified.channels or None,
-        }
+            "workers": workers.count if workers else 1, "folded_norms": outcome.simplified.folded_norms,
+            "removed_channels": outcome.simplified.removed_channels, "channels": outcome.simplified.channels or None,
+        }  # fmt: skip
         record, path = _record(request, network, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
             record, path = write_run(request.output, record, outcome.samples)

@@ -29,30 +29,14 @@ _Result = TypeVar("_Result")
 
 
 def evaluate_samples(
-    network: nn.Module | str | Path,
-    *,
-    method: str,
-    dataset: str | Dataset,
-    architecture: str | Architecture,
-    structure: str | Structure | None = None,
-    sparsity: float = 0.0,
-    granularity: str | Granularity | None = None,
-    factory: str | None = None,
-    layout: str | None = None,
-    data_dir: str | Path | None = None,
-    images: ImageSet | None = None,
-    output: str | Path | None = None,
-    overwrite: bool = False,
-    device: str | None = None,
-    settings: Settings | None = None,
-    reporter: Reporter | None = None,
-    run_dir: str | Path | None = None,
-    fresh: bool = False,
-    state: str | None = None,
-    url: str | None = None,
-    source: str = "the authors",
-    notes: Sequence[str] = (),
-) -> Evaluation:
+    network: nn.Module | str | Path, *, method: str, dataset: str | Dataset, architecture: str | Architecture,
+    structure: str | Structure | None = None, sparsity: float = 0.0, granularity: str | Granularity | None = None,
+    factory: str | None = None, layout: str | None = None, data_dir: str | Path | None = None,
+    images: ImageSet | None = None, output: str | Path | None = None, overwrite: bool = False,
+    device: str | None = None, settings: Settings | None = None, reporter: Reporter | None = None,
+    run_dir: str | Path | None = None, fresh: bool = False, state: str | None = None, url: str | None = None,
+    source: str = "the authors", notes: Sequence[str] = (),
+) -> Evaluation:  # fmt: skip
     """Evaluate a network: audit, clean accuracy, AutoAttack, HO-FMN; record and result of every sample.
 
     >>> from apsite.evaluation.runs.demonstration import network_path  # the embedded checkpoint

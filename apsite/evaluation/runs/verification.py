@@ -90,18 +90,10 @@ class Finding:
 
 
 def verify_record(
-    path: Path,
-    checkpoint: Path,
-    *,
-    samples: int = 512,
-    seed: int = 0,
-    data_dir: str | Path | None = None,
-    device: str | None = None,
-    factory: str | None = None,
-    batch_size: int | None = None,
-    run_dir: Path = RUNS,
+    path: Path, checkpoint: Path, *, samples: int = 512, seed: int = 0, data_dir: str | Path | None = None,
+    device: str | None = None, factory: str | None = None, batch_size: int | None = None, run_dir: Path = RUNS,
     reporter: Reporter | None = None,
-) -> Finding:
+) -> Finding:  # fmt: skip
     """Evaluate a random part of a record's samples again, with the record's own parameters; nothing is written.
 
     Clean accuracy, AutoAttack and the final attack of HO-FMN are run; the search is not repeated.

@@ -45,9 +45,7 @@ def _class_folders(folder: Path) -> list[str]:
 
 
 FILES = OfficialFiles(
-    Dataset.IMAGENET,
-    terms="non-commercial research, after registration; https://image-net.org",
-    expected="the validation images of https://image-net.org in 1,000 class folders ('val/n01440764/…')",
-    find=find,
+    Dataset.IMAGENET, terms="non-commercial research, after registration; https://image-net.org",
+    expected="the validation images of https://image-net.org in 1,000 class folders ('val/n01440764/…')", find=find,
     read=read,
-)
+)  # fmt: skip

@@ -64,19 +64,9 @@ def start_points(images: Tensor, uniform: Tensor, epsilon: float) -> Tensor:
 
 
 def apgd(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    owner: Tensor,
-    starts: Tensor,
-    targets: Tensor,
-    objective: Objective,
-    epsilon: float,
-    found: Tensor,
-    adversarial: Tensor,
-    *,
-    to_the_end: bool = False,
-) -> None:
+    network: nn.Module, images: Tensor, labels: Tensor, owner: Tensor, starts: Tensor, targets: Tensor,
+    objective: Objective, epsilon: float, found: Tensor, adversarial: Tensor, *, to_the_end: bool = False,
+) -> None:  # fmt: skip
     """Attack rows until each has its 100 steps or its sample is fooled.
 
     `images` and `labels` have one entry per sample; `owner` (the sample of a row), `starts` and `targets` one per row:
@@ -116,23 +106,13 @@ def apgd(
 def _start(images: Tensor, labels: Tensor, owner: Tensor, starts: Tensor, targets: Tensor, epsilon: float) -> _Rows:
     zeros = torch.zeros(len(owner), device=images.device)
     return _Rows(
-        owner=owner,
-        images=images,
-        labels=labels,
-        targets=targets,
-        current=starts,
-        previous=starts,
-        gradient=starts,
-        best=starts,
-        best_gradient=starts,
-        best_loss=zeros,
-        checked_loss=zeros,
+        owner=owner, images=images, labels=labels, targets=targets, current=starts, previous=starts, gradient=starts,
+        best=starts, best_gradient=starts, best_loss=zeros, checked_loss=zeros,
         reduced=torch.ones_like(zeros, dtype=torch.bool),
         step_size=torch.full((len(owner), 1, 1, 1), 2 * epsilon, device=images.device),
-        history=torch.zeros(len(owner), STEPS, device=images.device),
-        fooled=torch.zeros_like(zeros, dtype=torch.bool),
+        history=torch.zeros(len(owner), STEPS, device=images.device), fooled=torch.zeros_like(zeros, dtype=torch.bool),
         fooling=images,
-    )
+    )  # fmt: skip
 
 
 def _evaluate(network: nn.Module, rows: _Rows, objective: Objective) -> Tensor:

@@ -83,17 +83,9 @@ class FastEngine:
     cost = COST
 
     def __init__(
-        self,
-        network: CountedNetwork,
-        epsilon: float,
-        seed: int,
-        rows: int,
-        *,
-        surrogate: CountedNetwork | None = None,
-        precision: Precision = Precision.FLOAT32,
-        lanes: int = 1,
-        exact: bool = False,
-    ) -> None:
+        self, network: CountedNetwork, epsilon: float, seed: int, rows: int, *, surrogate: CountedNetwork | None = None,
+        precision: Precision = Precision.FLOAT32, lanes: int = 1, exact: bool = False,
+    ) -> None:  # fmt: skip
         self._network = network
         self.surrogate = surrogate or network
         self.rows = rows
@@ -175,18 +167,9 @@ class FastEngine:
     def _ascend(self, batch: _Batch, rows: Tensor, starts: Tensor, targets: Tensor, objective: apgd.Objective) -> None:
         """APGD of rows from their starts."""
         apgd.apgd(
-            batch.network,
-            batch.images,
-            batch.labels,
-            rows,
-            starts,
-            targets,
-            objective,
-            self._epsilon,
-            batch.found,
-            batch.perturbed,
-            to_the_end=self._exact,
-        )
+            batch.network, batch.images, batch.labels, rows, starts, targets, objective, self._epsilon, batch.found,
+            batch.perturbed, to_the_end=self._exact,
+        )  # fmt: skip
 
     def _square(self, batch: _Batch) -> None:
         channels, side = batch.images.shape[1], batch.images.shape[-1]
@@ -195,14 +178,6 @@ class FastEngine:
         drawn = replace(batch, index=batch.index[:1]) if self._exact else batch
         squares = drawn.draw(1, (square.QUERIES, 2 + channels))
         square.square_attack(
-            batch.network,
-            batch.images,
-            batch.labels,
-            stripes,
-            squares[..., :2],
-            squares[..., 2:],
-            self._epsilon,
-            batch.found,
-            batch.perturbed,
-            self._rows_at_a_time(batch.images.device),
-        )
+            batch.network, batch.images, batch.labels, stripes, squares[..., :2], squares[..., 2:], self._epsilon,
+            batch.found, batch.perturbed, self._rows_at_a_time(batch.images.device),
+        )  # fmt: skip

@@ -50,17 +50,9 @@ def project_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
 
 
 def fab_targeted(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    owner: Tensor,
-    targets: Tensor,
-    epsilon: float,
-    found: Tensor,
-    adversarial: Tensor,
-    *,
-    to_the_end: bool = False,
-) -> None:
+    network: nn.Module, images: Tensor, labels: Tensor, owner: Tensor, targets: Tensor, epsilon: float, found: Tensor,
+    adversarial: Tensor, *, to_the_end: bool = False,
+) -> None:  # fmt: skip
     """Attack rows until each has its 100 steps or its sample is fooled within ε.
 
     The arguments are those of :func:`apsite.evaluation.attacks.fast.apgd.apgd`, but that `adversarial` has the closest

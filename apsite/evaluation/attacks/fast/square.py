@@ -35,17 +35,9 @@ def square_side(query: int, side: int) -> int:
 
 
 def square_attack(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    stripes: Tensor,
-    places: Tensor,
-    colours: Tensor,
-    epsilon: float,
-    found: Tensor,
-    adversarial: Tensor,
-    rows: int = 1,
-) -> None:
+    network: nn.Module, images: Tensor, labels: Tensor, stripes: Tensor, places: Tensor, colours: Tensor,
+    epsilon: float, found: Tensor, adversarial: Tensor, rows: int = 1,
+) -> None:  # fmt: skip
     """Attack samples until each is fooled or has had its 5,000 queries.
 
     Where few samples are left a pass takes several queries of each: those that follow an accepted one started from a
@@ -63,14 +55,10 @@ def square_attack(
         low, high = (images - epsilon).clamp(0, 1), (images + epsilon).clamp(0, 1)
         best = torch.clamp(images + epsilon * _signs(stripes), low, high)
         state = _Samples(
-            owner=torch.arange(len(images), device=images.device),
-            labels=labels.clone(),
-            low=low,
-            high=high,
-            best=best,
+            owner=torch.arange(len(images), device=images.device), labels=labels.clone(), low=low, high=high, best=best,
             margin=_margin(network(best), labels),
             query=torch.zeros(len(images), dtype=torch.long, device=images.device),
-        )
+        )  # fmt: skip
         accepted = torch.full((), _WASTE, device=images.device)
         ahead = 1
         for passes in itertools.count():
