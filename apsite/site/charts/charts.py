@@ -23,7 +23,6 @@ _PAPER = alt.param(name="paper", value=PAPER)
 _INK_COLOUR = cast(Any, alt.expr("ink"))
 _MUTED_COLOUR = cast(Any, alt.expr("muted"))
 _PAPER_COLOUR = cast(Any, alt.expr("paper"))
-_PERCENT = ".0%"
 _BUDGET_LABEL = "datum.value == 0 ? '0' : format(datum.value, '~r') + '/255'"
 _LABEL_FITS = "width * (datum.end - datum.start) / (x_to - x_from) > 6.5 * length(datum.label) + 6"
 """Whether the part of the leader bar has room for the name of its model."""
@@ -80,27 +79,19 @@ def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], sta
     axis = alt.Axis(labelAngle=0, tickSize=0, labelPadding=8)
     x = alt.X("sparsity:O", title="Sparsity", axis=axis, scale=alt.Scale(padding=0.12))
     y = alt.Y(
-        "robust:Q",
-        title="Robust accuracy (AutoAttack)",
-        axis=alt.Axis(format=_PERCENT, tickCount=6),
+        "robust:Q", title="Robust accuracy (AutoAttack)", axis=alt.Axis(format=".0%", tickCount=6),
         scale=alt.Scale(domain=[0, ceiling(float(row["robust"]) for row in rows)]),
-    )
+    )  # fmt: skip
     tooltip = tooltips(
         label="Method", sparsity="Sparsity", robust="Robust", low="95 % from", high="95 % to", clean="Clean"
     )
     lines = base.mark_line(strokeWidth=2, clip=False).encode(
         x=x, y=y, color=scales["color"], strokeDash=scales["strokeDash"], opacity=lit
     )
-    points = (
-        base.mark_point(filled=True, size=64, opacity=1)
-        .encode(x=x, y=y, color=scales["color"], shape=scales["shape"], opacity=lit, tooltip=tooltip)
-        .add_params(hover)
-    )
-    names = (
-        base.transform_filter("datum.end")
-        .mark_text(align="left", dx=12, fontSize=12, clip=False)
-        .encode(x=x, y=alt.Y("label_y:Q"), text="label:N", color=scales["color"], opacity=lit)
-    )
+    points = base.mark_point(filled=True, size=64, opacity=1).add_params(hover)
+    points = points.encode(x=x, y=y, color=scales["color"], shape=scales["shape"], opacity=lit, tooltip=tooltip)
+    names = base.transform_filter("datum.end").mark_text(align="left", dx=12, fontSize=12, clip=False)
+    names = names.encode(x=x, y=alt.Y("label_y:Q"), text="label:N", color=scales["color"], opacity=lit)
     chart = alt.layer(lines, points, names).add_params(_INK, _MUTED, _PAPER, *shown)
     return finish(chart, 400, "Robust accuracy under AutoAttack against sparsity, one line per method.", _LABEL_ROOM)
 
@@ -125,66 +116,35 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
     starts = {"x_from": 0, "x_to": span, "y_from": 0, "y_to": top, "cursor": -1}
     view = [alt.param(name=name, value=value) for name, value in starts.items()]
     x = alt.X(
-        "budget:Q",
-        title="Perturbation size ε (l∞)",
+        "budget:Q", title="Perturbation size ε (l∞)",
         scale=alt.Scale(domain=[alt.ExprRef("x_from"), alt.ExprRef("x_to")], nice=False, zero=False),
         axis=alt.Axis(labelExpr=_BUDGET_LABEL, grid=False, offset=_BAR + 6, tickCount=8, labelOverlap=True),
-    )
+    )  # fmt: skip
     y = alt.Y(
-        "robust:Q",
-        title="Robust accuracy",
+        "robust:Q", title="Robust accuracy", axis=alt.Axis(format="~%", tickCount=6),
         scale=alt.Scale(domain=[alt.ExprRef("y_from"), alt.ExprRef("y_to")], nice=False, zero=False),
-        axis=alt.Axis(format="~%", tickCount=6),
-    )
-    colour = alt.Color("colour:N", scale=None)
+    )  # fmt: skip
+    colour, in_view = alt.Color("colour:N", scale=None), "datum.budget >= x_from && datum.budget <= x_to"
 
     def rows(name: str) -> alt.Chart:
         return alt.Chart(alt.NamedData(name=name))
 
-    lines = (
-        rows("curves")
-        .mark_line(interpolate="step-after", clip=True)
-        .encode(
-            x=x,
-            y=y,
-            color=colour,
-            detail="series:N",
-            strokeDash=alt.StrokeDash("dash:N", scale=None),
-            strokeWidth=alt.StrokeWidth("width:Q", scale=None),
-        )
-    )
+    beside: dict[str, Any] = {"align": "left", "fontSize": 12}
+    dash, width = alt.StrokeDash("dash:N", scale=None), alt.StrokeWidth("width:Q", scale=None)
+    tooltip = tooltips(label="Model", what="Measured", robust="Accuracy", low="95 % from", high="95 % to")
+    lines = rows("curves").mark_line(interpolate="step-after", clip=True)
+    lines = lines.encode(x=x, y=y, color=colour, detail="series:N", strokeDash=dash, strokeWidth=width)
     rule = rows("budgets").mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=_MUTED_COLOUR, clip=True).encode(x=x)
-    name = (
-        rows("budgets")
-        .transform_filter("datum.budget >= x_from && datum.budget <= x_to")
-        .mark_text(align="left", dx=6, fontSize=12, color=_MUTED_COLOUR)
-        .encode(x=x, y=alt.value(8), text="text:N")
-    )
-    errors = (
-        rows("points").mark_rule(strokeWidth=1.5, clip=True).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
-    )
-    points = (
-        rows("points")
-        .mark_point(filled=True, size=90, opacity=1, clip=True)
-        .encode(
-            x=x,
-            y=y,
-            color=colour,
-            shape=alt.Shape("shape:N", scale=None),
-            tooltip=tooltips(label="Model", what="Measured", robust="Accuracy", low="95 % from", high="95 % to"),
-        )
-    )
-    alone = (
-        rows("points")
-        .transform_filter("datum.alone && datum.budget >= x_from && datum.budget <= x_to")
-        .mark_text(align="left", dx=9, fontSize=12)
-        .encode(x=x, y=y, text="label:N", color=colour)
-    )
-    names = (
-        rows("labels")
-        .mark_text(align="left", dx=8, fontSize=12)
-        .encode(x=alt.value(alt.expr("width")), y=alt.Y("height:Q"), text="label:N", color=colour)
-    )
+    name = rows("budgets").transform_filter(in_view).mark_text(dx=6, color=_MUTED_COLOUR, **beside)
+    name = name.encode(x=x, y=alt.value(8), text="text:N")
+    errors = rows("points").mark_rule(strokeWidth=1.5, clip=True)
+    errors = errors.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
+    points = rows("points").mark_point(filled=True, size=90, opacity=1, clip=True)
+    points = points.encode(x=x, y=y, color=colour, shape=alt.Shape("shape:N", scale=None), tooltip=tooltip)
+    alone = rows("points").transform_filter(f"datum.alone && {in_view}").mark_text(dx=9, **beside)
+    alone = alone.encode(x=x, y=y, text="label:N", color=colour)
+    names = rows("labels").mark_text(dx=8, **beside)
+    names = names.encode(x=alt.value(alt.expr("width")), y=alt.Y("height:Q"), text="label:N", color=colour)
     leading = (
         rows("leaders")
         .transform_calculate(start="max(datum.from, x_from)", end="min(datum.to, x_to)")
@@ -202,17 +162,13 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
     cursor = (
         rows_chart([{}])
         .transform_calculate(budget="cursor")
-        .transform_filter("datum.budget >= x_from && datum.budget <= x_to")
+        .transform_filter(in_view)
         .mark_rule(color=_INK_COLOUR, strokeWidth=1, aria=False)
         .encode(x=x)
     )
     chart = alt.layer(lines, rule, name, errors, points, alone, names, bar, bar_names, cursor)
-    spec = finish(
-        chart.add_params(_INK, _MUTED, _PAPER, *view),
-        400,
-        "Robust accuracy against the perturbation size ε, as step curves, and the most robust model at each ε.",
-        _NAME_ROOM,
-    )
+    about = "Robust accuracy against the perturbation size ε, as step curves, and the most robust model at each ε."
+    spec = finish(chart.add_params(_INK, _MUTED, _PAPER, *view), 400, about, _NAME_ROOM)
     spec["usermeta"]["narrow"] = {"right": 12, "without": ["labels"]}
     return spec | {"datasets": {**spec.get("datasets", {}), **{key: [dict(row) for row in data[key]] for key in data}}}
 
@@ -252,28 +208,13 @@ def rows_chart(rows: Sequence[Datum]) -> alt.Chart:
 
 def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str, right: int = 12) -> Spec:
     """Specification of a chart as wide as its place on the page, with room of `right` pixels next to it."""
-    finished = (
-        chart.properties(
-            width="container",
-            height=height,
-            description=description,
-            usermeta={"tokens": TOKENS},
-            padding={"left": 4, "top": 8, "right": right, "bottom": 4},
-        )
-        .configure(background=PAPER)
-        .configure_view(stroke=None)
-        .configure_text(color=INK)
-        .configure_axis(
-            labelColor=MUTED,
-            titleColor=INK,
-            gridColor=LINE,
-            domainColor=LINE,
-            tickColor=LINE,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight=500,
-            titlePadding=10,
-            gridOpacity=0.7,
-        )
-    )
+    finished = chart.properties(
+        width="container", height=height, description=description, usermeta={"tokens": TOKENS},
+        padding={"left": 4, "top": 8, "right": right, "bottom": 4},
+    )  # fmt: skip
+    finished = finished.configure(background=PAPER).configure_view(stroke=None).configure_text(color=INK)
+    finished = finished.configure_axis(
+        labelColor=MUTED, titleColor=INK, gridColor=LINE, domainColor=LINE, tickColor=LINE, labelFontSize=12,
+        titleFontSize=12, titleFontWeight=500, titlePadding=10, gridOpacity=0.7,
+    )  # fmt: skip
     return cast(Spec, finished.to_dict())

@@ -32,17 +32,11 @@ _RESOLUTION = 10_000
 
 @dataclass(frozen=True)
 class Steps:
-    """A step curve: the number of robust samples from each ε (255ths, ascending from 0) on.
+    """A step curve: the number of robust samples from each ε (255ths, ascending from 0) on."""
 
-    Attributes:
-        budgets: Where the drawn curve steps.
-        counts: Samples that are robust from there on, within :data:`TOLERANCE` of all samples.
-        exact: Exactly how many are robust at each of :data:`EPSILONS`.
-    """
-
-    budgets: tuple[float, ...]
-    counts: tuple[int, ...]
-    exact: tuple[int, ...]
+    budgets: tuple[float, ...]  # where the drawn curve steps
+    counts: tuple[int, ...]  # samples that are robust from there on, within TOLERANCE of all samples
+    exact: tuple[int, ...]  # exactly how many are robust at each of EPSILONS
 
     @property
     def table(self) -> tuple[int, ...]:
@@ -60,23 +54,19 @@ class Steps:
 class Curve:
     """Robust accuracy against ε for one record.
 
-    Attributes:
-        n_samples: Samples behind the curve.
-        hofmn: The curve of HO-FMN.
-        joint: The envelope of HO-FMN and AutoAttack: a sample counts as broken at its HO-FMN distance, or at the
-            ε of AutoAttack if that broke it and is smaller. ``None`` without results of AutoAttack.
-        area: Mean robust accuracy under HO-FMN for ε from 0 to :data:`LIMIT`.
-        samples: The samples behind the curve.
-        distances: Distance of each of them in the envelope, or under HO-FMN without one.
+    `joint` is the envelope of HO-FMN and AutoAttack: a sample counts as broken at its HO-FMN distance, or at the ε of
+    AutoAttack if that broke it and is smaller. It is ``None`` without results of AutoAttack.
     """
 
     record: EvaluationRecord
     n_samples: int
     hofmn: Steps
     joint: Steps | None
-    area: float
-    samples: SampleResults = field(repr=False, compare=False)
-    distances: NDArray[np.float32] = field(repr=False, compare=False)
+    area: float  # mean robust accuracy under HO-FMN for ε from 0 to LIMIT
+    samples: SampleResults = field(repr=False, compare=False)  # those behind the curve
+    distances: NDArray[np.float32] = field(
+        repr=False, compare=False
+    )  # of each of them, in the envelope if there is one
 
     @property
     def best(self) -> Steps:

@@ -11,23 +11,16 @@ import altair as alt
 from apsite.site.charts.charts import Datum, Spec, finish, rows_chart, strip_height, tooltips
 from apsite.site.charts.palette import COLOURS, INK, MUTED, NEUTRAL, SeriesStyle
 
-_PERCENT = ".0%"
 _LEGEND_ROOM = 50
 _SOLID = (1, 0)
 
-FIRST = SeriesStyle(COLOURS[1], _SOLID, "circle")
-"""Look of the value of interest."""
-SECOND = SeriesStyle(COLOURS[0], _SOLID, "diamond")
-"""Look of the value that it is compared with."""
+_MARKS = ((1, "circle"), (0, "diamond"), (2, "square"), (3, "triangle-up"))
+STEPS = tuple(SeriesStyle(COLOURS[colour], _SOLID, shape) for colour, shape in _MARKS)
+"""Looks of values in sequence."""
+FIRST, SECOND = STEPS[:2]
+"""Looks of the value of interest, and of the value that it is compared with."""
 OTHERS = SeriesStyle(NEUTRAL, _SOLID, "circle")
 """Look of the rest of the field."""
-STEPS = (
-    SeriesStyle(COLOURS[1], _SOLID, "circle"),
-    SeriesStyle(COLOURS[0], _SOLID, "diamond"),
-    SeriesStyle(COLOURS[2], _SOLID, "square"),
-    SeriesStyle(COLOURS[3], _SOLID, "triangle-up"),
-)
-"""Looks of values in sequence."""
 
 
 def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], description: str, *, joined: bool) -> Spec:
@@ -44,21 +37,18 @@ def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], descrip
     low = math.floor(round(20 * min(robust), 6)) / 20
     high = math.ceil(round(20 * max(robust), 6)) / 20
     base = rows_chart(sorted(rows, key=lambda row: names.index(row["kind"])))
-    scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-    x = alt.X(
-        "robust:Q", title="Robust accuracy", axis=alt.Axis(format=_PERCENT, tickCount=6, orient="top"), scale=scale
-    )
-    y = _strips(190)
+    scale, title, y = alt.Scale(domain=[low, high], nice=False, zero=False), "Robust accuracy", _strips(190)
+    x = alt.X("robust:Q", title=title, axis=alt.Axis(format=".0%", tickCount=6, orient="top"), scale=scale)
     legend = _legend(symbolSize=90)
+    colours = alt.Scale(domain=names, range=[look.colour for look in looks])
+    shapes = alt.Scale(domain=names, range=[look.shape for look in looks])
     points = base.mark_point(filled=True, size=64, opacity=0.9, strokeWidth=2).encode(
-        x=x,
-        y=y,
-        color=alt.Color("kind:N", scale=alt.Scale(domain=names, range=[look.colour for look in looks]), legend=legend),
-        shape=alt.Shape("kind:N", scale=alt.Scale(domain=names, range=[look.shape for look in looks]), legend=legend),
+        x=x, y=y,
+        color=alt.Color("kind:N", scale=colours, legend=legend), shape=alt.Shape("kind:N", scale=shapes, legend=legend),
         tooltip=tooltips(name="Model", strip="Row", kind="Value", robust="Robust"),
-    )
+    )  # fmt: skip
     line = base.mark_rule(strokeWidth=2, opacity=0.5, color=MUTED).encode(
-        x=alt.X("min(robust):Q", title="Robust accuracy", scale=scale), x2="max(robust):Q", y=y
+        x=alt.X("min(robust):Q", title=title, scale=scale), x2="max(robust):Q", y=y
     )
     chart = alt.layer(line, points) if joined else alt.layer(points)
     return finish(chart, strip_height(rows, "strip") + _LEGEND_ROOM, description)
@@ -78,21 +68,15 @@ def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]],
     fade = alt.Scale(domain=names, range=[opacity for _, opacity in answers.values()])
     legend = _legend(symbolType="square", symbolSize=110)
     y = _strips(200)
-    total = max(row["end"] for row in rows)
+    total = alt.Scale(domain=[0, max(row["end"] for row in rows)], nice=False)
+    x = alt.X("start:Q", title="Methods", scale=total, axis=alt.Axis(tickCount=6, format="d", orient="top"))
     bars = base.mark_bar(height=14).encode(
-        x=alt.X(
-            "start:Q",
-            title="Methods",
-            scale=alt.Scale(domain=[0, total], nice=False),
-            axis=alt.Axis(tickCount=6, format="d", orient="top"),
-        ),
-        x2="end:Q",
-        y=y,
+        x=x, x2="end:Q", y=y,
         # Ordinal, because opacity has an order
         color=alt.Color("answer:O", sort=names, scale=scale, legend=legend),
         opacity=alt.Opacity("answer:O", sort=names, scale=fade, legend=legend),
         tooltip=tooltips(strip="Evaluation", answer="Answer", count="Methods"),
-    )
+    )  # fmt: skip
     return finish(alt.layer(bars), strip_height(rows, "strip") + _LEGEND_ROOM + 24, description)
 
 
