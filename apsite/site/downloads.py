@@ -31,15 +31,10 @@ class Download:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of the data.
+    """The state of the data."""
 
-    Attributes:
-        date: Day of the last event in the data; ``None`` where nothing is dated.
-        digest: SHA-256 over the names and contents of all entries and records.
-    """
-
-    date: str | None
-    digest: str
+    date: str | None  # day of the last event in the data; `None` where nothing is dated
+    digest: str  # SHA-256 over the names and contents of all entries and records
 
     @property
     def name(self) -> str:

@@ -16,34 +16,19 @@ from apsite.vocabulary import ProvenanceKind
 
 _ATOM = "http://www.w3.org/2005/Atom"
 _SHOWN = 50
-_VERBS = {
-    ProvenanceKind.PUBLISHED: "published",
-    ProvenanceKind.SUBMITTED: "submitted",
-    ProvenanceKind.VERIFIED: "submitted",
-}
 
 
 @dataclass(frozen=True)
 class News:
-    """One event.
+    """One event."""
 
-    Attributes:
-        date: ISO day.
-        kind: What happened, in a word.
-        method: Key of the method that it is about.
-        title: One line.
-        text: What else is to be said; empty where that is all.
-        models: Model keys that it is about, in catalogue order; empty for events of an entry.
-        url: Where it was discussed, or ``None``.
-    """
-
-    date: str
-    kind: str
-    method: str
-    title: str
-    text: str
-    models: tuple[str, ...] = ()
-    url: str | None = None
+    date: str  # ISO day
+    kind: str  # what happened, in a word
+    method: str  # key of the method that it is about
+    title: str  # one line
+    text: str  # what else is to be said; empty where that is all
+    models: tuple[str, ...] = ()  # model keys that it is about, in catalogue order; empty for events of an entry
+    url: str | None = None  # where it was discussed, or `None`
 
     @property
     def identity(self) -> str:
@@ -74,7 +59,8 @@ def _results(catalogue: Catalogue) -> list[News]:
     groups: dict[tuple[str, str, str, str], list[EvaluationRecord]] = {}
     for _, record in catalogue.every_record():
         told = record.provenance
-        groups.setdefault((told.date, _VERBS[told.kind], record.method, told.source), []).append(record)
+        verb = "published" if told.kind is ProvenanceKind.PUBLISHED else "submitted"
+        groups.setdefault((told.date, verb, record.method, told.source), []).append(record)
     found = []
     for (date, verb, method, source), records in groups.items():
         places = sorted({r.provenance.location for r in records if r.provenance.location}, key=_natural)

@@ -29,25 +29,17 @@ WIDE = ("navigation", "toc")
 class SiteFacts:
     """Everything that pages are made from.
 
-    Attributes:
-        catalogue: Entries and records.
-        references: Cited papers by key.
-        curves: Robustness curves.
-        downloads: Data files.
-        documents: Names of the hand-written pages, without extension, such as ``protocol``.
-        bundle: File name of the Vega script.
-        repository: URL of the repository, for links to edit an entry; ``None`` where there is none.
-        drawn: Draws a chart, given its identity on the page and its specification.
-        samples: Per-sample results by model key, if loaded already.
+    `drawn` draws a chart, given its identity on the page and its specification; `samples` are per-sample results by
+    model key, if loaded already.
     """
 
     catalogue: Catalogue
-    references: dict[str, Reference]
+    references: dict[str, Reference]  # cited papers by key
     curves: list[Curve]
     downloads: list[Download]
-    documents: frozenset[str]
-    bundle: str
-    repository: str | None
+    documents: frozenset[str]  # names of the hand-written pages, without extension, such as `protocol`
+    bundle: str  # file name of the Vega script
+    repository: str | None  # URL of the repository, for links to edit an entry; `None` where there is none
     drawn: Callable[[str, Spec], Markup] = no_drawing
     samples: Mapping[str, SampleResults] = field(default_factory=dict)
 
@@ -104,25 +96,18 @@ class SiteFacts:
 class Page:
     """A page, or a family of pages that share one template, such as one page per method.
 
-    Attributes:
-        path: Path below the pages folder, ending in ``.md``; that of a family has ``{name}`` in it.
-        title: Title for window and navigation, plain characters only; that of a family comes from its members.
-        description: One plain sentence for search engines; that of a family has ``{title}`` in it.
-        context: Makes the names that the template needs, from the facts and, in a family, the name of the member.
-        template: File in the templates folder; without one it is named for the path.
-        members: Names and titles of a family's pages, in the order of the navigation; ``None`` for a single page.
-        hide: Parts of the frame that the page leaves out: ``navigation``, ``toc``.
-        own: Names of the files in ``assets`` that only this page loads, such as ``form.js``.
+    `context` makes the names that the template needs, from the facts and, in a family, the name of the member.
+    `members` are names and titles of a family's pages, in the order of the navigation; ``None`` for a single page.
     """
 
-    path: str
-    title: str
-    description: str
+    path: str  # below the pages folder, ending in `.md`; that of a family has `{name}` in it
+    title: str  # for window and navigation, plain characters only; that of a family comes from its members
+    description: str  # one plain sentence for search engines; that of a family has `{title}` in it
     context: Callable[..., Mapping[str, Any]]
-    template: str = ""
+    template: str = ""  # file in the templates folder; without one it is named for the path
     members: Callable[[SiteFacts], Mapping[str, str]] | None = None
-    hide: tuple[str, ...] = WIDE
-    own: tuple[str, ...] = ()
+    hide: tuple[str, ...] = WIDE  # parts of the frame that the page leaves out: `navigation`, `toc`
+    own: tuple[str, ...] = ()  # names of the files in `assets` that only this page loads, such as `form.js`
 
     def names(self, facts: SiteFacts) -> Mapping[str, str]:
         """Titles of the family's pages by name; a single page has the empty name."""

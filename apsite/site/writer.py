@@ -28,17 +28,11 @@ _PLAIN_TITLE = re.compile(r"[\w ()+.,:/-]{1,80}")
 
 @dataclass(frozen=True)
 class WrittenPage:
-    """A page before the site generator sees it.
+    """A page before the site generator sees it."""
 
-    Attributes:
-        path: Path below the pages folder, ending in ``.md``.
-        title: Title for navigation; plain characters only.
-        text: Front matter, Markdown and HTML blocks.
-    """
-
-    path: str
-    title: str
-    text: str
+    path: str  # below the pages folder, ending in `.md`
+    title: str  # for navigation; plain characters only
+    text: str  # front matter, Markdown and HTML blocks
 
 
 def environment() -> jinja2.Environment:

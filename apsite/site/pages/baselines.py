@@ -26,21 +26,13 @@ _PAIRS = ((LAMP, LOCAL), (LAMP, GLOBAL), (GLOBAL, LOCAL))
 
 @dataclass(frozen=True)
 class Cost:
-    """What a baseline took, and how it fared without fine-tuning; ``None`` where the series does not say.
+    """What a baseline took, and how it fared without fine-tuning; ``None`` where the series does not say."""
 
-    Attributes:
-        training: Seconds of fine-tuning, for a dense network of training.
-        device: Where that was.
-        before: AutoAttack accuracy before fine-tuning, a fraction.
-        before_images: On how many of the first test images that was.
-        size: Bytes of the stored checkpoint.
-    """
-
-    training: float | None = None
-    device: str | None = None
-    before: float | None = None
-    before_images: int | None = None
-    size: int | None = None
+    training: float | None = None  # seconds of fine-tuning, for a dense network of training
+    device: str | None = None  # where that was
+    before: float | None = None  # AutoAttack accuracy before fine-tuning, a fraction
+    before_images: int | None = None  # on how many of the first test images that was
+    size: int | None = None  # bytes of the stored checkpoint
 
 
 @dataclass(frozen=True)
@@ -70,15 +62,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What fine-tuning did to pruned networks that were attacked before it and after it on the same images.
+    """What fine-tuning did to pruned networks that were attacked before it and after it on the same images."""
 
-    Attributes:
-        better: Those that are more robust after it.
-        others: Those that are not.
-    """
-
-    better: tuple[Baseline, ...]
-    others: tuple[Baseline, ...]
+    better: tuple[Baseline, ...]  # those that are more robust after it
+    others: tuple[Baseline, ...]  # those that are not
 
     @property
     def all(self) -> tuple[Baseline, ...]:
@@ -122,21 +109,14 @@ class Test:
 
 @dataclass(frozen=True)
 class Study:
-    """All baselines of one dataset and network.
-
-    Attributes:
-        dense: The dense network; ``None`` where it was not evaluated.
-        pruned: The pruned ones, in the order of the catalogue.
-        tests: Criteria against each other.
-        drawings: Curves, one drawing a structure and sparsity.
-    """
+    """All baselines of one dataset and network."""
 
     dataset: Dataset
     architecture: Architecture
-    dense: Baseline | None
-    pruned: tuple[Baseline, ...]
-    tests: tuple[Test, ...]
-    drawings: tuple[StepDrawing, ...]
+    dense: Baseline | None  # `None` where it was not evaluated
+    pruned: tuple[Baseline, ...]  # in the order of the catalogue
+    tests: tuple[Test, ...]  # criteria against each other
+    drawings: tuple[StepDrawing, ...]  # curves, one drawing a structure and sparsity
 
     @property
     def widest(self) -> float:

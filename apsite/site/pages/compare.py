@@ -30,17 +30,11 @@ class FactRow:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """The record of every method in one setting; ``None`` where it has none.
+    """The record of every method in one setting; ``None`` where it has none."""
 
-    Attributes:
-        title: Network and sparsity.
-        records: In the order of the columns.
-        tied: For each of them the methods that are not separated from it.
-    """
-
-    title: str
-    records: tuple[EvaluationRecord | None, ...]
-    tied: tuple[tuple[str, ...], ...]
+    title: str  # network and sparsity
+    records: tuple[EvaluationRecord | None, ...]  # in the order of the columns
+    tied: tuple[tuple[str, ...], ...]  # for each of them the methods that are not separated from it
 
 
 @dataclass(frozen=True)

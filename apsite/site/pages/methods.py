@@ -26,40 +26,25 @@ from apsite.vocabulary import Granularity, Locality, Objective, Schedule, Stage
 
 @dataclass(frozen=True)
 class Standing:
-    """A model against its field; all but `record` are ``None`` where it does not rank.
-
-    Attributes:
-        field: Models that rank in its setting, itself included.
-        best: The most robust of them.
-        median: Median robust accuracy of the field.
-    """
+    """A model against its field; all but `record` are ``None`` where it does not rank."""
 
     record: EvaluationRecord
     rank: int | None
-    field: int | None
-    best: EvaluationRecord | None
-    median: float | None
+    field: int | None  # models that rank in its setting, itself included
+    best: EvaluationRecord | None  # the most robust of them
+    median: float | None  # median robust accuracy of the field
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line of a method's history.
+    """One line of a method's history."""
 
-    Attributes:
-        date: ISO day.
-        subject: What it is about: ``entry``, or a model key.
-        kind: What happened, in words.
-        reason: Why; empty where nothing more is to be said.
-        url: Where it was discussed, or ``None``.
-        file: Path of the file as it was, below ``data/``; ``None`` if that is the current one.
-    """
-
-    date: str
-    subject: str
-    kind: str
-    reason: str
-    url: str | None
-    file: str | None
+    date: str  # ISO day
+    subject: str  # what it is about: `entry`, or a model key
+    kind: str  # what happened, in words
+    reason: str  # why; empty where nothing more is to be said
+    url: str | None  # where it was discussed, or `None`
+    file: str | None  # path of the file as it was, below `data/`; `None` if that is the current one
 
 
 def standings(judge: Judge, method: str) -> list[Standing]:

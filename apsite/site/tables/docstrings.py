@@ -40,33 +40,19 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Documented:
-    """A public function, class, method or property.
+    """A public function, class, method or property."""
 
-    Attributes:
-        path: Its dotted name, such as ``apsite.catalogue.Catalogue.methods``.
-        name: Its own name, with that of its class in front.
-        kind: ``function``, ``class``, ``method`` or ``property``.
-        signature: Parameters and result as Python writes them.
-        paragraphs: What the docstring says, without its sections and examples.
-        examples: Examples as in an interactive session.
-        parameters: Section on arguments.
-        attributes: Section on attributes.
-        returns: What comes back; empty where the docstring does not say.
-        raises: Section on errors.
-        members: Public methods and properties of a class.
-    """
-
-    path: str
-    name: str
-    kind: str
-    signature: str
-    paragraphs: tuple[str, ...]
-    examples: tuple[str, ...]
+    path: str  # its dotted name, such as `apsite.catalogue.Catalogue.methods`
+    name: str  # its own name, with that of its class in front
+    kind: str  # `function`, `class`, `method` or `property`
+    signature: str  # parameters and result as Python writes them
+    paragraphs: tuple[str, ...]  # what the docstring says, without its sections and examples
+    examples: tuple[str, ...]  # examples as in an interactive session
     parameters: tuple[Parameter, ...]
     attributes: tuple[Parameter, ...]
-    returns: str
+    returns: str  # what comes back; empty where the docstring does not say
     raises: tuple[Parameter, ...]
-    members: tuple[Documented, ...]
+    members: tuple[Documented, ...]  # public methods and properties of a class
 
 
 @dataclass(frozen=True)
@@ -96,18 +82,12 @@ def _items(package: Any, path: str) -> Iterator[Documented]:
     if path == "apsite":
         homes = _homes(module)
         for name in sorted(homes, key=str.lower):
-            found = package[f"{homes[name].removeprefix('apsite.')}.{name}"]
-            yield _documented(_own(found), f"apsite.{name}", name)
+            yield _documented(package[f"{homes[name].removeprefix('apsite.')}.{name}"], f"apsite.{name}", name)
         return
     for name, member in module.members.items():
         foreign = member.is_alias and not member.target_path.startswith(f"{path}.")
         if not name.startswith("_") and not foreign and (member.is_class or member.is_function):
-            yield _documented(_own(member), f"{path}.{name}", name)
-
-
-def _own(member: Any) -> Any:
-    """What a package forwards from one of its modules; anything else as it is."""
-    return member.final_target if member.is_alias else member
+            yield _documented(member, f"{path}.{name}", name)
 
 
 def _homes(module: Any) -> dict[str, str]:
@@ -116,7 +96,8 @@ def _homes(module: Any) -> dict[str, str]:
     return {name: target.rpartition(".")[0] for name, target in public.items() if not name.startswith("_")}
 
 
-def _documented(member: Any, path: str, name: str) -> Documented:
+def _documented(found: Any, path: str, name: str) -> Documented:
+    member = found.final_target if found.is_alias else found  # what a package forwards from one of its modules
     sections: dict[str, list[Any]] = {}
     texts: list[str] = []
     for section in member.docstring.parsed if member.docstring else []:

@@ -48,22 +48,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Methods by networks and sparsities, for one dataset and structure.
+    """Methods by networks and sparsities, for one dataset and structure."""
 
-    Attributes:
-        identity: Name for URLs, such as ``cifar10-unstructured``.
-        networks: Networks, each with all sparsities.
-        percents: Sparsities in whole percent.
-        marked: How many leaders each column marks.
-    """
-
-    identity: str
+    identity: str  # name for URLs, such as `cifar10-unstructured`
     dataset: Dataset
     structure: Structure
-    networks: tuple[Architecture, ...]
-    percents: tuple[int, ...]
+    networks: tuple[Architecture, ...]  # each with all sparsities
+    percents: tuple[int, ...]  # sparsities
     rows: tuple[Row, ...]
-    marked: int
+    marked: int  # how many leaders each column marks
 
     @property
     def missing(self) -> list[Entry]:

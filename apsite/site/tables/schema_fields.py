@@ -14,21 +14,12 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a document.
+    """One field of a document."""
 
-    Attributes:
-        path: Its place, such as ``results.attacks[].robust_accuracy``; ``[]`` means each item of a list and
-            ``<name>`` for any name.
-        kind: Type in words, such as ``text`` or ``list or null``.
-        required: Whether its object must have it: ``yes``, ``no``, or under which condition.
-        allowed: Allowed values, limits and sizes; empty where there is no limit.
-        meaning: What it says.
-    """
-
-    path: str
-    kind: str
-    required: str
-    allowed: str
+    path: str  # such as `results.attacks[].robust_accuracy`: `[]` means each item of a list, `<name>` any name
+    kind: str  # type in words, such as `text` or `list or null`
+    required: str  # whether its object must have it: `yes`, `no`, or under which condition
+    allowed: str  # allowed values, limits and sizes; empty where there is no limit
     meaning: str
 
 

@@ -45,30 +45,20 @@ class Year:
 
 @dataclass(frozen=True)
 class Remeasured:
-    """A robust accuracy that a paper reports, and the benchmark's at the nearest sparsity that is not higher.
+    """A robust accuracy that a paper reports, and the benchmark's at the nearest sparsity that is not higher."""
 
-    Attributes:
-        reported: As the paper has it.
-        measured: The benchmark's record; ``None`` where there is none.
-        difference: Reported minus measured, a fraction; ``None`` where nothing was measured.
-    """
-
-    reported: ReportedResult
-    measured: EvaluationRecord | None
-    difference: float | None
+    reported: ReportedResult  # as the paper has it
+    measured: EvaluationRecord | None  # the benchmark's record; `None` where there is none
+    difference: float | None  # reported minus measured, a fraction; `None` where nothing was measured
 
 
 @dataclass(frozen=True)
 class Start:
-    """The dense network that a method starts from, and what pruning makes of it.
-
-    Attributes:
-        pruned: Records of the unstructured networks pruned from it, by sparsity in percent.
-    """
+    """The dense network that a method starts from, and what pruning makes of it."""
 
     entry: Entry
     dense: EvaluationRecord
-    pruned: dict[int, EvaluationRecord]
+    pruned: dict[int, EvaluationRecord]  # records of the unstructured networks pruned from it, by sparsity in percent
 
     def change(self, percent: int) -> float | None:
         """Robust accuracy at a sparsity minus that of the dense network; ``None`` where one is missing."""
@@ -77,18 +67,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Magnitude:
-    """The baselines in one setting, among the methods.
-
-    Attributes:
-        uniform: Lowest weight magnitude with the same sparsity in each layer; ``None`` where there is none.
-        layered: The same with the layer-wise sparsities of LAMP; ``None`` where there is none.
-        field: Methods of the setting, most robust first.
-    """
+    """The baselines in one setting, among the methods; ``None`` where one was not evaluated."""
 
     setting: Setting
-    uniform: EvaluationRecord | None
-    layered: EvaluationRecord | None
-    field: tuple[EvaluationRecord, ...]
+    uniform: EvaluationRecord | None  # lowest weight magnitude with the same sparsity in each layer
+    layered: EvaluationRecord | None  # the same with the layer-wise sparsities of LAMP
+    field: tuple[EvaluationRecord, ...]  # methods of the setting, most robust first
 
     @property
     def gain(self) -> float | None:
