@@ -14,14 +14,18 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Function that runs a command line in a wide terminal without colours; unexpected errors pass through."""
+    """Function that runs a command line in a wide terminal without colours, and asserts its exit code.
+
+    Unexpected errors pass through; `typed` is what is typed meanwhile.
+    """
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
 
-    def invoke(*arguments: object) -> Result:
-        result = CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="apsite")
+    def invoke(*arguments: object, code: int = 0, typed: str | None = None) -> Result:
+        result = CliRunner().invoke(cli, list(map(str, arguments)), input=typed, prog_name="apsite")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
+        assert result.exit_code == code, result.output
         return result
 
     return invoke

@@ -8,16 +8,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 from apsite.cli import cli
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, record_document, write_data
-
-Run = Callable[..., Result]
+from tests.cli.conftest import Run
 
 
 @pytest.fixture
@@ -29,23 +26,18 @@ def broken_data(tmp_path: Path) -> Path:
 
 
 def test_validate_passes_the_benchmarks_own_data(run: Run, repository: Path) -> None:
-    """One line that counts what was read."""
     result = run("validate", "--root", repository)
-    assert result.exit_code == 0
     assert result.stdout.endswith(": no problem\n")
     assert result.stdout.count("\n") == 1
     assert result.stderr == ""
 
 
 def test_validate_counts_what_it_read(run: Run, tiny_data: Path) -> None:
-    """Entries, records and per-sample files."""
     assert run("validate", "--root", tiny_data).stdout == "2 entries, 4 records, 1 per-sample file: no problem\n"
 
 
 def test_validate_reports_every_problem_and_fails(run: Run, broken_data: Path) -> None:
-    """One line each, with file, place, found and allowed; then the count."""
-    result = run("validate", "--root", broken_data)
-    assert result.exit_code == 1
+    result = run("validate", "--root", broken_data, code=1)
     first, second, last = result.stdout.splitlines()
     assert first == f"{broken_data}/entries/{METHOD}.json: baseline: 1 is not of type boolean"
     assert second == (
@@ -56,19 +48,15 @@ def test_validate_reports_every_problem_and_fails(run: Run, broken_data: Path) -
 
 
 def test_validate_speaks_json(run: Run, tiny_data: Path, broken_data: Path) -> None:
-    """For scripts; the exit code is the same."""
     good = run("validate", "--root", tiny_data, "--format", "json")
-    assert good.exit_code == 0
     assert json.loads(good.stdout) == {"entries": 2, "records": 4, "sample_files": 1, "problems": [], "uncommitted": []}
-    bad = run("validate", "--root", broken_data, "--format", "json")
-    assert bad.exit_code == 1
+    bad = run("validate", "--root", broken_data, "--format", "json", code=1)
     assert [problem["field"] for problem in json.loads(bad.stdout)["problems"]] == ["baseline", "dataset"]
     assert json.loads(bad.stdout)["problems"][0]["path"] == f"{broken_data}/entries/{METHOD}.json"
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_validate_survives_a_hostile_file_name(tiny_data: Path, style: str) -> None:
-    """A name may hold undecodable bytes, line feeds and escape sequences; the report is still one line a problem."""
     (tiny_data / "entries" / "a\n::error::\x1b[31m\udcff.json").write_text("{}")
     result = subprocess.run(
         [sys.executable, "-m", "apsite", "validate", "--root", str(tiny_data), "--format", style],
@@ -85,9 +73,7 @@ def test_validate_survives_a_hostile_file_name(tiny_data: Path, style: str) -> N
 
 @pytest.mark.parametrize("command", [["validate"], ["export"], ["show"], ["show", METHOD]])
 def test_a_folder_without_data_is_a_mendable_problem(run: Run, tmp_path: Path, command: list[str]) -> None:
-    """One clear line on stderr, nothing on stdout, exit 1."""
-    result = run(*command, "--root", tmp_path)
-    assert result.exit_code == 1
+    result = run(*command, "--root", tmp_path, code=1)
     assert result.stdout == ""
     assert result.stderr == (
         f"Error: {tmp_path}: has no folder 'entries'; run this in a checkout of the benchmark's repository, "
@@ -98,25 +84,20 @@ def test_a_folder_without_data_is_a_mendable_problem(run: Run, tmp_path: Path, c
 @pytest.mark.parametrize("command", [["export"], ["show"], ["show", METHOD]])
 def test_broken_data_is_not_shown(run: Run, broken_data: Path, command: list[str]) -> None:
     """Half a table would look like a whole one."""
-    result = run(*command, "--root", broken_data)
-    assert result.exit_code == 1
+    result = run(*command, "--root", broken_data, code=1)
     assert result.stdout == ""
     assert result.stderr.startswith("Error: 2 problems in the data:\n")
 
 
 def test_export_writes_csv(run: Run, repository: Path) -> None:
-    """The whole table on stdout, and nothing else there."""
     result = run("export", "--root", repository)
-    assert result.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert sum(row["provenance"] == "published" for row in rows) >= 192
     assert result.stderr == ""
 
 
 def test_export_writes_json(run: Run, tiny_data: Path) -> None:
-    """The same rows for scripts."""
     result = run("export", "--root", tiny_data, "--format", "json")
-    assert result.exit_code == 0
     assert [row["model_key"] for row in json.loads(result.stdout)] == [
         f"{RIVAL}_R18_CIFAR10_US_95",
         MODEL,
@@ -126,10 +107,8 @@ def test_export_writes_json(run: Run, tiny_data: Path) -> None:
 
 
 def test_export_writes_a_file(run: Run, tiny_data: Path, tmp_path: Path) -> None:
-    """The same text as on stdout; what was done is said on stderr."""
     target = tmp_path / "new" / "table.csv"
     result = run("export", "--root", tiny_data, "--output", target)
-    assert result.exit_code == 0
     assert (result.stdout, result.stderr) == ("", f"Written: {target}\n")
     assert target.read_text(encoding="utf-8") == run("export", "--root", tiny_data).stdout
 
@@ -137,19 +116,15 @@ def test_export_writes_a_file(run: Run, tiny_data: Path, tmp_path: Path) -> None
 def test_export_to_a_place_that_cannot_be_written_is_a_mendable_problem(
     run: Run, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """No partial file is left behind."""
     (tmp_path / "file").write_text("")
-    result = run("export", "--root", tiny_data, "-o", tmp_path / "file" / "table.csv")
-    assert result.exit_code == 1
+    result = run("export", "--root", tiny_data, "-o", tmp_path / "file" / "table.csv", code=1)
     assert result.stderr.startswith(f"Error: {tmp_path}/file/table.csv: cannot be written: ")
     assert result.stderr.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"data", "file"}
 
 
 def test_show_prints_the_leaderboards(run: Run, repository: Path) -> None:
-    """Clean and AutoAttack accuracy in percent; leaders are marked, dashes stay dashes."""
     result = run("show", "--root", repository)
-    assert result.exit_code == 0
     for title in ("CIFAR-10, unstructured pruning, ResNet18", "SVHN, structured pruning, VGG16"):
         assert title in result.stdout
     first = result.stdout.split("VGG16")[0]
@@ -162,9 +137,7 @@ def test_show_prints_the_leaderboards(run: Run, repository: Path) -> None:
 
 
 def test_show_marks_one_leader_of_structured_pruning(run: Run, repository: Path) -> None:
-    """Three options together give one table, with one mark a column."""
     result = run("show", "--root", repository, "--dataset", "cifar10", "--arch", "vgg16", "--structure", "structured")
-    assert result.exit_code == 0
     marked = [line for line in result.stdout.splitlines() if "★" in line and "leads" not in line]
     assert len(marked) == 1
     assert "TwinRep" in marked[0]
@@ -172,7 +145,6 @@ def test_show_marks_one_leader_of_structured_pruning(run: Run, repository: Path)
 
 
 def test_show_shows_dashes_where_there_is_no_record(run: Run, repository: Path) -> None:
-    """Missing is not zero."""
     result = run("show", "--root", repository, "--dataset", "svhn", "--arch", "vgg16", "--structure", "unstructured")
     (line,) = (line for line in result.stdout.splitlines() if "RobustBird" in line)
     assert line.count("–") == 1
@@ -180,17 +152,13 @@ def test_show_shows_dashes_where_there_is_no_record(run: Run, repository: Path) 
 
 
 def test_show_says_when_nothing_fits(run: Run, repository: Path) -> None:
-    """An empty answer is no error, and stdout stays empty."""
     result = run("show", "--root", repository, "--dataset", "imagenet", "--structure", "structured")
-    assert result.exit_code == 0
     assert (result.stdout, result.stderr) == ("", "No ranked result matches these options.\n")
 
 
 @pytest.mark.parametrize("name", ["RFP_Lim2021Robustness", "RSR_Lim2021Robustness", "RFP", "rfp"])
 def test_show_knows_a_method_by_key_alias_and_name(run: Run, repository: Path, name: str) -> None:
-    """All lead to the same page."""
     result = run("show", "--root", repository, name)
-    assert result.exit_code == 0
     assert "RFP (RFP_Lim2021Robustness)" in result.stdout
     assert "prunes after training; pretraining: AT-Features; finetuning: AT-Features" in result.stdout
     assert "structure: structured; locality: local; criterion: HGM (highest gradient magnitude)" in result.stdout
@@ -205,14 +173,12 @@ def test_show_knows_a_method_by_key_alias_and_name(run: Run, repository: Path, n
     ],
 )
 def test_show_tells_none_from_not_specified(run: Run, repository: Path, name: str, lines: list[str]) -> None:
-    """As Table 1 does."""
     text = run("show", "--root", repository, name).stdout
     for line in lines:
         assert line in text
 
 
 def test_show_lists_every_result_of_a_method(run: Run, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With who vouches for it, and whether it ranks; all of it in a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     text = run("show", "--root", tiny_data, METHOD).stdout
     (own,) = (line for line in text.splitlines() if "verified" in line)
@@ -226,7 +192,6 @@ def test_show_lists_every_result_of_a_method(run: Run, tiny_data: Path, monkeypa
 
 
 def test_show_prints_contributed_text_as_it_is(run: Run, tmp_path: Path) -> None:
-    """Markup of the terminal library in a name or title is shown, not obeyed."""
     document = changed(entry_document(name="[red]Tiny[/red]"), "paper.title", "On [bold]Pruning[/] [/nonsense]")
     root = write_data(tmp_path / "data", document, record_document())
     assert "[red]Tiny[/red]" in run("show", "--root", root).stdout
@@ -234,9 +199,7 @@ def test_show_prints_contributed_text_as_it_is(run: Run, tmp_path: Path) -> None
 
 
 def test_show_of_an_unknown_method_names_the_nearest(run: Run, tiny_data: Path) -> None:
-    """Never a guess."""
-    result = run("show", "--root", tiny_data, "Tiny_Doe2024Smal")
-    assert result.exit_code == 1
+    result = run("show", "--root", tiny_data, "Tiny_Doe2024Smal", code=1)
     assert result.stdout == ""
     assert "Error: method 'Tiny_Doe2024Smal' has no entry in " in result.stderr
     assert f"did you mean {METHOD}" in result.stderr
@@ -258,26 +221,19 @@ def test_show_of_an_unknown_method_names_the_nearest(run: Run, tiny_data: Path) 
     ],
 )
 def test_wrong_usage_exits_with_2(run: Run, arguments: list[str], message: str) -> None:
-    """The message says what is allowed; nothing is printed on stdout."""
-    result = run(*arguments)
-    assert result.exit_code == 2
+    result = run(*arguments, code=2)
     assert message in result.stderr
     assert result.stdout == ""
 
 
 def test_a_root_that_is_a_file_is_wrong_usage(run: Run, tmp_path: Path) -> None:
-    """``--root`` takes folders only."""
     (tmp_path / "file").write_text("")
-    result = run("validate", "--root", tmp_path / "file")
-    assert result.exit_code == 2
-    assert "is a file" in result.stderr
+    assert "is a file" in run("validate", "--root", tmp_path / "file", code=2).stderr
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_lists_every_command_with_a_sentence(run: Run, option: str) -> None:
-    """And the exit codes, which scripts rely on."""
     result = run(option)
-    assert result.exit_code == 0
     for name, command in cli.commands.items():
         assert f"\n  {name}" in result.stdout
         assert command.help
@@ -287,16 +243,13 @@ def test_help_lists_every_command_with_a_sentence(run: Run, option: str) -> None
 @pytest.mark.parametrize("name", sorted(cli.commands))
 def test_every_command_and_option_has_help(run: Run, name: str) -> None:
     """No option without a word about it, unless its choices say it all."""
-    result = run(name, "--help")
-    assert result.exit_code == 0
-    assert result.stdout.startswith(f"Usage: apsite {name} ")
+    assert run(name, "--help").stdout.startswith(f"Usage: apsite {name} ")
     for parameter in cli.commands[name].params:
         if parameter.param_type_name == "option" and not hasattr(parameter.type, "choices"):
             assert getattr(parameter, "help", None), parameter.name
 
 
 def test_the_version_is_that_of_the_package(run: Run) -> None:
-    """As installed."""
     from importlib import metadata
 
     assert run("--version").stdout == f"apsite, version {metadata.version('apsite')}\n"
@@ -304,7 +257,6 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["eval", "--help"], ["show", "--help"], ["--version"]])
 def test_help_is_quick_because_it_imports_nothing_heavy(arguments: list[str]) -> None:
-    """torch, pandas and the like are imported within commands."""
     code = (
         "import sys\n"
         "from apsite.cli import cli\n"
@@ -319,7 +271,5 @@ def test_help_is_quick_because_it_imports_nothing_heavy(arguments: list[str]) ->
 
 
 def test_export_speaks_robustbench(run: Run, tiny_data: Path) -> None:
-    """One object, a member for each record."""
     result = run("export", "--root", tiny_data, "--format", "robustbench")
-    assert result.exit_code == 0
     assert json.loads(result.stdout)[MODEL]["autoattack_acc"] == "37.50"

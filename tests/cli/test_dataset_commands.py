@@ -47,49 +47,37 @@ def official(monkeypatch):
 def test_a_set_is_fetched_listed_and_checked(run, cache, official):
     """The first try is cut and says so; the second finishes. The set is then there, and the official one."""
     assert "cifar10" in run("data", "list").stdout
-    cut = run("data", "fetch", "cifar10")
-    assert cut.exit_code == 1
-    assert "0.1 MB are kept, run the same command again to resume" in cut.stderr
+    assert "0.1 MB are kept, run the same command again to resume" in run("data", "fetch", "cifar10", code=1).stderr
     result = run("data", "fetch", "cifar10")
-    assert result.exit_code == 0
     assert result.stdout.strip() == str(cache / "data")
     assert "cifar.tar.gz" in result.stderr
     assert "yes, the official files" in run("data", "list").stdout
     checked = run("data", "check", "cifar10")
-    assert checked.exit_code == 0
     for text in ("10,000", "(10000, 3, 32, 32)", official, "yes, the official test set"):
         assert text in checked.stdout
     assert run("data", "fetch", "cifar10", "--quiet").stderr == ""
 
 
 def test_another_set_is_not_taken_for_the_official_one(run, cache, tmp_path):
-    """Check exits with 1 and shows the hash that was found; the list says it too."""
     ROWS.tofile(tmp_path / "test_batch.bin")
-    result = run("data", "check", "cifar10", "--data-dir", tmp_path)
-    assert result.exit_code == 1
+    result = run("data", "check", "cifar10", "--data-dir", tmp_path, code=1)
     assert "Known:   no, these are not the official files" in result.stdout
     assert "yes, but not the official files" in run("data", "list", "--data-dir", tmp_path).stdout
 
 
 def test_a_damaged_set_is_listed_as_such(run, tmp_path):
-    """The list goes on and points to the command that says what is wrong."""
     (tmp_path / "test_batch.bin").write_bytes(b"damaged")
     (tmp_path / "val").mkdir()
     for number in range(1000):
         (tmp_path / "val" / f"n{number:08d}").mkdir()
     listed = run("data", "list", "--data-dir", tmp_path)
-    assert listed.exit_code == 0
     assert "damaged; see apsite data check cifar10" in listed.stdout
     assert "yes; no official hash is known" in listed.stdout
-    checked = run("data", "check", "cifar10", "--data-dir", tmp_path)
-    assert checked.exit_code == 1
-    assert "multiple of 3073" in checked.stderr
+    assert "multiple of 3073" in run("data", "check", "cifar10", "--data-dir", tmp_path, code=1).stderr
 
 
 def test_a_missing_set_is_named(run, cache):
-    """Nothing was fetched yet: the message names the folder and the command."""
-    result = run("data", "check", "svhn")
-    assert result.exit_code == 1
+    result = run("data", "check", "svhn", code=1)
     assert f"Error: {cache / 'data'}: has no SVHN test set; fetch it with `apsite data fetch svhn`" in result.stderr
     listed = run("data", "list").stdout
     assert "170 MB" in listed
@@ -99,20 +87,16 @@ def test_a_missing_set_is_named(run, cache):
 
 def test_imagenet_and_unknown_sets_cannot_be_fetched(run, cache):
     """One has a licence against it, the others do not exist."""
-    result = run("data", "fetch", "imagenet")
-    assert result.exit_code == 1
-    assert "after registration; https://image-net.org" in result.stderr
-    assert run("data", "fetch", "mnist").exit_code == 2
+    assert "after registration; https://image-net.org" in run("data", "fetch", "imagenet", code=1).stderr
+    run("data", "fetch", "mnist", code=2)
 
 
 def test_eval_reads_the_folder_that_fetch_fills(run, cache, tmp_path, monkeypatch):
-    """Without --data-dir the evaluation looks into the cache folder."""
     from apsite.evaluation.runs.demonstration import network_path
 
     monkeypatch.chdir(tmp_path)
     result = run(
         "eval", network_path(), "--method", "LAMP_Lee2021Layer", "--dataset", "cifar10", "--arch", "resnet8",
-        "--structure", "unstructured", "--sparsity", "0.90",
+        "--structure", "unstructured", "--sparsity", "0.90", code=1
     )  # fmt: skip
-    assert result.exit_code == 1
     assert f"{cache / 'data'}: has no CIFAR-10 test set" in result.stderr

@@ -76,7 +76,6 @@ def pages() -> list[Path]:
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
 def test_commands_of_a_page_are_understood(path: Path) -> None:
-    """Names, options, words and the number of arguments, as they stand in code blocks and in sentences."""
     for line in shown(path):
         try:
             check(line)
@@ -107,7 +106,6 @@ def test_a_command_that_would_be_refused_is_noticed(line: str) -> None:
 
 @pytest.mark.parametrize("name", list(names(cli, "apsite")))
 def test_help_shows_an_example_that_is_understood(name: str) -> None:
-    """Commands teach by one at least; it calls that very command."""
     command, _, _ = walk(name.split()[1:])
     examples = list(commands_in(command.help or ""))
     assert [line for line in examples if line.startswith(name)], f"{name}: no example in its help"
@@ -116,6 +114,5 @@ def test_help_shows_an_example_that_is_understood(name: str) -> None:
 
 
 def test_the_help_lists_every_command_once() -> None:
-    """Under the heading that says what it is for."""
     listed = [name for part in PARTS.values() for name in part]
     assert sorted(listed) == sorted(cli.commands)

@@ -12,13 +12,11 @@ from typing import NoReturn
 
 import click
 import pytest
-from click.testing import Result
 
 from apsite import validation
 from apsite.cli import cli
 from apsite.errors import ApsiteError, CheckpointError, DatasetError, DocumentError, EvaluationError, NetworkError
-
-Run = Callable[..., Result]
+from tests.cli.conftest import Run
 
 MENDABLE = [
     ApsiteError("mend it"),
@@ -46,31 +44,26 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 def test_a_mendable_problem_is_one_line_and_exit_1(
     run: Run, failing: Callable[[BaseException], None], error: ApsiteError
 ) -> None:
-    """On stderr; stdout is for results."""
     failing(error)
-    result = run("validate")
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "Error: mend it\n")
+    result = run("validate", code=1)
+    assert (result.stdout, result.stderr) == ("", "Error: mend it\n")
 
 
 def test_a_problem_of_a_document_says_file_and_place(run: Run, failing: Callable[[BaseException], None]) -> None:
-    """The place is left out for the file as a whole."""
     failing(DocumentError(Path("entries/x.json"), "paper.url", "is wrong"))
-    assert run("validate").stderr == "Error: entries/x.json: paper.url: is wrong\n"
+    assert run("validate", code=1).stderr == "Error: entries/x.json: paper.url: is wrong\n"
     failing(DocumentError(Path("entries/x.json"), "", "is missing"))
-    assert run("validate").stderr == "Error: entries/x.json: is missing\n"
+    assert run("validate", code=1).stderr == "Error: entries/x.json: is missing\n"
 
 
 def test_an_interruption_exits_with_130(run: Run, failing: Callable[[BaseException], None]) -> None:
-    """As a shell expects of Ctrl-C; no traceback."""
     failing(KeyboardInterrupt())
-    result = run("validate")
-    assert result.exit_code == 130
+    result = run("validate", code=130)
     assert result.stdout == ""
     assert result.stderr.strip() == "Interrupted."
 
 
 def test_a_real_interrupt_exits_with_130() -> None:
-    """The signal itself, in a process of its own."""
     code = (
         "import os, signal\n"
         "from apsite import validation\n"
@@ -86,24 +79,19 @@ def test_a_real_interrupt_exits_with_130() -> None:
 
 
 def test_wrong_usage_exits_with_2_and_shows_the_usage(run: Run) -> None:
-    """As click does everywhere."""
-    result = run("validate", "--wrong")
-    assert result.exit_code == 2
+    result = run("validate", "--wrong", code=2)
     assert result.stderr.startswith("Usage: apsite validate [OPTIONS]")
     assert "Error: No such option" in result.stderr
     assert result.stdout == ""
 
 
 def test_no_command_shows_the_help(run: Run) -> None:
-    """Wrong usage, with everything that could be meant."""
-    result = run()
-    assert result.exit_code == 2
+    result = run(code=2)
     assert "See results:" in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug"), OSError(5, "a bug")])
 def test_a_bug_keeps_its_traceback(run: Run, failing: Callable[[BaseException], None], error: Exception) -> None:
-    """It is not dressed up as the user's mistake."""
     failing(error)
     with pytest.raises(type(error), match="a bug"):
         run("validate")
@@ -125,7 +113,6 @@ def test_a_reader_that_goes_away_causes_no_traceback(repository: Path) -> None:
 
 
 def test_a_command_can_be_called_from_a_program() -> None:
-    """Without standalone mode the error is raised, not printed."""
     with pytest.raises(ApsiteError, match="has no folder 'entries'"):
         cli(["validate", "--root", "/nonexistent"], standalone_mode=False)
     with pytest.raises(click.UsageError):

@@ -7,20 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
-from apsite.cli import cli
 from apsite.evaluation.runs.demonstration import network_path
 
 QUICK = [
     "--method", "LAMP_Lee2021Layer", "--dataset", "cifar10", "--arch", "resnet8", "--structure", "unstructured",
     "--sparsity", "0.90", "--data-dir", "embedded", "--protocol", "quick", "--n-examples", "4", "--attacks", "hofmn",
 ]  # fmt: skip
-
-
-def invoke(*arguments):
-    """Run the command line in this process."""
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -30,10 +23,8 @@ def away(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_eval_prints_a_table_and_where_the_record_is(away):
-    """The result goes to stdout with counts and intervals; progress goes to stderr."""
-    result = invoke("eval", network_path(), *QUICK)
-    assert result.exit_code == 0, result.output
+def test_eval_prints_a_table_and_where_the_record_is(run, away):
+    result = run("eval", network_path(), *QUICK)
     assert "HO-FMN" in result.stdout
     assert "95 % interval" in result.stdout
     path = "evaluations/LAMP_Lee2021Layer/LAMP_Lee2021Layer_R8_CIFAR10_US_90.json"
@@ -44,21 +35,17 @@ def test_eval_prints_a_table_and_where_the_record_is(away):
     assert "initial accuracy" not in result.stdout
 
 
-def test_eval_shows_the_baselines_of_the_setting(away, repository):
-    """Those of the data folder at the same network, structure and sparsity; not in the output for programs."""
-    result = invoke("eval", network_path(), *QUICK, "--root", repository)
-    assert result.exit_code == 0, result.output
+def test_eval_shows_the_baselines_of_the_setting(run, away, repository):
+    result = run("eval", network_path(), *QUICK, "--root", repository)
     _, found, table = result.stdout.partition("Baselines at the same setting")
     assert found
     assert "LWM global" in table
-    again = invoke("eval", network_path(), *QUICK, "--root", repository, "--overwrite", "--json")
+    again = run("eval", network_path(), *QUICK, "--root", repository, "--overwrite", "--json")
     assert "Baselines at the same setting" not in again.stdout
 
 
-def test_eval_can_print_the_record_as_json_and_keep_a_log(away):
-    """``--json`` gives the record itself, ``--quiet`` no progress, ``--log-file`` keeps the lines."""
-    result = invoke("eval", network_path(), *QUICK, "--json", "--quiet", "--log-file", "run.log")
-    assert result.exit_code == 0, result.output
+def test_eval_can_print_the_record_as_json_and_keep_a_log(run, away):
+    result = run("eval", network_path(), *QUICK, "--json", "--quiet", "--log-file", "run.log")
     record = json.loads(result.stdout)
     assert record["model_key"] == "LAMP_Lee2021Layer_R8_CIFAR10_US_90"
     assert result.stderr == ""
@@ -83,12 +70,10 @@ def test_eval_can_print_the_record_as_json_and_keep_a_log(away):
         ({"--seed": str(2**31)}, 2, "0<=x<=2147483647"),
     ],
 )
-def test_bad_options_end_with_one_clear_line(away, changes, code, message):
-    """Each wrong option gives its own message, the right exit code, no traceback and no record."""
+def test_bad_options_end_with_one_clear_line(run, away, changes, code, message):
     options = dict(zip(QUICK[::2], QUICK[1::2], strict=True)) | changes
     arguments = [part for name, value in options.items() if value is not None for part in (name, value)]
-    result = invoke("eval", network_path(), *arguments)
-    assert result.exit_code == code, result.output
+    result = run("eval", network_path(), *arguments, code=code)
     assert message in result.stderr
     assert "Traceback" not in result.output
     if code == 1:
@@ -96,16 +81,13 @@ def test_bad_options_end_with_one_clear_line(away, changes, code, message):
     assert not list(away.rglob("*.json"))
 
 
-def test_a_method_without_entry_is_refused_where_there_are_entries(away, repository):
-    """In a data folder the method must have an entry; the message proposes near names."""
+def test_a_method_without_entry_is_refused_where_there_are_entries(run, away, repository):
     arguments = [part if part != "LAMP_Lee2021Layer" else "LAMP_Lee2021Layr" for part in QUICK]
-    result = invoke("eval", network_path(), *arguments, "--root", repository)
-    assert result.exit_code == 1
+    result = run("eval", network_path(), *arguments, "--root", repository, code=1)
     assert "did you mean LAMP_Lee2021Layer" in result.stderr
 
 
-def test_an_interrupted_evaluation_exits_with_130_and_resumes(away, monkeypatch):
-    """Ctrl-C ends with 130 and says how to resume; the same command then finishes the run."""
+def test_an_interrupted_evaluation_exits_with_130_and_resumes(run, away, monkeypatch):
     command = [sys.executable, "-m", "apsite", "eval", str(network_path()), *QUICK]
     command[command.index("--attacks") + 1] = "autoattack,hofmn"
     command += ["--seed", "1"]
@@ -123,16 +105,12 @@ def test_an_interrupted_evaluation_exits_with_130_and_resumes(away, monkeypatch)
     assert process.returncode == 130, rest
     assert "repeat the command to resume" in rest
     assert not list(away.glob("evaluations/**/*.json"))
-    result = invoke("eval", network_path(), *command[5:])
-    assert result.exit_code == 0, result.output
-    assert "resuming" in result.stderr
+    assert "resuming" in run("eval", network_path(), *command[5:]).stderr
 
 
 @pytest.mark.slow
-def test_demo_evaluates_the_embedded_network(away):
-    """Without a checkout the demonstration evaluates alone; nothing but the number of images is reduced."""
-    result = invoke("demo", "--no-site", "--n-examples", "2", "--output", "out", "--quiet")
-    assert result.exit_code == 0, result.output
+def test_demo_evaluates_the_embedded_network(run, away):
+    run("demo", "--no-site", "--n-examples", "2", "--output", "out", "--quiet")
     record = json.loads(
         (away / "out/evaluations/LAMP_Lee2021Layer/LAMP_Lee2021Layer_R8_CIFAR10_US_90.json").read_text()
     )
@@ -141,8 +119,5 @@ def test_demo_evaluates_the_embedded_network(away):
     assert record["protocol"] == "custom"
 
 
-def test_demo_needs_data_for_the_site(away):
-    """The message says where to run it, or how to do without the site."""
-    result = invoke("demo")
-    assert result.exit_code == 1
-    assert "--no-site" in result.stderr
+def test_demo_needs_data_for_the_site(run, away):
+    assert "--no-site" in run("demo", code=1).stderr

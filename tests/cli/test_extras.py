@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 from apsite.cli.group import MODULES, advice
+from tests.cli.conftest import Run
 from tests.test_layers import imports
 
-Run = Callable[..., Result]
 CORE = {"cattrs", "click", "jsonschema", "jsonschema_rs", "numpy", "pandas", "pybtex", "latexcodec", "rich"}
 
 
@@ -24,14 +22,13 @@ CORE = {"cattrs", "click", "jsonschema", "jsonschema_rs", "numpy", "pandas", "py
 def test_a_missing_extra_is_one_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path, command: str, missing: str, extra: str
 ) -> None:
-    """It names the module and the command that installs it, before any work; a core installation is no bug."""
     part = {"site": "apsite.site", "eval": "apsite.evaluation"}[extra]
     for name in [name for name in sys.modules if name == part or name.startswith(f"{part}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     arguments = {"build": ("--root", repository), "models": ("list",), "demo": ("--output", tmp_path)}[command]
-    result = run(command, *arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
+    result = run(command, *arguments, code=1)
+    assert result.stdout == ""
     assert result.stderr == (
         f"Error: this needs {missing}, which is not installed; install it with: pip install 'apsite[{extra}]'\n"
     )
@@ -44,7 +41,6 @@ def test_a_module_that_no_extra_brings_is_a_bug() -> None:
 
 
 def test_every_import_is_of_the_core_or_of_an_extra(repository: Path) -> None:
-    """A new dependency has its line in the table, and the extras are those of ``pyproject.toml``."""
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(MODULES) == set(project["optional-dependencies"]) - {"dev"}
     known = CORE.union(*MODULES.values(), sys.stdlib_module_names, {"apsite", "__future__"})

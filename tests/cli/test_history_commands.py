@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 
 from apsite.catalogue import load_catalogue
 from apsite.validation import validate
 from tests.builders import METHOD, MODEL, changed, entry_document, own_document, record_document, version_1, write_data
+from tests.cli.conftest import Run
 
-Run = Callable[..., Result]
 RECORD = f"evaluations/{METHOD}/{MODEL}.json"
 KEPT = f"evaluations/{METHOD}/history/{MODEL}"
 REASON = ("--reason", "Trained for longer.", "--date", "2026-02-03")
@@ -38,11 +37,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_new_run_takes_the_place_of_a_published_figure(run: Run, tmp_path: Path) -> None:
-    """The old record stays readable, byte for byte; the new one says what it replaced, when and why."""
     root = write_data(tmp_path / "data", entry_document(), record_document())
     before = (root / RECORD).read_bytes()
     result = run("supersede", new_run(tmp_path / "new"), "--root", root, *REASON, "--url", "https://example.org/1")
-    assert (result.exit_code, result.stdout) == (0, f"Record: {root / RECORD}\n")
+    assert result.stdout == f"Record: {root / RECORD}\n"
     assert (root / f"{KEPT}.1.json").read_bytes() == before
     record = load_catalogue(root).records[MODEL]
     assert record.version == 2
@@ -54,12 +52,11 @@ def test_a_new_run_takes_the_place_of_a_published_figure(run: Run, tmp_path: Pat
 
 
 def test_history_grows(run: Run, tmp_path: Path) -> None:
-    """Each version keeps its own per-sample file; the files that were given are left where they are."""
     root = write_data(tmp_path / "data", entry_document(), own_document())
     first = contents(root)
     new = new_run(tmp_path / "new")
     for run_of in (new, new_run(tmp_path / "newer", submitted(notes=["On another machine."]))):
-        assert run("supersede", run_of, "--root", root, *REASON).exit_code == 0
+        run("supersede", run_of, "--root", root, *REASON)
     after = contents(root)
     assert after[f"{KEPT}.1.json"] == first[RECORD]
     assert after[f"{KEPT}.1.npz"] == first[RECORD.replace(".json", ".npz")]
@@ -70,9 +67,8 @@ def test_history_grows(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: Path) -> None:
-    """They belong to the old version."""
     root = write_data(tmp_path / "data", entry_document(), own_document())
-    assert run("supersede", new_run(tmp_path / "new", record_document()), "--root", root, *REASON).exit_code == 0
+    run("supersede", new_run(tmp_path / "new", record_document()), "--root", root, *REASON)
     assert not (root / RECORD).with_suffix(".npz").exists()
     assert validate(root).problems == ()
 
@@ -95,12 +91,11 @@ def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: P
 def test_what_cannot_be_superseded_changes_nothing(
     run: Run, tmp_path: Path, spoil: Callable[[Path, Path], object], arguments: tuple[str, ...], message: str
 ) -> None:
-    """One line on stderr, and every file as it was."""
     root, new = write_data(tmp_path / "data", entry_document(), record_document()), new_run(tmp_path / "new")
     spoil(root, new)
     before = contents(tmp_path)
-    result = run("supersede", new, "--root", root, *REASON, *arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
+    result = run("supersede", new, "--root", root, *REASON, *arguments, code=1)
+    assert result.stdout == ""
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert contents(tmp_path) == before
@@ -115,18 +110,15 @@ def write_kept(root: Path) -> None:
 def test_a_record_cannot_supersede_itself(run: Run, tmp_path: Path) -> None:
     """After `apsite eval --overwrite` the old one is gone; git has it."""
     root = write_data(tmp_path / "data", entry_document(), own_document())
-    result = run("supersede", root / RECORD, "--root", root, *REASON)
-    assert result.exit_code == 1
+    result = run("supersede", root / RECORD, "--root", root, *REASON, code=1)
     assert "is the current record; write the new one elsewhere" in result.stderr
 
 
 def test_a_run_supersedes_once(run: Run, tmp_path: Path) -> None:
-    """A command that is given twice makes one version."""
     root, new = write_data(tmp_path / "data", entry_document(), own_document()), new_run(tmp_path / "new")
-    assert run("supersede", new, "--root", root, *REASON).exit_code == 0
+    run("supersede", new, "--root", root, *REASON)
     before = contents(root)
-    result = run("supersede", new, "--root", root, *REASON)
-    assert result.exit_code == 1
+    result = run("supersede", new, "--root", root, *REASON, code=1)
     assert f"is already the run at {root / RECORD}; nothing is superseded" in result.stderr
     assert contents(root) == before
 
@@ -147,18 +139,14 @@ def test_a_day_that_cannot_be_is_refused_at_once(run: Run, tmp_path: Path, day: 
         ("amend", MODEL, "--kind", "corrected"),
         ("amend", METHOD, "--kind", "corrected"),
     ):
-        result = run(*arguments, "--root", root, "--reason", "Better.", "--date", day)
-        assert result.exit_code == 1
-        assert message in result.stderr
+        assert message in run(*arguments, "--root", root, "--reason", "Better.", "--date", day, code=1).stderr
         assert contents(root) == before
 
 
 def test_a_dispute_a_settlement_and_a_retraction_are_noted(run: Run, tmp_path: Path) -> None:
-    """In the record, in order, and the catalogue follows."""
     root = write_data(tmp_path / "data", entry_document(), record_document())
     for kind in ("disputed", "settled", "retracted"):
-        result = run("amend", MODEL, "--root", root, "--kind", kind, *REASON)
-        assert (result.exit_code, result.stdout) == (0, f"Amended: {root / RECORD}\n")
+        assert run("amend", MODEL, "--root", root, "--kind", kind, *REASON).stdout == f"Amended: {root / RECORD}\n"
         assert validate(root).problems == ()
     catalogue = load_catalogue(root)
     assert MODEL not in catalogue.records
@@ -166,9 +154,8 @@ def test_a_dispute_a_settlement_and_a_retraction_are_noted(run: Run, tmp_path: P
 
 
 def test_an_entry_is_amended_by_its_key(run: Run, tmp_path: Path) -> None:
-    """With a correction; today is the day unless another is given."""
     root = write_data(tmp_path / "data", entry_document())
-    assert run("amend", METHOD, "--root", root, "--kind", "corrected", "--reason", "The venue.").exit_code == 0
+    run("amend", METHOD, "--root", root, "--kind", "corrected", "--reason", "The venue.")
     (change,) = load_catalogue(root).entries[METHOD].changes
     assert change.reason == "The venue."
     assert validate(root).problems == ()
@@ -184,17 +171,13 @@ def test_an_entry_is_amended_by_its_key(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_amended_stays(run: Run, tmp_path: Path, key: str, kind: str, message: str) -> None:
-    """The rules are those of the gate."""
     root = write_data(tmp_path / "data", entry_document(), record_document())
     before = contents(root)
-    result = run("amend", key, "--root", root, "--kind", kind, *REASON)
-    assert result.exit_code == 1
-    assert message in result.stderr
+    assert message in run("amend", key, "--root", root, "--kind", kind, *REASON, code=1).stderr
     assert contents(root) == before
 
 
 def test_old_records_are_converted_once(run: Run, tmp_path: Path) -> None:
-    """Numbers and history stay; `--check` only says what there is to do."""
     other = f"{METHOD}_R18_CIFAR10_US_95"
     new = {**submitted(), "changes": [{"date": "2026-02-03", "kind": "supersedes", "reason": "x", "version": 1}]}
     root = write_data(tmp_path, entry_document(), version_1(new), version_1(record_document(other)))
@@ -202,8 +185,8 @@ def test_old_records_are_converted_once(run: Run, tmp_path: Path) -> None:
     (root / f"{KEPT}.1.json").write_text(json.dumps(version_1(record_document())), encoding="utf-8")
     before, catalogue = contents(root), load_catalogue(root)
     old = [root / RECORD, root / f"evaluations/{METHOD}/{other}.json"]
-    checked = run("migrate", "--root", root, "--check")
-    assert (checked.exit_code, checked.stdout) == (1, "".join(f"{path}\n" for path in old))
+    checked = run("migrate", "--root", root, "--check", code=1)
+    assert checked.stdout == "".join(f"{path}\n" for path in old)
     assert "2 records to convert to version 2; run `apsite migrate`" in checked.stderr
     assert contents(root) == before
     assert "Converted 2 records to version 2 of the file format." in run("migrate", "--root", root).stdout
@@ -214,17 +197,13 @@ def test_old_records_are_converted_once(run: Run, tmp_path: Path) -> None:
     assert load_catalogue(root) == catalogue
     assert validate(root).problems == ()
     for options in ((), ("--check",)):
-        again = run("migrate", "--root", root, *options)
-        assert (again.exit_code, again.stdout) == (0, "Nothing to convert.\n")
+        assert run("migrate", "--root", root, *options).stdout == "Nothing to convert.\n"
 
 
 def test_nothing_is_converted_beside_a_broken_record(run: Run, tmp_path: Path) -> None:
-    """One error names the file and its first problem; a folder without records is one, too."""
     broken = changed(version_1(record_document(f"{METHOD}_R18_CIFAR10_US_99")), "results.n_samples", 0)
     root = write_data(tmp_path / "data", entry_document(), version_1(own_document()), broken)
     before = contents(root)
-    result = run("migrate", "--root", root)
-    assert result.exit_code == 1
-    assert "US_99.json: results.n_samples: 0 is below the minimum 1" in result.stderr
+    assert "US_99.json: results.n_samples: 0 is below the minimum 1" in run("migrate", "--root", root, code=1).stderr
     assert contents(root) == before
-    assert "has no folder 'evaluations'" in run("migrate", "--root", tmp_path).stderr
+    assert "has no folder 'evaluations'" in run("migrate", "--root", tmp_path, code=1).stderr

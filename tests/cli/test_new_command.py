@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from apsite.cli import cli
 from apsite.contribution.questions import Kind, document, questions
 from apsite.documents.json_files import to_json
 from tests.answers import FULL
@@ -54,9 +52,7 @@ def typed(answers: dict[str, Any]) -> str:
 
 
 def test_options_write_the_entry_and_the_folder(run, tmp_path: Path) -> None:
-    """The file is the document of the answers; the next commands name the method."""
     result = run("new", "--root", tmp_path, "--non-interactive", *options(FULL))
-    assert result.exit_code == 0, result.output
     path = tmp_path / "entries" / f"{FULL['key']}.json"
     assert path.read_text(encoding="utf-8") == to_json(document(FULL))
     assert (tmp_path / "evaluations" / FULL["key"]).is_dir()
@@ -65,29 +61,23 @@ def test_options_write_the_entry_and_the_folder(run, tmp_path: Path) -> None:
     assert f"apsite validate --changed-since origin/main --root {tmp_path}" in result.stdout
 
 
-def test_answers_may_be_typed(tmp_path: Path) -> None:
-    """The same answers one by one give the same bytes; a wrong one is asked again."""
+def test_answers_may_be_typed(run, tmp_path: Path) -> None:
     answers = {**FULL, "reported": [], "notes": ["A remark."]}
     words = typed(answers).replace("2026\n", "26\n2026\n", 1)
-    result = CliRunner().invoke(cli, ["new", "--root", str(tmp_path), "--print"], input=words)
-    assert result.exit_code == 0, result.output
+    result = run("new", "--root", tmp_path, "--print", typed=words)
     assert result.stdout == to_json(document(answers))
     assert "“26” is not a whole number" in result.stderr
 
 
-def test_words_may_be_typed_in_either_case_and_yes_and_no_by_a_letter(tmp_path: Path) -> None:
-    """So may numbers; what is stored is the word."""
+def test_words_may_be_typed_in_either_case_and_yes_and_no_by_a_letter(run, tmp_path: Path) -> None:
     answers = {**FULL, "reported": [], "notes": ["A remark."]}
     words = typed({**answers, "pipeline.stage": "after"}).split("\n")
     for word, other in (("after", "AFTER"), ("TRADES, AT-PGD", "trades, 1"), ("LIS", "lis"), ("yes", "Y"), ("no", "n")):
         words[words.index(word)] = other
-    result = CliRunner().invoke(cli, ["new", "--root", str(tmp_path), "--print"], input="\n".join(words))
-    assert result.exit_code == 0, result.output
-    assert result.stdout == to_json(document(answers))
+    assert run("new", "--root", tmp_path, "--print", typed="\n".join(words)).stdout == to_json(document(answers))
 
 
 def test_an_option_in_the_other_case_is_the_same_word(run, tmp_path: Path) -> None:
-    """As in the terminal's questions."""
     said = options({**FULL, "specifics.criterion": "lis", "pipeline.stage": "After"})
     assert run("new", "--root", tmp_path, "--non-interactive", "--print", *said).stdout == to_json(document(FULL))
 
@@ -105,18 +95,14 @@ def test_an_option_in_the_other_case_is_the_same_word(run, tmp_path: Path) -> No
 def test_a_step_of_another_stage_is_not_dropped_silently(
     run, tmp_path: Path, stage: list[str], message: str, way: list[str]
 ) -> None:
-    """It is named, with the steps that there are."""
-    result = run("new", "--root", tmp_path, *way, "--finetuning", "NT", *stage)
-    assert result.exit_code == 2
+    result = run("new", "--root", tmp_path, *way, "--finetuning", "NT", *stage, code=2)
     assert message in " ".join(result.stderr.split())
 
 
 def test_what_the_gate_would_refuse_is_not_written(run, tmp_path: Path) -> None:
-    """A unit that the structure does not have."""
     result = run(
-        "new", "--root", tmp_path, "--non-interactive", *options({**FULL, "specifics.granularity": ["filter"]})
+        "new", "--root", tmp_path, "--non-interactive", *options({**FULL, "specifics.granularity": ["filter"]}), code=1
     )
-    assert result.exit_code == 1
     assert (
         result.stderr == "Error: --granularity: Unstructured pruning removes single weights; choose weight as well.\n"
     )
@@ -131,11 +117,9 @@ def test_a_new_data_folder_is_announced(run, tmp_path: Path, tiny_data: Path) ->
 
 
 def test_the_paper_comes_from_bibtex_and_the_key_is_suggested(run, tmp_path: Path) -> None:
-    """What the file says is not asked for."""
     words = ["--name", "Tiny", "--stage", "during", "--structure", "structured", "--criterion", "HGM"]
     path = write(tmp_path, PAPER)
-    result = run("new", "--root", tmp_path, "--non-interactive", "--from-bibtex", path, *words)
-    assert result.exit_code == 0, result.output
+    run("new", "--root", tmp_path, "--non-interactive", "--from-bibtex", path, *words)
     entry = json.loads((tmp_path / "entries/Tiny_Doe2026Small.json").read_text(encoding="utf-8"))
     assert entry["paper"]["authors"] == ["Jane Doe", "Jérôme van der Müller"]
     assert entry["paper"]["bibtex"] == PAPER.strip().replace("\t", "  ")
@@ -143,9 +127,7 @@ def test_the_paper_comes_from_bibtex_and_the_key_is_suggested(run, tmp_path: Pat
 
 
 def test_everything_missing_is_named_at_once(run, tmp_path: Path) -> None:
-    """By option, and nothing is written."""
-    result = run("new", "--root", tmp_path, "--non-interactive", "--year", "12")
-    assert result.exit_code == 1
+    result = run("new", "--root", tmp_path, "--non-interactive", "--year", "12", code=1)
     for option in ("--name", "--title", "--author", "--year", "--stage", "--structure", "--criterion"):
         assert f"{option}: " in result.stderr
     assert "--key" not in result.stderr, "it follows from the others"
@@ -153,23 +135,18 @@ def test_everything_missing_is_named_at_once(run, tmp_path: Path) -> None:
 
 
 def test_an_existing_method_is_not_replaced(run, tiny_data: Path) -> None:
-    """Neither its key nor its alias can be taken again."""
     for key in ("Tiny_Doe2024Small", "Tiny_Doe2024Old"):
-        result = run("new", "--root", tiny_data, "--non-interactive", *options({**FULL, "key": key, "checkpoints": []}))
-        assert result.exit_code == 1
+        result = run(
+            "new", "--root", tiny_data, "--non-interactive", *options({**FULL, "key": key, "checkpoints": []}), code=1
+        )
         assert f"--key: The key {key} is taken" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"speed": 1}'])
 def test_rows_must_be_objects_of_the_known_fields(run, tmp_path: Path, text: str) -> None:
-    """Wrong usage, said in one line."""
-    result = run("new", "--root", tmp_path, "--non-interactive", "--reported", text)
-    assert result.exit_code == 2
-    assert "--reported" in result.stderr
+    assert "--reported" in run("new", "--root", tmp_path, "--non-interactive", "--reported", text, code=2).stderr
 
 
-def test_an_interruption_writes_nothing(tmp_path: Path) -> None:
-    """The end of the input ends the questions."""
-    result = CliRunner().invoke(cli, ["new", "--root", str(tmp_path)], input="Tiny\n", prog_name="apsite")
-    assert result.exit_code == 130
+def test_an_interruption_writes_nothing(run, tmp_path: Path) -> None:
+    run("new", "--root", tmp_path, typed="Tiny\n", code=130)
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,6 @@ from apsite.export import addresses, snapshot_bytes
 
 
 def test_the_same_data_gives_the_same_archive(tiny_data: Path) -> None:
-    """Whatever the times of its files; and everything is in it, with checksums."""
     (tiny_data / "LICENSE-DATA").write_text("CC BY 4.0\n", encoding="utf-8")
     first = snapshot_bytes(load_catalogue(tiny_data))
     for path in tiny_data.rglob("*"):
@@ -30,7 +29,6 @@ def test_the_same_data_gives_the_same_archive(tiny_data: Path) -> None:
 
 
 def test_each_address_is_listed_once(tiny_data: Path) -> None:
-    """Of papers, code and checkpoints; unknown ones are left out."""
     found = addresses(load_catalogue(tiny_data))
     assert found == [
         "https://example.org/paper", "https://example.org/code", "hf://jane/tiny/model.pt",
@@ -39,7 +37,6 @@ def test_each_address_is_listed_once(tiny_data: Path) -> None:
 
 
 def test_commands_write_archive_and_list(run, tiny_data: Path, tmp_path: Path) -> None:
-    """`apsite snapshot` says the checksum; `apsite links` writes addresses as the site links them."""
     result = run("snapshot", "--root", tiny_data, "--output", tmp_path / "out/data.zip")
     digest = hashlib.sha256((tmp_path / "out/data.zip").read_bytes()).hexdigest()
     assert result.stdout.startswith(digest)

@@ -12,7 +12,6 @@ from apsite.cli.reference import names, reference
 
 
 def test_every_command_and_option_is_in_the_reference(repository):
-    """Each command has a section with its usage and all its options, and the page has a place for them."""
     text = reference(cli, "apsite")
     listed = names(cli, "apsite")
     assert {"apsite eval", "apsite build", "apsite models fetch", "apsite validate"} <= set(listed)
@@ -31,7 +30,6 @@ def test_every_command_and_option_is_in_the_reference(repository):
 
 
 def test_groups_list_their_commands_with_links():
-    """By what they are for; each link leads to the section of its command."""
     text = reference(cli, "apsite")
     links = re.findall(r"^- \[`([a-z -]+)`\]\(#([a-z-]+)\): \S", text, flags=re.MULTILINE)
     assert {name for name, _ in links} == {name for name, _ in re.findall(r"^### (.+) \{ #(.+) \}$", text, re.M)} - {
@@ -42,8 +40,6 @@ def test_groups_list_their_commands_with_links():
 
 
 def test_help_text_is_not_read_as_markup():
-    """A part that must not be wrapped is a code block; bars and angle brackets in tables stay what they are."""
-
     @click.command()
     @click.option("--kind", type=click.Choice(["a", "b"]), help="One of a|b, or <none>; see *this* and `that <x>`.")
     def example(kind: str) -> None:
@@ -62,7 +58,6 @@ def test_help_text_is_not_read_as_markup():
 
 
 def test_the_reference_leaves_the_commands_as_they_are():
-    """After it has been made, ``-h`` still asks for help."""
     group = click.Group("do", context_settings={"help_option_names": ["-h", "--help"]})
     group.command("it")(lambda: None)
     reference(group, "do")

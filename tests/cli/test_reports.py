@@ -6,11 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,10 +18,9 @@ from apsite.validation import Report
 from apsite.validation.positions import line_of
 from apsite.validation.reports import to_github, to_json, to_text
 from tests.builders import METHOD, MODEL, changed, entry_document, own_document, record_document, write_data
+from tests.cli.conftest import Run
 from tests.submissions import write_json
 from tests.test_generated_documents import places
-
-Run = Callable[..., Result]
 
 
 def report_of(*problems: DocumentError) -> Report:
@@ -66,14 +63,12 @@ def test_a_missing_place_is_that_of_its_surroundings(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_file_has_lines_as_far_as_they_go(tmp_path: Path, content: str, place: str, line: int) -> None:
-    """Whatever it holds, there is an answer."""
     (tmp_path / "x.json").write_bytes(content.encode("latin-1"))
     assert line_of(tmp_path / "x.json", place) == line
 
 
 @given(st.text(alphabet='{}[],:"\\ \nax1', max_size=60))
 def test_no_text_has_no_line(text: str) -> None:
-    """The finder answers for any text."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -86,8 +81,7 @@ def test_annotations_name_file_line_and_message(run: Run, tmp_path: Path) -> Non
     """Relative to the data folder, which is where the repository's own paths begin."""
     root = write_data(tmp_path, entry_document(), record_document())
     write_json(root / f"entries/{METHOD}.json", changed(entry_document(), "paper.year", 20240))
-    result = run("validate", "--root", root, "--format", "github")
-    assert result.exit_code == 1
+    result = run("validate", "--root", root, "--format", "github", code=1)
     first, last = result.stdout.splitlines()
     assert first == (
         f"::error file=entries/{METHOD}.json,line=13,title=paper.year::paper.year: 20240 is above the maximum 2100"
@@ -96,16 +90,14 @@ def test_annotations_name_file_line_and_message(run: Run, tmp_path: Path) -> Non
 
 
 def test_annotations_of_good_data_are_none(run: Run, tiny_data: Path) -> None:
-    """Only the count."""
     result = run("validate", "--root", tiny_data, "--format", "github")
-    assert (result.exit_code, result.stdout) == (0, "2 entries, 4 records, 1 per-sample file: no problem\n")
+    assert result.stdout == "2 entries, 4 records, 1 per-sample file: no problem\n"
 
 
 HOSTILE = "entries/a\n::warning file=x,line=1::b%0Ac,:\r\x1b[31m.json"
 
 
 def test_no_name_begins_a_command_of_its_own() -> None:
-    """Line breaks, percent signs, colons and commas are escaped where they have a meaning."""
     text = to_github(report_of(DocumentError(Path(HOSTILE), "x\n::error::y", f"is {HOSTILE}")), Path())
     line, summary, end = text.split("\n")
     assert end == ""
@@ -120,7 +112,6 @@ def test_no_name_begins_a_command_of_its_own() -> None:
 
 @given(st.text(max_size=80), st.text(max_size=40), st.text(max_size=80))
 def test_any_problem_is_one_annotation(name: str, field: str, problem: str) -> None:
-    """Of three properties and a message, whatever its texts."""
     path = Path("entries") / name.replace("\0", "").replace("/", "")
     lines = to_github(report_of(DocumentError(path, field, problem)), Path("elsewhere")).split("\n")
     assert len(lines) == 3
@@ -131,7 +122,6 @@ def test_any_problem_is_one_annotation(name: str, field: str, problem: str) -> N
 
 
 def test_texts_are_those_of_the_problems() -> None:
-    """A line each in text; JSON with three fields each."""
     problem = DocumentError(Path("entries/x.json"), "key", "is wrong")
     assert to_text(report_of(problem)) == (
         "entries/x.json: key: is wrong\n1 entry, 2 records, 3 per-sample files: 1 problem\n"
@@ -142,7 +132,6 @@ def test_texts_are_those_of_the_problems() -> None:
 
 
 def test_a_name_that_is_no_text_does_not_stop_the_report(tiny_data: Path) -> None:
-    """Bytes on disk that are no UTF-8, in the program itself."""
     (tiny_data / "entries" / "a\n::error::\x1b\udcff.json").write_text("{}")
     result = subprocess.run(
         [sys.executable, "-m", "apsite", "validate", "--root", str(tiny_data), "--format", "github"],
@@ -154,24 +143,20 @@ def test_a_name_that_is_no_text_does_not_stop_the_report(tiny_data: Path) -> Non
 
 
 def test_maintainer_needs_a_proposal(run: Run, tiny_data: Path) -> None:
-    """The flag means nothing else."""
-    result = run("validate", "--root", tiny_data, "--maintainer")
-    assert result.exit_code == 2
+    result = run("validate", "--root", tiny_data, "--maintainer", code=2)
     assert "--maintainer requires --changed-since" in result.stderr
 
 
 def test_a_proposal_in_no_repository_is_a_mendable_problem(
     run: Run, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line on stderr."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tiny_data.parent))
-    result = run("validate", "--root", tiny_data, "--changed-since", "main")
-    assert (result.exit_code, result.stdout) == (1, "")
+    result = run("validate", "--root", tiny_data, "--changed-since", "main", code=1)
+    assert result.stdout == ""
     assert result.stderr.startswith("Error: main: is neither a folder with data nor a revision of the repository")
 
 
 def test_show_tells_what_happened(run: Run, tmp_path: Path) -> None:
-    """Corrections, disputes and retractions of a method and its models, by date."""
     retracted = {"date": "2026-03-01", "kind": "retracted", "reason": "Wrong [bold]file[/]."}
     corrected = {"date": "2026-02-01", "kind": "corrected", "reason": "The venue."}
     root = write_data(tmp_path, entry_document(changes=[corrected]), changed(record_document(), "changes", [retracted]))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, record_document, write_data
+from tests.cli.conftest import Run
 from tests.repositories import commit, git, repository_with
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -27,9 +25,7 @@ def proposal(tmp_path: Path) -> Path:
 
 
 def test_diff_says_what_a_branch_changes(run: Run, proposal: Path) -> None:
-    """Against the files at --root, or between two revisions, or folders."""
     result = run("diff", "--root", proposal, "main")
-    assert result.exit_code == 0
     assert result.stdout == (
         f"New method: Rival ({RIVAL})\n"
         f"added: {RIVAL}_R18_CIFAR10_US_90: clean 80.00, AutoAttack 50.00, HO-FMN –, joint –, piras-2024, published\n"
@@ -43,7 +39,6 @@ def test_diff_says_what_a_branch_changes(run: Run, proposal: Path) -> None:
 
 
 def test_diff_speaks_markdown_and_json(run: Run, proposal: Path, tmp_path: Path) -> None:
-    """For comments and for scripts, on stdout or into a file."""
     assert run("diff", "--root", proposal, "main", "--format", "markdown").stdout.startswith(
         "### What changes\n\n```text\nNew"
     )
@@ -55,23 +50,20 @@ def test_diff_speaks_markdown_and_json(run: Run, proposal: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("arguments", [["nowhere"], ["main", "nowhere"], ["--", "--upload-pack=x"]])
 def test_diff_of_nothing_is_a_mendable_problem(run: Run, proposal: Path, arguments: list[str]) -> None:
-    """One line on stderr."""
-    result = run("diff", "--root", proposal, *arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
+    result = run("diff", "--root", proposal, *arguments, code=1)
+    assert result.stdout == ""
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
 
 
 def test_diff_needs_two_sound_catalogues(run: Run, proposal: Path) -> None:
-    """Broken data is not compared."""
     write_data(proposal, changed(entry_document(), "baseline", 1))
-    result = run("diff", "--root", proposal, "main")
-    assert (result.exit_code, result.stdout) == (1, "")
+    result = run("diff", "--root", proposal, "main", code=1)
+    assert result.stdout == ""
     assert "baseline: 1 is not of type boolean" in result.stderr
 
 
 def test_the_text_of_the_checks_becomes_the_comment(run: Run, proposal: Path, tmp_path: Path) -> None:
-    """Whether the data is good or bad; an archive of anything else is refused with one line."""
     text, files, head = tmp_path / "preview.txt", tmp_path / "files.txt", git(proposal, "rev-parse", "HEAD")
     files.write_text(f"entries/{RIVAL}.json\n")
     options = ("--head-sha", head, "--changed-files", files, "--run-url", "https://example.org/runs/1")
@@ -83,7 +75,6 @@ def test_the_text_of_the_checks_becomes_the_comment(run: Run, proposal: Path, tm
         return run("preview-comment", tmp_path / "archive.zip", *options)
 
     good = made()
-    assert good.exit_code == 0
     assert "new leader Rival (before: Tiny)" in good.stdout
     assert "[The run](https://example.org/runs/1)" in good.stdout
     write_data(proposal, changed(record_document(), "dataset", "svhn"))
@@ -92,6 +83,6 @@ def test_the_text_of_the_checks_becomes_the_comment(run: Run, proposal: Path, tm
     assert "new leader" not in bad.stdout
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("preview.txt", "```\n@everyone")
-    refused = run("preview-comment", tmp_path / "archive.zip", *options)
-    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    refused = run("preview-comment", tmp_path / "archive.zip", *options, code=1)
+    assert (refused.stdout, refused.stderr.count("\n")) == ("", 1)
     assert refused.stderr.startswith("Error: ")

@@ -8,20 +8,16 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 from apsite.cli import cli
-
-Run = Callable[..., Result]
+from tests.cli.conftest import Run
 
 
 @pytest.mark.parametrize("folder", ["site", "."])
 def test_serve_says_where_it_serves_until_it_is_interrupted(tmp_path: Path, folder: str) -> None:
-    """The address is on stdout at once, the page of a build or a preview is there, and Ctrl-C ends it cleanly."""
     (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / folder / "index.html").write_text("hello", encoding="utf-8")
     command = [sys.executable, "-m", "apsite", "serve", str(tmp_path), "--port", "0"]
@@ -37,9 +33,8 @@ def test_serve_says_where_it_serves_until_it_is_interrupted(tmp_path: Path, fold
 
 
 def test_serve_without_a_site_says_what_to_run(run: Run, tmp_path: Path) -> None:
-    """One line, and nothing is served."""
-    result = run("serve", tmp_path)
-    assert (result.exit_code, result.stdout) == (1, "")
+    result = run("serve", tmp_path, code=1)
+    assert result.stdout == ""
     assert result.stderr == f"Error: {tmp_path}/site: holds no built site; run `apsite build` first\n"
 
 

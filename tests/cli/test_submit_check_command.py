@@ -15,12 +15,10 @@ def own_run(**changes: object) -> dict[str, object]:
 
 
 def test_everything_there_is_ready(run, data_folder) -> None:
-    """Three published sparsities and a full entry: nothing is missing."""
     root = data_folder(
         entry_document(), *(record_document(f"{METHOD}_R18_CIFAR10_US_{percent}") for percent in (90, 95, 99))
     )
     result = run("submit-check", METHOD, "--root", root)
-    assert result.exit_code == 0, result.output
     assert "[x] ResNet18 on CIFAR-10, unstructured: the three sparsities" in result.stdout
     assert "Ready for a pull request." in result.stdout
     assert f"New method: Tiny ({METHOD})" in result.stdout
@@ -28,21 +26,17 @@ def test_everything_there_is_ready(run, data_folder) -> None:
 
 
 def test_a_method_without_results_may_be_proposed(run, data_folder) -> None:
-    """The taxonomy takes it; the checklist says what its entry leaves open."""
     entry = entry_document(audit=None, code=None)
     entry["pipeline"]["pretraining"] = None
     entry["specifics"]["locality"] = None
     result = run("submit-check", METHOD, "--root", data_folder(entry))
-    assert result.exit_code == 0
     assert "[-] The code has a URL" in result.stdout
     assert "not specified: pretraining, locality" in result.stdout
     assert "[-] There are evaluation records" in result.stdout
 
 
 def test_one_sparsity_alone_is_not_enough(run, data_folder) -> None:
-    """The survey compares at three sparsities; the missing ones are named."""
-    result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record_document(MODEL)))
-    assert result.exit_code == 1
+    result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record_document(MODEL)), code=1)
     assert "the three sparsities: without 95%, 99%" in result.stdout
     assert "[ ] One series of three checkpoints is complete" in result.stdout
 
@@ -51,41 +45,36 @@ def test_reduced_runs_and_checkpoints_without_address_are_named(run, data_folder
     """A maintainer must be able to run the checkpoint; a reduced run does not rank."""
     record = own_run(checkpoint={**own_document()["checkpoint"], "url": None})
     del record["verification"]
-    result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record))
-    assert result.exit_code == 1
+    result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record), code=1)
     assert f"[ ] Every checkpoint has a URL: give --checkpoint-url to `apsite eval` for {MODEL}" in result.stdout
     assert f"reduced runs: {MODEL}" in result.stdout
     assert f"explain in the pull request: {MODEL}" in result.stdout
 
 
 def test_problems_of_the_files_come_first(run, data_folder) -> None:
-    """Those of the method itself, then how many others there are."""
     entry = entry_document()
     entry["specifics"]["criterion"] = "MAGIC"
     root = data_folder(entry, entry_document("Rival_Roe2023Other", schema_version=7))
-    result = run("submit-check", METHOD, "--root", root)
-    assert result.exit_code == 1
+    result = run("submit-check", METHOD, "--root", root, code=1)
     assert "[ ] The files of the method are valid" in result.stdout
     assert "specifics.criterion: 'MAGIC' is not one of" in result.stdout
     assert "[ ] Other files are valid: 1 problem;" in result.stdout
 
 
 def test_many_problems_are_counted(run, data_folder) -> None:
-    """The checklist stays readable, and hides nothing."""
     entry = {**entry_document(), "more": 1}
     entry["paper"] = dict.fromkeys(entry["paper"], 7)
-    listed = run("submit-check", METHOD, "--root", data_folder(entry)).stdout
-    problems = run("validate", "--root", data_folder(entry)).stdout.count("\n") - 1
+    listed = run("submit-check", METHOD, "--root", data_folder(entry), code=1).stdout
+    problems = run("validate", "--root", data_folder(entry), code=1).stdout.count("\n") - 1
     assert problems > 5
     assert f"; and {problems - 5} more, which `apsite validate` lists\n" in listed
 
 
 def test_the_body_keeps_contributed_text_in_code_spans(run, data_folder) -> None:
-    """Markdown of a title does not become markup of the pull request."""
     entry = entry_document()
     entry["paper"]["title"] = "A `b` [c](https://d.example) @everyone"
     root = data_folder(entry, record_document(MODEL))
-    body = run("submit-check", METHOD, "--root", root, "--body").stdout
+    body = run("submit-check", METHOD, "--root", root, "--body", code=1).stdout
     assert body.startswith(f"### `{METHOD}`\n")
     assert "`A 'b' [c](https://d.example) @everyone`" in body
     assert f"added: {MODEL}: clean 80.00, AutoAttack 40.00, HO-FMN –, joint –, " in body
@@ -102,8 +91,9 @@ def test_the_body_asks_what_the_template_asks(run, data_folder, repository: Path
 
 
 def test_scripts_get_json(run, data_folder) -> None:
-    """Every point with its state."""
-    result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record_document(MODEL)), "--json")
+    result = run(
+        "submit-check", METHOD, "--root", data_folder(entry_document(), record_document(MODEL)), "--json", code=1
+    )
     found = json.loads(result.stdout)
     assert found["ready"] is False
     assert found["models"] == [MODEL]
@@ -115,7 +105,4 @@ def test_scripts_get_json(run, data_folder) -> None:
     [("Tiny_Doe2024Old", f"is an alias; the method is {METHOD}"), ("Tony_Doe2024Small", "has no entry")],
 )
 def test_unknown_keys_are_refused(run, tiny_data: Path, key: str, message: str) -> None:
-    """With the nearest ones."""
-    result = run("submit-check", key, "--root", tiny_data)
-    assert result.exit_code == 1
-    assert message in result.stderr
+    assert message in run("submit-check", key, "--root", tiny_data, code=1).stderr

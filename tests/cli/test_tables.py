@@ -36,12 +36,10 @@ def cells_of(table: Table) -> list[list[str]]:
     [(None, "–"), (0.0, "0.00"), (0.454, "45.40"), (1.0, "100.00"), (0.29, "29.00"), (1 / 3, "33.33")],
 )
 def test_fractions_are_shown_in_percent(value: float | None, text: str) -> None:
-    """Two decimals as the survey prints them; a dash for unknown, never 0."""
     assert percent(value) == text
 
 
 def test_a_result_has_counts_shares_and_intervals() -> None:
-    """Each figure of the eight samples, with its 95 % Wilson interval."""
     assert cells_of(result_table(record_from_json(own_document()))) == [
         ["clean (no attack)", "6", "75.00", "40.93 – 92.85"],
         ["  after APGD-CE", "5", "62.50", "30.57 – 86.32"],
@@ -54,7 +52,6 @@ def test_a_result_has_counts_shares_and_intervals() -> None:
 
 
 def test_a_result_says_which_model_and_budget_and_warns() -> None:
-    """Nothing else is needed to read the table; contributed text is shown, not obeyed."""
     document = changed(own_document(), "warnings[0].message", "Only [bold]2[/] samples.")
     text = " ".join(text_of(result_table(record_from_json(document))).split())
     assert text.startswith(f"{MODEL}: 8 samples, l-inf 8/255")
@@ -70,7 +67,6 @@ def test_a_result_says_which_model_and_budget_and_warns() -> None:
     ],
 )
 def test_a_figure_that_is_not_there_has_no_row(document: dict[str, Any], names: list[str]) -> None:
-    """Instead of a row of dashes or zeros."""
     assert [row[0] for row in cells_of(result_table(record_from_json(document)))] == names
 
 
