@@ -22,7 +22,6 @@ MODEL = "LAMP_Lee2021Layer_R8_CIFAR10_US_90"
 
 
 def test_an_attack_is_a_row_and_a_module(repository: Path, tmp_path: Path) -> None:
-    """Evaluating, validating and verifying follow from the two; a changed number is refused."""
     text = (repository / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (walk,) = re.findall(r"^## Add an attack\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
     row, module = (dedent(block) for block in re.findall(r"^ +```python\n(.*?)^ +```", walk, re.MULTILINE | re.DOTALL))

@@ -49,13 +49,11 @@ def violations(visit, addresses, views) -> dict[tuple[str, str, int], list[str]]
 
 
 def test_main_pages_are_accessible(visit):
-    """No violation in the dark on a phone, and in the light on a laptop."""
     assert violations(visit, MAIN, VIEWS[:2]) == {}
 
 
 @pytest.mark.slow
 def test_every_page_is_accessible(site, visit):
-    """The same on every page, and the other way round."""
     assert violations(visit, all_addresses(site), VIEWS) == {}
 
 
@@ -120,7 +118,6 @@ def test_live_charts_are_light(visit, address):
 
 @pytest.mark.parametrize("address", ["index.html", "methods/HARP_Zhao2023Holistic.html"])
 def test_search_leads_to_pages(visit, address):
-    """From the start page and from a page in a folder, one question after another, to generated and written pages."""
     with visit() as opened:
         page = opened.page
         page.goto(opened.base + address)
@@ -132,7 +129,6 @@ def test_search_leads_to_pages(visit, address):
 
 
 def test_figures_of_the_site_equal_the_export(visit, data_root):
-    """Every row of the long table has the figures of its row in ``apsite export``, and none is missing."""
     expected = export_rows(data_root)
     with visit() as opened:
         opened.page.goto(opened.base + "results.html")
@@ -147,7 +143,6 @@ def test_figures_of_the_site_equal_the_export(visit, data_root):
 
 
 def test_rows_open_their_record(visit):
-    """A row opens from the keyboard, stays with its row when sorted, and is open again after a reload."""
     key = "LAMP_Lee2021Layer_R8_CIFAR10_US_90"
     with visit() as opened:
         page = opened.page
@@ -164,7 +159,6 @@ def test_rows_open_their_record(visit):
 
 
 def test_methods_are_compared_and_kept_in_the_address(visit):
-    """Ticked methods are the columns, also after a reload; each row marks its best, and no more than six fit."""
     with visit() as opened:
         page = opened.page
         page.goto(opened.base + "compare.html?m=HARP_Zhao2023Holistic&m=RST_Fu2021Drawing")

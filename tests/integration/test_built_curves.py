@@ -47,7 +47,6 @@ def readout(page) -> list[list[str]]:
 
 
 def test_live_chart_draws_the_records(visit, curves):
-    """Envelopes of the chosen models as the records have them, points of AutoAttack, and the bar of leaders."""
     with visit() as opened:
         page = opened.open(selection(TWIN, HARP, POINTS))
         drawn = drawn_curves(page)
@@ -66,7 +65,6 @@ def test_live_chart_draws_the_records(visit, curves):
 
 
 def test_chart_equals_its_table(visit):
-    """At every whole budget the drawn curve is within 0.1 point of the figure in the table."""
     with visit() as opened:
         page = opened.open(selection(HARP, HYDRA, show="both"))
         rows = page.locator("#curve-figures tbody tr:visible")
@@ -81,7 +79,6 @@ def test_chart_equals_its_table(visit):
 
 
 def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
-    """Before anything is touched the page shows the first selection with exact figures, and loads no library."""
     catalogue = load_catalogue(data_root)
     names = labels(catalogue.entries.values())
     labelled = {robustness._label(curve.record, names): key for key, curve in curves.items()}
@@ -112,7 +109,6 @@ def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
 
 
 def test_models_are_picked_and_kept_in_the_address(visit):
-    """Ticking and unticking changes the chart and the address; a reload shows the same curves and readout."""
     with visit() as opened:
         page = opened.open("curves.html")
         page.locator("#choose > summary").click()
@@ -133,7 +129,6 @@ def test_models_are_picked_and_kept_in_the_address(visit):
 
 
 def test_one_dataset_at_a_time(visit):
-    """A model of another dataset replaces what was there, and the page says so."""
     with visit() as opened:
         page = opened.open(selection(HARP))
         page.locator("#choose > summary").click()
@@ -145,7 +140,6 @@ def test_one_dataset_at_a_time(visit):
 
 
 def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
-    """Pointing sets the budget for all curves; dragging shows the part; a double click shows the whole."""
     with visit() as opened:
         page = opened.open(selection(HARP, TWIN))
         box = page.locator("#curves .ap-chart__view svg").bounding_box()
@@ -168,7 +162,6 @@ def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
 
 
 def test_curves_work_from_the_keyboard(visit):
-    """Without a pointer: tick a model, move the budget, zoom, and hear the readout's budget."""
     with visit() as opened:
         page = opened.page
         page.goto(opened.base + selection(TWIN, RADMM))
@@ -189,7 +182,6 @@ def test_curves_work_from_the_keyboard(visit):
 
 
 def test_view_is_saved_as_files(visit, curves):
-    """CSV has every step of the chosen curves; SVG and PNG are pictures."""
     with visit() as opened:
         page = opened.open(selection(HARP))
         files = {}
@@ -206,7 +198,6 @@ def test_view_is_saved_as_files(visit, curves):
 
 
 def test_a_curve_that_cannot_be_loaded_is_said(visit):
-    """The page says which curve is missing and draws the others."""
     with visit() as opened:
         opened.page.route("**/data/curves/MAD*", lambda route: route.fulfill(status=200, body="nonsense"))
         page = opened.open(selection(HARP, MAD))
@@ -216,7 +207,6 @@ def test_a_curve_that_cannot_be_loaded_is_said(visit):
 
 
 def test_colours_follow_the_scheme(visit):
-    """The live chart is drawn anew in the colours of the dark scheme, with the same curves."""
     with visit(color_scheme="light") as opened:
         page = opened.open(selection(HARP))
         line = page.locator("#curves .ap-chart__view .mark-line path").first
@@ -228,7 +218,6 @@ def test_colours_follow_the_scheme(visit):
 
 
 def test_labels_are_those_of_the_charts(data_root):
-    """What these tests call a model is what the page calls it."""
     catalogue = load_catalogue(data_root)
     names = {key: key.split("_")[0] for key in catalogue.entries}
     offered = robustness.models(catalogue, load_curves(catalogue), names)

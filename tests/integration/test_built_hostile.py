@@ -60,7 +60,6 @@ def test_every_field_is_tried(tmp_path):
 
 
 def test_no_page_has_an_injected_element(site):
-    """As the files stand, no page has an element, handler or address of a contributor's making; nor has the feed."""
     for address in all_addresses(site):
         parser = _Links()
         parser.feed((site / address).read_text(encoding="utf-8"))
@@ -77,7 +76,6 @@ def test_no_page_has_an_injected_element(site):
 
 @pytest.mark.browser
 def test_hostile_text_is_shown_and_never_run(site, visit, tmp_path):
-    """On no page a dialog, an injected element or a link that runs; every text that validation passed is shown."""
     models = "&".join(f"m={model}" for model in MODELS[:3])
     some = [f"compare.html?{'&'.join(f'm={key}' for key in KEYS[start : start + 6])}" for start in (0, 6)]
     opened_rows = "results.html?" + "&".join(f"open={model}" for model in MODELS)

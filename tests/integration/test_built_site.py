@@ -27,7 +27,6 @@ def rows_shown(page: Any, table: str) -> list[str]:
 
 
 def test_every_page_is_quiet(site, visit):
-    """No page has an error on its console, asks another origin for anything, or runs contributed text."""
     with visit() as opened:
         for address in all_addresses(site):
             page = opened.open(address)
@@ -36,7 +35,6 @@ def test_every_page_is_quiet(site, visit):
 
 
 def test_identities_are_unique_and_headings_skip_no_level(site):
-    """A link to a place of a page leads to one place, and headings are an outline."""
     for address in all_addresses(site):
         page = read_page((site / address).read_text(encoding="utf-8"))
         assert [name for name, count in page.identities.items() if count > 1] == [], address
@@ -46,7 +44,6 @@ def test_identities_are_unique_and_headings_skip_no_level(site):
 
 
 def test_a_wrong_address_leads_on(site):
-    """The page for addresses without a page names pages that there are, from whatever folder it is shown in."""
     page = read_page((site / "404.html").read_text(encoding="utf-8"))
     assert "There is no such page" in page.text
     for name in ("leaderboard.html", "results.html", "taxonomy.html", "updates.html"):
@@ -55,7 +52,6 @@ def test_a_wrong_address_leads_on(site):
 
 
 def test_tables_and_drawings_are_readable_on_a_phone(visit):
-    """Names of rows leave room for the figures beside them, and text in drawings is not tiny."""
     with visit(viewport={"width": 360, "height": 780}) as opened:
         for address in (*WIDE_PAGES, METHOD_PAGE, RUN_PAGE):
             page = opened.page
@@ -69,7 +65,6 @@ def test_tables_and_drawings_are_readable_on_a_phone(visit):
 
 @pytest.mark.parametrize(("scheme", "name"), [("light", "default"), ("dark", "slate")])
 def test_pages_fit_the_screen_in_both_schemes(visit, scheme, name):
-    """Main pages follow the scheme of the system, and none is wider than a phone or a laptop."""
     with visit(color_scheme=scheme) as opened:
         for address in ("index.html", "leaderboard.html", "results.html", "taxonomy.html", "curves.html", METHOD_PAGE):
             page = opened.open(address)
@@ -80,7 +75,6 @@ def test_pages_fit_the_screen_in_both_schemes(visit, scheme, name):
 
 
 def test_the_switch_between_light_and_dark_is_kept(visit):
-    """What the reader chose holds on the next page and after the system changes; until then the system decides."""
     with visit(color_scheme="light") as opened:
         page = opened.open("index.html")
         page.emulate_media(color_scheme="dark")
@@ -93,7 +87,6 @@ def test_the_switch_between_light_and_dark_is_kept(visit):
 
 
 def test_policy_allows_no_evaluation(site):
-    """Every page has a policy without leave for inline scripts in general or for evaluating text."""
     for address in all_addresses(site):
         text = (site / address).read_text(encoding="utf-8")
         policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
@@ -104,7 +97,6 @@ def test_policy_allows_no_evaluation(site):
 
 
 def test_chart_of_the_start_page_keeps_its_choice(visit):
-    """A choice stands in the address, survives a reload, and never leaves an empty chart."""
     with visit() as opened:
         page = opened.open("index.html")
         page.locator(".ap-choices").get_by_text("SVHN", exact=True).click()
@@ -119,7 +111,6 @@ def test_chart_of_the_start_page_keeps_its_choice(visit):
 
 
 def test_facets_search_and_sort_survive_a_reload(visit):
-    """The address holds the state: the same rows in the same order after a reload, and all of them after a reset."""
     with visit() as opened:
         page = opened.open("results.html")
         everything = len(rows_shown(page, "results"))
@@ -141,7 +132,6 @@ def test_facets_search_and_sort_survive_a_reload(visit):
 
 
 def test_leaderboard_sorts_by_its_own_columns_from_the_keyboard(visit):
-    """Columns below a spanning head sort by AutoAttack, dashes last, and say so to assistive technology."""
     with visit() as opened:
         page = opened.open("leaderboard.html")
         head = page.locator("#board-svhn-unstructured th[data-name=resnet18-95]")
@@ -159,7 +149,6 @@ def test_leaderboard_sorts_by_its_own_columns_from_the_keyboard(visit):
 
 
 def test_hostile_text_is_text(visit):
-    """The page of a hostile entry shows its text and runs none of it."""
     with visit() as opened:
         page = opened.open(f"methods/{HOSTILE_KEY}.html")
         assert HOSTILE[:40] in page.locator("h1").inner_text()
@@ -168,7 +157,6 @@ def test_hostile_text_is_text(visit):
 
 
 def test_citation_can_be_copied(visit):
-    """The button says what it did."""
     with visit(permissions=["clipboard-read", "clipboard-write"]) as opened:
         page = opened.open(METHOD_PAGE)
         page.get_by_role("button", name="Copy").click()
@@ -177,7 +165,6 @@ def test_citation_can_be_copied(visit):
 
 
 def test_commands_are_copied_without_their_prompt(visit):
-    """What the button of a block of commands copies can be pasted into a terminal."""
     with visit(permissions=["clipboard-read", "clipboard-write"]) as opened:
         page = opened.open("evaluate.html")
         page.locator(".md-code__button[data-clipboard-target], .md-clipboard[data-clipboard-target]").first.click()
@@ -186,7 +173,6 @@ def test_commands_are_copied_without_their_prompt(visit):
 
 
 def test_the_keyboard_reaches_tables_that_scroll(visit):
-    """Tables of written pages, too: where they are wider than the screen, and only there."""
     with visit(viewport={"width": 360, "height": 740}) as opened:
         page = opened.open("benchmarks.html")
         wrapper = page.locator(".md-typeset__scrollwrap[tabindex='0'][role=region]").first
@@ -198,7 +184,6 @@ def test_the_keyboard_reaches_tables_that_scroll(visit):
 
 
 def test_tables_need_no_script(visit):
-    """With scripts off every table is there, and no dead control."""
     with visit(java_script_enabled=False) as opened:
         page = opened.page
         page.goto(opened.base + "leaderboard.html")
@@ -211,7 +196,6 @@ def test_tables_need_no_script(visit):
 
 
 def test_pages_print_in_ink_on_paper(visit):
-    """On paper the dark scheme is light, and the leaderboard fits an upright sheet."""
     with visit(color_scheme="dark", viewport={"width": 794, "height": 1123}) as opened:
         page = opened.page
         page.goto(opened.base + "leaderboard.html")
@@ -221,7 +205,6 @@ def test_pages_print_in_ink_on_paper(visit):
 
 
 def test_site_opens_from_disk(site, visit):
-    """Charts draw and tables sort when the files are opened without a server."""
     with visit(site.as_uri()) as opened:
         opened.base += "/"
         page = opened.open("curves.html")

@@ -72,7 +72,6 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_a_killed_run_is_resumed_to_the_same_record(uninterrupted, tmp_path):
-    """Killed in the middle, once."""
     record, killed = kill_and_resume(tmp_path / "run", units=3)
     assert killed
     assert record == uninterrupted
@@ -80,7 +79,6 @@ def test_a_killed_run_is_resumed_to_the_same_record(uninterrupted, tmp_path):
 
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments(uninterrupted, tmp_path):
-    """Thirty runs, each killed at a moment of its own and resumed: thirty equal records."""
     moments = random.Random(0)
     killed = 0
     for number in range(30):

@@ -34,7 +34,6 @@ print(json.dumps({
 
 
 def test_the_notebook_runs_and_draws_curves(repository, benchmark_data):
-    """Every cell runs in order in a checkout; the curves are those of the records with per-sample files."""
     path = repository / "notebooks/catalogue.ipynb"
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(path)], cwd=repository, capture_output=True, text=True, check=False
@@ -65,7 +64,6 @@ def test_the_notebook_gets_a_checkout_where_there_is_none(
 
 
 def test_the_notebook_is_kept_clean(repository):
-    """No output and no machine's path is kept in it, and it says where it runs without an installation."""
     text = (repository / "notebooks/catalogue.ipynb").read_text(encoding="utf-8")
     notebook = json.loads(text)
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)

@@ -15,7 +15,6 @@ from tests.site.html_tables import read_page
 
 @pytest.mark.slow
 def test_pages_build_with_zensical(site: Path, tmp_path: Path) -> None:
-    """Every page is there, with the same tables and figures."""
     program = shutil.which("zensical", path=str(Path(sys.executable).parent)) or shutil.which("zensical")
     if program is None:
         pytest.skip("zensical is not installed; `make zensical` installs it beside the rest")

@@ -116,7 +116,6 @@ def fill(page: Any, answers: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", [1280, 360], indirect=True)
 def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> None:
-    """Shown, downloaded and handed to GitHub: always what `apsite new` writes for the same answers; on a phone too."""
     assert form.locator("#form-open").get_attribute("href") is None
     fill(form, FULL)
     arguments = ["new", "--root", str(tmp_path), "--non-interactive", *options(FULL)]
@@ -136,10 +135,6 @@ def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> No
 
 
 def test_the_keyboard_alone_is_enough(form: Any) -> None:
-    """Tab reaches each field in order, arrows and the space bar choose, and what is chosen opens further questions.
-
-    The entry is what the terminal makes of the same answers.
-    """
     form.locator("[name='name']").focus()
     for text in ("Tiny", "A title", "Jane Doe", "ICLR", "2026", "", "@misc{a}", ""):
         form.keyboard.insert_text(text)
@@ -172,7 +167,6 @@ def test_the_keyboard_alone_is_enough(form: Any) -> None:
 
 
 def test_problems_show_as_one_types_and_stop_the_way_out(form: Any) -> None:
-    """The message is next to the field, tells assistive technology, and nothing can be downloaded."""
     year = form.locator("[name='paper.year']")
     year.fill("26")
     problem = form.locator("#answer-paper-year-problem")
@@ -217,7 +211,6 @@ ROW = {"reported": FULL["reported"], "checkpoints": FULL["checkpoints"]}
     ],
 )
 def test_the_form_refuses_what_the_terminal_refuses(form: Any, answers: dict[str, Any], refused: str) -> None:
-    """The browser's own checks name the same question as `apsite new`, and the entry is not complete."""
     given_ = {**FULL, **answers}
     assert answer_by_script(form, given_)[1] == [refused]
     assert refused in problems(given_, {METHOD})
@@ -225,7 +218,6 @@ def test_the_form_refuses_what_the_terminal_refuses(form: Any, answers: dict[str
 
 
 def test_the_constraints_are_those_of_the_questions(form: Any) -> None:
-    """Every limit of a question is one of its field, and every pattern is one that the browser can read."""
     for question in questions():
         (field, *_) = part(form, question.name).locator("input, textarea").all() or [None]
         if field is None or question.kind in (Kind.ROWS, Kind.CHOICE, Kind.CHOICES, Kind.YES_NO):
@@ -243,7 +235,6 @@ def test_the_constraints_are_those_of_the_questions(form: Any) -> None:
 
 
 def test_a_long_entry_goes_by_the_clipboard(form: Any) -> None:
-    """Where the address would be too long for GitHub, it has the file name alone, and the page says so."""
     long = {**FULL, "paper.bibtex": "@misc{a, title = {" + "é" * 2000 + "}}", "reported": [], "checkpoints": []}
     fill(form, long)
     href = form.locator("#form-open").get_attribute("href")
@@ -255,7 +246,6 @@ def test_a_long_entry_goes_by_the_clipboard(form: Any) -> None:
 
 
 def test_a_draft_survives_and_can_be_discarded(form: Any) -> None:
-    """What was answered is there after a reload, and gone after a fresh start."""
     fill(form, FULL)
     before = entry_text(form)
     form.reload()
@@ -290,7 +280,6 @@ def answer_by_script(page: Any, answers: dict[str, Any]) -> tuple[str, list[str]
 @in_the_browser
 @given(good_answers())
 def test_good_answers_give_the_same_bytes(form: Any, answers: dict[str, Any]) -> None:
-    """For any complete answers."""
     text, shown = answer_by_script(form, answers)
     assert shown == []
     assert text == to_json(document(answers))
@@ -301,7 +290,6 @@ def test_good_answers_give_the_same_bytes(form: Any, answers: dict[str, Any]) ->
     [("van der Berg, Åsa\nOther", "“…” 3D nets"), ("José Núñez", "HYDRA: pruning"), ("Ł. Ångström-Ó", "ü-Net Éa")],
 )
 def test_the_same_key_is_suggested(form: Any, authors: str, title: str) -> None:
-    """While nobody has typed one."""
     answers = {"name": "Tiny Net+", "paper.authors": authors, "paper.title": title, "paper.year": "2026"}
     for name, text in answers.items():
         form.locator(f"[name='{name}']").fill(text)

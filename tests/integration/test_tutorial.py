@@ -18,7 +18,6 @@ from apsite.cli import cli
 def test_the_tutorial_prints_what_the_page_says(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Audit, evaluation and verification of the embedded network, in a copy of nothing but its file."""
     page = re.sub(r"\\\n\s*", " ", (repository / "docs/evaluate.md").read_text(encoding="utf-8"))
     part = page.partition("## Try it")[2].partition("## Your checkpoint")[0]
     commands = [shlex.split(line)[1:] for line in re.findall(r"^\$ (apsite .+)$", part, flags=re.MULTILINE)]

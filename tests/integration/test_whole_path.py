@@ -63,7 +63,6 @@ def evaluate(repository: Path, *options: object) -> None:
 
 
 def test_from_a_paper_to_a_proposal(repository: Path, clone: Path) -> None:
-    """Described, evaluated, committed; the gate lets it pass, and the comparison names what it changes."""
     describe(clone)
     evaluate(repository, "--protocol", "quick", "--n-examples", 1)
     assert "Ready for a pull request." in apsite("submit-check", KEY).stdout
@@ -93,7 +92,6 @@ def test_from_a_paper_to_a_proposal(repository: Path, clone: Path) -> None:
 
 @pytest.mark.slow
 def test_from_a_paper_to_the_site(repository: Path, clone: Path) -> None:
-    """The same with more images, and the site built with it, every page checked by the generator."""
     describe(clone)
     evaluate(repository, "--protocol", "quick", "--n-examples", 8)
     assert "no problem" in apsite("validate").stdout

@@ -28,7 +28,6 @@ def chart_rows(spec):
 
 
 def test_audit_counts_what_the_entries_say(found):
-    """Ten methods were tested with AutoAttack, one with a curve; three ran few iterations and two do not say."""
     counted = {check.title: (check.yes, check.no, check.silent) for check in found["checks"]}
     assert counted == {
         "AutoAttack": (10, 16, 0),
@@ -78,7 +77,6 @@ def test_baselines_among_the_methods(found, benchmark_pages):
 
 
 def test_structure_pairs_at_ninety_percent(found):
-    """Unstructured pruning is more robust in 12 of 14 pairs and more accurate in 11: TwinRep is the exception."""
     assert (found["wins"], len(found["pairs"])) == ({"robust": 12, "clean": 11}, 14)
     worse = {(pair.entry.name, pair.unstructured.dataset.value) for pair in found["pairs"] if pair.robust < 0}
     assert worse == {("TwinRep", "cifar10")}
@@ -121,7 +119,6 @@ def test_imagenet_is_the_survey_s_table(benchmark_pages):
 
 
 def test_sections_without_data_are_empty(data_folder):
-    """Data of one method makes a page with no empty section."""
     catalogue = load_catalogue(data_folder(entry_document(), record_document(robust=0.4)))
     found = analysis.context(site_facts(catalogue))
     assert found["pairs"] == found["splits"] == found["magnitude"] == []
@@ -129,7 +126,6 @@ def test_sections_without_data_are_empty(data_folder):
 
 
 def test_quotations_are_cited(benchmark_pages):
-    """Each of the seven sections quotes the survey, with its year and the place."""
     text = " ".join(benchmark_pages["analysis.md"].text.split())
     quoted = re.findall(r"“[^”]{60,}” ?G\. Piras et al\., 2024, (section 4\.[14]|caption of Table 7)", text)
     assert len(quoted) == 7
@@ -145,14 +141,12 @@ def test_quotations_are_cited(benchmark_pages):
     ],
 )
 def test_charts_show_what_their_tables_show(found, benchmark_pages, chart, table, figures):
-    """The points of a chart are the figures of the table beside it, no more and no less."""
     drawn = Counter(percent(row["robust"]) for row in chart_rows(found["charts"][chart]))
     rows = benchmark_pages["analysis.md"].tables[table][1:]
     assert drawn == Counter(row[column] for row in rows for column in figures if row[column] != "–")
 
 
 def test_charts_of_groups_show_the_field(found, benchmark_data):
-    """The baselines are among all methods of their settings, local and global methods among theirs."""
     magnitude = Counter(row["kind"] for row in chart_rows(found["charts"]["magnitude"]))
     assert magnitude == {"method": sum(len(item.field) for item in found["magnitude"]), "LWM": 6, "LAMP": 6}
     splits = Counter(row["kind"] for row in chart_rows(found["charts"]["splits"]))
@@ -166,13 +160,11 @@ def test_charts_of_groups_show_the_field(found, benchmark_data):
 
 
 def test_differences_of_the_page_are_those_of_the_records(benchmark_data, benchmark_pages):
-    """Each printed difference of structures is that of the exported fractions, rounded once."""
     expected = Counter(signed_points(pair.robust) for pair in studies.structure_pairs(benchmark_data))
     assert Counter(row[5] for row in benchmark_pages["analysis.md"].tables["structure-figures"][1:]) == expected
 
 
 def test_audit_sentence_says_what_is_known(benchmark_data, data_folder):
-    """The audit of a method in words, with a caution where AutoAttack is missing."""
     entries = {entry.name: methods.audit_sentence(entry) for entry in benchmark_data.methods()}
     assert entries["HYDRA"] == (
         "Its paper tested it with AutoAttack and PGD, with more than ten iterations of PGD, at several ε."

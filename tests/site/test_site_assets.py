@@ -6,7 +6,6 @@ from apsite.site.making.assets import SCRIPTS, STYLES, write_assets
 
 
 def test_parts_become_one_file(repository, tmp_path):
-    """All parts are in it, in their order and after the theme's; those of one page stay apart."""
     write_assets(tmp_path)
     for folder, names, suffix in (("stylesheets", STYLES, ".css"), ("javascripts", SCRIPTS, ".js")):
         target = tmp_path / "pages/assets" / folder

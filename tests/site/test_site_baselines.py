@@ -81,7 +81,6 @@ def test_criteria_are_compared_image_by_image(root: Path) -> None:
 
 
 def test_the_survey_stands_beside_our_own_figures(root: Path) -> None:
-    """The gains of LAMP at the same sparsity, and whether they have the same sign."""
     catalogue = load_catalogue(root)
     (line,) = agreements(catalogue, studies(site_facts(catalogue))[0])
     assert line.survey_gain == pytest.approx(0.0694)
@@ -104,7 +103,6 @@ def test_curves_have_the_values_of_the_samples_and_a_bar_of_leaders(root: Path) 
 
 
 def test_costs_come_from_the_report_of_the_series(root: Path) -> None:
-    """Values of another kind and damaged files tell nothing; nothing is guessed."""
     costs = read_costs(root)
     lamp, local = costs[f"{LAMP}_R8_CIFAR10_US_99"], costs[f"{LOCAL}_R8_CIFAR10_US_99"]
     assert (lamp.training, lamp.device, lamp.before, lamp.size) == (61.2, "cpu", 0.025, 63_000)
@@ -115,7 +113,6 @@ def test_costs_come_from_the_report_of_the_series(root: Path) -> None:
 
 
 def test_the_page_says_who_is_ahead_by_how_much(root: Path) -> None:
-    """The sentence at the top, the table of costs and the paired tests."""
     page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
     assert "LAMP is robust on <b>20/40</b> images" in page.text
     assert "on <b>8/40</b>: LAMP is more robust (McNemar p = 0.0015)" in page.text
@@ -179,7 +176,6 @@ def test_a_figure_of_the_survey_that_was_replaced_still_stands_beside_ours(root:
 
 
 def test_a_difference_that_is_not_significant_is_no_lead(root: Path) -> None:
-    """Whichever of the two is robust on more images."""
     path = root / f"evaluations/{LAMP}/{LAMP}_R8_CIFAR10_US_99.npz"
     path.write_bytes(samples_bytes(verdicts(range(6), range(10))))
     page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
@@ -187,13 +183,11 @@ def test_a_difference_that_is_not_significant_is_no_lead(root: Path) -> None:
 
 
 def test_without_baselines_the_page_says_how_to_make_them(tiny_facts: Any) -> None:
-    """And no table is empty."""
     page = next(one for one in written(tiny_facts) if one.path == "baselines.md")
     assert "This project has not evaluated a baseline yet" in page.text
 
 
 def test_a_method_page_shows_the_baselines_of_its_settings(root: Path) -> None:
-    """With the paired test where the images are the same."""
     page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == f"methods/{LAMP}.md")
     _, *rows = read_page(page.text).tables["beside-baselines"]
     assert [row[2:] for row in rows] == [
@@ -211,7 +205,6 @@ def own(benchmark_facts: SiteFacts) -> Study:
 
 
 def test_the_repository_s_own_series_is_on_the_page(own: Study, benchmark_facts: SiteFacts) -> None:
-    """Twelve pruned networks and the dense one, on the same images, each drawn here and on the page of curves."""
     assert own.dense is not None
     models = [own.dense, *own.pruned]
     assert len(own.pruned) >= 12
@@ -225,7 +218,6 @@ def test_the_repository_s_own_series_is_on_the_page(own: Study, benchmark_facts:
 def test_the_table_of_the_repository_s_series_has_the_figures_of_the_records(
     own: Study, benchmark_pages: dict[str, PageContent], repository: Path
 ) -> None:
-    """Row by row: accuracies, what was measured before fine-tuning and on the same images after it, weights left."""
     assert own.dense is not None
     _, *rows = benchmark_pages["baselines.md"].tables["baselines-r8"]
     reported = json.loads((repository / "baselines/resnet8/series.json").read_text(encoding="utf-8"))["models"]
@@ -248,7 +240,6 @@ def test_the_table_of_the_repository_s_series_has_the_figures_of_the_records(
 
 
 def test_the_survey_is_ahead_in_every_line_as_the_page_says(own: Study, benchmark_data: Catalogue) -> None:
-    """Two networks at three sparsities; the sentence below the table speaks of all of them."""
     lines = agreements(benchmark_data, own)
     assert [line.percent for line in lines] == [90, 90, 95, 95, 99, 99]
     assert all(line.survey_gain > 0 for line in lines)
@@ -257,7 +248,6 @@ def test_the_survey_is_ahead_in_every_line_as_the_page_says(own: Study, benchmar
 def test_the_findings_of_the_repository_s_series_follow_from_its_samples(
     own: Study, benchmark_facts: SiteFacts
 ) -> None:
-    """Fine-tuning helped all of them; LAMP against LWM at 99 %, said plainly whoever is ahead."""
     page = next(one for one in written(benchmark_facts) if one.path == "baselines.md")
     assert own.tuning is not None
     assert not own.tuning.others
@@ -275,5 +265,4 @@ def test_the_findings_of_the_repository_s_series_follow_from_its_samples(
     ("seconds", "text"), [(None, "–"), (12.4, "12 s"), (61.2, "1 min 01 s"), (3720.0, "1 h 02 min")]
 )
 def test_times_are_spelt_as_people_say_them(seconds: float | None, text: str) -> None:
-    """Seconds, minutes or hours."""
     assert duration(seconds) == text

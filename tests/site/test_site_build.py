@@ -25,7 +25,6 @@ def no_generator(monkeypatch):
 
 
 def test_pages_data_and_settings_are_plain_files(tiny_data, tmp_path, no_generator):
-    """Everything that the generator needs is on disk before it starts, with no docs or settings in the data folder."""
     output = tmp_path / "out"
     index = build.build_site(tiny_data, output, site_url="https://example.org/x/")
     assert index == output / "site" / "index.html"
@@ -45,7 +44,6 @@ def test_pages_data_and_settings_are_plain_files(tiny_data, tmp_path, no_generat
 
 
 def test_documents_of_the_checkout_join_the_navigation(tiny_data, tmp_path, no_generator):
-    """Hand-written pages are copied, known ones to their place, others to the end; settings of the checkout win."""
     (tiny_data / "docs").mkdir()
     (tiny_data / "docs/evaluate.md").write_text("# Evaluate\n", encoding="utf-8")
     (tiny_data / "docs/extra.md").write_text("# Something else\n", encoding="utf-8")
@@ -62,7 +60,6 @@ def test_documents_of_the_checkout_join_the_navigation(tiny_data, tmp_path, no_g
 
 
 def test_a_second_build_replaces_the_first(tiny_data, tmp_path, no_generator):
-    """What an earlier build left is gone, and its own folder is recognised."""
     build.build_site(tiny_data, tmp_path / "out")
     (tmp_path / "out/pages/old.md").write_text("# Old\n", encoding="utf-8")
     build.build_site(tiny_data, tmp_path / "out")
@@ -80,7 +77,6 @@ def test_a_second_build_replaces_the_first(tiny_data, tmp_path, no_generator):
     ],
 )
 def test_files_that_cannot_be_used_are_named(tiny_data, tmp_path, no_generator, file, content, message):
-    """The message says which file and what to do."""
     path = tiny_data / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(content, encoding="utf-8")
@@ -89,7 +85,6 @@ def test_files_that_cannot_be_used_are_named(tiny_data, tmp_path, no_generator, 
 
 
 def test_a_folder_with_other_files_is_left_alone(tiny_data, tmp_path, no_generator):
-    """Nothing of the user's is deleted."""
     (tmp_path / "mine.txt").write_text("x", encoding="utf-8")
     with pytest.raises(ApsiteError, match="holds files that no build wrote"):
         build.build_site(tiny_data, tmp_path)
@@ -97,7 +92,6 @@ def test_a_folder_with_other_files_is_left_alone(tiny_data, tmp_path, no_generat
 
 
 def test_an_output_that_cannot_be_written_is_named(tiny_data, tmp_path, no_generator):
-    """A file where the folder should be is not overwritten."""
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(ApsiteError):
         build.build_site(tiny_data, tmp_path / "file")
@@ -106,14 +100,12 @@ def test_an_output_that_cannot_be_written_is_named(tiny_data, tmp_path, no_gener
 
 
 def test_no_data_is_an_error(tmp_path, no_generator):
-    """A folder without entries is named, and nothing is written."""
     with pytest.raises(ApsiteError, match="has no folder 'entries'"):
         build.build_site(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_failure_of_the_generator_carries_its_words(tmp_path):
-    """A broken configuration gives an error with what the generator said."""
     (tmp_path / "mkdocs.yml").write_text("site_name: x\nnav: [missing.md]\n", encoding="utf-8")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/index.md").write_text("# x\n", encoding="utf-8")
@@ -135,7 +127,6 @@ def test_policy_names_inline_scripts(tmp_path):
 
 
 def test_downloads_are_the_data(tiny_facts, tmp_path):
-    """Files for readers hold every entry and record, byte by byte, and the tables of the export."""
     catalogue = tiny_facts.catalogue
     folder = tmp_path / "out"
     listed = write_downloads(folder, catalogue)
@@ -149,7 +140,6 @@ def test_downloads_are_the_data(tiny_facts, tmp_path):
 
 
 def test_bundle_is_made_once(tmp_path):
-    """The script is named by its content and taken from the cache the second time; a damaged cache is made anew."""
     name = write_bundle(tmp_path / "a", tmp_path / "cache")
     script = (tmp_path / "a" / name).read_text(encoding="utf-8")
     assert "vegaEmbed" in script
@@ -162,7 +152,6 @@ def test_bundle_is_made_once(tmp_path):
 
 
 def test_server_serves_the_site_on_this_machine_only(tmp_path):
-    """The loopback address answers with the page."""
     (tmp_path / "index.html").write_text("hello", encoding="utf-8")
     with make_server(tmp_path, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
@@ -177,13 +166,11 @@ def test_server_serves_the_site_on_this_machine_only(tmp_path):
 
 
 def test_server_needs_a_site(tmp_path: Path):
-    """Without a built site the message says what to run."""
     with pytest.raises(ApsiteError, match="apsite build"):
         make_server(tmp_path, 0)
 
 
 def test_site_needs_no_torch():
-    """Importing the site imports neither torch nor the evaluation."""
     import subprocess
     import sys
 

@@ -29,7 +29,6 @@ def marks(spec):
 
 
 def test_sparsity_chart_has_a_row_for_each_model_that_ranks(benchmark_facts):
-    """The data of the chart equals the records: pruned, attacked, of a protocol that ranks."""
     rows = sparsity_rows(benchmark_facts)
     expected = {
         key: record.robust_accuracy
@@ -42,7 +41,6 @@ def test_sparsity_chart_has_a_row_for_each_model_that_ranks(benchmark_facts):
 
 
 def test_sparsity_chart_fields_and_marks(benchmark_facts):
-    """Lines, points and labels over sparsity, told apart by colour, dash and shape."""
     rows = sparsity_rows(benchmark_facts)
     start = {name: rows[0][name] for name in ("dataset", "network", "structure")}
     spec = sparsity_chart(rows, benchmark_facts.method_styles, start)
@@ -64,7 +62,6 @@ def test_names_stay_out_of_expressions(benchmark_facts):
 
 
 def test_robustness_chart_fields_and_marks(tiny_facts):
-    """Step curves, the rule at the benchmark's budget, AutoAttack as a point, and the leader bar."""
     chosen = robustness.first_choice(robustness.models(tiny_facts.catalogue, tiny_facts.curves, tiny_facts.labels))
     data = robustness.chart_data(chosen)
     spec = robustness_chart(data, span=SPAN, top=robustness.top(chosen))
@@ -87,7 +84,6 @@ def test_robustness_chart_fields_and_marks(tiny_facts):
 
 
 def test_models_known_from_papers_are_two_points(benchmark_facts):
-    """Clean accuracy at 0 and AutoAttack at its budget, with their intervals, and no line."""
     offered = robustness.models(benchmark_facts.catalogue, [], benchmark_facts.labels)
     model = next(m for m in offered if m.record.model_key == "HARP_Zhao2023Holistic_R18_CIFAR10_US_90")
     clean, attack = robustness.known_points(model)
@@ -102,7 +98,6 @@ def test_models_known_from_papers_are_two_points(benchmark_facts):
 
 
 def test_first_choice_is_the_most_robust_of_the_group_with_most_curves(tmp_path, benchmark_data):
-    """Made-up models with curves come first, at most five of them, most robust first."""
     root = write_data(tmp_path, *(entry_document(key.rpartition("_R8_")[0]) for key in CURVES))
     write_curves(root)
     catalogue = load_catalogue(root)
@@ -122,7 +117,6 @@ def test_first_choice_is_the_most_robust_of_the_group_with_most_curves(tmp_path,
 
 
 def test_curve_is_exact(tiny_facts):
-    """Few samples make a curve of all their steps; the envelope joins both attacks; the table counts exactly."""
     curve = tiny_facts.curves[0]
     scale = 255 / 256
     assert curve.hofmn.budgets == pytest.approx((0, 2 * scale, 4 * scale, 10 * scale, 12 * scale), abs=1e-5)
@@ -140,7 +134,6 @@ def test_curve_is_exact(tiny_facts):
 @given(st.integers(1, 30_000), st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
 def test_drawn_curve_stays_within_a_tenth_of_a_point(size, seed):
-    """However many samples, at most 501 knots, and nowhere further off than 0.1 point; tenths are exact."""
     rng = np.random.default_rng(seed)
     distance = rng.gamma(2, 4 / 255, size).astype(np.float32)
     distance[rng.random(size) < 0.2] = 0
@@ -154,7 +147,6 @@ def test_drawn_curve_stays_within_a_tenth_of_a_point(size, seed):
 
 
 def test_curve_file_is_small_and_says_the_same(tmp_path):
-    """Ten thousand samples make a file of at most 2 kB gzipped, from which the curve comes back."""
     samples = synthetic_samples(1, size=10_000)
     root = write_data(tmp_path, entry_document())
     write_synthetic(root, MODEL, samples)

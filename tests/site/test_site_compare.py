@@ -49,7 +49,6 @@ def test_ties_are_those_of_the_leaderboard(tmp_path: Path) -> None:
 
 
 def test_a_baseline_is_compared_though_it_has_no_rank(tmp_path: Path) -> None:
-    """By its interval with the method beside it."""
     documents = [record_document(f"{key}_R18_CIFAR10_US_90", robust=0.42) for key in (METHOD, RIVAL)]
     root = write_data(tmp_path, entry_document(METHOD), entry_document(RIVAL, baseline=True), *documents)
     catalogue = load_catalogue(root)

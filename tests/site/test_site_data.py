@@ -44,7 +44,6 @@ def changed_data(data_folder):
 
 
 def test_news_tell_every_event_once_newest_first(changed_data):
-    """Results by day and source, verifications, corrections, replacements and retractions."""
     told = [(event.date, event.kind, event.method) for event in news(changed_data)]
     assert told[:4] == [
         ("2026-04-01", "corrected", METHOD),
@@ -58,7 +57,6 @@ def test_news_tell_every_event_once_newest_first(changed_data):
 
 
 def test_news_of_the_benchmark_count_its_records(benchmark_data):
-    """Every record is in exactly one event about results, and once more for each record that it replaced."""
     results = [event for event in news(benchmark_data) if event.kind in ("published", "submitted")]
     versions = [key for key in benchmark_data.records for _ in benchmark_data.versions(key)]
     assert sorted(key for event in results for key in event.models) == sorted(versions)
@@ -88,7 +86,6 @@ def test_feed_is_valid_atom(changed_data):
 
 
 def test_feed_keeps_the_newest(benchmark_data):
-    """A feed does not grow without end."""
     many = news(benchmark_data) * 10
     feed = ET.fromstring(atom(many, "apsite", None).encode())
     assert len(feed.findall("a:entry", ATOM)) == 50
@@ -107,7 +104,6 @@ def test_snapshot_names_the_data(changed_data, tmp_path):
 
 
 def test_archive_is_the_data_byte_by_byte(changed_data, tmp_path):
-    """The archive is named by the snapshot and holds every file, also replaced and retracted records."""
     listed = write_downloads(tmp_path / "out", changed_data)
     path = tmp_path / "out" / "data" / f"{snapshot(changed_data).name}.zip"
     assert path.name in {item.path.removeprefix("data/") for item in listed}
@@ -122,7 +118,6 @@ def test_archive_is_the_data_byte_by_byte(changed_data, tmp_path):
 
 
 def test_everything_is_in_one_file(changed_data, tmp_path):
-    """One JSON file holds current, retracted and replaced records, and says which snapshot it is."""
     folder = tmp_path / "out"
     listed = write_downloads(folder, changed_data)
     everything = json.loads((folder / "data/catalogue.json").read_text(encoding="utf-8"))
@@ -138,7 +133,6 @@ def test_everything_is_in_one_file(changed_data, tmp_path):
 
 
 def test_citation_names_the_snapshot():
-    """BibTeX with the year of the data and the snapshot in the note."""
     text = citation(Snapshot("2026-04-01", "ab" * 32), "https://example.org/r")
     assert text.startswith("@misc{apsite,")
     assert "year = {2026}" in text
@@ -148,7 +142,6 @@ def test_citation_names_the_snapshot():
 
 
 def test_pages_of_the_data_name_the_same_snapshot(benchmark_pages, benchmark_data):
-    """The data page cites the snapshot that its files are."""
     state = snapshot(benchmark_data)
     assert benchmark_pages["data.md"].text.count(state.name) == 2
     assert len(benchmark_pages["updates.md"].tables["updates"]) == len(news(benchmark_data)) + 1

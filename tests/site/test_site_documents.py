@@ -26,7 +26,6 @@ PAGES = (
 
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_begin_with_a_title_and_keep_a_sentence_a_line(repository, name):
-    """A page has one first-level heading, and no line of prose holds two sentences."""
     text = (repository / "docs" / f"{name}.md").read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     assert text.startswith("# ")
@@ -36,7 +35,6 @@ def test_pages_begin_with_a_title_and_keep_a_sentence_a_line(repository, name):
 
 
 def test_the_glossary_is_in_order(repository):
-    """By the alphabet, each term once, so that a reader finds it; no definition without a term."""
     lines = (repository / "docs/glossary.md").read_text(encoding="utf-8").splitlines()
     terms = [above for above, line in itertools.pairwise(lines) if line.startswith(":   ")]
     assert len(terms) > 40
@@ -65,7 +63,6 @@ def test_architecture_names_every_module(repository):
 
 
 def test_architecture_names_every_folder_of_the_repository(repository):
-    """The first tree has a line for each folder that people look into, and for the files that steer the rest."""
     text = (repository / "docs/architecture.md").read_text(encoding="utf-8")
     tree = text.partition("## The repository")[2].partition("## Modules")[0]
     named = set(re.findall(r"^([\w.]+/|mkdocs\.yml|Makefile|constraints\.txt) ", tree, flags=re.MULTILINE))
@@ -76,7 +73,6 @@ def test_architecture_names_every_folder_of_the_repository(repository):
 
 
 def test_documents_name_every_workflow_and_required_check(repository):
-    """The page on security lists what each workflow may do; the one for maintainers names the check to require."""
     import yaml
 
     workflows = {path.stem: path for path in (repository / ".github/workflows").glob("*.yml")}
@@ -87,10 +83,7 @@ def test_documents_name_every_workflow_and_required_check(repository):
 
 
 def test_the_readme_names_files_that_exist(repository):
-    """Every file, picture and page that the README links is there, and so are the two commands and the four paths.
-
-    Its addresses are whole, since the package index shows it too.
-    """
+    """Its addresses are whole, since the package index shows it too."""
     text = (repository / "README.md").read_text(encoding="utf-8")
     linked = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]
     assert not [address for address in linked if not address.startswith("https://")]
@@ -115,7 +108,6 @@ def test_the_readme_names_files_that_exist(repository):
 
 
 def test_the_readme_states_the_figures_of_the_demonstration(repository, benchmark_data):
-    """Shares, count and interval of the embedded network are those of its record on all embedded images."""
     (record,) = (
         one
         for _, one in benchmark_data.every_record()
@@ -136,7 +128,6 @@ def test_the_readme_states_the_figures_of_the_demonstration(repository, benchmar
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md"])
 def test_documents_at_the_root_link_files_that_exist(repository, name):
-    """Relative links of the pages that the platform shows."""
     text = (repository / name).read_text(encoding="utf-8")
     linked = [path for path in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not path.startswith("https://")]
     assert not [path for path in linked if not (repository / path).is_file()]
@@ -144,7 +135,6 @@ def test_documents_at_the_root_link_files_that_exist(repository, name):
 
 
 def test_documents_name_paths_that_exist(repository):
-    """A path of the repository in a sentence is one, unless it stands for many."""
     pattern = re.compile(r"`((?:apsite|baselines|benchmarks|docs|notebooks|scripts|tests|\.github)/[\w./-]+)`")
     named = {
         (path.name, word)

@@ -43,7 +43,6 @@ def test_both_widths_are_drawn_as_one_line_each(drawn):
 
 
 def test_drawing_has_every_mark_and_the_page_colours(drawn):
-    """Two lines, four points and two labels in each; every colour is a property of the page's style."""
     text, _ = drawn
     wide = ET.fromstring(re.search(r"<svg.*?</svg>", text)[0])
     marks = {e.get("class").split()[0]: len(e) for e in wide.iter() if "role-mark" in e.get("class", "")}
@@ -54,7 +53,6 @@ def test_drawing_has_every_mark_and_the_page_colours(drawn):
 
 
 def test_names_are_text(drawn):
-    """A hostile name is text in the drawing, and no element or handler."""
     text, _ = drawn
     assert "&lt;script&gt;" in text
     assert "<script" not in text
@@ -71,7 +69,6 @@ def test_identities_are_unique(drawn):
 
 
 def test_a_drawing_is_made_once(drawn, spec, monkeypatch):
-    """The second build takes it from the cache."""
     text, cache = drawn
     import vl_convert
 
@@ -80,7 +77,6 @@ def test_a_drawing_is_made_once(drawn, spec, monkeypatch):
 
 
 def test_style_has_every_colour_of_charts_in_both_schemes(repository):
-    """The style sheet gives each property its light value as the palette has it, and another one in the dark."""
     sheet = (repository / "apsite/site/assets/stylesheets/apsite.css").read_text(encoding="utf-8")
     light, dark = (
         dict(re.findall(r"(--ap-[\w-]+): (#\w+);", sheet.split(f'[data-md-color-scheme="{name}"] {{')[1].split("}")[0]))

@@ -106,7 +106,6 @@ def envelope(found) -> dict[str, np.ndarray]:
 
 
 def test_boards_have_the_exported_figures(benchmark_pages, exported):
-    """Leaderboards: each cell is the exported pair of its method, network and sparsity, and a dash is a missing row."""
     tables = benchmark_pages["leaderboard.md"].tables
     percents = {"unstructured": (90, 95, 99), "structured": (50, 75, 90)}
     for (kind, steps), data in product(percents.items(), ("cifar10", "svhn")):
@@ -128,7 +127,6 @@ def test_boards_have_the_exported_figures(benchmark_pages, exported):
 
 
 def test_reduced_runs_have_the_exported_figures(benchmark_pages, exported):
-    """The table of reduced runs has each of them once, with its four accuracies and interval."""
     lines = [line[1:] for line in benchmark_pages["leaderboard.md"].tables["board-reduced"][1:]]
     names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
     expected = []
@@ -142,7 +140,6 @@ def test_reduced_runs_have_the_exported_figures(benchmark_pages, exported):
 
 
 def test_home_has_the_exported_figures(benchmark_pages, exported, entries):
-    """The leader of each setting is the highest exported row, and the table of the chart has every row that ranks."""
     tables = benchmark_pages["index.md"].tables
     leads = {name: lines for name, lines in tables.items() if name.startswith("leads-")}
     assert len(leads) == 4
@@ -162,7 +159,6 @@ def test_home_has_the_exported_figures(benchmark_pages, exported, entries):
 
 
 def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
-    """All results and the models of the curves page: every row once, with its four accuracies and its interval."""
     names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
     lines = benchmark_pages["results.md"].tables["results"][1:]
     results = [[*line[4:7], *line[8:13]] for line in lines]
@@ -176,7 +172,6 @@ def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
 
 
 def test_curves_have_the_figures_of_the_samples(benchmark_pages, verdicts, exported):
-    """The table of curves counts the distances of each per-sample file anew, at every budget."""
     lines = [line for line in benchmark_pages["curves.md"].tables["curve-figures"][1:] if line[1] == "HO-FMN"]
     expected = [shares(verdict) for key, verdict in verdicts.items() if key in exported]
     assert len(expected) > 10
@@ -189,7 +184,6 @@ def test_curves_have_the_figures_of_the_samples(benchmark_pages, verdicts, expor
 
 
 def test_comparison_has_the_exported_figures(benchmark_pages, exported, entries):
-    """Each cell of the table of methods side by side is the exported pair and interval of its setting."""
     table = benchmark_pages["compare.md"].tables["compare"]
     names = [name.split(maxsplit=1)[1] for name in table[0][1:]]
     assert len(names) == len(entries)
@@ -211,7 +205,6 @@ def test_comparison_has_the_exported_figures(benchmark_pages, exported, entries)
 
 
 def test_method_pages_have_the_exported_figures(benchmark_pages, exported, entries):
-    """Results, reports and attacks of each method are those of its rows and of its entry."""
     for key, entry in entries.items():
         tables = benchmark_pages[f"methods/{key}.md"].tables
         own = [row for row in exported.values() if row["method"] == key]
@@ -243,7 +236,6 @@ def test_method_pages_have_the_exported_figures(benchmark_pages, exported, entri
 
 
 def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
-    """Tables of the analysis: figures of exported rows, differences and means computed from them anew."""
     tables = benchmark_pages["analysis.md"].tables
 
     def robust(**words):
@@ -299,7 +291,6 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
 
 
 def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts):
-    """The project's own runs: figures of exported rows; paired counts and curves counted anew from the samples."""
     tables = benchmark_pages["baselines.md"].tables
     own = {
         (row["name"], row["percent"]): row for row in exported.values() if row["net"] == "ResNet8" and not row["ranks"]
@@ -341,7 +332,6 @@ def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts
 
 
 def test_curves_of_method_pages_have_the_figures_of_the_samples(benchmark_pages, benchmark_data, verdicts):
-    """Each column of a method's curves is one of its per-sample files, counted anew; so is the first readout."""
     checked = 0
     for path, page in benchmark_pages.items():
         method = path.removeprefix("methods/").removesuffix(".md")
@@ -359,7 +349,6 @@ def test_curves_of_method_pages_have_the_figures_of_the_samples(benchmark_pages,
 
 
 def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exported):
-    """Figures of both models are exported ones, and the difference is theirs."""
     checked = 0
     for path, page in benchmark_pages.items():
         for setting, magnitude, own, other, gap, *_ in page.tables.get("beside-baselines", [[]])[1:]:
@@ -395,7 +384,6 @@ def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageConte
 
 
 def test_attack_by_attack_counts_are_those_of_the_samples(benchmark_pages, benchmark_data, verdicts):
-    """Of each attack: samples it attacked, broke and left robust, counted anew from the per-sample files."""
     checked = 0
     for key, page in benchmark_pages.items():
         for name, lines in page.tables.items():

@@ -38,7 +38,6 @@ def hostile_entry(text):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_and_never_run(data_folder, text):
-    """No page gains an element, a handler or a link, and the method's page shows the text as it is."""
     record = record_document()
     record["warnings"] = [{"code": "w", "message": text}]
     record["notes"] = [text]
@@ -85,7 +84,6 @@ def test_no_contributed_line_starts_a_line_of_the_page(data_folder):
 
 
 def test_values_in_templates_are_escaped_once():
-    """Text is escaped with its line breaks kept; a missing value is refused."""
     assert str(one_line("a\r\nb\u2028<c>")) == "a&#10;b&#10;&lt;c&gt;"
     assert one_line(3) == 3
     with pytest.raises(ValueError, match="missing value"):
@@ -93,7 +91,6 @@ def test_values_in_templates_are_escaped_once():
 
 
 def test_json_in_a_page_cannot_close_its_element():
-    """Angle brackets, ampersands and line breaks are escaped, and the JSON means the same."""
     value = {"a": "</script><!-- & \u2028"}
     text = str(json_block(value))
     assert not set("<>&\n\u2028") & set(text)

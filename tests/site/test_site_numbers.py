@@ -20,30 +20,25 @@ from apsite.site.pages import written
     ("fraction", "text"), [(0.454, "45.40"), (0.0, "0.00"), (1.0, "100.00"), (None, "–"), (0.00125, "0.12")]
 )
 def test_percent_has_two_digits_and_a_dash_for_nothing(fraction, text):
-    """A missing figure is a dash, never a zero."""
     assert numbers.percent(fraction) == text
 
 
 def test_differences_carry_their_sign():
-    """A negative difference has a real minus sign."""
     assert numbers.signed_points(0.0332) == "+3.32"
     assert numbers.signed_points(-0.0137) == f"{numbers.MINUS}1.37"
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.9, "90 %"), (0.9375, "93.75 %"), (None, "–")])
 def test_sparsity_has_no_needless_digits(value, text):
-    """A declared sparsity reads as the paper prints it."""
     assert numbers.sparsity(value) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(11_173_962, "11.2 M"), (999, "999"), (1500, "1.5 k"), (None, "–")])
 def test_large_counts_have_three_digits(number, text):
-    """Parameters and multiply-accumulates read at a glance."""
     assert numbers.large(number) == text
 
 
 def test_distances_and_budgets_are_multiples_of_a_255th():
-    """A distance reads in the unit of the budget."""
     assert numbers.distance(8 / 255) == "8.00/255"
     assert numbers.budget("8/255") == "8/255"
     assert numbers.budget(None) == numbers.distance(None) == "–"
@@ -83,7 +78,6 @@ def test_a_build_judges_each_setting_once(tiny_facts, monkeypatch):
     ],
 )
 def test_only_safe_addresses_become_links(address, target):
-    """Anything but https, or a store that translates to it, is no link."""
     assert links.external(address) == target
 
 
@@ -102,7 +96,6 @@ def test_addresses_are_relative(page, target, address):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_labels_keep_their_distance_and_order(heights):
-    """No two labels overlap, and a higher value never gets a lower label."""
     placed = spread(heights, 0.02, 0.0, 1.0)
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     gaps = [placed[b] - placed[a] for a, b in itertools.pairwise(order)]
@@ -110,7 +103,6 @@ def test_labels_keep_their_distance_and_order(heights):
 
 
 def test_no_two_methods_look_alike():
-    """Methods differ in colour, dash or shape, and neighbours differ in more than colour; comparisons are grey."""
     made = list(styles(f"m{i}" for i in range(28)).values())
     assert len(set(made)) == 28
     assert NEUTRAL not in {style.colour for style in made}

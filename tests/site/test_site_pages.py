@@ -18,7 +18,6 @@ from tests.builders import entry_document, record_document, write_data
 
 
 def test_every_module_is_a_page_with_one_place(repository: Path) -> None:
-    """Each module of the room has a ``PAGE``; it and each hand-written page are in the navigation once."""
     names = [module.name for module in pkgutil.iter_modules(pages.__path__)]
     made = [importlib.import_module(f"apsite.site.pages.{name}").PAGE for name in names]
     listed = [page for found in pages.NAVIGATION.values() for page in (found if isinstance(found, tuple) else [found])]
@@ -30,7 +29,6 @@ def test_every_module_is_a_page_with_one_place(repository: Path) -> None:
 
 
 def test_the_walk_adds_a_page(repository: Path, tmp_path: Path) -> None:
-    """What CONTRIBUTING says about adding a page, in a copy of the package: three files, and the site has the page."""
     text = (repository / "CONTRIBUTING.md").read_text(encoding="utf-8")
     walk = text.partition("## Add a page\n")[2].partition("\n## ")[0]
     shutil.copytree(repository / "apsite", tmp_path / "apsite", ignore=shutil.ignore_patterns("__pycache__"))

@@ -25,7 +25,6 @@ def height(panel, share):
 
 
 def test_panels_hold_every_ranked_model(benchmark_data):
-    """Each ranked model of a method is a dot at the height of its robust accuracy, in the panel of its setting."""
     for method in ("HARP_Zhao2023Holistic", "MAD_Lee2022Masking", "LAMP_Lee2021Layer"):
         own = [r for r in benchmark_data.records_of(method) if r.structure is not None and r.protocol.ranks]
         drawn = panels.panels(benchmark_data, method, by_setting(benchmark_data, baselines=True))
@@ -42,7 +41,6 @@ def test_panels_hold_every_ranked_model(benchmark_data):
 
 
 def test_a_gap_is_not_bridged(data_folder):
-    """A method without the middle sparsity has two points and no line between them."""
     root = data_folder(
         entry_document(),
         entry_document(RIVAL),
@@ -59,12 +57,10 @@ def test_a_gap_is_not_bridged(data_folder):
 
 
 def test_methods_without_results_have_no_panels(benchmark_data):
-    """Nothing is drawn where nothing ranks."""
     assert panels.panels(benchmark_data, "DNR_Kundu2020Tunable", by_setting(benchmark_data)) == []
 
 
 def test_curve_panels_are_exact_steps(tiny_facts):
-    """The path of a curve goes through the exact robust accuracy at every step it draws."""
     (panel,) = panels.curve_panels(tiny_facts.curves)
     (line,) = panel.lines
     record = line.curve.record
@@ -83,8 +79,6 @@ def test_curve_panels_are_exact_steps(tiny_facts):
 
 
 def test_rivals_lead_where_a_method_ranks(benchmark_data, benchmark_pages):
-    """The link to the comparison names the leaders of a method's settings, and the curves link its own models."""
-
     def rivals(key: str) -> list[str]:
         models = methods.standings(Judge(benchmark_data), key)
         return [entry.name for entry in methods.rivals(benchmark_data, key, models)]
@@ -101,7 +95,6 @@ def test_rivals_lead_where_a_method_ranks(benchmark_data, benchmark_pages):
 
 
 def test_history_tells_what_happened(data_folder):
-    """Changes of the entry and of every version of its records, newest first; older versions are linked."""
     first, second = record_document(robust=0.4), record_document(robust=0.38)
     second["changes"] = [
         {"date": "2025-03-01", "kind": "supersedes", "reason": "A longer attack.", "version": 1},

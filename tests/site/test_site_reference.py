@@ -30,7 +30,6 @@ def places(value, prefix=""):
 
 @pytest.mark.parametrize(("kind", "folder"), [("entry", "entries"), ("record", "evaluations")])
 def test_every_field_in_use_is_explained(repository, kind, folder):
-    """Each field that a file of the benchmark has stands on the page, with a meaning."""
     listed = {field.path: field for field in schema_fields.fields(kind)}
     free = tuple(path.removesuffix("<name>") for path in listed if path.endswith("<name>"))
     for path in sorted((repository / folder).rglob("*.json")):
@@ -42,7 +41,6 @@ def test_every_field_in_use_is_explained(repository, kind, folder):
 
 
 def test_fields_say_what_the_schema_says():
-    """Types, limits, closed words and conditions, each on a field that is known."""
     entry = {field.path: field for field in schema_fields.fields("entry")}
     record = {field.path: field for field in schema_fields.fields("record")}
     assert entry["specifics.criterion"].allowed == ", ".join(Criterion)
@@ -60,7 +58,6 @@ def test_fields_say_what_the_schema_says():
 
 
 def test_arrays_are_those_that_are_written():
-    """Names and types of the arrays are those that the reader of per-sample files asks for."""
     listed = {array.name: array.kind for array in schema_fields.SAMPLE_ARRAYS}
     flags = listed.pop("robust_after_<attack>")
     listed |= dict.fromkeys(samples._FLAGS, flags)
@@ -69,7 +66,6 @@ def test_arrays_are_those_that_are_written():
 
 
 def test_public_names_are_documented():
-    """Every name of `import apsite` and every public function and class of the listed modules, with its docstring."""
     found = {module.path: {item.name: item for item in module.items} for module in docstrings.modules()}
     import apsite
 
@@ -90,7 +86,6 @@ def test_public_names_are_documented():
 
 
 def test_signatures_are_those_of_python():
-    """Parameters, defaults and results as the source has them; methods leave out `self`."""
     found = {item.path: item for module in docstrings.modules() for item in module.items}
     assert found["apsite.metrics.robust_accuracy"].signature == (
         "robust_accuracy(distances: NDArray[np.floating], epsilon: float) -> float"
@@ -107,7 +102,6 @@ def test_signatures_are_those_of_python():
 
 
 def test_docstrings_become_html_safely():
-    """Roles and backquotes become code; markup in a docstring stays text."""
     text = docstrings.inline("see :func:`evaluate` and ``x < 1``, `y`, <script>alert(1)</script>")
     assert text == (
         "see <code>evaluate</code> and <code>x &lt; 1</code>, <code>y</code>, &lt;script&gt;alert(1)&lt;/script&gt;"
@@ -115,7 +109,6 @@ def test_docstrings_become_html_safely():
 
 
 def test_the_interface_is_read_without_running_it():
-    """Neither torch nor the evaluator is imported for the page."""
     code = (
         "import sys; from apsite.site.tables import docstrings; assert docstrings.modules(); "
         "assert not {'torch', 'apsite.evaluation', 'pandas'} & set(sys.modules)"

@@ -62,7 +62,6 @@ def test_leaderboard_marks_the_first_three_and_the_first(benchmark_data):
 
 
 def test_a_method_without_results_keeps_its_row(benchmark_data):
-    """The survey's row of dashes is shown, with the reason from the entry."""
     board = next(b for b in results.leaderboards(benchmark_data) if b.identity == "svhn-structured")
     assert "RADMM" in [row.entry.name for row in board.rows]
     reasons = {entry.name: notes for entry, notes in results.missing_reasons(board)}
@@ -70,7 +69,6 @@ def test_a_method_without_results_keeps_its_row(benchmark_data):
 
 
 def test_all_results_prints_every_record(benchmark_pages, benchmark_data):
-    """The long table has a row for each exported row, with the same figures."""
     page = benchmark_pages["results.md"]
     printed = Counter(
         (row[4], row[5], row[8], row[9], row[0].split(" reduced")[0].split(" baseline")[0])
@@ -90,7 +88,6 @@ def test_all_results_prints_every_record(benchmark_pages, benchmark_data):
 
 
 def test_custom_runs_never_rank(tiny_facts):
-    """A reduced run has no rank, no leader's mark, and stands in its own table."""
     catalogue = tiny_facts.catalogue
     custom = [key for key, record in catalogue.records.items() if not record.protocol.ranks]
     assert custom
@@ -108,7 +105,6 @@ def test_custom_runs_never_rank(tiny_facts):
 
 
 def test_home_names_the_leaders(benchmark_pages, benchmark_data):
-    """Each cell of the start page names the most robust method of its setting."""
     page = benchmark_pages["index.md"]
     for setting, standings in Judge(benchmark_data).settings.items():
         found = standings.lead
@@ -125,7 +121,6 @@ def test_home_names_the_leaders(benchmark_pages, benchmark_data):
 
 
 def test_taxonomy_tables_hold_the_survey_s_methods(benchmark_pages, benchmark_data):
-    """Fifteen A-, six B- and five D-methods, each in its table with its abbreviations."""
     page = benchmark_pages["taxonomy.md"]
     assert {s.code: len(page.tables[f"taxonomy-{s.code}"]) - 1 for s in Stage} == {"A": 15, "B": 6, "D": 5}
     table = {row[0]: row[1:] for s in Stage for row in page.tables[f"taxonomy-{s.code}"][1:]}
@@ -148,7 +143,6 @@ def test_counts_are_computed(benchmark_data):
 
 
 def test_criteria_by_pipeline_add_up(benchmark_data, benchmark_pages):
-    """Each method is counted once, and the page prints the sums."""
     rows = taxonomy.cross(benchmark_data)
     assert [sum(row.counts[i] for row in rows) for i in range(3)] == [15, 6, 5]
     printed = benchmark_pages["taxonomy.md"].tables["criteria-by-pipeline"][1:]
@@ -156,7 +150,6 @@ def test_criteria_by_pipeline_add_up(benchmark_data, benchmark_pages):
 
 
 def test_a_count_leads_to_its_methods(benchmark_data, benchmark_pages):
-    """Each count links the tables filtered by a word that as many rows carry."""
     choices = {name: {word for word, _ in words} for name, words in facets().items()}
     for items in taxonomy.counts(benchmark_data).values():
         for item in items:
@@ -168,14 +161,12 @@ def test_a_count_leads_to_its_methods(benchmark_data, benchmark_pages):
 
 
 def test_attacks_of_audits_are_in_the_legend(benchmark_data, benchmark_facts):
-    """Whatever attack an audit names is defined with its citation."""
     terms = {item.term for item in taxonomy.legend(benchmark_facts.references)["Attacks"]}
     named = {attack for entry in benchmark_data.methods() if entry.audit for attack in entry.audit.others}
     assert named <= terms
 
 
 def test_every_abbreviation_is_defined_with_its_citation(benchmark_pages, benchmark_facts):
-    """Whatever stands in a taxonomy table stands in the legend, and all but natural training cites a paper."""
     terms = {item.term: item for items in taxonomy.legend(benchmark_facts.references).values() for item in items}
     for stage in Stage:
         head, *rows = benchmark_pages["taxonomy.md"].tables[f"taxonomy-{stage.code}"]
@@ -186,7 +177,6 @@ def test_every_abbreviation_is_defined_with_its_citation(benchmark_pages, benchm
 
 
 def test_comparison_takes_the_next_lower_sparsity(benchmark_data):
-    """A report at 93.75 % meets the measurement at 90 %, and the difference is computed, not copied."""
     radmm = next(e for e in benchmark_data.methods() if e.name == "RADMM")
     found = next(c for c in studies.comparisons(benchmark_data, radmm) if c.reported.sparsity == 0.9375)
     assert found.measured is not None
@@ -197,7 +187,6 @@ def test_comparison_takes_the_next_lower_sparsity(benchmark_data):
 
 
 def test_method_page_tells_all(benchmark_pages):
-    """A method page has its results, the reported figures, the audit, checkpoints and the citation."""
     page = benchmark_pages["methods/TwinRep_Li2023Learning.md"]
     results_table = page.tables["method-results"]
     assert ["SVHN", "VGG16", "structured", "90 %", "89.61", "44.83"] in [row[:6] for row in results_table]
@@ -208,7 +197,6 @@ def test_method_page_tells_all(benchmark_pages):
 
 
 def test_links_inside_the_site_lead_somewhere(benchmark_pages):
-    """Every relative link of a generated page names a page, a document or a data file, and anchors exist."""
     import posixpath
 
     known = {path.replace(".md", ".html") for path in benchmark_pages}
