@@ -82,28 +82,24 @@ def test_a_record_of_a_broken_entry_is_no_orphan(data_folder: DataFolder) -> Non
     assert [(path, field) for path, field, _ in problems_of(root)] == [(f"entries/{METHOD}.json", "baseline")]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "path", "field", "message"),
-    [
-        (
-            entry_document("alpha_Doe2024Small"), entry_document("Alpha_Doe2024Small"),
-            "entries/alpha_Doe2024Small.json", "key", "'alpha_Doe2024Small' already belongs to Alpha_Doe2024Small",
-        ),
-        (
-            entry_document(RIVAL), entry_document(aliases=[RIVAL]),
-            f"entries/{METHOD}.json", "aliases[0]", f"{RIVAL!r} already belongs to {RIVAL}; choose another",
-        ),
-        (
-            entry_document(RIVAL, aliases=[METHOD]), entry_document(),
-            f"entries/{METHOD}.json", "key", f"{METHOD!r} already belongs to {RIVAL}; choose another",
-        ),
-        (
-            entry_document(RIVAL, aliases=["ok", "Old"]), entry_document(aliases=["old"]),
-            f"entries/{METHOD}.json", "aliases[0]", f"'old' already belongs to {RIVAL}; choose another",
-        ),
-    ],
-    ids=["two keys", "alias is a key", "key is an alias", "two aliases"],
-)  # fmt: skip
+@pytest.mark.parametrize(("first", "second", "path", "field", "message"), [
+    (
+        entry_document("alpha_Doe2024Small"), entry_document("Alpha_Doe2024Small"), "entries/alpha_Doe2024Small.json",
+        "key", "'alpha_Doe2024Small' already belongs to Alpha_Doe2024Small",
+    ),
+    (
+        entry_document(RIVAL), entry_document(aliases=[RIVAL]), f"entries/{METHOD}.json", "aliases[0]",
+        f"{RIVAL!r} already belongs to {RIVAL}; choose another",
+    ),
+    (
+        entry_document(RIVAL, aliases=[METHOD]), entry_document(), f"entries/{METHOD}.json", "key",
+        f"{METHOD!r} already belongs to {RIVAL}; choose another",
+    ),
+    (
+        entry_document(RIVAL, aliases=["ok", "Old"]), entry_document(aliases=["old"]), f"entries/{METHOD}.json",
+        "aliases[0]", f"'old' already belongs to {RIVAL}; choose another",
+    ),
+], ids=["two keys", "alias is a key", "key is an alias", "two aliases"])  # fmt: skip
 def test_a_name_belongs_to_one_method(
     data_folder: DataFolder, first: Document, second: Document, path: str, field: str, message: str
 ) -> None:
@@ -211,31 +207,25 @@ def test_a_method_is_found_by_key_and_by_alias(tiny_data: Path) -> None:
     assert catalogue.resolve("Tiny_Doe2024Old").key == METHOD
 
 
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [
-        ("Tiny_Doe2024Smal", f"did you mean {METHOD} or "),
-        ("Rival_Roe", f"did you mean {RIVAL}"),
-        ("tiny", f"did you mean {METHOD}?"),
-        ("", f"known are {RIVAL}, {METHOD}"),
-        ("%%%", f"known are {RIVAL}, {METHOD}"),
-    ],
-)
+@pytest.mark.parametrize(("key", "hint"), [
+    ("Tiny_Doe2024Smal", f"did you mean {METHOD} or "),
+    ("Rival_Roe", f"did you mean {RIVAL}"),
+    ("tiny", f"did you mean {METHOD}?"),
+    ("", f"known are {RIVAL}, {METHOD}"),
+    ("%%%", f"known are {RIVAL}, {METHOD}"),
+])  # fmt: skip
 def test_an_unknown_method_is_never_guessed(tiny_data: Path, key: str, hint: str) -> None:
     with pytest.raises(ApsiteError) as caught:
         load_catalogue(tiny_data).resolve(key)
     assert str(caught.value).startswith(f"method {key!r} has no entry in {tiny_data / 'entries'}; {hint}")
 
 
-@pytest.mark.parametrize(
-    ("alias", "key"),
-    [
-        ("RSR_Lim2021Robustness", "RFP_Lim2021Robustness"),
-        ("RADMM_Ye2019Sparsity", "RADMM_Ye2019Adversarial"),
-        ("SRGKP_Zhong2023One", "SR-GKP_Zhong2023One"),
-        ("DeadWooding_Kaur2022Deadwooding", "Deadwooding_Kaur2022Deadwooding"),
-        ("BCSP_Özdenizc2021Training", "BCS-P_Ozdenizci2021Training"),
-    ],
-)
+@pytest.mark.parametrize(("alias", "key"), [
+    ("RSR_Lim2021Robustness", "RFP_Lim2021Robustness"),
+    ("RADMM_Ye2019Sparsity", "RADMM_Ye2019Adversarial"),
+    ("SRGKP_Zhong2023One", "SR-GKP_Zhong2023One"),
+    ("DeadWooding_Kaur2022Deadwooding", "Deadwooding_Kaur2022Deadwooding"),
+    ("BCSP_Özdenizc2021Training", "BCS-P_Ozdenizci2021Training"),
+])  # fmt: skip
 def test_the_keys_of_the_survey_s_repository_stay_valid(benchmark_data, alias: str, key: str) -> None:
     assert benchmark_data.resolve(alias).key == key

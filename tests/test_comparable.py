@@ -293,17 +293,13 @@ def test_the_images_in_common_are_paired(contest: list[EvaluationRecord]) -> Non
     assert paired_test(first, second) == PairedTest(998, first=3, second=997, only_first=1, only_second=995)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        per_sample(range(10), first=SIZE),
-        per_sample(range(10), label=4),
-        per_sample(range(10), label=-1),
-        replace(per_sample(range(10)), aa_robust=None),
-        None,
-    ],
-    ids=["no image in common", "other labels", "images unknown", "no AutoAttack", "no file"],
-)
+@pytest.mark.parametrize("other", [
+    per_sample(range(10), first=SIZE),
+    per_sample(range(10), label=4),
+    per_sample(range(10), label=-1),
+    replace(per_sample(range(10)), aa_robust=None),
+    None,
+], ids=["no image in common", "other labels", "images unknown", "no AutoAttack", "no file"])  # fmt: skip
 def test_what_cannot_be_paired_is_not(contest: list[EvaluationRecord], other: SampleResults | None) -> None:
     assert paired_test(contender(contest[0], per_sample(range(10))), contender(contest[1], other)) is None
 

@@ -52,46 +52,40 @@ def test_a_published_key_is_spelt_as_in_the_survey() -> None:
     assert key == ModelKey(METHOD, Architecture.RESNET18, Dataset.CIFAR10, Structure.UNSTRUCTURED, 90)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is not of the form <method key>_<R18|V16|R50|R8>_<CIFAR10|SVHN|ImageNet>_<US|S>_<percent>"),
-        (METHOD, "is not of the form <method key>_"),
-        (f"{METHOD}_R18_CIFAR10", "is not of the form"),
-        (f"{METHOD}_R18_CIFAR10_US", "is not of the form"),
-        (f"{METHOD}_R18_CIFAR10_US_90_x", "is not of the form"),
-        (f"{METHOD}_R18_CIFAR10_Dense", "is not of the form"),
-        (f"{METHOD}_R34_CIFAR10_US_90", "architecture 'R34' is not one of R18, V16, R50, R8"),
-        (f"{METHOD}_R34_CIFAR10_dense", "architecture 'R34' is not one of R18, V16, R50, R8"),
-        (f"{METHOD}_R18_cifar10_US_90", "dataset 'cifar10' is not one of CIFAR10, SVHN, ImageNet"),
-        (f"{METHOD}_R18_CIFAR10_us_90", "structure 'us' is not one of US, S"),
-        (f"{METHOD}_R18_CIFAR10_US_0", "sparsity '0' is not a whole percentage from 1 to 99"),
-        (f"{METHOD}_R18_CIFAR10_US_100", "sparsity '100' is not a whole percentage from 1 to 99"),
-        (f"{METHOD}_R18_CIFAR10_US_9.5", "sparsity '9.5' is not a whole percentage"),
-        (f"{METHOD}_R18_CIFAR10_US_09", "sparsity '09' is not a whole percentage"),
-        (f"{METHOD}_R18_CIFAR10_US_90\n", r"sparsity '90\n' is not a whole percentage"),
-        (f"{METHOD}_R18_CIFAR10_US_٩٠", "is not a whole percentage"),
-        ("HARP_zhao2023Holistic_R18_CIFAR10_US_90", "method key 'HARP_zhao2023Holistic' is not of the form"),
-        ("HARP_Zhao23Holistic_R18_CIFAR10_US_90", "<Name>_<FirstAuthor><Year><FirstTitleWord>"),
-        ("HÄRP_Zhao2023Holistic_R18_CIFAR10_US_90", "such as 'HARP_Zhao2023Holistic'"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "is not of the form <method key>_<R18|V16|R50|R8>_<CIFAR10|SVHN|ImageNet>_<US|S>_<percent>"),
+    (METHOD, "is not of the form <method key>_"),
+    (f"{METHOD}_R18_CIFAR10", "is not of the form"),
+    (f"{METHOD}_R18_CIFAR10_US", "is not of the form"),
+    (f"{METHOD}_R18_CIFAR10_US_90_x", "is not of the form"),
+    (f"{METHOD}_R18_CIFAR10_Dense", "is not of the form"),
+    (f"{METHOD}_R34_CIFAR10_US_90", "architecture 'R34' is not one of R18, V16, R50, R8"),
+    (f"{METHOD}_R34_CIFAR10_dense", "architecture 'R34' is not one of R18, V16, R50, R8"),
+    (f"{METHOD}_R18_cifar10_US_90", "dataset 'cifar10' is not one of CIFAR10, SVHN, ImageNet"),
+    (f"{METHOD}_R18_CIFAR10_us_90", "structure 'us' is not one of US, S"),
+    (f"{METHOD}_R18_CIFAR10_US_0", "sparsity '0' is not a whole percentage from 1 to 99"),
+    (f"{METHOD}_R18_CIFAR10_US_100", "sparsity '100' is not a whole percentage from 1 to 99"),
+    (f"{METHOD}_R18_CIFAR10_US_9.5", "sparsity '9.5' is not a whole percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_09", "sparsity '09' is not a whole percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_90\n", r"sparsity '90\n' is not a whole percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_٩٠", "is not a whole percentage"),
+    ("HARP_zhao2023Holistic_R18_CIFAR10_US_90", "method key 'HARP_zhao2023Holistic' is not of the form"),
+    ("HARP_Zhao23Holistic_R18_CIFAR10_US_90", "<Name>_<FirstAuthor><Year><FirstTitleWord>"),
+    ("HÄRP_Zhao2023Holistic_R18_CIFAR10_US_90", "such as 'HARP_Zhao2023Holistic'"),
+])  # fmt: skip
 def test_a_malformed_model_key_says_which_part_is_wrong_and_what_is_allowed(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         ModelKey.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("structure", "sparsity", "message"),
-    [
-        (Structure.UNSTRUCTURED, 0.905, "must be a whole percentage such as 0.90, not 0.905"),
-        (Structure.UNSTRUCTURED, 90, "must be a whole percentage from 1 to 99, not 9000"),
-        (Structure.UNSTRUCTURED, 0.0, "must be a whole percentage from 1 to 99, not 0"),
-        (Structure.UNSTRUCTURED, 1.0, "must be a whole percentage from 1 to 99, not 100"),
-        (Structure.STRUCTURED, -0.5, "must be a whole percentage from 1 to 99, not -50"),
-        (None, 0.9, "a dense model has neither structure nor sparsity"),
-    ],
-)
+@pytest.mark.parametrize(("structure", "sparsity", "message"), [
+    (Structure.UNSTRUCTURED, 0.905, "must be a whole percentage such as 0.90, not 0.905"),
+    (Structure.UNSTRUCTURED, 90, "must be a whole percentage from 1 to 99, not 9000"),
+    (Structure.UNSTRUCTURED, 0.0, "must be a whole percentage from 1 to 99, not 0"),
+    (Structure.UNSTRUCTURED, 1.0, "must be a whole percentage from 1 to 99, not 100"),
+    (Structure.STRUCTURED, -0.5, "must be a whole percentage from 1 to 99, not -50"),
+    (None, 0.9, "a dense model has neither structure nor sparsity"),
+])  # fmt: skip
 def test_parts_that_contradict_each_other_make_no_key(
     structure: Structure | None, sparsity: float, message: str
 ) -> None:

@@ -61,15 +61,12 @@ def test_a_stored_distance_of_exactly_the_budget_is_broken() -> None:
     assert robust_flags(np.nextafter(stored, np.float32(1)), 8 / 255)[0]
 
 
-@pytest.mark.parametrize(
-    ("values", "epsilon", "message"),
-    [
-        ([], 0.1, "distances are empty"),
-        ([0.1, -0.1], 0.1, "distances hold a negative or NaN value"),
-        ([0.1, math.nan], 0.1, "distances hold a negative or NaN value"),
-        ([0.1], -0.1, "epsilon must not be negative, not -0.1"),
-    ],
-)
+@pytest.mark.parametrize(("values", "epsilon", "message"), [
+    ([], 0.1, "distances are empty"),
+    ([0.1, -0.1], 0.1, "distances hold a negative or NaN value"),
+    ([0.1, math.nan], 0.1, "distances hold a negative or NaN value"),
+    ([0.1], -0.1, "epsilon must not be negative, not -0.1"),
+])  # fmt: skip
 def test_impossible_distances_are_a_callers_mistake(values: list[float], epsilon: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         robust_accuracy(np.array(values), epsilon)
@@ -111,36 +108,30 @@ def test_an_area_needs_a_positive_limit(limit: float) -> None:
         area_under_curve(KNOWN, limit)
 
 
-@pytest.mark.parametrize(
-    ("values", "median"),
-    [
-        ([0.5], 0.5),
-        ([0.0, 0.0, 0.5], 0.5),
-        ([0.25, 0.75], 0.5),
-        ([0.25, 0.5, math.inf], 0.5),
-        ([0.0, 0.25, math.inf, math.inf], None),
-        ([0.25, math.inf], None),
-        ([math.inf], None),
-        ([0.0, 0.0], None),
-        ([], None),
-    ],
-)
+@pytest.mark.parametrize(("values", "median"), [
+    ([0.5], 0.5),
+    ([0.0, 0.0, 0.5], 0.5),
+    ([0.25, 0.75], 0.5),
+    ([0.25, 0.5, math.inf], 0.5),
+    ([0.0, 0.25, math.inf, math.inf], None),
+    ([0.25, math.inf], None),
+    ([math.inf], None),
+    ([0.0, 0.0], None),
+    ([], None),
+])  # fmt: skip
 def test_the_median_is_over_correct_samples(values: list[float], median: float | None) -> None:
     assert median_distance(np.array(values, dtype=np.float32)) == median
 
 
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [
-        # From the closed form with z = 1.959963984540054, rounded to six places.
-        (0, 10, 0.0, 0.277533),
-        (10, 10, 0.722467, 1.0),
-        (5, 10, 0.236593, 0.763407),
-        (81, 263, 0.255289, 0.366210),
-        (4649, 10000, 0.455140, 0.474687),
-        (0, 1, 0.0, 0.793451),
-    ],
-)
+@pytest.mark.parametrize(("successes", "trials", "low", "high"), [
+    # From the closed form with z = 1.959963984540054, rounded to six places.
+    (0, 10, 0.0, 0.277533),
+    (10, 10, 0.722467, 1.0),
+    (5, 10, 0.236593, 0.763407),
+    (81, 263, 0.255289, 0.366210),
+    (4649, 10000, 0.455140, 0.474687),
+    (0, 1, 0.0, 0.793451),
+])  # fmt: skip
 def test_wilson_intervals_have_their_known_values(successes: int, trials: int, low: float, high: float) -> None:
     """81 of 263 is the example of Newcombe (1998): 0.2553 to 0.3662."""
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-7)
@@ -197,17 +188,14 @@ def test_mcnemar_refuses_negative_counts() -> None:
         mcnemar_p_value(-1, 2)
 
 
-@pytest.mark.parametrize(
-    ("p_values", "adjusted"),
-    [
-        # Worked by hand: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, and never below the one before.
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-        ([0.5, 0.9], [1.0, 1.0]),
-        ([0.02], [0.02]),
-        ([0.02, 0.02], [0.04, 0.04]),
-        ([], []),
-    ],
-)
+@pytest.mark.parametrize(("p_values", "adjusted"), [
+    # Worked by hand: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, and never below the one before.
+    ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+    ([0.5, 0.9], [1.0, 1.0]),
+    ([0.02], [0.02]),
+    ([0.02, 0.02], [0.04, 0.04]),
+    ([], []),
+])  # fmt: skip
 def test_holm_adjusts_step_by_step(p_values: list[float], adjusted: list[float]) -> None:
     assert holm(p_values) == pytest.approx(adjusted)
 

@@ -189,21 +189,18 @@ def test_a_record_of_version_1_has_the_same_numbers(document: Document) -> None:
     assert [problem.field for problem in record_problems(PATH, broken)] == ["results.attacks[0].robust_accuracy"]
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "place", "message"),
-    [
-        ("results", None, "results", "null is not of type object"),
-        ("results.autoattack", 0.4, "results.attacks[0]", "0.4 is not of type object"),
-        ("results.autoattack.robust_accuracy", None, "results.attacks[0]", "lacks 'robust_accuracy'"),
-        ("results.autoattack.per_attack", 3, "results.attacks[0].stages", "3 is not of type array"),
-        ("results.autoattack.per_attack", {"square": 1}, "results.attacks[0].stages[0]", "1 is not of type object"),
-        ("results.hofmn.lr", 1, "results.attacks[1]", "has unknown 'lr'"),
-        ("results.joint", 0.2, "results.joint", "0.2 is not of type object"),
-        ("results.joint.broken_only_by_pgd", 1, "results.joint.broken_only_by", "'pgd' is not one of 'autoattack'"),
-        ("results.attacks", [], "results", "has unknown 'autoattack', 'hofmn'"),
-        ("results.area", 1, "results", "has unknown 'area'"),
-    ],
-)
+@pytest.mark.parametrize(("field", "value", "place", "message"), [
+    ("results", None, "results", "null is not of type object"),
+    ("results.autoattack", 0.4, "results.attacks[0]", "0.4 is not of type object"),
+    ("results.autoattack.robust_accuracy", None, "results.attacks[0]", "lacks 'robust_accuracy'"),
+    ("results.autoattack.per_attack", 3, "results.attacks[0].stages", "3 is not of type array"),
+    ("results.autoattack.per_attack", {"square": 1}, "results.attacks[0].stages[0]", "1 is not of type object"),
+    ("results.hofmn.lr", 1, "results.attacks[1]", "has unknown 'lr'"),
+    ("results.joint", 0.2, "results.joint", "0.2 is not of type object"),
+    ("results.joint.broken_only_by_pgd", 1, "results.joint.broken_only_by", "'pgd' is not one of 'autoattack'"),
+    ("results.attacks", [], "results", "has unknown 'autoattack', 'hofmn'"),
+    ("results.area", 1, "results", "has unknown 'area'"),
+])  # fmt: skip
 def test_a_broken_record_of_version_1_says_what_is_allowed(field: str, value: Any, place: str, message: str) -> None:
     """Converting does not hide what breaks the format, and stops at nothing."""
     problems = record_problems(PATH, changed(version_1(own_document()), field, value))

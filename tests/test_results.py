@@ -65,18 +65,14 @@ def results(hofmn: float = 0.5, only_hofmn: int = 0, fab: int = 0, square: int =
     return Results(N, 0.9, attacks, JointResult(0.4, {AttackName.HOFMN: only_hofmn}))
 
 
-@pytest.mark.parametrize(
-    ("found", "code", "message"),
-    [
-        (results(fab=3), "fab-gains", "FAB-T broke 3 of 1000 samples that the attacks before it left robust"),
-        (results(square=3), "square-gains", "Square broke 3 of 1000 samples that the attacks before it left robust"),
-        (results(hofmn=0.551), "hofmn-weak", "HO-FMN leaves 5.1 points more samples robust than AutoAttack"),
-        (results(only_hofmn=1), "autoattack-incomplete", "HO-FMN broke 1 of 1000 samples that AutoAttack left robust"),
-        (results(at_bound=("weight_decay",)), "search-at-bound", "at a bound of the search space: weight decay"),
-        (results(samples=63), "few-search-samples", "Only 63 correctly classified samples"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
+@pytest.mark.parametrize(("found", "code", "message"), [
+    (results(fab=3), "fab-gains", "FAB-T broke 3 of 1000 samples that the attacks before it left robust"),
+    (results(square=3), "square-gains", "Square broke 3 of 1000 samples that the attacks before it left robust"),
+    (results(hofmn=0.551), "hofmn-weak", "HO-FMN leaves 5.1 points more samples robust than AutoAttack"),
+    (results(only_hofmn=1), "autoattack-incomplete", "HO-FMN broke 1 of 1000 samples that AutoAttack left robust"),
+    (results(at_bound=("weight_decay",)), "search-at-bound", "at a bound of the search space: weight decay"),
+    (results(samples=63), "few-search-samples", "Only 63 correctly classified samples"),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_a_warning_follows_from_the_results(found: Results, code: str, message: str) -> None:
     (warning,) = warnings_of(record(found))
     assert warning.code == code

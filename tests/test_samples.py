@@ -194,25 +194,22 @@ def test_a_bare_pickle_is_refused_and_not_unpickled(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "field", "message"),
-    [
-        ({"index": None}, "index", "is missing from the file"),
-        ({"label": None}, "label", "is missing from the file"),
-        ({"clean_correct": None}, "clean_correct", "is missing from the file"),
-        ({"tuning": None, "images": np.zeros(8, np.uint8)}, "images", "is not a known array; known are index, label"),
-        ({"tuning": None, "robust_after_pgd": np.zeros(8, bool)}, "robust_after_pgd", "is not a known array"),
-        ({"index": np.arange(8)}, "index", "is int64 of shape (8,); int32 of shape (8,) is required"),
-        ({"index": np.arange(8, dtype=">i4")}, "index", "is >i4 of shape (8,); int32 of shape (8,) is required"),
-        ({"index": np.int32(5)}, "index", "is int32 of shape (); int32 of shape (1,) is required"),
-        ({"label": np.zeros((8, 1), np.int16)}, "label", "is int16 of shape (8, 1); int16 of shape (8,) is required"),
-        ({"label": np.zeros(7, np.int16)}, "label", "is int16 of shape (7,); int16 of shape (8,) is required"),
-        ({"clean_correct": np.ones(8, np.uint8)}, "clean_correct", "is uint8 of shape (8,); bool of shape (8,) is"),
-        ({"distance": np.zeros(8)}, "distance", "is float64 of shape (8,); float32 of shape (8,) is required"),
-        ({"tuning": np.zeros(8, "U3")}, "tuning", "is <U3 of shape (8,); bool of shape (8,) is required"),
-        ({"robust_after_square": np.zeros(3, bool)}, "robust_after_square", "is bool of shape (3,); bool of shape (8"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "field", "message"), [
+    ({"index": None}, "index", "is missing from the file"),
+    ({"label": None}, "label", "is missing from the file"),
+    ({"clean_correct": None}, "clean_correct", "is missing from the file"),
+    ({"tuning": None, "images": np.zeros(8, np.uint8)}, "images", "is not a known array; known are index, label"),
+    ({"tuning": None, "robust_after_pgd": np.zeros(8, bool)}, "robust_after_pgd", "is not a known array"),
+    ({"index": np.arange(8)}, "index", "is int64 of shape (8,); int32 of shape (8,) is required"),
+    ({"index": np.arange(8, dtype=">i4")}, "index", "is >i4 of shape (8,); int32 of shape (8,) is required"),
+    ({"index": np.int32(5)}, "index", "is int32 of shape (); int32 of shape (1,) is required"),
+    ({"label": np.zeros((8, 1), np.int16)}, "label", "is int16 of shape (8, 1); int16 of shape (8,) is required"),
+    ({"label": np.zeros(7, np.int16)}, "label", "is int16 of shape (7,); int16 of shape (8,) is required"),
+    ({"clean_correct": np.ones(8, np.uint8)}, "clean_correct", "is uint8 of shape (8,); bool of shape (8,) is"),
+    ({"distance": np.zeros(8)}, "distance", "is float64 of shape (8,); float32 of shape (8,) is required"),
+    ({"tuning": np.zeros(8, "U3")}, "tuning", "is <U3 of shape (8,); bool of shape (8,) is required"),
+    ({"robust_after_square": np.zeros(3, bool)}, "robust_after_square", "is bool of shape (3,); bool of shape (8"),
+])  # fmt: skip
 def test_an_undocumented_array_is_refused(tmp_path: Path, change: dict[str, Any], field: str, message: str) -> None:
     arrays = {name: array for name, array in {**good_arrays(), **change}.items() if array is not None}
     with pytest.raises(DocumentError) as caught:
@@ -237,27 +234,24 @@ def distances(**at: float) -> NDArray[np.float32]:
 ASCENDING = "must be ascending with no duplicate, from 0 on"
 
 
-@pytest.mark.parametrize(
-    ("change", "field", "message"),
-    [
-        ({"index": np.array([0, 1, 2, 3, 4, 5, 7, 6], np.int32)}, "index", ASCENDING),
-        ({"index": np.array([0, 1, 2, 3, 4, 5, 6, 6], np.int32)}, "index", ASCENDING),
-        ({"index": np.arange(-1, 7, dtype=np.int32)}, "index", ASCENDING),
-        ({"index": np.array([5, 6, 7, 8, 9, 10, 11, -(2**31)], np.int32)}, "index", ASCENDING),
-        ({"aa_robust": flags("11100010")}, "aa_robust", "marks samples as robust that are misclassified"),
-        ({"aa_robust": flags("11110000")}, "aa_robust", "does not equal the flags after the last attack"),
-        ({"aa_robust": None}, "aa_robust", "does not equal the flags after the last attack"),
-        ({"distance": distances(s2=-1)}, "distance", "holds a negative or NaN value"),
-        ({"distance": distances(s2=np.nan)}, "distance", "holds a negative or NaN value"),
-        ({"distance": distances(s2=-np.inf)}, "distance", "holds a negative or NaN value"),
-        ({"distance": distances(s2=0)}, "distance", "must be 0 exactly where clean_correct is false"),
-        ({"distance": distances(s7=0.1)}, "distance", "must be 0 exactly where clean_correct is false"),
-        ({"robust_after_apgd_ce": flags("11111010")}, "robust_after_apgd-ce", "marks samples as robust that were"),
-        ({"robust_after_apgd_t": flags("11110100")}, "robust_after_apgd-t", "marks samples as robust that were"),
-        ({"robust_after_fab_t": flags("11111000")}, "robust_after_fab-t", "marks samples as robust that were"),
-        ({"robust_after_square": flags("11101000")}, "robust_after_square", "marks samples as robust that were"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "field", "message"), [
+    ({"index": np.array([0, 1, 2, 3, 4, 5, 7, 6], np.int32)}, "index", ASCENDING),
+    ({"index": np.array([0, 1, 2, 3, 4, 5, 6, 6], np.int32)}, "index", ASCENDING),
+    ({"index": np.arange(-1, 7, dtype=np.int32)}, "index", ASCENDING),
+    ({"index": np.array([5, 6, 7, 8, 9, 10, 11, -(2**31)], np.int32)}, "index", ASCENDING),
+    ({"aa_robust": flags("11100010")}, "aa_robust", "marks samples as robust that are misclassified"),
+    ({"aa_robust": flags("11110000")}, "aa_robust", "does not equal the flags after the last attack"),
+    ({"aa_robust": None}, "aa_robust", "does not equal the flags after the last attack"),
+    ({"distance": distances(s2=-1)}, "distance", "holds a negative or NaN value"),
+    ({"distance": distances(s2=np.nan)}, "distance", "holds a negative or NaN value"),
+    ({"distance": distances(s2=-np.inf)}, "distance", "holds a negative or NaN value"),
+    ({"distance": distances(s2=0)}, "distance", "must be 0 exactly where clean_correct is false"),
+    ({"distance": distances(s7=0.1)}, "distance", "must be 0 exactly where clean_correct is false"),
+    ({"robust_after_apgd_ce": flags("11111010")}, "robust_after_apgd-ce", "marks samples as robust that were"),
+    ({"robust_after_apgd_t": flags("11110100")}, "robust_after_apgd-t", "marks samples as robust that were"),
+    ({"robust_after_fab_t": flags("11111000")}, "robust_after_fab-t", "marks samples as robust that were"),
+    ({"robust_after_square": flags("11101000")}, "robust_after_square", "marks samples as robust that were"),
+])  # fmt: skip
 def test_arrays_that_contradict_each_other_are_refused(
     tmp_path: Path, change: dict[str, Any], field: str, message: str
 ) -> None:
@@ -309,34 +303,23 @@ def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         read_samples(path)
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        "(1000000000000000,)",
-        "(2, 99999999999)",
-        "(99999999999999999999999,)",
-        "(-3,)",
-        "(10000000,)",
-        "((1,),)",
-        "(True,)",
-    ],
-)
+@pytest.mark.parametrize("shape", [
+    "(1000000000000000,)", "(2, 99999999999)", "(99999999999999999999999,)", "(-3,)", "(10000000,)", "((1,),)",
+    "(True,)",
+])  # fmt: skip
 def test_a_header_that_claims_another_shape_is_refused(tmp_path: Path, shape: str) -> None:
     path = pack(tmp_path / "a.npz", {**raw_members(), "clean_correct.npy": npy_claiming(shape)})
     with pytest.raises(DocumentError, match=r"is not a readable \.npz file \(.*\); write it with `apsite eval`"):
         read_samples(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is not an array"),
-        (b"hello", "is not an array"),
-        (b"\x93NUMPY", "is not a readable .npz file"),
-        (b"\x93NUMPY\x01\x00\xff\xff{", "is not a readable .npz file"),
-        (b"\x93NUMPY\x09\x00", "is not a readable .npz file"),
-    ],
-)
+@pytest.mark.parametrize(("content", "message"), [
+    (b"", "is not an array"),
+    (b"hello", "is not an array"),
+    (b"\x93NUMPY", "is not a readable .npz file"),
+    (b"\x93NUMPY\x01\x00\xff\xff{", "is not a readable .npz file"),
+    (b"\x93NUMPY\x09\x00", "is not a readable .npz file"),
+])  # fmt: skip
 def test_a_member_that_is_no_array_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = pack(tmp_path / "a.npz", {**raw_members(), "index.npy": content})
     with pytest.raises(DocumentError, match=re.escape(message)):
@@ -361,18 +344,14 @@ def between(content: bytes) -> bytes:
     return content[:start] + b"hidden" + content[start:-6] + (start + 6).to_bytes(4, "little") + content[-2:]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda content: b"<html></html>" + content,
-        lambda content: content + bytes(1000),
-        with_comment,
-        between,
-        lambda content: content[:-18] + b"\x01\x00" + content[-16:],
-        lambda content: content.replace(b"clean_correct.npy", b"clean_corr.npy\0xe"),
-    ],
-    ids=["in front", "behind", "comment", "between", "part of several", "name cut at NUL"],
-)
+@pytest.mark.parametrize("change", [
+    lambda content: b"<html></html>" + content,
+    lambda content: content + bytes(1000),
+    with_comment,
+    between,
+    lambda content: content[:-18] + b"\x01\x00" + content[-16:],
+    lambda content: content.replace(b"clean_correct.npy", b"clean_corr.npy\0xe"),
+], ids=["in front", "behind", "comment", "between", "part of several", "name cut at NUL"])  # fmt: skip
 def test_an_archive_holds_its_arrays_and_nothing_else(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     """Else one file could be a page or a program as well, or carry what no check sees."""
     content = pack(tmp_path / "a.npz", raw_members()).read_bytes()

@@ -343,11 +343,10 @@ def commenting(
 
 
 @needs_jq
-@pytest.mark.parametrize(
-    "file",
-    [{"filename": ".github/workflows/data-pr.yml"},
-     {"filename": "old.yml", "previous_filename": ".github/workflows/data-pr.yml"}],
-)  # fmt: skip
+@pytest.mark.parametrize("file", [
+    {"filename": ".github/workflows/data-pr.yml"},
+    {"filename": "old.yml", "previous_filename": ".github/workflows/data-pr.yml"},
+])  # fmt: skip
 def test_a_proposal_that_changes_its_own_checks_is_not_vouched_for(tmp_path: Path, file: dict[str, str]) -> None:
     """The platform runs the workflow of the proposal; its list of files says so, also of a file that was moved away."""
     comments = commenting(tmp_path, "a" * 40, "Fine.\n", files=[{"filename": "entries/x.json"}, file])
@@ -358,18 +357,15 @@ def test_a_proposal_that_changes_its_own_checks_is_not_vouched_for(tmp_path: Pat
 
 
 @needs_jq
-@pytest.mark.parametrize(
-    ("pull", "text", "failed"),
-    [
-        ({"head": {"sha": "b" * 40, "label": "jane:add"}}, "Fine.\n", None),
-        ({"head": {"sha": "a" * 40, "label": "mallory:add"}}, "Fine.\n", None),
-        ({"state": "closed"}, "Fine.\n", None),
-        ({"base": {"ref": "old", "repo": {"default_branch": "main"}}}, "Fine.\n", None),
-        ({}, "```\n@everyone\n", "Write the comment"),
-        ({}, "x" * 30_001, "Write the comment"),
-        ({}, "x" * 100_001, None),
-    ],
-)
+@pytest.mark.parametrize(("pull", "text", "failed"), [
+    ({"head": {"sha": "b" * 40, "label": "jane:add"}}, "Fine.\n", None),
+    ({"head": {"sha": "a" * 40, "label": "mallory:add"}}, "Fine.\n", None),
+    ({"state": "closed"}, "Fine.\n", None),
+    ({"base": {"ref": "old", "repo": {"default_branch": "main"}}}, "Fine.\n", None),
+    ({}, "```\n@everyone\n", "Write the comment"),
+    ({}, "x" * 30_001, "Write the comment"),
+    ({}, "x" * 100_001, None),
+])  # fmt: skip
 def test_nothing_is_posted_about_another_commit_or_in_other_characters(
     tmp_path: Path, pull: dict[str, Any], text: str, failed: str | None
 ) -> None:
@@ -378,17 +374,14 @@ def test_nothing_is_posted_about_another_commit_or_in_other_characters(
     assert not (comments.fixtures / "posted.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("association", "origin", "passes"),
-    [
-        ("MEMBER", "apsite/apsite", True),
-        ("OWNER", "apsite/apsite", True),
-        ("MEMBER", "mallory/apsite", False),
-        ("CONTRIBUTOR", "apsite/apsite", False),
-        ("NONE", "apsite/apsite", False),
-        ("OWNER", "apsite/apsite-fork", False),
-    ],
-)
+@pytest.mark.parametrize(("association", "origin", "passes"), [
+    ("MEMBER", "apsite/apsite", True),
+    ("OWNER", "apsite/apsite", True),
+    ("MEMBER", "mallory/apsite", False),
+    ("CONTRIBUTOR", "apsite/apsite", False),
+    ("NONE", "apsite/apsite", False),
+    ("OWNER", "apsite/apsite-fork", False),
+])  # fmt: skip
 def test_only_a_maintainers_own_branch_has_a_maintainers_rights(
     tmp_path: Path, association: str, origin: str, passes: bool
 ) -> None:

@@ -38,18 +38,11 @@ def test_a_paper_is_read(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("fields", "venue", "url"),
-    [
-        ("eprint = {2409.01249}, archivePrefix = {arXiv}", "arXiv", "https://arxiv.org/abs/2409.01249"),
-        (
-            "journal = {Pattern Recognition}, url = {http://example.org/a}",
-            "Pattern Recognition",
-            "https://example.org/a",
-        ),
-        ("note = {none}", None, None),
-    ],
-)
+@pytest.mark.parametrize(("fields", "venue", "url"), [
+    ("eprint = {2409.01249}, archivePrefix = {arXiv}", "arXiv", "https://arxiv.org/abs/2409.01249"),
+    ("journal = {Pattern Recognition}, url = {http://example.org/a}", "Pattern Recognition", "https://example.org/a"),
+    ("note = {none}", None, None),
+])  # fmt: skip
 def test_venue_and_address_come_from_what_there_is(tmp_path: Path, fields: str, venue: str, url: str) -> None:
     answers = answers_from_bibtex(write(tmp_path, f"@misc{{a, title = {{T}}, {fields}}}"))
     assert answers.get("paper.venue") == venue

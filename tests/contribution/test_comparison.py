@@ -93,16 +93,13 @@ def test_a_result_within_the_interval_ties(folder: Folder) -> None:
     assert "new leader Rival (before: Tiny), tied with Tiny" in to_text(compare(base, head))
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "kind"),
-    [
-        (record_document(), changed(record_document(), "notes", ["A word."]), "edited"),
-        (record_document(), changed(record_document(), "results.clean_accuracy", 0.7), "re-evaluated"),
-        (record_document(), changed(record_document(), "changes", [change("retracted")]), "retracted"),
-        (record_document(), changed(record_document(), "changes", [change("disputed")]), "edited"),
-        (changed(changed(own_document(), "provenance.kind", "submitted"), "verification"), own_document(), "verified"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("before", "after", "kind"), [
+    (record_document(), changed(record_document(), "notes", ["A word."]), "edited"),
+    (record_document(), changed(record_document(), "results.clean_accuracy", 0.7), "re-evaluated"),
+    (record_document(), changed(record_document(), "changes", [change("retracted")]), "retracted"),
+    (record_document(), changed(record_document(), "changes", [change("disputed")]), "edited"),
+    (changed(changed(own_document(), "provenance.kind", "submitted"), "verification"), own_document(), "verified"),
+])  # fmt: skip
 def test_what_happened_to_a_record_has_one_word(folder: Folder, before: Document, after: Document, kind: str) -> None:
     comparison = compare(folder("one", before), folder("two", after))
     assert records_of(comparison) == [(kind, MODEL)]
@@ -169,18 +166,15 @@ def test_warnings_of_new_records_are_shown(folder: Folder) -> None:
     assert "  warnings: fab-did-nothing\n" in to_text(compare(folder("one"), folder("two", warned)))
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "`plain`"),
-        ("a`b", "`a'b`"),
-        ("a|b", "`a\N{BROKEN BAR}b`"),
-        ("a\nb\x1b\u202e", "`a?b??`"),
-        ("", "` `"),
-        ("<img src=x onerror=alert(1)>", "`<img src=x onerror=alert(1)>`"),
-        ("x" * 400, f"`{'x' * 299}…`"),
-    ],
-)
+@pytest.mark.parametrize(("text", "shown"), [
+    ("plain", "`plain`"),
+    ("a`b", "`a'b`"),
+    ("a|b", "`a\N{BROKEN BAR}b`"),
+    ("a\nb\x1b\u202e", "`a?b??`"),
+    ("", "` `"),
+    ("<img src=x onerror=alert(1)>", "`<img src=x onerror=alert(1)>`"),
+    ("x" * 400, f"`{'x' * 299}…`"),
+])  # fmt: skip
 def test_a_code_span_cannot_be_left(text: str, shown: str) -> None:
     """Markdown gives nothing a meaning inside, and there is no way out."""
     assert code(text) == shown

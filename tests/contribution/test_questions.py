@@ -112,50 +112,44 @@ def test_what_the_questions_let_pass_the_schema_lets_pass(answers: dict[str, obj
             assert json.loads(to_json(entry)) == entry
 
 
-@pytest.mark.parametrize(
-    ("name", "answer", "message"),
-    [
-        ("name", "", "An answer is required"),
-        ("name", "x" * 41, "41 characters; at most 40"),
-        ("name", "a\u202eb", "no control or direction marks"),
-        ("paper.authors", "\n \n", "An answer is required"),
-        ("paper.authors", ["A" * 81], "Line 1: Has 81 characters"),
-        ("paper.year", "23", "not a whole number from 1980 to 2100"),
-        ("paper.year", "twenty", "not a whole number"),
-        ("paper.url", "http://example.org", "https only"),
-        ("key", "Tiny", "<Name>_<FirstAuthor><Year><FirstTitleWord>"),
-        ("key", "HARP_Zhao2023Holistic", "is taken"),
-        ("pipeline.stage", "later", "not one of: after, before, during"),
-        ("pipeline.pretraining", ["none", "KD"], "excludes an objective"),
-        ("pipeline.pretraining", ["Magic"], "not one of: AT-PGD"),
-        ("specifics.structure", [], "An answer is required"),
-        ("audit.others", ["CW", "CW"], "twice"),
-        ("audit.others", [str(n) for n in range(21)], "21 lines; at most 20"),
-        ("reported", [{**FULL["reported"][0], "sparsity": "95"}], "Row 1, Sparsity: “95” is not a fraction"),
-        ("reported", [{**FULL["reported"][0], "attack": ""}], "Row 1, Attack: An answer is required"),
-        ("checkpoints", [{**FULL["checkpoints"][0], "url": "ftp://x"}], "Row 1, URL: “ftp://x” does not have"),
-        (
-            "checkpoints",
-            [{**FULL["checkpoints"][0], "model_key": "Other_Doe2020A_R18_CIFAR10_US_90"}],
-            "does not begin with the key of this method",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "answer", "message"), [
+    ("name", "", "An answer is required"),
+    ("name", "x" * 41, "41 characters; at most 40"),
+    ("name", "a\u202eb", "no control or direction marks"),
+    ("paper.authors", "\n \n", "An answer is required"),
+    ("paper.authors", ["A" * 81], "Line 1: Has 81 characters"),
+    ("paper.year", "23", "not a whole number from 1980 to 2100"),
+    ("paper.year", "twenty", "not a whole number"),
+    ("paper.url", "http://example.org", "https only"),
+    ("key", "Tiny", "<Name>_<FirstAuthor><Year><FirstTitleWord>"),
+    ("key", "HARP_Zhao2023Holistic", "is taken"),
+    ("pipeline.stage", "later", "not one of: after, before, during"),
+    ("pipeline.pretraining", ["none", "KD"], "excludes an objective"),
+    ("pipeline.pretraining", ["Magic"], "not one of: AT-PGD"),
+    ("specifics.structure", [], "An answer is required"),
+    ("audit.others", ["CW", "CW"], "twice"),
+    ("audit.others", [str(n) for n in range(21)], "21 lines; at most 20"),
+    ("reported", [{**FULL["reported"][0], "sparsity": "95"}], "Row 1, Sparsity: “95” is not a fraction"),
+    ("reported", [{**FULL["reported"][0], "attack": ""}], "Row 1, Attack: An answer is required"),
+    ("checkpoints", [{**FULL["checkpoints"][0], "url": "ftp://x"}], "Row 1, URL: “ftp://x” does not have"),
+    (
+        "checkpoints",
+        [{**FULL["checkpoints"][0], "model_key": "Other_Doe2020A_R18_CIFAR10_US_90"}],
+        "does not begin with the key of this method",
+    ),
+])  # fmt: skip
 def test_wrong_answers_are_named(name: str, answer: object, message: str) -> None:
     found = problems({**FULL, name: answer}, {"HARP_Zhao2023Holistic"})
     assert message in found[name]
 
 
-@pytest.mark.parametrize(
-    ("answers", "key"),
-    [
-        (FULL, "Tiny-Net_Nunez2026Small"),
-        ({**FULL, "paper.authors": "van der Berg, Åsa\nOther"}, "Tiny-Net_Vanderberg2026Small"),
-        ({**FULL, "paper.title": "HYDRA: pruning"}, "Tiny-Net_Nunez2026Hydra"),
-        ({**FULL, "paper.title": "“…” 3D nets"}, "Tiny-Net_Nunez20263D"),
-        ({**FULL, "paper.year": ""}, ""),
-    ],
-)
+@pytest.mark.parametrize(("answers", "key"), [
+    (FULL, "Tiny-Net_Nunez2026Small"),
+    ({**FULL, "paper.authors": "van der Berg, Åsa\nOther"}, "Tiny-Net_Vanderberg2026Small"),
+    ({**FULL, "paper.title": "HYDRA: pruning"}, "Tiny-Net_Nunez2026Hydra"),
+    ({**FULL, "paper.title": "“…” 3D nets"}, "Tiny-Net_Nunez20263D"),
+    ({**FULL, "paper.year": ""}, ""),
+])  # fmt: skip
 def test_a_key_is_suggested(answers: dict[str, object], key: str) -> None:
     assert suggested_key(answers).lower() == key.lower()
     if key:

@@ -83,36 +83,33 @@ def test_the_last_open_dispute_is_shown() -> None:
     assert rankable(record_from_json(document))
 
 
-@pytest.mark.parametrize(
-    ("changes", "field", "message"),
-    [
-        ([], "changes", "is empty; give at least one"),
-        ([change("forgotten")], "changes[0].kind", "'forgotten' is not one of 'supersedes', 'corrected', 'disputed'"),
-        ([{"kind": "retracted", "date": "2026-01-01"}], "changes[0]", "lacks 'reason'"),
-        ([change("retracted", reason="")], "changes[0].reason", "is empty"),
-        ([change("disputed", url="http://example.org")], "changes[0].url", "does not have the required form"),
-        ([change("disputed", "1 March")], "changes[0].date", "does not have the required form"),
-        ([change("supersedes")], "changes[0].version", "is missing; say which version was replaced"),
-        ([change("supersedes", version=0)], "changes[0].version", "0 is below the minimum 1"),
-        ([change("corrected", version=1)], "changes[0].version", "belongs to a change of kind 'supersedes' only"),
-        (
-            [change("corrected"), change("supersedes", version=1)], "changes[1].kind",
-            "'supersedes' must be the first change of a record",
-        ),
-        ([change("settled")], "changes[0].kind", "'settled' requires an open dispute before it"),
-        (
-            [change("disputed"), change("settled"), change("settled")], "changes[2].kind",
-            "'settled' requires an open dispute before it",
-        ),
-        ([change("retracted"), change("corrected")], "changes[1]", "follows a retraction, which is final"),
-        (
-            [change("corrected", "2026-03-02"), change("disputed", "2026-03-01")], "changes[1].date",
-            "'2026-03-01' is before '2026-03-02'; the newest change comes last",
-        ),
-        ("retracted", "changes", "'retracted' is not of type array"),
-        ([3], "changes[0]", "3 is not of type object"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("changes", "field", "message"), [
+    ([], "changes", "is empty; give at least one"),
+    ([change("forgotten")], "changes[0].kind", "'forgotten' is not one of 'supersedes', 'corrected', 'disputed'"),
+    ([{"kind": "retracted", "date": "2026-01-01"}], "changes[0]", "lacks 'reason'"),
+    ([change("retracted", reason="")], "changes[0].reason", "is empty"),
+    ([change("disputed", url="http://example.org")], "changes[0].url", "does not have the required form"),
+    ([change("disputed", "1 March")], "changes[0].date", "does not have the required form"),
+    ([change("supersedes")], "changes[0].version", "is missing; say which version was replaced"),
+    ([change("supersedes", version=0)], "changes[0].version", "0 is below the minimum 1"),
+    ([change("corrected", version=1)], "changes[0].version", "belongs to a change of kind 'supersedes' only"),
+    (
+        [change("corrected"), change("supersedes", version=1)], "changes[1].kind",
+        "'supersedes' must be the first change of a record",
+    ),
+    ([change("settled")], "changes[0].kind", "'settled' requires an open dispute before it"),
+    (
+        [change("disputed"), change("settled"), change("settled")], "changes[2].kind",
+        "'settled' requires an open dispute before it",
+    ),
+    ([change("retracted"), change("corrected")], "changes[1]", "follows a retraction, which is final"),
+    (
+        [change("corrected", "2026-03-02"), change("disputed", "2026-03-01")], "changes[1].date",
+        "'2026-03-01' is before '2026-03-02'; the newest change comes last",
+    ),
+    ("retracted", "changes", "'retracted' is not of type array"),
+    ([3], "changes[0]", "3 is not of type object"),
+])  # fmt: skip
 def test_changes_that_cannot_be_are_refused(changes: Any, field: str, message: str) -> None:
     matching = [found for found in found_in(changed(record_document(), "changes", changes)) if message in found[1]]
     assert [found[0] for found in matching] == [field]
@@ -197,16 +194,13 @@ def break_orphan(root: Path) -> None:
     (root / HISTORY / f"{MODEL}.2.json").unlink()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "path", "field", "message"),
-    [
-        (break_gap, PATH, "changes[0].version", f"the older version is not there as history/{MODEL}.1.json"),
-        (break_current, HISTORY / f"{MODEL}.2.json", "", f"no record has replaced it; move it back to {METHOD}/"),
-        (break_extra, HISTORY / f"{MODEL}.2.json", "", "is version 2, but the current record is version 1"),
-        (break_name, HISTORY / f"{MODEL}.7.json", "changes", "make this version 1 of the record, not '7'"),
-        (break_orphan, HISTORY / f"{MODEL}.2.npz", "", "has no record next to it"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "path", "field", "message"), [
+    (break_gap, PATH, "changes[0].version", f"the older version is not there as history/{MODEL}.1.json"),
+    (break_current, HISTORY / f"{MODEL}.2.json", "", f"no record has replaced it; move it back to {METHOD}/"),
+    (break_extra, HISTORY / f"{MODEL}.2.json", "", "is version 2, but the current record is version 1"),
+    (break_name, HISTORY / f"{MODEL}.7.json", "changes", "make this version 1 of the record, not '7'"),
+    (break_orphan, HISTORY / f"{MODEL}.2.npz", "", "has no record next to it"),
+])  # fmt: skip
 def test_a_broken_history_is_noticed(
     tmp_path: Path, spoil: Callable[[Path], None], path: Path, field: str, message: str
 ) -> None:

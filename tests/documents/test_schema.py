@@ -80,37 +80,31 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     assert problem.problem.startswith("'" + "x" * 78 + "… is not one of 'LWM'")
 
 
-@pytest.mark.parametrize(
-    ("parts", "text"),
-    [
-        ([], ""),
-        (["key"], "key"),
-        (["specifics", "structure", 0], "specifics.structure[0]"),
-        (["reported", 2, "attack"], "reported[2].attack"),
-        (["settings", "a\nb"], r"settings.'a\nb'"),
-        (["passes", "\x1b[31m", "forward"], r"passes.'\x1b[31m'.forward"),
-    ],
-)
+@pytest.mark.parametrize(("parts", "text"), [
+    ([], ""),
+    (["key"], "key"),
+    (["specifics", "structure", 0], "specifics.structure[0]"),
+    (["reported", 2, "attack"], "reported[2].attack"),
+    (["settings", "a\nb"], r"settings.'a\nb'"),
+    (["passes", "\x1b[31m", "forward"], r"passes.'\x1b[31m'.forward"),
+])  # fmt: skip
 def test_a_place_is_spelt_as_in_python_and_safe_to_print(parts: list[str | int], text: str) -> None:
     """Names that a document chooses freely cannot break the line."""
     assert json_path(parts) == text
 
 
-@pytest.mark.parametrize(
-    ("document", "field", "value"),
-    [
-        ("entry", "key", "Tiny_Doe2024Small"),
-        ("entry", "name", "Tiny"),
-        ("entry", "aliases", ["Tiny_Doe2024Old"]),
-        ("entry", "paper.url", "https://example.org/"),
-        ("entry", "notes", ["A remark."]),
-        ("record", "model_key", "Tiny_Doe2024Small_R18_CIFAR10_US_90"),
-        ("record", "threat_model.epsilon", "8/255"),
-        ("record", "provenance.date", "2024-09-02"),
-        ("record", "checkpoint.sha256", "a" * 64),
-        ("record", "environment", {"device": "cpu"}),
-    ],
-)
+@pytest.mark.parametrize(("document", "field", "value"), [
+    ("entry", "key", "Tiny_Doe2024Small"),
+    ("entry", "name", "Tiny"),
+    ("entry", "aliases", ["Tiny_Doe2024Old"]),
+    ("entry", "paper.url", "https://example.org/"),
+    ("entry", "notes", ["A remark."]),
+    ("record", "model_key", "Tiny_Doe2024Small_R18_CIFAR10_US_90"),
+    ("record", "threat_model.epsilon", "8/255"),
+    ("record", "provenance.date", "2024-09-02"),
+    ("record", "checkpoint.sha256", "a" * 64),
+    ("record", "environment", {"device": "cpu"}),
+])  # fmt: skip
 def test_a_pattern_ends_where_the_text_ends(document: str, field: str, value: Any) -> None:
     """Python's ``$`` also matches before a last newline, which would let one into file names and pages.
 

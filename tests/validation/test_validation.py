@@ -106,27 +106,24 @@ def test_equal_numbers_are_plausible() -> None:
     assert found_in(record_document(clean=0.4, robust=0.4)) == []
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "counted"),
-    [
-        ("results.n_samples", 9, "8"),
-        ("results.clean_accuracy", 0.875, "0.75"),
-        ("results.attacks[autoattack].robust_accuracy", 0.5, "0.375"),
-        ("results.attacks[autoattack].stages[apgd-ce].attacked", 8, "6"),
-        ("results.attacks[autoattack].stages[apgd-ce].broken", 0, "1"),
-        ("results.attacks[autoattack].stages[apgd-ce].robust_after", 6, "5"),
-        ("results.attacks[autoattack].stages[apgd-t].attacked", 6, "5"),
-        ("results.attacks[autoattack].stages[apgd-t].robust_after", 5, "4"),
-        ("results.attacks[autoattack].stages[fab-t].broken", 1, "0"),
-        ("results.attacks[autoattack].stages[square].robust_after", 4, "3"),
-        ("results.attacks[hofmn].robust_accuracy", 0.25, "0.375"),
-        ("results.attacks[hofmn].not_found", 0, "1"),
-        ("results.attacks[hofmn].median_distance", 0.03, "0.02734375"),
-        ("results.joint.robust_accuracy", 0.125, "0.25"),
-        ("results.joint.broken_only_by.autoattack", 0, "1"),
-        ("results.joint.broken_only_by.hofmn", 2, "1"),
-    ],
-)
+@pytest.mark.parametrize(("field", "value", "counted"), [
+    ("results.n_samples", 9, "8"),
+    ("results.clean_accuracy", 0.875, "0.75"),
+    ("results.attacks[autoattack].robust_accuracy", 0.5, "0.375"),
+    ("results.attacks[autoattack].stages[apgd-ce].attacked", 8, "6"),
+    ("results.attacks[autoattack].stages[apgd-ce].broken", 0, "1"),
+    ("results.attacks[autoattack].stages[apgd-ce].robust_after", 6, "5"),
+    ("results.attacks[autoattack].stages[apgd-t].attacked", 6, "5"),
+    ("results.attacks[autoattack].stages[apgd-t].robust_after", 5, "4"),
+    ("results.attacks[autoattack].stages[fab-t].broken", 1, "0"),
+    ("results.attacks[autoattack].stages[square].robust_after", 4, "3"),
+    ("results.attacks[hofmn].robust_accuracy", 0.25, "0.375"),
+    ("results.attacks[hofmn].not_found", 0, "1"),
+    ("results.attacks[hofmn].median_distance", 0.03, "0.02734375"),
+    ("results.joint.robust_accuracy", 0.125, "0.25"),
+    ("results.joint.broken_only_by.autoattack", 0, "1"),
+    ("results.joint.broken_only_by.hofmn", 2, "1"),
+])  # fmt: skip
 def test_a_number_that_the_samples_do_not_give_is_an_error(
     data_folder: DataFolder, field: str, value: Any, counted: str
 ) -> None:
@@ -136,15 +133,12 @@ def test_a_number_that_the_samples_do_not_give_is_an_error(
     assert [name for name, problem in problems if "per-sample file" in problem] == [field]
 
 
-@pytest.mark.parametrize(
-    ("field", "counted"),
-    [
-        ("results.attacks[hofmn].not_found", "1"),
-        ("results.attacks[hofmn].median_distance", "0.02734375"),
-        ("results.joint.broken_only_by.autoattack", "1"),
-        ("results.joint.broken_only_by.hofmn", "1"),
-    ],
-)
+@pytest.mark.parametrize(("field", "counted"), [
+    ("results.attacks[hofmn].not_found", "1"),
+    ("results.attacks[hofmn].median_distance", "0.02734375"),
+    ("results.joint.broken_only_by.autoattack", "1"),
+    ("results.joint.broken_only_by.hofmn", "1"),
+])  # fmt: skip
 def test_a_number_that_the_samples_give_must_be_stated(data_folder: DataFolder, field: str, counted: str) -> None:
     """Leaving out an unwelcome count is a contradiction, too."""
     (problem,) = validate(data_folder(entry_document(), changed(own_document(), field))).problems
@@ -199,21 +193,14 @@ def test_a_number_without_samples_is_an_error(tmp_path: Path, verdicts: SampleRe
         assert message in problems[field]
 
 
-@pytest.mark.parametrize(
-    ("place", "fields"),
-    [
-        ("attacks[autoattack]", ["results.attacks[autoattack].robust_accuracy", "results.joint.robust_accuracy"]),
-        (
-            "attacks[hofmn]",
-            [
-                "results.attacks[hofmn].robust_accuracy",
-                "results.attacks[hofmn].not_found",
-                "results.joint.robust_accuracy",
-            ],
-        ),
-        ("joint", ["results.joint.broken_only_by.hofmn"]),
-    ],
-)
+@pytest.mark.parametrize(("place", "fields"), [
+    ("attacks[autoattack]", ["results.attacks[autoattack].robust_accuracy", "results.joint.robust_accuracy"]),
+    (
+        "attacks[hofmn]",
+        ["results.attacks[hofmn].robust_accuracy", "results.attacks[hofmn].not_found", "results.joint.robust_accuracy"],
+    ),
+    ("joint", ["results.joint.broken_only_by.hofmn"]),
+])  # fmt: skip
 def test_samples_without_a_number_are_an_error(data_folder: DataFolder, place: str, fields: list[str]) -> None:
     document = changed(own_document(), f"results.{place}")
     document["results"].pop("joint", None)
