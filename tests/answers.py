@@ -10,49 +10,29 @@ from apsite.contribution.questions import NOTHING, Kind, Question, questions
 from apsite.vocabulary import Stage
 
 FULL: dict[str, Any] = {
-    "name": "Tiny-Net",
-    "paper.title": "Small networks, “robust” and sparse",
-    "paper.authors": ["José Núñez", "Ann O'Neil"],
-    "paper.venue": "ICLR",
-    "paper.year": "2026",
+    "name": "Tiny-Net", "paper.title": "Small networks, “robust” and sparse",
+    "paper.authors": ["José Núñez", "Ann O'Neil"], "paper.venue": "ICLR", "paper.year": "2026",
     "paper.url": "https://example.org/paper?id=1&page=2#top",
     "paper.bibtex": "@inproceedings{nunez,\n  title = {Small \\& sparse},\n  year = 2026\n}",
-    "code.url": "https://example.org/code",
-    "key": "Tiny-Net_Nunez2026Small",
-    "pipeline.stage": "after",
-    "pipeline.pretraining": ["TRADES", "AT-PGD"],
-    "pipeline.finetuning": [NOTHING],
-    "pipeline.schedule": ["iterative"],
-    "specifics.structure": ["unstructured", "structured"],
-    "specifics.granularity": ["weight", "filter"],
-    "specifics.locality": [],
-    "specifics.criterion": "LIS",
-    "audit.autoattack": "yes",
-    "audit.pgd": "no",
-    "audit.pgd_over_10_iterations": "",
-    "audit.robustness_curve": "",
-    "audit.others": ["CW", "DeepFool"],
+    "code.url": "https://example.org/code", "key": "Tiny-Net_Nunez2026Small", "pipeline.stage": "after",
+    "pipeline.pretraining": ["TRADES", "AT-PGD"], "pipeline.finetuning": [NOTHING], "pipeline.schedule": ["iterative"],
+    "specifics.structure": ["unstructured", "structured"], "specifics.granularity": ["weight", "filter"],
+    "specifics.locality": [], "specifics.criterion": "LIS", "audit.autoattack": "yes", "audit.pgd": "no",
+    "audit.pgd_over_10_iterations": "", "audit.robustness_curve": "", "audit.others": ["CW", "DeepFool"],
     "reported": [
         {
-            "dataset": "cifar10",
-            "architecture": "resnet18",
-            "structure": "unstructured",
-            "sparsity": "0.9375",
-            "attack": "PGD-20",
-            "robust_accuracy": "1.0",
-        }
+            "dataset": "cifar10", "architecture": "resnet18", "structure": "unstructured", "sparsity": "0.9375",
+            "attack": "PGD-20", "robust_accuracy": "1.0",
+        },
     ],
     "checkpoints": [
         {
-            "model_key": "Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90",
-            "url": "hf://jane/tiny/model.pt",
-            "sha256": "",
-            "file_format": ".pt",
-            "notes": "",
-        }
+            "model_key": "Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90", "url": "hf://jane/tiny/model.pt", "sha256": "",
+            "file_format": ".pt", "notes": "",
+        },
     ],
     "notes": ["Ünïcode – and\ttabs", "</script><b>markup</b>"],
-}
+}  # fmt: skip
 
 _CHECKPOINT = FULL["checkpoints"][0]
 CONTRADICTIONS = [
@@ -68,15 +48,14 @@ CONTRADICTIONS = [
     ({"paper.bibtex": "@misc{a, title = {b}}\n@misc{c, title = {d}}"}, "paper.bibtex", "keep that of the paper"),
     (
         {"checkpoints": [_CHECKPOINT, {**_CHECKPOINT, "notes": "Better."}]},
-        "checkpoints",
-        "Row 1, Model key: Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90 is listed more than once",
+        "checkpoints", "Row 1, Model key: Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90 is listed more than once",
     ),
     (
         {"checkpoints": [_CHECKPOINT, {**_CHECKPOINT, "model_key": f"{FULL['key']}_V16_SVHN_S_50"}]},
         "checkpoints",
         "Row 2, URL: “hf://jane/tiny/model.pt” is also that of Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90",
     ),
-]
+]  # fmt: skip
 """Answers that, within the full set, contradict another one: what is said, the question named, part of the message."""
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=45) | st.sampled_from(

@@ -20,53 +20,44 @@ Document = dict[str, Any]
 METHOD = "Tiny_Doe2024Small"
 RIVAL = "Rival_Roe2023Other"
 MODEL = f"{METHOD}_R18_CIFAR10_US_90"
-_MISSING = object()
+
+
+class _Removed:
+    """What stands for a field that is left out."""
+
+    def __repr__(self) -> str:
+        return "removed"  # the same in every process, because names of tests hold it
+
+
+REMOVED = _Removed()
 
 
 def entry_document(key: str = METHOD, **changes: Any) -> Document:
     """Entry of an A-method, with top-level fields replaced by `changes`."""
     document: Document = {
-        "schema_version": 1,
-        "key": key,
-        "name": key.split("_", maxsplit=1)[0],
-        "aliases": [],
-        "baseline": False,
+        "schema_version": 1, "key": key, "name": key.split("_", maxsplit=1)[0], "aliases": [], "baseline": False,
         "paper": {
-            "title": "Small Networks",
-            "authors": ["Jane Doe"],
-            "venue": "ICLR",
-            "year": 2024,
-            "url": "https://example.org/paper",
-            "bibtex": "@article{Doe2024Small}",
+            "title": "Small Networks", "authors": ["Jane Doe"], "venue": "ICLR", "year": 2024,
+            "url": "https://example.org/paper", "bibtex": "@article{Doe2024Small}",
         },
         "code": {"url": "https://example.org/code"},
         "pipeline": {"stage": "after", "pretraining": ["AT-PGD"], "finetuning": ["AT-PGD"], "schedule": ["one-shot"]},
         "specifics": {
-            "structure": ["unstructured"],
-            "granularity": ["weight"],
-            "locality": ["global"],
-            "criterion": "LIS",
+            "structure": ["unstructured"], "granularity": ["weight"], "locality": ["global"], "criterion": "LIS",
         },
         "audit": {
-            "autoattack": True,
-            "pgd": True,
-            "others": ["CW"],
-            "robustness_curve": False,
+            "autoattack": True, "pgd": True, "others": ["CW"], "robustness_curve": False,
             "pgd_over_10_iterations": None,
         },
         "reported": [
             {
-                "dataset": "cifar10",
-                "architecture": "resnet18",
-                "structure": "unstructured",
-                "sparsity": 0.9,
-                "attack": "PGD",
-                "robust_accuracy": 0.5,
-            }
+                "dataset": "cifar10", "architecture": "resnet18", "structure": "unstructured", "sparsity": 0.9,
+                "attack": "PGD", "robust_accuracy": 0.5,
+            },
         ],
         "notes": ["A remark."],
         "checkpoints": [{"model_key": f"{key}_R18_CIFAR10_US_90", "url": "hf://jane/tiny/model.pt", "sha256": None}],
-    }
+    }  # fmt: skip
     return {**document, **changes}
 
 
@@ -74,31 +65,20 @@ def record_document(model_key: str = MODEL, *, clean: float | None = 0.8, robust
     """Record of a published figure, its words taken from the model key."""
     key = ModelKey.parse(model_key)
     return {
-        "schema_version": 2,
-        "model_key": model_key,
-        "method": key.method,
-        "protocol": "piras-2024",
-        "dataset": key.dataset.value,
-        "architecture": key.architecture.value,
-        "structure": key.structure.value if key.structure else None,
-        "granularity": None,
+        "schema_version": 2, "model_key": model_key, "method": key.method, "protocol": "piras-2024",
+        "dataset": key.dataset.value, "architecture": key.architecture.value,
+        "structure": key.structure.value if key.structure else None, "granularity": None,
         "sparsity": {"declared": key.sparsity, "measured": None},
         "threat_model": {"norm": "linf", "epsilon": key.dataset.epsilon},
         "results": {
-            "n_samples": key.dataset.test_samples,
-            "clean_accuracy": clean,
+            "n_samples": key.dataset.test_samples, "clean_accuracy": clean,
             "attacks": [] if robust is None else [{"attack": "autoattack", "robust_accuracy": robust}],
         },
-        "warnings": [],
-        "checkpoint": {"url": None, "sha256": None},
-        "environment": {},
+        "warnings": [], "checkpoint": {"url": None, "sha256": None}, "environment": {},
         "provenance": {
-            "kind": "published",
-            "source": "Piras2024Adversarial",
-            "location": "Table 3",
-            "date": "2024-09-02",
+            "kind": "published", "source": "Piras2024Adversarial", "location": "Table 3", "date": "2024-09-02",
         },
-    }
+    }  # fmt: skip
 
 
 def samples() -> SampleResults:
@@ -128,16 +108,13 @@ def own_document(model_key: str = MODEL) -> Document:
     """Record of an own, reduced run on the eight samples of :func:`samples`, with every optional field."""
     document = record_document(model_key)
     document.update(
-        protocol="custom",
-        granularity="weight",
+        protocol="custom", granularity="weight",
         sparsity={"declared": 0.9, "measured": 0.9002},
         results={
-            "n_samples": 8,
-            "clean_accuracy": 0.75,
+            "n_samples": 8, "clean_accuracy": 0.75,
             "attacks": [
                 {
-                    "attack": "autoattack",
-                    "robust_accuracy": 0.375,
+                    "attack": "autoattack", "robust_accuracy": 0.375,
                     "stages": [
                         {"attack": "apgd-ce", "attacked": 6, "broken": 1, "robust_after": 5},
                         {"attack": "apgd-t", "attacked": 5, "broken": 1, "robust_after": 4},
@@ -146,11 +123,9 @@ def own_document(model_key: str = MODEL) -> Document:
                     ],
                 },
                 {
-                    "attack": "hofmn",
-                    "robust_accuracy": 0.375,
+                    "attack": "hofmn", "robust_accuracy": 0.375,
                     "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.0},
-                    "median_distance": 7 / 256,
-                    "not_found": 1,
+                    "median_distance": 7 / 256, "not_found": 1,
                     "search": {"trials": 4, "samples": 2, "steps": 10, "best_median": 0.03, "at_bound": ["dampening"]},
                     "steps": 20,
                 },
@@ -160,37 +135,19 @@ def own_document(model_key: str = MODEL) -> Document:
         warnings=[{"code": "few-search-samples", "message": "Only 2 samples were there for the search."}],
         notes=["A remark."],
         checkpoint={
-            "url": "https://example.org/model.pt",
-            "sha256": "a" * 64,
-            "size": 1000,
-            "layout": "resnet18",
-            "format": "safetensors",
-            "unsafe_load": False,
-            "state": "model_ema",
+            "url": "https://example.org/model.pt", "sha256": "a" * 64, "size": 1000, "layout": "resnet18",
+            "format": "safetensors", "unsafe_load": False, "state": "model_ema",
         },
         audit={
-            "parameters": 10_010,
-            "nonzero_parameters": 1_008,
-            "weights": 10_000,
-            "zero_weights": 9_002,
-            "macs": 5000,
-            "effective_macs": 500,
-            "zero_filters": 1,
-            "filters": 10,
+            "parameters": 10_010, "nonzero_parameters": 1_008, "weights": 10_000, "zero_weights": 9_002, "macs": 5000,
+            "effective_macs": 500, "zero_filters": 1, "filters": 10,
             "layers": [
                 {
-                    "name": "conv1.weight",
-                    "weights": 10_000,
-                    "zero_weights": 9_002,
-                    "filters": 10,
-                    "zero_filters": 1,
-                    "channels": 3,
-                    "zero_channels": 0,
-                }
+                    "name": "conv1.weight", "weights": 10_000, "zero_weights": 9_002, "filters": 10, "zero_filters": 1,
+                    "channels": 3, "zero_channels": 0,
+                },
             ],
-            "zero_channels": 0,
-            "channels": 3,
-            "sparsity_basis": "weights",
+            "zero_channels": 0, "channels": 3, "sparsity_basis": "weights",
         },
         settings={"seed": 0, "preset": "quick", "deterministic": True, "note": None, "epsilon": "8/255"},
         data={"split": "test, first 8", "sha256": "b" * 64, "known": True, "source": "official files"},
@@ -200,39 +157,23 @@ def own_document(model_key: str = MODEL) -> Document:
         environment={"torch": "2.13.0", "device": "cpu"},
         verification={"date": "2026-01-02", "samples": 8, "agreement": 1.0, "by": "a maintainer"},
         provenance={"kind": "verified", "source": "Jane Doe", "location": None, "date": "2026-01-01"},
-    )
+    )  # fmt: skip
     return document
 
 
 def version_1(document: Document) -> Document:
     """One of the documents above as version 1 of the format had it, with a field for each attack."""
-    own = "samples" in document
-    per_attack = {
-        "apgd-ce": {"attacked": 6, "broken": 1, "robust_after": 5},
-        "apgd-t": {"attacked": 5, "broken": 1, "robust_after": 4},
-        "fab-t": {"attacked": 4, "broken": 0, "robust_after": 4},
-        "square": {"attacked": 4, "broken": 1, "robust_after": 3},
-    }
-    hofmn = {
-        "robust_accuracy": 0.375,
-        "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.0},
-        "median_distance": 7 / 256,
-        "not_found": 1,
-        "search": {"trials": 4, "samples": 2, "steps": 10, "best_median": 0.03, "at_bound": ["dampening"]},
-        "steps": 20,
-    }
-    joint = {"robust_accuracy": 0.25, "broken_only_by_autoattack": 1, "broken_only_by_hofmn": 1}
-    results = {
-        "n_samples": 8 if own else 10_000,
-        "clean_accuracy": 0.75 if own else 0.8,
-        "autoattack": {"robust_accuracy": 0.375 if own else 0.4, "per_attack": per_attack if own else {}},
-        "hofmn": hofmn if own else None,
-        "joint": joint if own else None,
-    }
+    results = copy.deepcopy(document["results"])
+    attacks = {one.pop("attack"): one for one in results.pop("attacks")}
+    attacks["autoattack"]["per_attack"] = {one.pop("attack"): one for one in attacks["autoattack"].pop("stages", [])}
+    joint = results.pop("joint", None)
+    if joint is not None:
+        joint |= {f"broken_only_by_{name}": count for name, count in joint.pop("broken_only_by").items()}
+    results |= {"autoattack": attacks["autoattack"], "hofmn": attacks.get("hofmn"), "joint": joint}
     return {**document, "schema_version": 1, "results": results}
 
 
-def changed(document: Document, path: str, value: Any = _MISSING) -> Document:
+def changed(document: Document, path: str, value: Any = REMOVED) -> Document:
     """Copy of a document with the value at a place replaced, or removed.
 
     A place is as in messages: ``specifics.structure[0]``, or ``results.attacks[hofmn].steps``.
@@ -245,7 +186,7 @@ def changed(document: Document, path: str, value: Any = _MISSING) -> Document:
         part = name
         if isinstance(target, list):
             part = int(name) if name.isdigit() else [item["attack"] for item in target].index(name)
-    if value is _MISSING:
+    if value is REMOVED:
         del target[part]
     else:
         target[part] = value

@@ -31,15 +31,6 @@ PUBLISHED_MODEL = f"{RIVAL}_V16_CIFAR10_US_90"
 PUBLISHED = f"evaluations/{RIVAL}/{PUBLISHED_MODEL}.json"
 
 
-class _Removed:
-    """What stands for a field that is left out."""
-
-    def __repr__(self) -> str:
-        return "removed"  # the same in every process, because names of tests hold it
-
-
-REMOVED = _Removed()
-
 Spoil = Callable[[Path], object]
 
 
@@ -48,12 +39,8 @@ def verdicts(percent: int = 90) -> SampleResults:
     position = np.arange(N)
     clean = position % 10 < 8
     robust = clean & (position % 100 < 130 - percent)
-    after = {
-        Attack.APGD_CE: clean & (position % 100 < 140 - percent),
-        Attack.APGD_T: robust,
-        Attack.FAB_T: robust,
-        Attack.SQUARE: robust,
-    }
+    after = {Attack.APGD_CE: clean & (position % 100 < 140 - percent)}
+    after |= dict.fromkeys((Attack.APGD_T, Attack.FAB_T, Attack.SQUARE), robust)
     # All that AutoAttack left robust, and some more, lie beyond 8/255.
     beyond = clean & (position % 100 < 132 - percent)
     distance = np.where(clean, np.where(beyond, 12 / 255, 4 / 255), 0).astype(np.float32)
@@ -61,13 +48,7 @@ def verdicts(percent: int = 90) -> SampleResults:
     tuning = np.zeros(N, dtype=np.bool_)
     tuning[np.flatnonzero(clean)[:64]] = True
     return SampleResults(
-        index=position.astype(np.int32),
-        label=(position // 10 % 10).astype(np.int16),
-        clean_correct=clean,
-        aa_robust=robust,
-        distance=distance,
-        tuning=tuning,
-        robust_after=after,
+        position.astype(np.int32), (position // 10 % 10).astype(np.int16), clean, robust, distance, tuning, after
     )
 
 
@@ -88,13 +69,11 @@ def full_run(percent: int = 90) -> Document:
         protocol="apb-1",
         sparsity={"declared": percent / 100, "measured": percent / 100},
         results={
-            "n_samples": N,
-            "clean_accuracy": int(samples.clean_correct.sum()) / N,
+            "n_samples": N, "clean_accuracy": int(samples.clean_correct.sum()) / N,
             "attacks": [
                 {"attack": "autoattack", "robust_accuracy": int(samples.aa_robust.sum()) / N, "stages": stages},
                 {
-                    "attack": "hofmn",
-                    "robust_accuracy": int(beyond.sum()) / N,
+                    "attack": "hofmn", "robust_accuracy": int(beyond.sum()) / N,
                     "parameters": {"learning_rate": 1.5, "momentum": 0.3, "weight_decay": 0.1, "dampening": 0.1},
                     "median_distance": float(np.median(samples.distance[samples.clean_correct].astype(np.float64))),
                     "not_found": 1,
@@ -160,7 +139,7 @@ def edit(name: str, *changes: tuple[str, Any]) -> Spoil:
     def spoil(root: Path) -> None:
         document = json.loads((root / name).read_text(encoding="utf-8"))
         for field, value in changes:
-            document = changed(document, field) if value is REMOVED else changed(document, field, value)
+            document = changed(document, field, value)
         write_json(root / name, document)
 
     return spoil

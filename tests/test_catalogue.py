@@ -39,15 +39,10 @@ def test_the_benchmarks_own_data_has_no_problem(repository: Path) -> None:
 
 def test_entries_and_records_come_in_table_order(data_folder: DataFolder) -> None:
     keys = [
-        f"{METHOD}_R18_CIFAR10_dense",
-        f"{METHOD}_R18_CIFAR10_S_90",
-        f"{METHOD}_R18_CIFAR10_US_90",
-        f"{METHOD}_R18_CIFAR10_US_95",
-        f"{METHOD}_V16_CIFAR10_US_90",
-        f"{METHOD}_R18_SVHN_US_90",
-        f"{METHOD}_R50_ImageNet_US_90",
-        "aardvark_Roe2023Other_R18_CIFAR10_US_90",
-    ]
+        f"{METHOD}_R18_CIFAR10_dense", f"{METHOD}_R18_CIFAR10_S_90", f"{METHOD}_R18_CIFAR10_US_90",
+        f"{METHOD}_R18_CIFAR10_US_95", f"{METHOD}_V16_CIFAR10_US_90", f"{METHOD}_R18_SVHN_US_90",
+        f"{METHOD}_R50_ImageNet_US_90", "aardvark_Roe2023Other_R18_CIFAR10_US_90",
+    ]  # fmt: skip
     root = data_folder(
         entry_document("aardvark_Roe2023Other"), entry_document(), *(record_document(key) for key in reversed(keys))
     )

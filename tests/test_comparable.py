@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
@@ -14,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsite import comparable, metrics
 from apsite.catalogue import Catalogue, load_catalogue
 from apsite.comparable import (
     Basis,
@@ -376,11 +374,3 @@ def test_leads_along_a_curve_are_joined_and_kept_where_equal(contest: list[Evalu
     ]  # fmt: skip
     assert leads_along(lambda epsilon: [models_at(5)[1], models_at(5)[0]], (0, 1, 2)) == [Stretch(second, 0, 2, False)]
     assert leads_along(lambda epsilon: [], (0, 1)) == []
-
-
-@pytest.mark.parametrize("module", [comparable, metrics])
-def test_examples_in_docstrings_run(module: Any, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(repository)
-    found = doctest.testmod(module)
-    assert found.attempted > 0
-    assert found.failed == 0

@@ -20,12 +20,11 @@ from apsite.vocabulary import (
     Stage,
     Structure,
 )
-from tests.builders import METHOD, changed, entry_document, write_document
+from tests.builders import METHOD, REMOVED, changed, entry_document, write_document
 
 PATH = Path(f"entries/{METHOD}.json")
 OBJECTIVES = ", ".join(repr(word.value) for word in Objective)
 HTTPS = "does not have the required form: Where to read it, https only."
-REMOVED = object()
 
 BROKEN: list[tuple[str, Any, str, str]] = [
     # what is set, to what, where the message stands, what it says
@@ -108,7 +107,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("field", "value", "place", "message"), BROKEN, ids=[f"{case[0]}={case[1]!r:.20}" for case in BROKEN]
 )
 def test_a_broken_entry_says_where_what_and_what_is_allowed(field: str, value: Any, place: str, message: str) -> None:
-    document = changed(entry_document(), field) if value is REMOVED else changed(entry_document(), field, value)
+    document = changed(entry_document(), field, value)
     matching = [problem for problem in entry_problems(PATH, document) if message in problem.problem]
     assert [problem.field for problem in matching] == [place]
     assert str(matching[0]).startswith(f"{PATH}: {place}: " if place else f"{PATH}: ")

@@ -175,21 +175,11 @@ ROBUSTBENCH_FIELDS = {
 def test_robustbench_gets_its_fields(tiny_data: Path) -> None:
     exported = robustbench(load_catalogue(tiny_data))
     assert exported[MODEL] == {
-        "link": "https://example.org/paper",
-        "name": "Small Networks",
-        "authors": "Jane Doe",
-        "additional_data": None,
-        "number_forward_passes": 1,
-        "dataset": "cifar10",
-        "venue": "ICLR 2024",
-        "architecture": "ResNet18",
-        "eps": "8/255",
-        "clean_acc": "75.00",
-        "reported": None,
-        "autoattack_acc": "37.50",
-        "footnote": "Tiny: 90% unstructured sparsity. Verified: Jane Doe.",
-        "unreliable": False,
-    }
+        "link": "https://example.org/paper", "name": "Small Networks", "authors": "Jane Doe", "additional_data": None,
+        "number_forward_passes": 1, "dataset": "cifar10", "venue": "ICLR 2024", "architecture": "ResNet18",
+        "eps": "8/255", "clean_acc": "75.00", "reported": None, "autoattack_acc": "37.50",
+        "footnote": "Tiny: 90% unstructured sparsity. Verified: Jane Doe.", "unreliable": False,
+    }  # fmt: skip
     dense = exported[f"{METHOD}_V16_SVHN_dense"]
     assert dense["autoattack_acc"] is None
     assert dense["unreliable"] is None

@@ -23,6 +23,7 @@ from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
 from tests.builders import (
     METHOD,
     MODEL,
+    REMOVED,
     RIVAL,
     Document,
     changed,
@@ -33,7 +34,6 @@ from tests.builders import (
 )
 
 PATH = Path(f"evaluations/{METHOD}/{MODEL}.json")
-REMOVED = object()
 FRACTION = "is above the maximum 1; accuracies and sparsities are fractions, not percentages"
 
 BROKEN: list[tuple[str, Any, str, str]] = [
@@ -133,7 +133,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("field", "value", "place", "message"), BROKEN, ids=[f"{case[0]}={case[1]!r:.20}" for case in BROKEN]
 )
 def test_a_broken_record_says_where_what_and_what_is_allowed(field: str, value: Any, place: str, message: str) -> None:
-    document = changed(record_document(), field) if value is REMOVED else changed(record_document(), field, value)
+    document = changed(record_document(), field, value)
     matching = [problem for problem in record_problems(PATH, document) if message in problem.problem]
     assert [problem.field for problem in matching] == [place]
     assert str(matching[0]).startswith(f"{PATH}: {place}: " if place else f"{PATH}: ")

@@ -132,17 +132,10 @@ def test_the_file_has_the_documented_arrays(tmp_path: Path) -> None:
     write_samples(tmp_path / "a.npz", samples())
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         assert {name: str(archive[name].dtype) for name in archive.files} == {
-            "index": "int32",
-            "label": "int16",
-            "clean_correct": "bool",
-            "aa_robust": "bool",
-            "distance": "float32",
-            "tuning": "bool",
-            "robust_after_apgd_ce": "bool",
-            "robust_after_apgd_t": "bool",
-            "robust_after_fab_t": "bool",
-            "robust_after_square": "bool",
-        }
+            "index": "int32", "label": "int16", "clean_correct": "bool", "aa_robust": "bool", "distance": "float32",
+            "tuning": "bool", "robust_after_apgd_ce": "bool", "robust_after_apgd_t": "bool",
+            "robust_after_fab_t": "bool", "robust_after_square": "bool",
+        }  # fmt: skip
 
 
 def test_arrays_of_other_types_are_stored_in_the_documented_ones() -> None:

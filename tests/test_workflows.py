@@ -27,12 +27,11 @@ from tests.repositories import commit, git, repository_with  # noqa: E402
 ROOT = Path(__file__).parent.parent
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+FORMS = set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {GITHUB / "ISSUE_TEMPLATE/config.yml"}
 SCHEMAS = {
     "vendor.github-workflows": WORKFLOWS,
     "vendor.dependabot": [GITHUB / "dependabot.yml"],
-    "vendor.github-issue-forms": sorted(
-        set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {GITHUB / "ISSUE_TEMPLATE/config.yml"}
-    ),
+    "vendor.github-issue-forms": sorted(FORMS),
     "vendor.github-issue-config": [GITHUB / "ISSUE_TEMPLATE/config.yml"],
 }
 
@@ -224,12 +223,9 @@ esac
                 environment[name] = re.sub(r"\$\{\{ (.*?) \}\}", lambda match: self.values[match[1]], str(value))
             done = subprocess.run(
                 ["bash", "--noprofile", "--norc", "-e", "-c", step["run"]],
-                cwd=self.work / step.get("working-directory", "."),
-                env=environment,
-                capture_output=True,
-                text=True,
+                cwd=self.work / step.get("working-directory", "."), env=environment, capture_output=True, text=True,
                 check=False,
-            )
+            )  # fmt: skip
             printed[step["name"]] = done.stdout + done.stderr
             if done.returncode:
                 printed["failed"] = step["name"]

@@ -63,12 +63,9 @@ def test_full_answers_give_the_entry() -> None:
     }
     assert entry["specifics"]["locality"] is None
     assert entry["audit"] == {
-        "autoattack": True,
-        "pgd": False,
-        "others": ["CW", "DeepFool"],
-        "robustness_curve": None,
+        "autoattack": True, "pgd": False, "others": ["CW", "DeepFool"], "robustness_curve": None,
         "pgd_over_10_iterations": None,
-    }
+    }  # fmt: skip
     assert entry["reported"][0]["robust_accuracy"] == 1
     assert entry["checkpoints"][0] == {
         "model_key": "Tiny-Net_Nunez2026Small_R18_CIFAR10_US_90",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.builders import METHOD, RIVAL
+from tests.builders import METHOD, REMOVED, RIVAL
 from tests.corpus.cases import Bad, entry
-from tests.submissions import ENTRY, MODELS, OTHERS_MODEL, REMOVED, edit
+from tests.submissions import ENTRY, MODELS, OTHERS_MODEL, edit
 
 ENTRIES = [
     entry("schema_version", 2, "2 is not 1"),

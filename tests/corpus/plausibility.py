@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 
-from tests.builders import METHOD
+from tests.builders import METHOD, REMOVED
 from tests.corpus.cases import Bad, record, remove, several
-from tests.submissions import MODELS, PUBLISHED, RECORD, REMOVED, SAMPLES, SECOND, edit, full_run
+from tests.submissions import MODELS, PUBLISHED, RECORD, SAMPLES, SECOND, edit, full_run
 
 IMPLAUSIBLE = [
     record("results.attacks[autoattack].robust_accuracy", 0.9, "0.9 exceeds the clean accuracy 0.8"),

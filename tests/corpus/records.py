@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.builders import METHOD, RIVAL
+from tests.builders import METHOD, REMOVED, RIVAL
 from tests.corpus.cases import record
-from tests.submissions import MODELS, REMOVED
+from tests.submissions import MODELS
 
 WORDS = [
     record("schema_version", "1", "'1' is not 2"),

@@ -49,13 +49,9 @@ def found_in(document: Document, path: Path = PATH) -> list[tuple[str, str]]:
 
 def test_changes_are_read_and_written_as_they_stand() -> None:
     document = with_changes(
-        change("supersedes", version=2),
-        change("disputed", url="https://example.org/issues/1"),
-        change("settled"),
-        change("corrected"),
-        change("retracted", "2026-04-01"),
-        document=own_document(),
-    )
+        change("supersedes", version=2), change("disputed", url="https://example.org/issues/1"), change("settled"),
+        change("corrected"), change("retracted", "2026-04-01"), document=own_document(),
+    )  # fmt: skip
     assert found_in(document) == []
     record = record_from_json(document)
     assert record_to_json(record) == document
