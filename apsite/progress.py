@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self, TextIO
@@ -106,30 +107,20 @@ class LogFileReporter(Reporter):
 
     def __init__(self, inner: Reporter, path: Path) -> None:
         self._stream = path.open("a", encoding="utf-8")
-        self._both = (inner, PlainReporter(self._stream, interval=60.0))
+        both = (inner, PlainReporter(self._stream, interval=60.0))
+        for name in ("start", "advance", "finish", "say"):
+            setattr(self, name, _one_after_another([getattr(reporter, name) for reporter in both]))
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def start(self, phase: str, total: float) -> None:
-        """Pass on and note."""
-        for one in self._both:
-            one.start(phase, total)
 
-    def advance(self, done: float, note: str = "") -> None:
-        """Pass on and note."""
-        for one in self._both:
-            one.advance(done, note)
+def _one_after_another(functions: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def call(*arguments: object) -> None:
+        for function in functions:
+            function(*arguments)
 
-    def finish(self, note: str) -> None:
-        """Pass on and note."""
-        for one in self._both:
-            one.finish(note)
-
-    def say(self, message: str) -> None:
-        """Pass on and note."""
-        for one in self._both:
-            one.say(message)
+    return call
 
 
 def duration(seconds: float) -> str:

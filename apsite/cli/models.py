@@ -34,8 +34,8 @@ def list_(arch: str | None) -> None:
     A layout is how an implementation names and shapes the parameters of a network. `apsite eval` detects the layout of
     a checkpoint; use --layout if several fit.
     """
+    from apsite.evaluation.checkpoints.audit import layout_macs
     from apsite.evaluation.checkpoints.networks.registry import layouts
-    from apsite.evaluation.checkpoints.report import layout_macs
 
     columns = ("Layout", "Network", "Methods", ">Parameters", ">MACs")
     table = new_table(None, *columns, caption="MACs: multiply-accumulates for one image")
@@ -55,8 +55,8 @@ def info(layout: str) -> None:
     Example:
       apsite models info base_resnet18
     """
+    from apsite.evaluation.checkpoints.audit import layout_macs
     from apsite.evaluation.checkpoints.networks.registry import layouts
-    from apsite.evaluation.checkpoints.report import layout_macs
 
     if layout not in layouts():
         raise ApsiteError(f"layout {layout!r} is not registered; `apsite models list` shows {', '.join(layouts())}")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from apsite.errors import CheckpointError, NetworkError
+from apsite.evaluation.checkpoints.audit import layout_macs
 from apsite.evaluation.checkpoints.networks.registry import layouts
-from apsite.evaluation.checkpoints.report import audit, layout_macs
+from apsite.evaluation.checkpoints.report import audit
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.vocabulary import Architecture, Dataset, Structure
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.attacks.fmn import dlr_margin
+from apsite.evaluation.checkpoints.networks.registry import Layout
 from apsite.protocol import SPARSITY_LIMIT, SPARSITY_WARNING
 from apsite.records import CheckpointAudit, EvaluationWarning, LayerAudit
 from apsite.results import differs, sparsity_warning, zero_shares
@@ -61,12 +62,11 @@ def audit_network(network: nn.Module, example: Tensor) -> CheckpointAudit:
     )  # fmt: skip
 
 
-def multiply_accumulates(network: nn.Module, example: Tensor) -> int:
-    """Multiply-accumulates of convolutions and linear layers for one image, zeros counted like other weights.
-
-    The image has the shape ``(1, 3, height, width)`` and the network's device; ``meta`` costs neither memory nor time.
-    """
-    positions = _positions(network, example)
+def layout_macs(layout: Layout) -> int:
+    """Multiply-accumulates of a registered layout for one image, zeros counted like other weights."""
+    with torch.device("meta"):
+        network = layout.build(layout.datasets[0]).eval()
+        positions = _positions(network, torch.empty(1, *layout.input_shape))
     return sum(module.weight.numel() * positions.get(name, 0) for name, module in _layers(network))
 
 

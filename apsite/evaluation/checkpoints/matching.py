@@ -171,10 +171,8 @@ def _compare(
             for name, spec in expected.items()
             if name in state and tuple(state[name].shape) != spec.shape
         ),
-        problems=tuple(problems),
-        normalisation=constants,
-        notes=tuple(done),
-    )
+        problems=tuple(problems), normalisation=constants, notes=tuple(done),
+    )  # fmt: skip
 
 
 def _few(names: Sequence[str]) -> str:

@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from apsite.errors import ApsiteError, CheckpointError, NetworkError
 from apsite.evaluation.attacks.execution import as_inputs
-from apsite.evaluation.checkpoints.audit import (
-    SparsityFinding,
-    audit_network,
-    check_behaviour,
-    check_sparsity,
-    multiply_accumulates,
-)
+from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
 from apsite.evaluation.checkpoints.loading import IN_MEMORY, Declared, explain_layouts, in_memory, open_network
 from apsite.evaluation.checkpoints.networks.registry import Layout
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
@@ -147,13 +141,6 @@ def audit(
     if not declared.by_factory:
         report = replace(report, layout=loaded.layout, others=_others(file, declared, loaded.layout))
     return _measured(replace(report, notes=loaded.notes), loaded.network)
-
-
-def layout_macs(layout: Layout) -> int:
-    """Multiply-accumulates of a registered layout for one image."""
-    with torch.device("meta"):
-        network = layout.build(layout.datasets[0]).eval()
-        return multiply_accumulates(network, torch.empty(1, *layout.input_shape))
 
 
 def _others(file: CheckpointFile, declared: Declared, chosen: str | None) -> tuple[OtherLayout, ...]:

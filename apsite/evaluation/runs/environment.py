@@ -35,16 +35,12 @@ def choose_device(name: str | None) -> torch.device:
 
 def describe(device: torch.device) -> dict[str, Scalar]:
     """Versions, platform, device and precision flags."""
+    on_gpu = device.type == "cuda"
     described: dict[str, Scalar] = {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads",
-        "cpu_count": os.cpu_count(),
-        "commit": commit(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-    }
+        "python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+        "cpu_count": os.cpu_count(), "commit": commit(), "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }  # fmt: skip
     for package in ("apsite", "torch", "numpy", "pyautoattack", "optuna"):
         try:
             described[package] = metadata.version(package)

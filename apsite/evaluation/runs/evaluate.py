@@ -204,25 +204,18 @@ def _record(
     settings, key, file = request.settings, request.key, model.file
     today = datetime.now(UTC).date().isoformat()
     split = "whole test set" if len(images) == key.dataset.test_samples else f"first {len(images)} test samples"
+    checkpoint = records.Checkpoint(request.url, file.sha256, file.size, model.layout, file.format, state=request.state)
     record = EvaluationRecord(
-        key=key,
-        protocol=settings.protocol(key.dataset, len(images)),
+        key=key, protocol=settings.protocol(key.dataset, len(images)),
         granularity=request.granularity or (Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else None),
         sparsity=records.Sparsity(key.sparsity, finding.measured),
         threat_model=records.ThreatModel("linf", settings.epsilon_text(key.dataset)),
-        results=_results(outcome, settings, key.dataset),
-        checkpoint=records.Checkpoint(
-            request.url, file.sha256, file.size, model.layout, file.format, state=request.state
-        ),
-        warnings=tuple(warnings),
+        results=_results(outcome, settings, key.dataset), checkpoint=checkpoint, warnings=tuple(warnings),
         provenance=records.Provenance(ProvenanceKind.SUBMITTED, request.source, None, today),
-        environment=dict(environment),
-        notes=(*request.notes, *model.notes),
-        audit=audit,
+        environment=dict(environment), notes=(*request.notes, *model.notes), audit=audit,
         settings=settings.as_scalars(key.dataset),
         data=records.EvaluatedData(split, images.sha256, images.known, images.source),
-        passes=outcome.passes,
-        seconds=outcome.seconds,
+        passes=outcome.passes, seconds=outcome.seconds,
     )  # fmt: skip
     found = {warning.code: warning for warning in (*warnings, *warnings_of(record))}
     return replace(record, warnings=tuple(found.values()))

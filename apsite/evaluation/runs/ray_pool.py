@@ -211,7 +211,7 @@ class RayPool:
     def results(
         self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
     ) -> Iterator[tuple[int, Result]]:
-        """Number and result of every piece, as they finish; see :class:`apsite.evaluation.runs.pool.Pool`.
+        """Number and result of every piece, as they finish; see :class:`.runner.Pool`.
 
         Raises:
             EvaluationError: If a piece of work loses :data:`TRIES` workers, or workers cannot start.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
-from apsite.evaluation.runs.pool import LocalPool, Pool
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.worker import LANES, Call, LabelledImages, Result, Work, Worker, attack_module
 from apsite.evaluation.testsets.datasets import ImageSet
@@ -34,6 +34,37 @@ CallOf = Callable[[LabelledImages], Call]
 
 WORST = 1.0
 """Median distance of a trial that had no correctly classified sample: the largest that images in [0, 1] allow."""
+
+
+class Pool(Protocol):
+    """Does pieces of work, here or elsewhere, in any order, `count` of them at the same time."""
+
+    count: int
+
+    def results(
+        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """Number and result of every piece, as they finish.
+
+        `progress` is called with the number of passes whenever some have been made, `say` with lines for the log.
+        """
+
+
+@dataclass
+class LocalPool:
+    """One worker in this process, which does the pieces one after the other."""
+
+    worker: Worker
+    count: int = 1
+
+    def results(
+        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """See :class:`Pool`."""
+        self.worker.listener, self.worker.say = progress, say
+        for number, call in enumerate(calls):
+            yield number, self.worker.run(call)
+        self.worker.listener = None
 
 
 @dataclass(frozen=True)

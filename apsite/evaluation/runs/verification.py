@@ -226,14 +226,11 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     attacks += [result.attack for result in results.attacks if result.attack not in APB_1_ATTACKS]
     if not attacks:
         raise EvaluationError(f"{record.model_key}: the record has no attack that could be run again")
-    return (
-        replace(
-            stated, attacks=tuple(attacks), epsilon=record.threat_model.epsilon,
-            batch_size=batch_size or stated.batch_size, attack_steps=steps, search_batch=SearchBatch.FIXED,
-            n_examples=None,
-        ),
-        parameters,
+    settings = replace(
+        stated, attacks=tuple(attacks), epsilon=record.threat_model.epsilon, n_examples=None, attack_steps=steps,
+        batch_size=batch_size or stated.batch_size, search_batch=SearchBatch.FIXED,
     )  # fmt: skip
+    return settings, parameters
 
 
 def _same_checkpoint(record: EvaluationRecord, path: Path) -> CheckpointFile:

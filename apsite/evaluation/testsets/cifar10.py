@@ -84,16 +84,10 @@ FILES = OfficialFiles(
     Dataset.CIFAR10,
     terms="no licence stated; https://www.cs.toronto.edu/~kriz/cifar.html",
     expected="'cifar-10-batches-bin/test_batch.bin' or 'cifar-10-batches-py/test_batch'",
-    find=find,
-    read=read,
     known_sha256="9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a",
     download=Download(
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        "cifar-10-binary.tar.gz",
-        "md5:c32a1d4ab5d03f1284b67883e8d87530",
-        170_052_171,
-        "cifar-10-batches-bin",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "cifar-10-binary.tar.gz",
+        "md5:c32a1d4ab5d03f1284b67883e8d87530", 170_052_171, "cifar-10-batches-bin",
     ),
-    read_training=read_training,
-    embedded=embedded,
-)
+    find=find, read=read, read_training=read_training, embedded=embedded,
+)  # fmt: skip

@@ -48,15 +48,10 @@ def read(path: Path) -> tuple[Pixels, Labels]:
 
 
 FILES = OfficialFiles(
-    Dataset.SVHN,
-    terms="for non-commercial use only; http://ufldl.stanford.edu/housenumbers",
-    expected="'test_32x32.mat'",
-    find=find,
-    read=read,
+    Dataset.SVHN, terms="for non-commercial use only; http://ufldl.stanford.edu/housenumbers",
+    expected="'test_32x32.mat'", find=find, read=read,
     download=Download(
-        "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
-        "test_32x32.mat",
-        "md5:eb5a983be6a315427106f1b164d9cef3",
-        64_275_384,
+        "http://ufldl.stanford.edu/housenumbers/test_32x32.mat", "test_32x32.mat",
+        "md5:eb5a983be6a315427106f1b164d9cef3", 64_275_384,
     ),
-)
+)  # fmt: skip
