@@ -1,27 +1,8 @@
 """The file of a series of baselines: one dense network, the criteria that prune it, and how all are trained.
 
-.. code-block:: toml
-
-    dataset = "cifar10"
-    arch = "resnet18"
-    layout = "base_resnet18"
-    dense = "LWM_Han2015Learning"   # method of the dense network's record
-
-    [training]                      # of the dense network, where it is not there yet
-    epochs = 30
-    learning_rate = 0.2
-
-    [finetuning]                    # the same for all pruned networks, so that only the criterion differs
-    epochs = 20
-
-    [evaluation]
-    n_examples = 256                # omit for protocol apb-1 on the whole test set
-
-    [[criterion]]
-    method = "LAMP_Lee2021Layer"
-    criterion = "lamp"
-    locality = "global"
-    sparsities = [0.90, 0.95, 0.99]
+``dense`` is the method of the dense network's record, ``[training]`` says how that is trained where it is not there
+yet. ``[finetuning]`` is the same for all pruned networks, so that only the criterion differs. ``[evaluation]`` has what
+differs from protocol apb-1 on the whole test set. ``baselines/resnet8.toml`` is an example.
 """
 
 from __future__ import annotations

@@ -29,11 +29,10 @@ _PACKED = click.option("--packed", is_flag=True,
 @cli.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @options.network
-@click.option(
-    "--criterion", type=click.Choice(["lwm", "lamp", "random", "filter-l1"]), required=True,
-    help="What is removed first: weights of lowest magnitude (lwm; Han et al. 2015), of lowest magnitude relative to "
-    "their layer (lamp; Lee et al. 2021), random weights, or filters of lowest L1 norm (filter-l1; Li et al. 2017).",
-)  # fmt: skip
+@click.option("--criterion", type=click.Choice(["lwm", "lamp", "random", "filter-l1"]), required=True,
+              help="What is removed first: weights of lowest magnitude (lwm; Han et al. 2015), of lowest magnitude "
+              "relative to their layer (lamp; Lee et al. 2021), random weights, or filters of lowest L1 norm "
+              "(filter-l1; Li et al. 2017).")  # fmt: skip
 @click.option("--locality", type=options.values(Locality), required=True,
               help="Whether the sparsity holds in each layer or in the whole network; lamp is global.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True,
@@ -77,15 +76,11 @@ def prune(
 @options.network
 @click.option("--dataset", type=options.values(Dataset), default="cifar10",
               help="Dataset whose images the network takes; only CIFAR-10 can be trained on.")  # fmt: skip
-@click.option(
-    "--data-dir", type=options.FOLDER, default=options.data_folder,
-    show_default="where `apsite data fetch` puts them", help="Folder with the official training files.",
-)  # fmt: skip
-@click.option(
-    "--objective", type=click.Choice(["AT-PGD", "TRADES", "AT-Fast"]), default="AT-PGD",
-    help="Adversarial training (Madry et al. 2018), TRADES (Zhang et al. 2019), or the fast single-step variant (Wong "
-    "et al. 2020).",
-)  # fmt: skip
+@click.option("--data-dir", type=options.FOLDER, default=options.data_folder, help="Folder with the official training "
+              "files.", show_default="where `apsite data fetch` puts them")  # fmt: skip
+@click.option("--objective", type=click.Choice(["AT-PGD", "TRADES", "AT-Fast"]), default="AT-PGD",
+              help="Adversarial training (Madry et al. 2018), TRADES (Zhang et al. 2019), or the fast single-step "
+              "variant (Wong et al. 2020).")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), default=10, help="Passes over the images.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1,
               help="Peak of the one-cycle schedule.")  # fmt: skip
@@ -150,12 +145,9 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
         emit_json({**asdict(written), "path": str(written.path), "about": dict(written.about)})
         return
     click.echo(f"{result[0].upper()}{result[1:]}.")
-    counts = {
-        "weights": (audit.zero_weights, audit.weights),
-        "filters": (audit.zero_filters, audit.filters),
-        "input channels": (audit.zero_channels or 0, audit.channels or 0),
-    }
-    for name, (zero, total) in counts.items():
+    channels = audit.zero_channels or 0, audit.channels or 0
+    weights, filters = (audit.zero_weights, audit.weights), (audit.zero_filters, audit.filters)
+    for name, (zero, total) in {"weights": weights, "filters": filters, "input channels": channels}.items():
         click.echo(f"Zero {name}: {zero:,} of {total:,} ({zero / total:.4%})")
     for layer in audit.layers:
         if layer.zero_weights == layer.weights:

@@ -16,14 +16,10 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 @options.root
 @click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text",
               help="github: annotations for workflows.")  # fmt: skip
-@click.option(
-    "--changed-since", metavar="REVISION",
-    help="Also check the rules for pull requests, against the revision where the branch began, such as origin/main.",
-)  # fmt: skip
-@click.option(
-    "--maintainer", is_flag=True,
-    help="Apply the rules for maintainers. Derive this from the platform, never from the pull request.",
-)  # fmt: skip
+@click.option("--changed-since", metavar="REVISION", help="Also check the rules for pull requests, against the "
+              "revision where the branch began, such as origin/main.")  # fmt: skip
+@click.option("--maintainer", is_flag=True, help="Apply the rules for maintainers. Derive this from the platform, "
+              "never from the pull request.")  # fmt: skip
 def validate(root: Path, style: str, changed_since: str | None, maintainer: bool) -> None:
     """Check every entry, record and per-sample file, and report all problems at once.
 

@@ -33,22 +33,16 @@ _FILE = click.Path(path_type=Path)
 @click.option("--method", help="Method key, such as HARP_Zhao2023Holistic.  [required without --manifest]")
 @click.option("--dataset", type=options.values(Dataset),
               help="Test set to attack.  [required without --manifest]")  # fmt: skip
-@click.option(
-    "--arch",
-    help=f"Registered network ({', '.join(Architecture)}), or 'file.py:factory' / 'module:factory' with --as.  "
-    "[required without --manifest]",
-)  # fmt: skip
+@click.option("--arch", help=f"Registered network ({', '.join(Architecture)}), or 'file.py:factory' / 'module:factory' "
+              "with --as.  [required without --manifest]")  # fmt: skip
 @click.option("--as", type=options.values(Architecture), help="Network that the factory builds.")
 @click.option("--structure", type=options.values(Structure),
               help="Structure of the pruning. Omit together with --sparsity for a dense network.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
 @click.option("--granularity", type=options.values(Granularity), help="Unit that was removed.")
 @click.option("--layout", help="Name of the registered parameter layout, if several fit (`apsite models list`).")
-@click.option(
-    "--data-dir",
-    help="Folder with the official files of the dataset, or 'embedded' for 256 CIFAR-10 test images of the package.  "
-    "[default: where `apsite data fetch` puts them]",
-)  # fmt: skip
+@click.option("--data-dir", help="Folder with the official files of the dataset, or 'embedded' for 256 CIFAR-10 test "
+              "images of the package.  [default: where `apsite data fetch` puts them]")  # fmt: skip
 @options.device
 @click.option("--n-examples", type=click.IntRange(1), help="Attack only the first N samples; such a run does not rank.")
 @click.option("--batch-size", type=click.IntRange(1),
@@ -63,17 +57,14 @@ _FILE = click.Path(path_type=Path)
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
 @click.option("--attacks", default=",".join(APB_1_ATTACKS),
               help="Attacks to run, separated by commas; a run with only one does not rank.")  # fmt: skip
-@click.option(
-    "--engine", type=options.values(EngineName), default="fast",
-    help="AutoAttack implementation: fast (built in; results do not depend on batch size) or reference (pyautoattack).",
-)  # fmt: skip
+@click.option("--engine", type=options.values(EngineName), default="fast", help="AutoAttack implementation: fast "
+              "(built in; results do not depend on batch size) or reference (pyautoattack).")  # fmt: skip
 @click.option("--precision", type=options.values(Precision), default="float32",
               help="Arithmetic in which AutoAttack searches; every success is confirmed in float32. Lower precision is "
               "faster on GPUs and does not rank.")  # fmt: skip
-@click.option(
-    "--remove-channels/--keep-channels", default=True,
-    help="Attack a copy of the network with fully pruned channels removed. Same outputs, less compute.",
-)  # fmt: skip
+@click.option("--remove-channels/--keep-channels", default=True,
+              help="Attack a copy of the network with fully pruned channels removed. Same outputs, less "
+              "compute.")  # fmt: skip
 @options.records
 @click.option("--overwrite", is_flag=True, help="Replace an existing record.")
 @options.resume

@@ -83,10 +83,9 @@ class Object:
 
 
 def read_pickle(
-    file: IO[bytes],
-    persistent: Callable[[Any], Any] | None = None,
+    file: IO[bytes], persistent: Callable[[Any], Any] | None = None,
     known: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
-) -> Any:
+) -> Any:  # fmt: skip
     """The object that the next pickle of a file describes; the file is left behind its end.
 
     Args:

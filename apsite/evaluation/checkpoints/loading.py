@@ -22,14 +22,7 @@ from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.checkpoints.factories import load_factory
 from apsite.evaluation.checkpoints.matching import Match, best_match
 from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK, Normalisation, Normalise, multiply_out
-from apsite.evaluation.checkpoints.networks.registry import (
-    Layout,
-    TensorSpec,
-    layouts,
-    layouts_of,
-    method_layouts,
-    published_method,
-)
+from apsite.evaluation.checkpoints.networks.registry import Layout, TensorSpec, layouts, layouts_of, method_layouts
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.checkpoints.stored_masks import Resolved, multiply_masks
 from apsite.keys import ModelKey
@@ -204,8 +197,9 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
             "Declare the sparsity."
         )
     notes = [*file.notes, *match.notes]
-    if published and chosen.name not in published:
-        notes.append(f"Not the layout of {published_method(method or '')}'s published checkpoints; {chosen.name} fits.")
+    if method and published and chosen.name not in published:
+        name = method.partition("_")[0]
+        notes.append(f"Not the layout of {name}'s published checkpoints; {chosen.name} fits.")
     if chosen.note:
         notes.append(chosen.note)
     with torch.random.fork_rng(devices=[]):

@@ -1,16 +1,6 @@
 """Evaluating a list of models: a TOML file with the options of ``apsite eval`` by name, run one after the other.
 
-.. code-block:: toml
-
-    [defaults]
-    dataset = "cifar10"
-    arch = "resnet18"
-    structure = "unstructured"
-
-    [[model]]
-    checkpoint = "checkpoints/harp_90.pt"
-    method = "HARP_Zhao2023Holistic"
-    sparsity = 0.90
+The page on evaluating, ``docs/evaluate.md``, has an example.
 """
 
 from __future__ import annotations
