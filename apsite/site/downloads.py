@@ -52,16 +52,7 @@ def snapshot(catalogue: Catalogue) -> Snapshot:
 
 def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
     """Write all data below `folder` and return the files that the data page lists."""
-    documents = _documents(catalogue)
-    for name, content in documents.items():
-        target = folder / "data" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    for path, record in catalogue.every_record():
-        if record.samples is not None and path.with_suffix(".npz").is_file():
-            relative = path.with_suffix(".npz").relative_to(catalogue.root)
-            shutil.copyfile(catalogue.root / relative, folder / "data" / relative)
-    state = snapshot(catalogue)
+    documents, state = _documents(catalogue), snapshot(catalogue)
     parsed = {name: json.loads(content) for name, content in documents.items()}
     entries = {key: parsed[f"entries/{key}.json"] for key in catalogue.entries}
     records = {key: parsed[f"evaluations/{r.path.as_posix()}"] for key, r in catalogue.records.items()}
@@ -79,10 +70,14 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
             for name, meaning in _SCHEMAS.items()
         },
     }
-    for name, (text, _) in texts.items():
+    for name, content in (documents | {name: text.encode() for name, (text, _) in texts.items()}).items():
         target = folder / "data" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        target.write_bytes(content)
+    for path, record in catalogue.every_record():
+        samples = path.with_suffix(".npz")
+        if record.samples is not None and samples.is_file():
+            shutil.copyfile(samples, folder / "data" / samples.relative_to(catalogue.root))
     archive = f"{state.name}.zip"
     write_snapshot(catalogue, folder / "data" / archive)
     meanings = {

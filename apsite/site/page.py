@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import jinja2
 from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
@@ -19,7 +20,7 @@ from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SeriesStyle, styles
 from apsite.site.downloads import Download
 from apsite.site.tables import methods
-from apsite.site.writer import PageWriter, WrittenPage
+from apsite.site.writer import WrittenPage, environment, written_page
 
 WIDE = ("navigation", "toc")
 """What a page leaves out to have the whole width for its tables."""
@@ -73,23 +74,13 @@ class SiteFacts:
             (self.labels[entry.key] for entry in entries if entry.baseline),
         )
 
-    def writer(self) -> PageWriter:
-        """Writer of pages, with the names that every template may use."""
-        return PageWriter(
-            {
-                "catalogue": self.catalogue,
-                "entries": self.catalogue.entries,
-                "references": self.references,
-                "labels": self.labels,
-                "documents": self.documents,
-                "repository": self.repository,
-                "bundle": self.bundle,
-                "bounds": robust_bounds,
-                "traits": methods.traits,
-                "facets": methods.facets(),
-            },
-            self.drawn,
-        )
+    def templates(self) -> jinja2.Environment:
+        """Templates, with the names that all of them may use."""
+        return environment(
+            self.drawn, catalogue=self.catalogue, entries=self.catalogue.entries, references=self.references,
+            labels=self.labels, documents=self.documents, repository=self.repository, bundle=self.bundle,
+            bounds=robust_bounds, traits=methods.traits, facets=methods.facets(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,10 +104,11 @@ class Page:
         """Titles of the family's pages by name; a single page has the empty name."""
         return {"": self.title} if self.members is None else self.members(facts)
 
-    def render(self, facts: SiteFacts, writer: PageWriter) -> Iterator[WrittenPage]:
+    def render(self, facts: SiteFacts, templates: jinja2.Environment) -> Iterator[WrittenPage]:
         """The page, or those of the family, as Markdown."""
         for name, title in self.names(facts).items():
-            yield writer.page(
+            yield written_page(
+                templates,
                 self.template or f"{self.path}.j2",
                 self.path.format(name=name),
                 title,

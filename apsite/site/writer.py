@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,8 +35,13 @@ class WrittenPage:
     text: str  # front matter, Markdown and HTML blocks
 
 
-def environment() -> jinja2.Environment:
-    """Template environment of all pages: everything escaped, undefined names refused."""
+def environment(drawn: Callable[[str, Spec], Markup] = no_drawing, **shared: Any) -> jinja2.Environment:
+    """Template environment of all pages: everything escaped, undefined names refused.
+
+    Args:
+        drawn: What the macro of charts puts onto pages for an identity and a specification.
+        **shared: Names that every template may use.
+    """
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("apsite.site"),
         autoescape=True,
@@ -62,6 +67,8 @@ def environment() -> jinja2.Environment:
         "provenance_kinds": list(ProvenanceKind),
         "tokens": palette.TOKENS,
         "zip": zip,
+        "drawn": drawn,
+        **shared,
     }
     return made
 
@@ -86,53 +93,40 @@ def plain_title(text: str, fallback: str) -> str:
     return text if _PLAIN_TITLE.fullmatch(text) else fallback
 
 
-class PageWriter:
-    """Renders templates into pages.
+def written_page(
+    templates: jinja2.Environment,
+    template: str,
+    path: str,
+    title: str,
+    description: str,
+    *,
+    hide: tuple[str, ...] = (),
+    own: tuple[str, ...] = (),
+    **context: Any,
+) -> WrittenPage:
+    """Page of a template.
 
     Args:
-        shared: Names that every template may use.
-        drawn: What the macro of charts puts onto pages for an identity and a specification.
+        templates: As :func:`environment` makes it.
+        template: File name in the templates folder.
+        path: Path below the pages folder, ending in ``.md``.
+        title: Plain title, see :func:`plain_title`.
+        description: One plain sentence for search engines.
+        hide: Parts of the frame to leave out: ``navigation``, ``toc``.
+        own: Scripts and style sheets of this page alone.
+        **context: Names for the template.
+
+    Raises:
+        ValueError: If title or description hold characters that are special in HTML.
     """
-
-    def __init__(self, shared: Mapping[str, Any], drawn: Callable[[str, Spec], Markup] = no_drawing) -> None:
-        self._environment = environment()
-        self._environment.globals["drawn"] = drawn
-        self._shared = dict(shared)
-
-    def page(
-        self,
-        template: str,
-        path: str,
-        title: str,
-        description: str,
-        *,
-        hide: tuple[str, ...] = (),
-        own: tuple[str, ...] = (),
-        **context: Any,
-    ) -> WrittenPage:
-        """Page of a template.
-
-        Args:
-            template: File name in the templates folder.
-            path: Path below the pages folder, ending in ``.md``.
-            title: Plain title, see :func:`plain_title`.
-            description: One plain sentence for search engines.
-            hide: Parts of the frame to leave out: ``navigation``, ``toc``.
-            own: Scripts and style sheets of this page alone.
-            **context: Names for the template.
-
-        Raises:
-            ValueError: If title or description hold characters that are special in HTML.
-        """
-        for text in (title, description):
-            if re.search(r"[<>&\"\n]", text):
-                raise ValueError(f"{text!r} is not a plain title or description")
-        front: dict[str, Any] = {"title": title, "description": description}
-        front |= {name: list(value) for name, value in (("hide", hide), ("own", own)) if value}
-        names = {**self._shared, "url": partial(_address, path), "page_title": title, **context}
-        body = self._environment.get_template(template).render(names)
-        lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items()]
-        return WrittenPage(path, title, "---\n" + "\n".join(lines) + "\n---\n\n" + body.strip() + "\n")
+    for text in (title, description):
+        if re.search(r"[<>&\"\n]", text):
+            raise ValueError(f"{text!r} is not a plain title or description")
+    front: dict[str, Any] = {"title": title, "description": description}
+    front |= {name: list(value) for name, value in (("hide", hide), ("own", own)) if value}
+    body = templates.get_template(template).render(url=partial(_address, path), page_title=title, **context)
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items()]
+    return WrittenPage(path, title, "---\n" + "\n".join(lines) + "\n---\n\n" + body.strip() + "\n")
 
 
 def write_pages(folder: Path, pages: Iterable[WrittenPage]) -> None:

@@ -50,9 +50,7 @@ def write_configuration(
         nav: Navigation.
         site_url: Public URL; that of `identity` if ``None``.
     """
-    packaged = yaml.safe_load(
-        resources.files("apsite.site").joinpath("templates/mkdocs.yml").read_text(encoding="utf-8")
-    )
+    packaged = yaml.safe_load(resources.files("apsite.site").joinpath("templates/mkdocs.yml").read_bytes())
     settings = packaged | {name: value for name, value in identity.items() if name != "theme"}
     settings["theme"] = packaged["theme"] | identity.get("theme", {}) | {"custom_dir": "theme"}
     settings |= {"docs_dir": "pages", "site_dir": "site", "nav": nav}
@@ -73,13 +71,9 @@ def run_generator(configuration: Path) -> None:
     command = [sys.executable, "-P", "-m", "mkdocs", "build", "--strict", "--clean", "-f", str(configuration)]
     try:
         done = subprocess.run(  # noqa: S603 - no shell, our own arguments
-            command,
-            env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
+            command, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, timeout=_TIMEOUT,
             check=False,
-        )
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ApsiteError(f"mkdocs did not finish within {_TIMEOUT} seconds; {configuration} is kept") from None
     if done.returncode != 0:

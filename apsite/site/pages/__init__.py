@@ -53,8 +53,8 @@ PAGES = tuple(page for listed in NAVIGATION.values() for page in _listed(listed)
 
 def written(facts: SiteFacts) -> list[WrittenPage]:
     """Every generated page as Markdown."""
-    writer = facts.writer()
-    return [made for page in PAGES for made in page.render(facts, writer)]
+    templates = facts.templates()
+    return [made for page in PAGES for made in page.render(facts, templates)]
 
 
 def navigation(facts: SiteFacts, documents: Mapping[str, str]) -> list[dict[str, Any]]:

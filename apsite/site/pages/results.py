@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from apsite.comparable import Basis
@@ -12,7 +13,8 @@ from apsite.site.tables import leaderboards
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
     areas = {curve.record.model_key: curve.area for curve in facts.curves}
-    bases = leaderboards.bases(facts.judge.settings)
+    settings = facts.judge.settings.values()
+    bases = Counter(pair.basis for standings in settings for pair in standings.separations.values())
     return {
         "choices": leaderboards.choices(facts.catalogue),
         "rows": leaderboards.ranked_results(facts.judge, areas),

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from apsite.catalogue import Catalogue
-from apsite.comparable import (
-    Basis,
-    Bounds,
-    Judge,
-    Lead,
-    Setting,
-    Standings,
-    leader_count,
-    leaders,
-    rankable,
-    robust_bounds,
-    setting_of,
-)
+from apsite.comparable import Bounds, Judge, Lead, Setting, leader_count, leaders, rankable, robust_bounds, setting_of
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.tables.methods import stage_order
@@ -85,19 +73,11 @@ class RankedResult:
 
 def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
     """Leaderboards of each dataset, unstructured and structured: those of the survey's Tables 3 to 6 come first."""
-    return [
-        leaderboard(catalogue, dataset, structure, NETWORKS, tuple(round(100 * s) for s in structure.sparsities))
-        for dataset in DATASETS
-        for structure in Structure
-    ]
+    return [leaderboard(catalogue, dataset, structure, NETWORKS) for dataset in DATASETS for structure in Structure]
 
 
 def leaderboard(
-    catalogue: Catalogue,
-    dataset: Dataset,
-    structure: Structure,
-    networks: tuple[Architecture, ...],
-    percents: tuple[int, ...],
+    catalogue: Catalogue, dataset: Dataset, structure: Structure, networks: tuple[Architecture, ...]
 ) -> Leaderboard:
     """Leaderboard of one dataset and structure.
 
@@ -113,6 +93,7 @@ def leaderboard(
         if setting.structure is structure and setting.architecture in networks:
             methods.add(record.method)
             found[record.method, setting] = record
+    percents = tuple(round(100 * sparsity) for sparsity in structure.sparsities)
     columns = [Setting(dataset, network, structure, percent) for network in networks for percent in percents]
     marked = leader_count(structure)
     bold = {
@@ -168,11 +149,6 @@ def ranked_results(judge: Judge, areas: Mapping[str, float]) -> list[RankedResul
     ]
 
 
-def bases(settings: Mapping[Setting, Standings]) -> Counter[Basis]:
-    """How many pairs of models of one setting are compared on each basis."""
-    return Counter(separation.basis for standings in settings.values() for separation in standings.separations.values())
-
-
 def lead_of(found: dict[Setting, Lead], board: Leaderboard, network: Architecture, percent: int) -> Lead | None:
     """Leader of one column of a leaderboard; ``None`` where nothing ranks."""
     return found.get(Setting(board.dataset, network, board.structure, percent))
@@ -210,32 +186,34 @@ def choices(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
 
 def dense_grid(catalogue: Catalogue) -> Grid:
     """Dense pretrained networks (survey, Table 7): methods by dataset and network."""
-    found = {(r.method, r.dataset, r.architecture): r for r in dense(catalogue)}
+    shown = [r for r in dense(catalogue) if r.dataset in DATASETS and r.architecture in NETWORKS]
+    found = {(r.method, r.dataset, r.architecture): r for r in shown}
     there = {key[1:] for key in found}
-    columns = [(dataset, network) for dataset in DATASETS for network in NETWORKS if (dataset, network) in there]
-    keys = {method for method, dataset, network in found if (dataset, network) in columns}
-    return Grid(
-        tuple(f"{dataset.label} {network.label}" for dataset, network in columns),
-        tuple(
-            (entry, tuple(found.get((entry.key, *column)) for column in columns))
-            for entry in sorted((catalogue.entries[key] for key in keys), key=stage_order)
-        ),
-    )
+    columns = {f"{d.label} {n.label}": (d, n) for d in DATASETS for n in NETWORKS if (d, n) in there}
+    return _grid(catalogue, columns, found)
 
 
 def baseline_grid(catalogue: Catalogue) -> Grid:
     """Baselines (survey, Table 8): criteria by network and sparsity, on CIFAR-10."""
-    columns = [(network, round(100 * part)) for network in NETWORKS for part in Structure.UNSTRUCTURED.sparsities]
+    percents = [round(100 * sparsity) for sparsity in Structure.UNSTRUCTURED.sparsities]
+    columns = {f"{network.label} {percent} %": (network, percent) for network in NETWORKS for percent in percents}
     found = {
         (r.method, r.architecture, r.key.percent): r
         for r in baselines(catalogue)
         if r.dataset is Dataset.CIFAR10 and r.structure is Structure.UNSTRUCTURED
     }
-    keys = {method for method, _, _ in found}
+    return _grid(catalogue, columns, found)
+
+
+def _grid(
+    catalogue: Catalogue, columns: Mapping[str, tuple[object, ...]], found: Mapping[Any, EvaluationRecord]
+) -> Grid:
+    """Grid of records by method and column, of all methods that have one; `columns` are by title."""
+    keys = {method for method, *_ in found}
     return Grid(
-        tuple(f"{network.label} {percent} %" for network, percent in columns),
+        tuple(columns),
         tuple(
-            (entry, tuple(found.get((entry.key, *column)) for column in columns))
+            (entry, tuple(found.get((entry.key, *column)) for column in columns.values()))
             for entry in sorted((catalogue.entries[key] for key in keys), key=stage_order)
         ),
     )
@@ -243,8 +221,7 @@ def baseline_grid(catalogue: Catalogue) -> Grid:
 
 def imagenet_board(catalogue: Catalogue) -> Leaderboard | None:
     """ImageNet results (survey, Table 10) as a leaderboard; ``None`` where there are none."""
-    percents = tuple(round(100 * sparsity) for sparsity in Structure.UNSTRUCTURED.sparsities)
-    board = leaderboard(catalogue, Dataset.IMAGENET, Structure.UNSTRUCTURED, (Architecture.RESNET50,), percents)
+    board = leaderboard(catalogue, Dataset.IMAGENET, Structure.UNSTRUCTURED, (Architecture.RESNET50,))
     return board if board.rows else None
 
 

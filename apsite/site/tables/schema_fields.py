@@ -73,13 +73,9 @@ def _merged(found: Sequence[tuple[Field, str | None]], every: int) -> Field:
     required = parts[0].required
     if tags and len(tags) < every:
         required = f"if {_TAG} is {' or '.join(tags)}"
-    return Field(
-        parts[0].path,
-        parts[0].kind,
-        required,
-        " or ".join(dict.fromkeys(part.allowed for part in parts if part.allowed)),
-        " ".join(dict.fromkeys(part.meaning for part in parts)),
-    )
+    allowed = " or ".join(dict.fromkeys(part.allowed for part in parts if part.allowed))
+    meaning = " ".join(dict.fromkeys(part.meaning for part in parts))
+    return Field(parts[0].path, parts[0].kind, required, allowed, meaning)
 
 
 def _resolve(part: Schema, root: Schema) -> Schema:
@@ -139,25 +135,17 @@ SAMPLE_ARRAYS = (
     SampleArray("label", "int16", "always", "True class; -1 for all samples if it is unknown which samples they are."),
     SampleArray("clean_correct", "bool", "always", "Classified correctly without an attack."),
     SampleArray("aa_robust", "bool", "if AutoAttack ran", "Correct, and no attack of AutoAttack broke it."),
-    SampleArray(
-        "distance",
-        "float32",
-        "if HO-FMN ran",
-        "Smallest perturbation found, in input units: 0 if wrong without an attack, infinite if never broken.",
-    ),
+    SampleArray("distance", "float32", "if HO-FMN ran",
+                "Smallest perturbation found, in input units: 0 if wrong without an attack, infinite if never broken."),
     *(
-        SampleArray(
-            attack.array,
-            "float32" if attack.minimum_norm else "bool",
-            f"if {attack.label} ran",
-            "Smallest perturbation found, as `distance`." if attack.minimum_norm else "Correct, and not broken by it.",
-        )
+        SampleArray(attack.array, "float32", f"if {attack.label} ran", "Smallest perturbation found, as `distance`.")
+        if attack.minimum_norm
+        else SampleArray(attack.array, "bool", f"if {attack.label} ran", "Correct, and not broken by it.")
         for attack in AttackName
         if attack not in (AttackName.AUTOATTACK, AttackName.HOFMN)
     ),
     SampleArray("tuning", "bool", "if HO-FMN ran", "Used by the hyperparameter search."),
-    SampleArray(
-        "robust_after_<attack>", "bool", "if AutoAttack ran", "Still robust after this attack and those before it."
-    ),
-)
+    SampleArray("robust_after_<attack>", "bool", "if AutoAttack ran",
+                "Still robust after this attack and those before it."),
+)  # fmt: skip
 """The arrays of a per-sample file, all of the same length."""
