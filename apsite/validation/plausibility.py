@@ -82,10 +82,8 @@ def _counts(record: EvaluationRecord) -> Found:
     for attack in (attack for attack in Attack if attack in results.stages):
         count, place = results.stages[attack], f"{results.stage_place(attack)}.attacked"
         if count.broken + count.robust_after != count.attacked:
-            yield (
-                place,
-                f"{count.attacked} is not the sum of broken {count.broken} and robust_after {count.robust_after}",
-            )
+            wrong = f"is not the sum of broken {count.broken} and robust_after {count.robust_after}"
+            yield place, f"{count.attacked} {wrong}"
         if left is not None and count.attacked != left:
             yield place, f"{count.attacked} is not what the attack before left robust, {left}"
         left = count.robust_after
