@@ -33,8 +33,7 @@ class PlainReporter(Reporter):
     """Writes a line at the start and end of a phase and every `interval` seconds in between."""
 
     def __init__(self, stream: TextIO, interval: float = 30.0) -> None:
-        self._stream = stream
-        self._interval = interval
+        self._stream, self._interval = stream, interval
         self._phase, self._total, self._started, self._shown = "", 0.0, 0.0, 0.0
 
     def start(self, phase: str, total: float) -> None:
@@ -74,6 +73,7 @@ class TerminalReporter(Reporter):
             refresh_per_second=4,
         )  # fmt: skip
         self._task: TaskID | None = None
+        self._total = 0.0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -84,7 +84,8 @@ class TerminalReporter(Reporter):
 
     def start(self, phase: str, total: float) -> None:
         """Add a bar."""
-        self._task = self._progress.add_task(phase, total=max(total, 1e-9), note="")
+        self._total = max(total, 1e-9)
+        self._task = self._progress.add_task(phase, total=self._total, note="")
 
     def advance(self, done: float, note: str = "") -> None:
         """Move the bar."""
@@ -93,9 +94,7 @@ class TerminalReporter(Reporter):
 
     def finish(self, note: str) -> None:
         """Fill the bar and leave its result next to it."""
-        if self._task is not None:
-            task = next(task for task in self._progress.tasks if task.id == self._task)
-            self._progress.update(self._task, completed=task.total, note=note)
+        self.advance(self._total, note)
 
     def say(self, message: str) -> None:
         """Print above the bars."""

@@ -139,7 +139,6 @@ def finetune(
 
 
 def _print(written: Written, result: str, *, as_json: bool) -> None:
-    """Print the file and what remains of the network in it."""
     audit = written.audit
     if as_json:
         emit_json({**asdict(written), "path": str(written.path), "about": dict(written.about)})

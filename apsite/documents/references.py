@@ -13,16 +13,9 @@ SURVEY = "Piras2024Adversarial"
 
 @dataclass(frozen=True)
 class Reference:
-    """A cited paper.
+    """A cited paper: its key, such as ``Madry2018Towards``, and authors as the survey prints them.
 
-    Attributes:
-        key: Citation key, such as ``Madry2018Towards``.
-        number: Its number in the survey's bibliography; ``None`` for the survey itself and later additions.
-        authors: As the survey prints them.
-        title: Title.
-        venue: Conference or journal.
-        year: Year of publication.
-        url: Where to read it, or ``None``.
+    `number` is that of the survey's bibliography; ``None`` for the survey itself and later additions.
     """
 
     key: str

@@ -111,11 +111,8 @@ def fmn_attack(
         annealing = (1 + math.cos(math.pi * step / steps)) / 2
         gamma = gamma_end + (gamma_start - gamma_end) * annealing
         to_boundary = margin.detach().abs() / gradient.abs().sum(dim=(1, 2, 3)).clamp_min(1e-12)
-        epsilon = torch.where(
-            adversarial,
-            torch.minimum(epsilon * (1 - gamma), best_norm),
-            torch.where(found, epsilon * (1 + gamma), norm + to_boundary),
-        )
+        outwards = torch.where(found, epsilon * (1 + gamma), norm + to_boundary)
+        epsilon = torch.where(adversarial, torch.minimum(epsilon * (1 - gamma), best_norm), outwards)
         direction = gradient.sign() + weight_decay * delta
         buffer = momentum * buffer + (direction if step == 0 else kept * direction)
         delta = delta - (rates * annealing).to(images) * buffer

@@ -387,7 +387,6 @@ def _reads(weight: Tensor) -> Tensor:
 
 
 def _part_of_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, kept: Tensor) -> nn.Module:
-    """A batch norm of some of the channels."""
     part = type(module)(len(kept), eps=module.eps, affine=module.affine).to(kept.device)
     part.load_state_dict({name: value[kept] if value.dim() else value for name, value in module.state_dict().items()})
     return part

@@ -146,9 +146,12 @@ def run_request(
     )
     for warning in warnings:
         reporter.say(f"warning: {warning.message}")
+    # Other settings may change before an interrupted run is resumed.
+    free = NEUTRAL - {"engine"} - ({"batch_size"} if settings.engine is EngineName.REFERENCE else set())
+    binding = {name: value for name, value in settings.as_scalars(key.dataset).items() if name not in free}
     identity = {
         "checkpoint": network.file.sha256, "state": network.file.container, "layout": network.layout,
-        "data": images.sha256, "dataset": key.dataset.value, "settings": _binding(settings, key.dataset),
+        "data": images.sha256, "dataset": key.dataset.value, "settings": binding,
         "torch": torch.__version__, "version": 1,
     }  # fmt: skip
     with RunState(request.run_dir, identity, fresh=request.fresh) as state:
@@ -237,12 +240,6 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
         hofmn = replace(hofmn, parameters=best.parameters.as_dict(), search=search)
     attacks = tuple(hofmn if result is results.hofmn else result for result in results.attacks)
     return replace(results, attacks=attacks)
-
-
-def _binding(settings: Settings, dataset: Dataset) -> dict[str, Scalar]:
-    """The settings that must be the same to resume an interrupted run."""
-    free = NEUTRAL - {"engine"} - ({"batch_size"} if settings.engine is EngineName.REFERENCE else set())
-    return {name: value for name, value in settings.as_scalars(dataset).items() if name not in free}
 
 
 def write_run(output: Path, record: EvaluationRecord, samples: SampleResults) -> tuple[EvaluationRecord, Path]:

@@ -126,7 +126,6 @@ class Worker:
         self._rows = settings.rows
 
     def _counted(self, network: nn.Module) -> CountedNetwork:
-        """A network to search on."""
         return CountedNetwork(FilledUp(network) if self.device.type == "cpu" else network)
 
     @cached_property

@@ -76,8 +76,7 @@ class FastEngine:
         lanes: Batches that are attacked in parallel.
         exact: Draw and order as the official code does; for parity tests.
 
-    Attributes:
-        rows: As above; may be changed between attacks, which changes no result.
+    The attribute `rows` may be changed between attacks, which changes no result.
     """
 
     cost = COST
@@ -165,7 +164,6 @@ class FastEngine:
         self._ascend(batch, rows, starts, targets, apgd.targeted_dlr)
 
     def _ascend(self, batch: _Batch, rows: Tensor, starts: Tensor, targets: Tensor, objective: apgd.Objective) -> None:
-        """APGD of rows from their starts."""
         apgd.apgd(
             batch.network, batch.images, batch.labels, rows, starts, targets, objective, self._epsilon, batch.found,
             batch.perturbed, to_the_end=self._exact,

@@ -146,7 +146,6 @@ def _ask(network: nn.Module, state: _Samples, squares: _Squares, ahead: int) -> 
 
 
 def _signs(uniform: Tensor) -> Tensor:
-    """-1 or 1 from uniform draws."""
     return (2 * uniform - 1).sign()
 
 

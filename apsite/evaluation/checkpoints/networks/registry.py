@@ -130,7 +130,6 @@ def _tensors(layout: Layout) -> Mapping[str, TensorSpec]:
 
 
 def _on_both(constants: Normalisation) -> tuple[tuple[Dataset, Normalisation], ...]:
-    """The same constants for CIFAR-10 and SVHN."""
     return ((Dataset.CIFAR10, constants), (Dataset.SVHN, constants))
 
 

@@ -133,9 +133,8 @@ class ResNet(nn.Module):
         block = Bottleneck if layout.bottleneck else PreactivationBlock if layout.preactivation else BasicBlock
         channels = layout.widths[0]
         self.normalise = normaliser(normalisation)
-        self.conv1 = (
-            make.conv(3, channels, 7, 2) if layout.bottleneck else make.conv(3, channels, 3, layout.stem_stride)
-        )
+        kernel, stride = (7, 2) if layout.bottleneck else (3, layout.stem_stride)
+        self.conv1 = make.conv(3, channels, kernel, stride)
         if not layout.preactivation:
             self.bn1 = make.norm(channels)
         for number, (width, count) in enumerate(zip(layout.widths, layout.blocks, strict=True), start=1):
