@@ -15,6 +15,7 @@ import pytest
 
 from tests import hostile
 from tests.builders import entry_document, write_data
+from tests.cli.conftest import apsite
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>[a](javascript:alert(3))"
 HOSTILE_KEY = "Hostile_Doe2024Small"
@@ -80,9 +81,9 @@ def build(repository: Path, shared: Path) -> None:
     build_site(root, shared / "build", site_url="http://127.0.0.1/", commands=reference(cli, "apsite"))
 
 
-@pytest.fixture(scope="session")
-def base(site: Path) -> Iterator[str]:
-    """Address of the site on this machine."""
+@contextmanager
+def served(site: Path) -> Iterator[str]:
+    """Address of a built site while it is served on this machine."""
     from apsite.site.making.server import make_server
 
     with make_server(site, 0) as server:
@@ -91,6 +92,13 @@ def base(site: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def base(site: Path) -> Iterator[str]:
+    """Address of the site on this machine."""
+    with served(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -142,10 +150,5 @@ def all_addresses(site: Path) -> list[str]:
 
 def export_rows(root: Path) -> dict[str, dict[str, Any]]:
     """What ``apsite export --format json`` says of a data folder, by model key."""
-    from click.testing import CliRunner
-
-    from apsite.cli import cli
-
-    done = CliRunner().invoke(cli, ["export", "--root", str(root), "--format", "json"])
-    assert done.exit_code == 0, done.output
-    return {row["model_key"]: row for row in json.loads(done.stdout)}
+    rows = json.loads(apsite("export", "--root", root, "--format", "json").stdout)
+    return {row["model_key"]: row for row in rows}

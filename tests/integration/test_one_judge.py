@@ -9,16 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from apsite.catalogue import load_catalogue
-from apsite.cli import cli
 from apsite.comparable import Judge
 from apsite.numbers import percent
 from apsite.samples import SampleResults
-from apsite.site.pages import written
 from tests.builders import METHOD, RIVAL, entry_document, write_data
-from tests.site.conftest import site_facts
+from tests.cli.conftest import apsite
+from tests.site.conftest import page_text, site_facts
 from tests.site.html_tables import read_page
 from tests.site.synthetic import write_synthetic
 
@@ -44,19 +42,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def output(*arguments: str | Path) -> str:
-    """What a command prints."""
-    result = CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
 def diff(root: Path, style: str) -> str:
     """What both models change in a folder that has none."""
     base = root.parent / "base"
     if not base.exists():
         write_data(base, entry_document(METHOD), entry_document(RIVAL))
-    return output("diff", base, root, "--format", style)
+    return apsite("diff", base, root, "--format", style).stdout
 
 
 def judged(root: Path) -> Ranks:
@@ -70,13 +61,13 @@ def judged(root: Path) -> Ranks:
 
 def shown(root: Path) -> Ranks:
     """In the leaderboard of `apsite show`."""
-    found = re.findall(r"(Tiny|Rival) +│[ ★]+80\.00 / 4\d\.\d0 +(\d+)", output("show", "--root", root))
+    found = re.findall(r"(Tiny|Rival) +│[ ★]+80\.00 / 4\d\.\d0 +(\d+)", apsite("show", "--root", root).stdout)
     return {{"Tiny": FIRST, "Rival": SECOND}[name]: int(rank) for name, rank in found}
 
 
 def shown_alone(root: Path) -> Ranks:
     """In what `apsite show` prints about each method."""
-    texts = {key: output("show", "--root", root, name) for key, name in ((FIRST, "Tiny"), (SECOND, "Rival"))}
+    texts = {key: apsite("show", "--root", root, name).stdout for key, name in ((FIRST, "Tiny"), (SECOND, "Rival"))}
     return {key: int(re.findall(r"4\d\.\d0 \((\d+)\)", text)[0]) for key, text in texts.items()}
 
 
@@ -104,7 +95,7 @@ def diff_json(root: Path) -> Ranks:
 
 def page(root: Path, path: str) -> str:
     """Markdown of a page of the site."""
-    return next(one.text for one in written(site_facts(load_catalogue(root))) if one.path == path)
+    return page_text(site_facts(load_catalogue(root)), path)
 
 
 def leaderboard(root: Path) -> Ranks:

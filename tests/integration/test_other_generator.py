@@ -21,13 +21,8 @@ def test_pages_build_with_zensical(site: Path, tmp_path: Path) -> None:
     for name in ("pages", "theme"):
         shutil.copytree(site.parent / name, tmp_path / name)
     shutil.copy(site.parent / "mkdocs.yml", tmp_path)
-    done = subprocess.run(
-        [program, "build", "-f", str(tmp_path / "mkdocs.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    command = [program, "build", "-f", str(tmp_path / "mkdocs.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     made = tmp_path / "site"
     assert set(all_addresses(site)) <= set(all_addresses(made))

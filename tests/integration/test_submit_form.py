@@ -6,25 +6,24 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 
 pytest.importorskip("altair", reason="the site needs the extra 'site'")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
-from apsite.cli import cli  # noqa: E402 - after the check for what it needs
+# After the check for what it needs.
 from apsite.contribution.questions import Kind, document, problems, questions, suggested_key  # noqa: E402
 from apsite.documents.json_files import to_json  # noqa: E402
 from apsite.site import build_site  # noqa: E402
-from apsite.site.making.server import make_server  # noqa: E402
 from tests.answers import FULL, good_answers  # noqa: E402
 from tests.builders import METHOD, entry_document, record_document, write_data  # noqa: E402
+from tests.cli.conftest import apsite  # noqa: E402
 from tests.cli.test_new_command import options  # noqa: E402
+from tests.integration.conftest import served  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -41,37 +40,17 @@ def form_site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     root = tmp_path_factory.mktemp("form")
     write_data(root, entry_document(aliases=["Tiny_Doe2024Old"]), record_document())
     shutil.copy(repository / "mkdocs.yml", root)
-    site = build_site(root, root / "build", site_url="http://127.0.0.1/").parent
-    with make_server(site, 0) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/submit.html"
-        server.shutdown()
-        thread.join()
+    with served(build_site(root, root / "build", site_url="http://127.0.0.1/").parent) as address:
+        yield address
 
 
 @pytest.fixture
-def form(browser: Any, form_site: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The form in a fresh window; at the end nothing may have gone wrong, and nothing been asked of another origin.
-
-    The parameter is the width of the window in pixels.
-    """
+def form(visit: Any, form_site: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The form in a fresh window; the parameter is its width in pixels."""
     size = {"width": getattr(request, "param", 1280), "height": 900}
-    context = browser.new_context(viewport=size, permissions=["clipboard-write"])
-    page = context.new_page()
-    page.set_default_timeout(120_000)
-    wrong: list[str] = []
-    origin = form_site.rpartition("/")[0]
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None)
-    page.on(
-        "request",
-        lambda request: None if request.url.startswith((origin, "blob:", "data:")) else wrong.append(request.url),
-    )
-    page.goto(form_site)
-    yield page
-    context.close()
-    assert not wrong
+    with visit(form_site, viewport=size, permissions=["clipboard-write"]) as opened:
+        opened.page.goto(f"{form_site}submit.html")
+        yield opened.page
 
 
 def part(page: Any, name: str) -> Any:
@@ -118,8 +97,7 @@ def fill(page: Any, answers: dict[str, Any]) -> None:
 def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> None:
     assert form.locator("#form-open").get_attribute("href") is None
     fill(form, FULL)
-    arguments = ["new", "--root", str(tmp_path), "--non-interactive", *options(FULL)]
-    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    apsite("new", "--root", tmp_path, "--non-interactive", *options(FULL))
     written = (tmp_path / "entries" / f"{FULL['key']}.json").read_bytes()
     assert entry_text(form).encode() == written
     assert form.locator("#form-state").inner_text() == "Complete."

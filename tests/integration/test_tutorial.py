@@ -7,11 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="evaluating needs the extra 'eval'")
 
-from apsite.cli import cli
+from tests.cli.conftest import apsite
 
 
 @pytest.mark.slow
@@ -27,12 +26,7 @@ def test_the_tutorial_prints_what_the_page_says(
     (tmp_path / network).write_bytes((repository / network).read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    printed = []
-    for words in commands:
-        result = CliRunner().invoke(cli, words)
-        assert result.exit_code == 0, result.output
-        printed.append(result.stdout)
-    audit, evaluation, verification = printed
+    audit, evaluation, verification = (apsite(*words).stdout for words in commands)
     figures = re.findall(r"^│ (.+?) +│ +(\d+) │ +[\d.]+ │", part, flags=re.MULTILINE)
     assert len(figures) == 7
     assert re.findall(r"^│ (.+?) +│ +(\d+) │ +[\d.]+ │", evaluation, flags=re.MULTILINE) == figures

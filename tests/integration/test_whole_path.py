@@ -11,9 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="evaluating needs the extra 'eval'")
 pytest.importorskip("altair", reason="building needs the extra 'site'")
 
-from click.testing import CliRunner, Result
-
-from apsite.cli import cli
+from tests.cli.conftest import apsite
 from tests.contribution.test_bibtex import PAPER
 from tests.repositories import commit, git
 
@@ -33,13 +31,6 @@ def clone(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     commit(folder, "The benchmark")
     monkeypatch.chdir(folder)
     return folder
-
-
-def apsite(*arguments: object, code: int = 0) -> Result:
-    """Run a command in the current folder; it must end with this code."""
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="apsite")
-    assert result.exit_code == code, result.output
-    return result
 
 
 def describe(folder: Path) -> None:
