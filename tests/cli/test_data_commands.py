@@ -55,7 +55,7 @@ def test_validate_speaks_json(run: Run, tiny_data: Path, broken_data: Path) -> N
     assert json.loads(bad.stdout)["problems"][0]["path"] == f"{broken_data}/entries/{METHOD}.json"
 
 
-@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("style", ["text", "json", "github"])
 def test_validate_survives_a_hostile_file_name(tiny_data: Path, style: str) -> None:
     (tiny_data / "entries" / "a\n::error::\x1b[31m\udcff.json").write_text("{}")
     result = subprocess.run(
@@ -68,6 +68,7 @@ def test_validate_survives_a_hostile_file_name(tiny_data: Path, style: str) -> N
     assert result.stderr == b""
     assert b"\x1b" not in result.stdout
     assert b"\n::error" not in result.stdout
+    assert result.stdout.startswith(b"::error file=") is (style == "github")
     assert b"lacks 'schema_version'" in result.stdout
 
 
@@ -218,17 +219,13 @@ def test_show_of_an_unknown_method_names_the_nearest(run: Run, tiny_data: Path) 
         (["validate", "--root"], "requires an argument"),
         (["validate", "--strict"], "No such option"),
         (["valiate"], "No such command"),
+        (["validate", "--root", __file__], "is a file"),
     ],
 )
 def test_wrong_usage_exits_with_2(run: Run, arguments: list[str], message: str) -> None:
     result = run(*arguments, code=2)
     assert message in result.stderr
     assert result.stdout == ""
-
-
-def test_a_root_that_is_a_file_is_wrong_usage(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    assert "is a file" in run("validate", "--root", tmp_path / "file", code=2).stderr
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])

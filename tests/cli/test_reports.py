@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -129,17 +126,6 @@ def test_texts_are_those_of_the_problems() -> None:
     assert json.loads(to_json(report_of(problem)))["problems"] == [
         {"path": "entries/x.json", "field": "key", "problem": "is wrong"}
     ]
-
-
-def test_a_name_that_is_no_text_does_not_stop_the_report(tiny_data: Path) -> None:
-    (tiny_data / "entries" / "a\n::error::\x1b\udcff.json").write_text("{}")
-    result = subprocess.run(
-        [sys.executable, "-m", "apsite", "validate", "--root", str(tiny_data), "--format", "github"],
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, capture_output=True, check=False,
-    )  # fmt: skip
-    assert (result.returncode, result.stderr) == (1, b"")
-    assert b"\n::error::" not in result.stdout
-    assert all(line.startswith((b"::error file=", b"2 entries")) for line in result.stdout.splitlines())
 
 
 def test_maintainer_needs_a_proposal(run: Run, tiny_data: Path) -> None:

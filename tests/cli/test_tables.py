@@ -12,7 +12,6 @@ from rich.table import Table
 from apsite.catalogue import load_catalogue
 from apsite.cli.tables import baselines_table, result_table
 from apsite.comparable import Basis, PairedTest, Separation
-from apsite.numbers import percent
 from apsite.records import record_from_json
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 
@@ -29,14 +28,6 @@ def cells_of(table: Table) -> list[list[str]]:
     """Cells, row by row."""
     columns = [[str(cell) for cell in column.cells] for column in table.columns]
     return [list(row) for row in zip(*columns, strict=True)]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "–"), (0.0, "0.00"), (0.454, "45.40"), (1.0, "100.00"), (0.29, "29.00"), (1 / 3, "33.33")],
-)
-def test_fractions_are_shown_in_percent(value: float | None, text: str) -> None:
-    assert percent(value) == text
 
 
 def test_a_result_has_counts_shares_and_intervals() -> None:

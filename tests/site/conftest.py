@@ -31,6 +31,11 @@ def site_facts(catalogue: Catalogue) -> SiteFacts:
     )
 
 
+def page_text(facts: SiteFacts, path: str) -> str:
+    """Markdown of one page."""
+    return next(page.text for page in written(facts) if page.path == path)
+
+
 @pytest.fixture(scope="session")
 def benchmark_facts(benchmark_data: Catalogue) -> SiteFacts:
     """Facts of the benchmark's own data."""

@@ -13,11 +13,10 @@ from apsite.catalogue import Catalogue, load_catalogue
 from apsite.contribution.history import supersede
 from apsite.samples import SampleResults, samples_bytes
 from apsite.site.page import SiteFacts
-from apsite.site.pages import written
 from apsite.site.pages.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
 from apsite.vocabulary import Architecture
 from tests.builders import changed, entry_document, own_document, record_document, samples, write_data
-from tests.site.conftest import site_facts
+from tests.site.conftest import page_text, site_facts
 from tests.site.html_tables import PageContent, read_page
 
 N = 40
@@ -64,18 +63,12 @@ def test_criteria_are_compared_image_by_image(root: Path) -> None:
     """LAMP is robust on 12 images more than local LWM, which is no chance; on one more than global LWM, which is."""
     (study,) = studies(site_facts(load_catalogue(root)))
     found = {
-        (test.first.record.method, test.second.record.method): (
-            test.pair.only_first,
-            test.pair.only_second,
-            test.outcome,
-        )
-        for test in study.tests
+        (one.first.record.method, one.second.record.method, one.pair.only_first, one.pair.only_second, one.outcome)
+        for one in study.tests
     }
     assert found == {
-        (LAMP, LOCAL): (12, 0, "LAMP ahead"),
-        (LAMP, GLOBAL): (1, 0, "tied"),
-        (GLOBAL, LOCAL): (12, 1, "LWM-Global ahead"),
-    }
+        (LAMP, LOCAL, 12, 0, "LAMP ahead"), (LAMP, GLOBAL, 1, 0, "tied"), (GLOBAL, LOCAL, 12, 1, "LWM-Global ahead"),
+    }  # fmt: skip
     assert study.highest is not None
     assert study.highest.separation.p_value == pytest.approx(3 * 2 / 2**12), "one of three tests"
 
@@ -113,10 +106,10 @@ def test_costs_come_from_the_report_of_the_series(root: Path) -> None:
 
 
 def test_the_page_says_who_is_ahead_by_how_much(root: Path) -> None:
-    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
-    assert "LAMP is robust on <b>20/40</b> images" in page.text
-    assert "on <b>8/40</b>: LAMP is more robust (McNemar p = 0.0015)" in page.text
-    content = read_page(page.text)
+    text = page_text(site_facts(load_catalogue(root)), "baselines.md")
+    assert "LAMP is robust on <b>20/40</b> images" in text
+    assert "on <b>8/40</b>: LAMP is more robust (McNemar p = 0.0015)" in text
+    content = read_page(text)
     _, *rows = content.tables["baselines-r8"]
     assert [(row[4], row[6], row[7], row[10]) for row in rows] == [
         ("50.00", "2.50", "66.67", "1 min 01 s"),
@@ -139,11 +132,11 @@ def test_before_and_after_fine_tuning_are_of_the_same_images(root: Path) -> None
     assert study.tuning is not None
     assert [one.record.method for one in study.tuning.better] == [LAMP]
     assert (study.tuning.images, study.tuning.before, study.tuning.after) == (30, (0.025, 0.025), (20 / 30, 20 / 30))
-    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    text = page_text(site_facts(load_catalogue(root)), "baselines.md")
     assert (
         "Fine-tuning made all <b>1</b> pruned networks more robust: on the first 30 images, robust accuracy under "
         "AutoAttack is 2.50 % before it and 66.67 % after it."
-    ) in page.text
+    ) in text
 
 
 def test_where_fine_tuning_did_not_help_the_page_says_so(root: Path) -> None:
@@ -154,11 +147,11 @@ def test_where_fine_tuning_did_not_help_the_page_says_so(root: Path) -> None:
         f"{GLOBAL}_R8_CIFAR10_US_99": {"before": {"n_samples": N + 1, "autoattack": 0.1}},
     }
     (root / "baselines/small/series.json").write_text(json.dumps({"models": report}), encoding="utf-8")
-    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
+    text = page_text(site_facts(load_catalogue(root)), "baselines.md")
     assert (
         "Fine-tuning made <b>1</b> of 2 pruned networks more robust, but <b>not</b> LAMP at 99 %: on the first 30 "
         "images, robust accuracy under AutoAttack is 50.00 % to 70.00 % before it and 66.67 % to 100.00 % after it."
-    ) in page.text
+    ) in text
 
 
 def test_a_figure_of_the_survey_that_was_replaced_still_stands_beside_ours(root: Path) -> None:
@@ -178,18 +171,16 @@ def test_a_figure_of_the_survey_that_was_replaced_still_stands_beside_ours(root:
 def test_a_difference_that_is_not_significant_is_no_lead(root: Path) -> None:
     path = root / f"evaluations/{LAMP}/{LAMP}_R8_CIFAR10_US_99.npz"
     path.write_bytes(samples_bytes(verdicts(range(6), range(10))))
-    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == "baselines.md")
-    assert "on <b>8/40</b>: no significant difference (McNemar p = " in page.text
+    text = page_text(site_facts(load_catalogue(root)), "baselines.md")
+    assert "on <b>8/40</b>: no significant difference (McNemar p = " in text
 
 
 def test_without_baselines_the_page_says_how_to_make_them(tiny_facts: Any) -> None:
-    page = next(one for one in written(tiny_facts) if one.path == "baselines.md")
-    assert "This project has not evaluated a baseline yet" in page.text
+    assert "This project has not evaluated a baseline yet" in page_text(tiny_facts, "baselines.md")
 
 
 def test_a_method_page_shows_the_baselines_of_its_settings(root: Path) -> None:
-    page = next(one for one in written(site_facts(load_catalogue(root))) if one.path == f"methods/{LAMP}.md")
-    _, *rows = read_page(page.text).tables["beside-baselines"]
+    _, *rows = read_page(page_text(site_facts(load_catalogue(root)), f"methods/{LAMP}.md")).tables["beside-baselines"]
     assert [row[2:] for row in rows] == [
         ["36.98", "30.04", "+6.94", "–", "–"],
         ["50.00", "47.50", "+2.50", "40", "1 (tied)"],
@@ -248,17 +239,17 @@ def test_the_survey_is_ahead_in_every_line_as_the_page_says(own: Study, benchmar
 def test_the_findings_of_the_repository_s_series_follow_from_its_samples(
     own: Study, benchmark_facts: SiteFacts
 ) -> None:
-    page = next(one for one in written(benchmark_facts) if one.path == "baselines.md")
+    text = page_text(benchmark_facts, "baselines.md")
     assert own.tuning is not None
     assert not own.tuning.others
     assert len(own.tuning.better) == len(own.pruned)
-    assert f"Fine-tuning made all <b>{len(own.pruned)}</b> pruned networks more robust" in page.text
+    assert f"Fine-tuning made all <b>{len(own.pruned)}</b> pruned networks more robust" in text
     at_99 = {one.record.method: one.samples.aa_robust for one in own.pruned if one.record.key.percent == 99}
     lamp, local = at_99[LAMP], at_99[LOCAL]
     assert lamp is not None
     assert local is not None
-    assert f"At 99 % sparsity, LAMP is robust on <b>{lamp.sum()}/{len(lamp)}</b> images" in page.text
-    assert f"on <b>{local.sum()}/{len(lamp)}</b>: no significant difference (McNemar p = " in page.text
+    assert f"At 99 % sparsity, LAMP is robust on <b>{lamp.sum()}/{len(lamp)}</b> images" in text
+    assert f"on <b>{local.sum()}/{len(lamp)}</b>: no significant difference (McNemar p = " in text
 
 
 @pytest.mark.parametrize(

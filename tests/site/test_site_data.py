@@ -27,14 +27,8 @@ def changed_data(data_folder):
     second = record_document(f"{METHOD}_R18_CIFAR10_US_95", robust=0.38)
     second["changes"] = [{"date": "2026-03-01", "kind": "supersedes", "reason": "A longer attack.", "version": 1}]
     withdrawn = record_document(f"{RIVAL}_R18_CIFAR10_US_95", robust=0.7)
-    withdrawn["changes"] = [
-        {
-            "date": "2026-02-01",
-            "kind": "retracted",
-            "reason": "Leaked <b>test</b> data & more.",
-            "url": "https://x.org/1",
-        }
-    ]
+    reason = "Leaked <b>test</b> data & more."
+    withdrawn["changes"] = [{"date": "2026-02-01", "kind": "retracted", "reason": reason, "url": "https://x.org/1"}]
     changes = [{"date": "2026-04-01", "kind": "corrected", "reason": "The venue."}]
     root = data_folder(entry_document(changes=changes), entry_document(RIVAL), verified, second, withdrawn)
     old = root / "evaluations" / METHOD / "history" / f"{METHOD}_R18_CIFAR10_US_95.1.json"

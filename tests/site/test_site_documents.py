@@ -11,17 +11,9 @@ from apsite.metrics import wilson_interval
 from apsite.vocabulary import Architecture
 
 PAGES = (
-    "protocol",
-    "glossary",
-    "taxonomy-guide",
-    "evaluate",
-    "submitting",
-    "maintaining",
-    "governance",
-    "security",
-    "architecture",
-    "cli",
-)
+    "protocol", "glossary", "taxonomy-guide", "evaluate", "submitting", "maintaining", "governance", "security",
+    "architecture", "cli",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -96,12 +88,8 @@ def test_the_readme_names_files_that_exist(repository):
     assert not [page for page in pages if not any(list(folder.glob(f"{page}.md*")) for folder in sources)]
     assert "make demo" in text
     assert "make test" in text
-    assert re.findall(r"^\*\*(\w+)\*\*", text, flags=re.MULTILINE) == [
-        "Readers",
-        "Authors",
-        "Maintainers",
-        "Programmers",
-    ]
+    audiences = re.findall(r"^\*\*(\w+)\*\*", text, flags=re.MULTILINE)
+    assert audiences == ["Readers", "Authors", "Maintainers", "Programmers"]
     for path in (repository / ".github/images").iterdir():
         assert path.name in text
         assert path.stat().st_size < 200_000

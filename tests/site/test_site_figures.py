@@ -217,13 +217,8 @@ def test_method_pages_have_the_exported_figures(benchmark_pages, exported, entri
             rank, middle, best = line[-4:-1]
             if rank.startswith("–"):
                 continue
-            words = {
-                "data": line[0],
-                "net": line[1],
-                "structure": line[2].split()[0],
-                "percent": int(line[3].split()[0]),
-            }
-            settings = field(exported, entries, **words)
+            kind, step = line[2].split()[0], int(line[3].split()[0])
+            settings = field(exported, entries, data=line[0], net=line[1], structure=kind, percent=step)
             robust = [row["aa_robust_accuracy"] for row in settings]
             assert middle == percent(median(robust))
             assert best == "itself" or best.startswith(percent(max(robust)))

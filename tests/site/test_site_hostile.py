@@ -10,7 +10,7 @@ from apsite.catalogue import load_catalogue
 from apsite.site.pages import written
 from apsite.site.writer import json_block, one_line, plain_title
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document
-from tests.site.conftest import site_facts
+from tests.site.conftest import page_text, site_facts
 from tests.site.html_tables import read_page
 
 HOSTILE = [
@@ -53,17 +53,8 @@ def test_hostile_text_is_shown_and_never_run(data_folder, text):
     for path, page in pages.items():
         content = read_page(page.text)
         assert content.tags <= innocent[path].tags | {
-            "ul",
-            "li",
-            "span",
-            "details",
-            "summary",
-            "p",
-            "b",
-            "section",
-            "h4",
-            "code",
-        }
+            "ul", "li", "span", "details", "summary", "p", "b", "section", "h4", "code",
+        }  # fmt: skip
         assert not content.handlers
         assert all(kind == "application/json" for kind, _ in content.scripts)
         assert all(link.startswith("https://") or "javascript" not in link for link in content.links)
@@ -79,8 +70,8 @@ def test_hostile_text_is_shown_and_never_run(data_folder, text):
 def test_no_contributed_line_starts_a_line_of_the_page(data_folder):
     """Line breaks of contributors are character references, so no Markdown block can begin with their text."""
     root = data_folder(hostile_entry("x"), record_document())
-    page = next(p for p in written(site_facts(load_catalogue(root))) if p.path == f"methods/{METHOD}.md")
-    assert not any(line.startswith(("```", "# x")) for line in page.text.splitlines())
+    text = page_text(site_facts(load_catalogue(root)), f"methods/{METHOD}.md")
+    assert not any(line.startswith(("```", "# x")) for line in text.splitlines())
 
 
 def test_values_in_templates_are_escaped_once():

@@ -17,31 +17,25 @@ from apsite.site.pages import written
 
 
 @pytest.mark.parametrize(
-    ("fraction", "text"), [(0.454, "45.40"), (0.0, "0.00"), (1.0, "100.00"), (None, "–"), (0.00125, "0.12")]
-)
-def test_percent_has_two_digits_and_a_dash_for_nothing(fraction, text):
-    assert numbers.percent(fraction) == text
+    ("spell", "number", "text"),
+    [
+        (numbers.percent, 0.454, "45.40"), (numbers.percent, 0.0, "0.00"), (numbers.percent, 1.0, "100.00"),
+        (numbers.percent, None, "–"), (numbers.percent, 0.00125, "0.12"), (numbers.percent, 0.29, "29.00"),
+        (numbers.percent, 1 / 3, "33.33"),
+        (numbers.signed_points, 0.0332, "+3.32"), (numbers.signed_points, -0.0137, f"{numbers.MINUS}1.37"),
+        (numbers.sparsity, 0.9, "90 %"), (numbers.sparsity, 0.9375, "93.75 %"), (numbers.sparsity, None, "–"),
+        (numbers.large, 11_173_962, "11.2 M"), (numbers.large, 999, "999"), (numbers.large, 1500, "1.5 k"),
+        (numbers.large, None, "–"),
+        (numbers.distance, 8 / 255, "8.00/255"), (numbers.distance, None, "–"),
+        (numbers.budget, "8/255", "8/255"), (numbers.budget, None, "–"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_as_the_survey_prints_them(spell, number, text):
+    """What is missing is a dash, never a zero."""
+    assert spell(number) == text
 
 
-def test_differences_carry_their_sign():
-    assert numbers.signed_points(0.0332) == "+3.32"
-    assert numbers.signed_points(-0.0137) == f"{numbers.MINUS}1.37"
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.9, "90 %"), (0.9375, "93.75 %"), (None, "–")])
-def test_sparsity_has_no_needless_digits(value, text):
-    assert numbers.sparsity(value) == text
-
-
-@pytest.mark.parametrize(("number", "text"), [(11_173_962, "11.2 M"), (999, "999"), (1500, "1.5 k"), (None, "–")])
-def test_large_counts_have_three_digits(number, text):
-    assert numbers.large(number) == text
-
-
-def test_distances_and_budgets_are_multiples_of_a_255th():
-    assert numbers.distance(8 / 255) == "8.00/255"
-    assert numbers.budget("8/255") == "8/255"
-    assert numbers.budget(None) == numbers.distance(None) == "–"
+def test_a_budget_is_a_fraction():
     with pytest.raises(ValueError, match="fraction"):
         numbers.budget("0.03")
 

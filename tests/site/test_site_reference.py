@@ -87,9 +87,7 @@ def test_public_names_are_documented():
 
 def test_signatures_are_those_of_python():
     found = {item.path: item for module in docstrings.modules() for item in module.items}
-    assert found["apsite.metrics.robust_accuracy"].signature == (
-        "robust_accuracy(distances: NDArray[np.floating], epsilon: float) -> float"
-    ) or found["apsite.metrics.robust_accuracy"].signature.startswith("robust_accuracy(")
+    assert found["apsite.metrics.robust_accuracy"].signature.startswith("robust_accuracy(")
     (example,) = found["apsite.metrics.holm"].examples
     assert example.splitlines() == [">>> holm([0.01, 0.04, 0.03])", "[0.03, 0.06, 0.06]"]
     assert not any(">>>" in text for item in found.values() for text in item.paragraphs)

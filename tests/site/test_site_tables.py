@@ -16,11 +16,9 @@ from apsite.site.tables.methods import facets, traits
 from apsite.vocabulary import Dataset, Stage, Structure
 
 TABLE_OF = {
-    ("cifar10", "unstructured"): 3,
-    ("cifar10", "structured"): 4,
-    ("svhn", "unstructured"): 5,
-    ("svhn", "structured"): 6,
-}
+    ("cifar10", "unstructured"): 3, ("cifar10", "structured"): 4,
+    ("svhn", "unstructured"): 5, ("svhn", "structured"): 6,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("dataset", "structure"), TABLE_OF)
@@ -76,14 +74,11 @@ def test_all_results_prints_every_record(benchmark_pages, benchmark_data):
     )
     expected = Counter(
         (
-            record.dataset.label,
-            record.architecture.label,
-            percent(row["clean_accuracy"]),
-            percent(row["aa_robust_accuracy"]),
-            row["name"],
+            record.dataset.label, record.architecture.label, percent(row["clean_accuracy"]),
+            percent(row["aa_robust_accuracy"]), row["name"],
         )
         for row, record in zip(export_rows(benchmark_data), benchmark_data.records.values(), strict=True)
-    )
+    )  # fmt: skip
     assert printed == expected
 
 
@@ -94,14 +89,8 @@ def test_custom_runs_never_rank(tiny_facts):
     ranked = {item.record.model_key: item.rank for item in results.ranked_results(Judge(catalogue), {})}
     assert all(ranked[key] is None for key in custom)
     assert {record.model_key for record in results.reduced(catalogue)} == set(custom)
-    shown = {
-        cell.record.model_key
-        for b in results.leaderboards(catalogue)
-        for r in b.rows
-        for cell in r.cells
-        if cell.record
-    }
-    assert not shown & set(custom)
+    cells = [cell for board in results.leaderboards(catalogue) for row in board.rows for cell in row.cells]
+    assert not {cell.record.model_key for cell in cells if cell.record} & set(custom)
 
 
 def test_home_names_the_leaders(benchmark_pages, benchmark_data):
