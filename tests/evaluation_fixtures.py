@@ -9,6 +9,7 @@ from torch import nn
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.testsets.datasets import ImageSet, embedded_images
+from apsite.progress import Reporter
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +28,20 @@ def images() -> ImageSet:
 def demo_network() -> nn.Module:
     """The embedded pruned network, freshly loaded."""
     return load_network(network_path(), architecture="resnet8")
+
+
+class Listening(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[int] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+    def advance(self, done: int, note: str = "") -> None:
+        self.steps.append(done)
 
 
 class LinearNetwork(nn.Module):

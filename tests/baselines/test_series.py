@@ -1,6 +1,5 @@
 """A series of baselines: from one file to records, resumable, and the same when it is made again."""
 
-import json
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from apsite.baselines.pruning import BaselineCriterion
 from apsite.baselines.series import REPORT, Places, run_series
 from apsite.baselines.series_file import read_series
 from apsite.baselines.training import recipe_of
+from apsite.documents.json_files import read_json
 from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
@@ -20,7 +20,8 @@ from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.manifest import Status
 from apsite.progress import Reporter
 from apsite.vocabulary import Dataset, Locality, Objective
-from tests.builders import record_document
+from tests.builders import record_document, write_document
+from tests.evaluation_fixtures import Listening
 
 FILE = """
 dataset = "cifar10"
@@ -75,14 +76,6 @@ def series(tmp_path):
     return read_series(path)
 
 
-class Log(Reporter):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, message):
-        self.lines.append(message)
-
-
 def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_path):
     outcomes = list(run_series(series, places, Reporter()))
     assert [(str(one.key), one.status) for one in outcomes] == [(key, Status.DONE) for key in (DENSE, LAMP, L1)]
@@ -97,12 +90,12 @@ def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_pa
         "A test.",
         f"Pruned from {DENSE} by lamp, global; fine-tuned with AT-Fast, 1 step, 1 epoch of all training images.",
     )
-    models = json.loads((tmp_path / "tiny" / REPORT).read_text(encoding="utf-8"))["models"]
+    models = read_json(tmp_path / "tiny" / REPORT)["models"]
     assert list(models) == [DENSE, LAMP, L1]
     assert models[LAMP]["before"]["n_samples"] == models[LAMP]["half"]["n_samples"] == 2
     assert 0 <= models[LAMP]["finetuning"]["seconds"] < 600  # two steps can take less than the 0.1 s that are kept
     assert models[LAMP]["finetuning"]["recipe"] == asdict(series.finetuning)
-    log = Log()
+    log = Listening()
     again = list(run_series(series, places, log))
     assert [one.status for one in again] == [Status.SKIPPED] * 3
     assert not any("AT-Fast" in line or "AutoAttack" in line for line in log.lines)
@@ -138,7 +131,7 @@ def dense(tmp_path):
 
 def test_a_dense_network_that_is_given_is_pruned_and_never_trained(series, places, dense, tmp_path):
     """Also when all is made anew; the record says from which network its model comes, and claims no address."""
-    mine, log, content = replace(series, given=dense, folder=tmp_path / "mine"), Log(), dense.read_bytes()
+    mine, log, content = replace(series, given=dense, folder=tmp_path / "mine"), Listening(), dense.read_bytes()
     (outcome,) = run_series(mine, places, log, only=[LAMP], fresh=True)
     assert outcome.status is Status.DONE
     sha256 = read_checkpoint(dense).sha256
@@ -169,11 +162,11 @@ def test_a_series_goes_on_wherever_it_was_interrupted(series, places, dense, tmp
         patch.setattr(series_module, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             list(run_series(mine, places, Reporter(), only=[LAMP]))
-    log = Log()
+    log = Listening()
     (outcome,) = run_series(mine, places, log, only=[LAMP])
     assert outcome.status is Status.DONE
     assert any("AT-Fast" in line for line in log.lines) == (step == "finetune")
-    model = json.loads((tmp_path / "tiny" / REPORT).read_text(encoding="utf-8"))["models"][LAMP]
+    model = read_json(tmp_path / "tiny" / REPORT)["models"][LAMP]
     assert {"finetuning", "half", "before", "criterion", "locality"} == set(model)
 
 
@@ -186,7 +179,7 @@ def test_a_model_that_is_made_anew_is_measured_anew(series, places, dense, monke
     list(run_series(mine, places, Reporter(), only=[LAMP]))
 
     def before():
-        return json.loads((mine.folder / REPORT).read_text(encoding="utf-8"))["models"][LAMP]["before"]["autoattack"]
+        return read_json(mine.folder / REPORT)["models"][LAMP]["before"]["autoattack"]
 
     assert before() == 0.25
     state = read_checkpoint(dense).state
@@ -202,10 +195,8 @@ def test_a_model_that_is_made_anew_is_measured_anew(series, places, dense, monke
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_published_figure_is_never_replaced(series, places, fresh):
     """It is found out before anything is trained, and the file stays as it is."""
-    path = places.records / f"LAMP_Lee2021Layer/{LAMP}.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(record_document(LAMP)), encoding="utf-8")
-    content, log = path.read_bytes(), Log()
+    path = write_document(places.records / f"LAMP_Lee2021Layer/{LAMP}.json", record_document(LAMP))
+    content, log = path.read_bytes(), Listening()
     with pytest.raises(EvaluationError, match=r"is a result published by Piras2024Adversarial; .* `apsite supersede`"):
         list(run_series(series, places, log, fresh=fresh))
     assert path.read_bytes() == content
@@ -216,7 +207,7 @@ def test_a_published_figure_is_never_replaced(series, places, fresh):
 def test_a_record_of_another_checkpoint_is_not_replaced_unasked(series, places, dense, tmp_path):
     """As when somebody's own dense network is pruned with the folder of records of the repository."""
     list(run_series(series, places, Reporter(), only=[LAMP]))
-    mine, log = replace(series, given=dense, folder=tmp_path / "mine"), Log()
+    mine, log = replace(series, given=dense, folder=tmp_path / "mine"), Listening()
     with pytest.raises(EvaluationError, match=r"of another checkpoint than .*mine.*; choose another --output"):
         list(run_series(mine, places, log, only=[LAMP]))
     assert log.lines == []

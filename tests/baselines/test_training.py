@@ -22,14 +22,19 @@ from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.runs.run_state import RunState
 from apsite.progress import Reporter
 from apsite.vocabulary import Dataset, Objective
+from tests.evaluation_fixtures import Listening
 
 SHORT = Recipe(epochs=2, peak_learning_rate=0.05, steps=2, step_size=6 / 255, batch_size=16, seed=3)
 
 
-@pytest.fixture
-def network():
+def fresh():
     torch.manual_seed(0)
     return layouts()["resnet8"].build(Dataset.CIFAR10)
+
+
+@pytest.fixture
+def network():
+    return fresh()
 
 
 def run(network, images, **options):
@@ -44,11 +49,6 @@ def test_training_under_a_mask_keeps_every_pruned_weight_at_zero(network, images
         assert torch.equal(value == 0, ~masks[name])
         assert not torch.equal(value, before[name] * masks[name])
     assert not network.training
-
-
-def fresh():
-    torch.manual_seed(0)
-    return layouts()["resnet8"].build(Dataset.CIFAR10)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -89,7 +89,7 @@ def test_an_interrupted_run_ends_like_one_that_was_not(images, tmp_path, after):
 
 def test_a_run_that_is_trained_is_not_trained_again(images, tmp_path):
     """When what comes after it fails, on a full disk for example, the weights are still there."""
-    whole, again, reporter = fresh(), fresh(), Listing()
+    whole, again, reporter = fresh(), fresh(), Listening()
     with RunState(tmp_path, {"run": 0}) as state:
         run(whole, images, state=state, save_every=1e9)
         run(again, images, state=state, reporter=reporter)
@@ -102,7 +102,7 @@ def test_the_loss_is_that_of_the_paper(images, objective):
     """Madry et al. and Wong et al.: the cross-entropy of attacked images. Zhang et al., equation 5: that of clean
     images, and beta times the divergence of the probabilities of attacked images from theirs."""
     recipe = replace(SHORT, objective=objective, epochs=1, steps=1, trades_beta=5.0)
-    reporter = Listing()
+    reporter = Listening()
     train(fresh(), images.images[:16], images.labels[:16], recipe, precision="float32", reporter=reporter)
     random = torch.Generator().manual_seed(recipe.seed)
     order = torch.randperm(16, generator=random)
@@ -126,21 +126,10 @@ def test_the_loss_is_that_of_the_paper(images, objective):
 
 
 def test_progress_is_reported(network, images):
-    reporter = Listing()
+    reporter = Listening()
     run(network, images, reporter=reporter)
     assert reporter.steps == list(range(1, 9))
     assert [line.partition(":")[0] for line in reporter.lines] == ["epoch 1", "epoch 2"]
-
-
-class Listing(Reporter):
-    def __init__(self):
-        self.steps, self.lines = [], []
-
-    def advance(self, done, note=""):
-        self.steps.append(done)
-
-    def say(self, message):
-        self.lines.append(message)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

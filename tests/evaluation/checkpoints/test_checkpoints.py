@@ -63,26 +63,6 @@ def test_the_state_dict_is_found_in_each_known_container(tmp_path, container, le
     assert checkpoint.container == container
 
 
-def test_containers_may_be_nested(tmp_path):
-    checkpoint = read_checkpoint(saved({"model": {"state_dict": STATE}}, tmp_path / "a.pt"))
-    same_as_state(checkpoint)
-    assert checkpoint.container == "model.state_dict"
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-def test_harmless_objects_beside_the_weights_are_never_made(tmp_path, legacy):
-    """MAD stores its options as an argparse namespace; others store numpy numbers and paths."""
-    extras = {
-        "args": argparse.Namespace(depth=18, path=PurePosixPath("x"), nested=argparse.Namespace(lr=0.1)),
-        "acc": np.float64(81.5),
-        "history": np.arange(4),
-        "correct": np.bool_(True),
-        "count": np.int64(3),
-        "options": OrderedDict(a=1),
-    }
-    same_as_state(read_checkpoint(saved({"net": STATE, **extras}, tmp_path / "a.t7", legacy=legacy)))
-
-
 def test_tensors_come_as_plain_contiguous_float32_on_the_cpu(tmp_path):
     state = {
         "a": nn.Parameter(torch.rand(3, 2)),
@@ -134,6 +114,13 @@ class NamedState(OrderedDict):
 
 
 BESIDE = {
+    # MAD stores its options as an argparse namespace.
+    "args": argparse.Namespace(depth=18, path=PurePosixPath("x"), nested=argparse.Namespace(lr=0.1)),
+    "acc": np.float64(81.5),
+    "history": np.arange(4),
+    "correct": np.bool_(True),
+    "count": np.int64(3),
+    "options": OrderedDict(a=1),
     "date": datetime.date(2023, 5, 1),
     "defaultdict": defaultdict(list, {"losses": [0.1]}),
     "meter": Meter(),
@@ -250,6 +237,7 @@ def test_of_several_networks_one_is_chosen(tmp_path, case):
     ("content", "keys"),
     [
         ({"ema": STATE, "epoch": 9}, "ema"),
+        ({"model": {"state_dict": STATE}}, "model.state_dict"),
         ({"checkpoint": {"trainer": {"model": {"state_dict": STATE}}}}, "checkpoint.trainer.model.state_dict"),
         ({"state_dict": STATE, "model": "resnet18", "params": {"lr": 0.1}}, "state_dict"),
         ({"state_dict": STATE, "projector": {"head.weight": torch.ones(2, 2)}}, "state_dict"),

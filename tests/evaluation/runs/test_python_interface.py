@@ -20,17 +20,13 @@ from apsite.records import read_record
 from apsite.samples import read_samples
 from apsite.validation import samples_problems
 from apsite.vocabulary import Granularity, Protocol
+from tests.evaluation_fixtures import Listening
 
 TINY = Settings.of(Preset.QUICK, n_examples=4, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
 MODEL = {
-    "method": "LAMP_Lee2021Layer",
-    "dataset": "cifar10",
-    "architecture": "resnet8",
-    "structure": "unstructured",
-    "sparsity": 0.9,
-    "data_dir": "embedded",
-    "settings": TINY,
-}
+    "method": "LAMP_Lee2021Layer", "dataset": "cifar10", "architecture": "resnet8", "structure": "unstructured",
+    "sparsity": 0.9, "data_dir": "embedded", "settings": TINY,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -97,16 +93,11 @@ def test_an_interrupted_call_goes_on_where_run_dir_says(away, demo_network):
             if phase == "HO-FMN attack":
                 raise KeyboardInterrupt
 
-    said = []
-
-    class Listening(Reporter):
-        def say(self, message):
-            said.append(message)
-
+    listening = Listening()
     with pytest.raises(KeyboardInterrupt):
         apsite.evaluate(demo_network, **MODEL, run_dir="runs", reporter=Interrupting())
-    resumed = apsite.evaluate(demo_network, **MODEL, run_dir="runs", reporter=Listening())
-    assert any(line.startswith("resuming: 3 units") for line in said)
+    resumed = apsite.evaluate(demo_network, **MODEL, run_dir="runs", reporter=listening)
+    assert any(line.startswith("resuming: 3 units") for line in listening.lines)
     assert resumed.results == apsite.evaluate(demo_network, **MODEL).results
 
 

@@ -16,7 +16,8 @@ from apsite.progress import Reporter
 from apsite.protocol import Precision, Settings
 from apsite.results import results_of
 from apsite.samples import samples_bytes
-from apsite.vocabulary import Attack, Protocol
+from apsite.vocabulary import Attack, Dataset, Protocol
+from tests.evaluation_fixtures import Listening
 
 CPU = torch.device("cpu")
 SHORT = Settings(
@@ -110,7 +111,7 @@ def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_pat
 
 def test_counts_add_up(uninterrupted):
     samples = uninterrupted.samples
-    results = results_of(samples, SHORT.epsilon_value(images_dataset()))
+    results = results_of(samples, SHORT.epsilon_value(Dataset.CIFAR10))
     counts = results.stages
     assert list(counts) == list(Attack)
     expected = int(samples.clean_correct.sum())
@@ -128,12 +129,6 @@ def test_counts_add_up(uninterrupted):
     assert uninterrupted.passes["fab-t"].backward >= 900 * survivors
 
 
-def images_dataset():
-    from apsite.vocabulary import Dataset
-
-    return Dataset.CIFAR10
-
-
 def test_a_network_that_knows_nothing_is_evaluated_without_attack(images, tmp_path):
     """If no sample is classified correctly there is nothing to attack, and every robust accuracy is zero."""
 
@@ -147,7 +142,7 @@ def test_a_network_that_knows_nothing_is_evaluated_without_attack(images, tmp_pa
     settings = dataclasses.replace(SHORT, n_examples=None)
     with RunState(tmp_path, {}) as state:
         outcome = run(Wrong().eval(), chosen, settings, state, CPU, Reporter())
-    results = results_of(outcome.samples, settings.epsilon_value(images_dataset()))
+    results = results_of(outcome.samples, settings.epsilon_value(Dataset.CIFAR10))
     assert results.clean_accuracy == results.autoattack.robust_accuracy == results.hofmn.robust_accuracy == 0
     assert outcome.trials == ()
 
@@ -177,16 +172,11 @@ def test_too_little_memory_halves_the_rows_for_good_and_says_so(demo_network, im
     settings = dataclasses.replace(SHORT, attacks=("hofmn",), search_samples=4, batch_size=128)
     expected = evaluate(demo_network, images, settings, tmp_path / "a").samples.distance
     monkeypatch.setattr(worker, "fmn_attack", limited)
-    said = []
-
-    class Listening(Reporter):
-        def say(self, message):
-            said.append(message)
-
+    listening = Listening()
     with RunState(tmp_path / "b", {}) as state:
-        outcome = run(demo_network, images.first(12), settings, state, CPU, Listening())
+        outcome = run(demo_network, images.first(12), settings, state, CPU, listening)
     assert np.array_equal(outcome.samples.distance, expected)
-    told = [message for message in said if message.startswith("out of memory")]
+    told = [message for message in listening.lines if message.startswith("out of memory")]
     assert told[0] == "out of memory; continuing with 64 rows at a time"
     assert told[-1] == "out of memory; continuing with 16 rows at a time"
     assert len(told) == len(refused) == 3
@@ -264,16 +254,11 @@ def test_a_full_disk_is_one_error_line(tiny, tiny_images, tmp_path, monkeypatch)
 
 
 def test_the_lines_that_users_of_autoattack_grep_are_said(tiny, tiny_images, tmp_path):
-    said = []
-
-    class Listening(Reporter):
-        def say(self, message):
-            said.append(message)
-
+    listening = Listening()
     settings = dataclasses.replace(SHORT, attacks=("autoattack",), n_examples=2)
     with RunState(tmp_path, {}) as state:
-        run(tiny, tiny_images.first(2), settings, state, CPU, Listening())
-    text = "\n".join(said)
+        run(tiny, tiny_images.first(2), settings, state, CPU, listening)
+    text = "\n".join(listening.lines)
     assert "initial accuracy: " in text
     for attack in Attack:
         assert f"robust accuracy after {attack.label.upper()}: " in text
