@@ -47,9 +47,13 @@ def setting_of(record: EvaluationRecord) -> Setting | None:
 
 
 def rankable(record: EvaluationRecord) -> bool:
-    """Whether a record may be ranked: pruned, attacked with AutoAttack, under a protocol that ranks, not retracted."""
+    """Whether a record may be ranked.
+
+    That is, a pruned network of a registered family, attacked with AutoAttack under a protocol that ranks, and not
+    retracted.
+    """
     evaluated = record.structure is not None and record.robust_accuracy is not None
-    return record.protocol.ranks and evaluated and record.retracted is None
+    return record.protocol.ranks and evaluated and record.architecture.registered and record.retracted is None
 
 
 def ranking(records: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:

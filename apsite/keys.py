@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.vocabulary import OTHER, OTHER_CODE, OTHER_NAME, Architecture, Dataset, Structure
 
 KEY_YEAR = r"(?:19|20)[0-9]{2}"
 """The year within the second part of a method key; the form's script uses the same expression."""
@@ -18,7 +18,11 @@ _NETWORKS, _DATASETS, _STRUCTURES = (
     "|".join(term.code for term in kind) for kind in (Architecture, Dataset, Structure)
 )
 
-MODEL_KEY = re.compile(rf"{METHOD_KEY.pattern}_(?:{_NETWORKS})_(?:{_DATASETS})_(?:(?:{_STRUCTURES})_[1-9][0-9]?|dense)")
+OTHER_NETWORK = re.compile(f"{OTHER}{OTHER_NAME}")
+"""A network of no registered family, such as ``other:MyNet``."""
+
+_NETWORK = f"{_NETWORKS}|{OTHER_CODE}{OTHER_NAME}"
+MODEL_KEY = re.compile(rf"{METHOD_KEY.pattern}_(?:{_NETWORK})_(?:{_DATASETS})_(?:(?:{_STRUCTURES})_[1-9][0-9]?|dense)")
 """``<method key>_<network>_<dataset>_<structure>_<percent>``, or ``_dense`` in place of the last two parts."""
 
 YEARS_APART = 1
@@ -103,6 +107,8 @@ class ModelKey:
 def _of_code(kind: type[_Term], code: str, text: str) -> _Term:
     """The term that has a code, or an error that lists the known codes."""
     terms = {term.code: term for term in kind}
+    if kind is Architecture and OTHER_NETWORK.fullmatch(other := code.replace(OTHER_CODE, OTHER, 1)):
+        return kind(other)
     if code not in terms:
         raise ValueError(f"model key {text!r}: {kind.__name__.lower()} {code!r} is not one of {', '.join(terms)}")
     return terms[code]

@@ -5,8 +5,9 @@ The evaluator writes what is computed here, and `apsite validate` computes it ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from apsite.records import (
     JointResult,
     Results,
 )
+from apsite.records.census import Census, dense_network
 from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName, Structure
 
@@ -120,21 +122,37 @@ def numbers(results: Results) -> dict[str, float | None]:
     return found
 
 
-def zero_shares(audit: CheckpointAudit, structure: Structure | None) -> dict[str, float]:
-    """Shares of zeros that may match a declared sparsity: of the weights; for structured pruning also of units."""
-    counts = {"weights": (audit.zero_weights, audit.weights)}
-    if structure is Structure.STRUCTURED:
-        counts["filters"] = (audit.zero_filters, audit.filters)
-        counts["channels"] = (audit.zero_channels or 0, audit.channels or 0)
-    return {unit: zero / total if total else 0.0 for unit, (zero, total) in counts.items()}
+def zero_shares(audit: CheckpointAudit, structure: Structure | None, dense: Census | None = None) -> dict[str, float]:
+    """Shares of a dense network that were removed and may match a declared sparsity.
+
+    Of its weights; for structured pruning, where single zeros decide nothing, of the weights of removed filters,
+    channels and kernels, and of these units themselves. `dense` is the network that a narrower one was cut from;
+    without it the audited network itself is the dense one. Units that a record does not state are left out.
+    """
+    if structure is not Structure.STRUCTURED:
+        left = {"weights": (audit.weights - audit.zero_weights, audit.weights)}
+    else:
+        removed = [layer.removed_weights for layer in audit.layers if layer.removed_weights is not None]
+        stated = len(removed) == len(audit.layers)
+        zeros = {"filters": audit.zero_filters, "channels": audit.zero_channels}
+        totals = {name: getattr(audit, name) or 0 for name in zeros}
+        left = {"weights": (audit.weights - sum(removed), audit.weights)} if stated else {}
+        left |= {name: (totals[name] - zero, totals[name]) for name, zero in zeros.items() if zero is not None}
+        if stated:
+            kernels = sum(
+                (one.filters or 0) * (one.channels or 0) for one in audit.layers if prod(one.kernel or ()) > 1
+            )
+            left["kernels"] = kernels - sum(layer.zero_kernels or 0 for layer in audit.layers), kernels
+    whole = {unit: dense.count(unit) if dense else total for unit, (_, total) in left.items()}
+    return {unit: 1 - kept / whole[unit] if whole[unit] else 0.0 for unit, (kept, _) in left.items()}
 
 
 def matching_share(record: EvaluationRecord) -> float | None:
-    """Share of zeros that the audit compares with the declared sparsity; ``None`` for dense or unaudited networks."""
+    """Share that the audit compares with the declared sparsity; ``None`` if the network is dense or it is not known."""
     if record.audit is None or record.structure is None:
         return None
-    shares = zero_shares(record.audit, record.structure)
-    return shares.get(record.audit.sparsity_basis or "weights", shares["weights"])
+    shares = zero_shares(record.audit, record.structure, dense_network(record))
+    return shares.get(record.audit.sparsity_basis or "weights")
 
 
 def differs(one: float, other: float, limit: float = 0.0) -> bool:
@@ -146,10 +164,10 @@ def differs(one: float, other: float, limit: float = 0.0) -> bool:
     return abs(one - other) > limit + TOLERANCE
 
 
-def sparsity_warning(audit: CheckpointAudit, structure: Structure, declared: float) -> EvaluationWarning:
+def sparsity_warning(shares: Mapping[str, float], declared: float) -> EvaluationWarning:
     """Warning that the declared sparsity is not what was measured."""
-    listed = ", ".join(f"{share:.2%} of the {unit}" for unit, share in zero_shares(audit, structure).items())
-    return EvaluationWarning("sparsity-differs", f"Declared sparsity is {declared:.2%}, but {listed} are zero.")
+    listed = ", ".join(f"{share:.2%} of the {unit}" for unit, share in shares.items())
+    return EvaluationWarning("sparsity-differs", f"Declared sparsity is {declared:.2%}, but {listed} are removed.")
 
 
 def warnings_of(record: EvaluationRecord) -> list[EvaluationWarning]:
@@ -192,10 +210,15 @@ def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
             yield "few-search-samples", f"{few}; {usual} are usual."
     share, structure = matching_share(record), record.structure
     if share is not None and record.audit and structure and differs(share, record.sparsity.declared, SPARSITY_WARNING):
-        warning = sparsity_warning(record.audit, structure, record.sparsity.declared)
+        shares = zero_shares(record.audit, structure, dense_network(record))
+        warning = sparsity_warning(shares, record.sparsity.declared)
         yield warning.code, warning.message
     if record.data is not None and not record.data.known:
         label = record.dataset.label
         yield "unknown-data", f"The images are not the official test set of {label} as far as its hash is known."
-    if record.checkpoint.unsafe_load:
+    checkpoint = record.checkpoint
+    if checkpoint.factory_sha256 is not None:
+        code = f"{checkpoint.layout} (SHA-256 {checkpoint.factory_sha256 or 'unknown'})"
+        yield "own-network", f"The network was built by the author's own code, {code}, not by a registered layout."
+    if checkpoint.unsafe_load:
         yield "unsafe-load", "The checkpoint was loaded with unrestricted pickle, which executes code in the file."

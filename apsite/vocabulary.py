@@ -74,8 +74,19 @@ class Dataset(Term):
         return sum(self.class_counts)
 
 
+OTHER = "other:"
+"""What the value of a network begins with that is of no registered family."""
+OTHER_CODE = "other-"
+"""What its code in model keys begins with."""
+OTHER_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,29}"
+"""The name behind both."""
+
+
 class Architecture(Term):
     """A network family, whatever the names of its parameters in a checkpoint.
+
+    ``Architecture("other:MyNet")`` is a network of no registered family: it is shown and never ranks. Such terms are
+    not among those that the class lists.
 
     Attributes:
         code: Part of model keys.
@@ -92,6 +103,27 @@ class Architecture(Term):
     VGG16 = "vgg16", "V16", "VGG16", False
     RESNET50 = "resnet50", "R50", "ResNet50", False
     RESNET8 = "resnet8", "R8", "ResNet8", True
+
+    @property
+    def registered(self) -> bool:
+        """Whether it is a registered family, so that a network can be proven to be of it."""
+        return not self.value.startswith(OTHER)
+
+    @property
+    def rank(self) -> int:
+        """Position in the list of families, from 0; other networks follow them."""
+        return super().rank if self.registered else len(type(self))
+
+    @classmethod
+    def _missing_(cls, value: object) -> Architecture | None:
+        if not isinstance(value, str) or not re.fullmatch(OTHER + OTHER_NAME, value):
+            return None
+        term = str.__new__(cls, value)
+        term._name_ = term._value_ = value
+        term.label, term.small = value.removeprefix(OTHER), False
+        term.code = OTHER_CODE + term.label
+        cls._value2member_map_[value] = term
+        return term
 
 
 class Structure(Term):

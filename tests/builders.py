@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from apsite.keys import ModelKey
+from apsite.records.census import censuses
 from apsite.samples import SampleResults, samples_bytes
-from apsite.vocabulary import Attack
+from apsite.vocabulary import Attack, Structure
 
 Document = dict[str, Any]
 
@@ -109,7 +110,6 @@ def own_document(model_key: str = MODEL) -> Document:
     document = record_document(model_key)
     document.update(
         protocol="custom", granularity="weight",
-        sparsity={"declared": 0.9, "measured": 0.9002},
         results={
             "n_samples": 8, "clean_accuracy": 0.75,
             "attacks": [
@@ -138,17 +138,7 @@ def own_document(model_key: str = MODEL) -> Document:
             "url": "https://example.org/model.pt", "sha256": "a" * 64, "size": 1000, "layout": "resnet18",
             "format": "safetensors", "unsafe_load": False, "state": "model_ema",
         },
-        audit={
-            "parameters": 10_010, "nonzero_parameters": 1_008, "weights": 10_000, "zero_weights": 9_002, "macs": 5000,
-            "effective_macs": 500, "zero_filters": 1, "filters": 10,
-            "layers": [
-                {
-                    "name": "conv1.weight", "weights": 10_000, "zero_weights": 9_002, "filters": 10, "zero_filters": 1,
-                    "channels": 3, "zero_channels": 0,
-                },
-            ],
-            "zero_channels": 0, "channels": 3, "sparsity_basis": "weights",
-        },
+        audit=audit_document(model_key, 0.9002),
         settings={"seed": 0, "preset": "quick", "deterministic": True, "note": None, "epsilon": "8/255"},
         data={"split": "test, first 8", "sha256": "b" * 64, "known": True, "source": "official files"},
         passes={"autoattack": {"forward": 100, "backward": 200}},
@@ -158,7 +148,38 @@ def own_document(model_key: str = MODEL) -> Document:
         verification={"date": "2026-01-02", "samples": 8, "agreement": 1.0, "by": "a maintainer"},
         provenance={"kind": "verified", "source": "Jane Doe", "location": None, "date": "2026-01-01"},
     )  # fmt: skip
+    document["sparsity"] = {"declared": 0.9, "measured": measured(document["audit"])}
     return document
+
+
+def audit_document(model_key: str, share: float) -> Document:
+    """Audit of the registered network of a model, with a share of the weights of each layer zero."""
+    key = ModelKey.parse(model_key)
+    census = censuses(key.architecture, key.dataset)[0]
+    layers = [
+        {
+            "name": f"layer{number}", "weights": one.weights, "zero_weights": round(share * one.weights),
+            "filters": one.filters, "zero_filters": 0, "channels": one.channels, "zero_channels": 0,
+            "kind": one.kind, "kernel": list(one.kernel), "stride": list(one.stride), "groups": one.groups,
+        }
+        for number, one in enumerate(census.layers)
+    ]  # fmt: skip
+    if key.structure is Structure.STRUCTURED:
+        for layer in layers:
+            layer["zero_filters"] = round(share * layer["filters"])
+    weights, zero = (sum(layer[name] for layer in layers) for name in ("weights", "zero_weights"))
+    return {
+        "parameters": weights + 1_000, "nonzero_parameters": weights - zero + 1_000, "weights": weights,
+        "zero_weights": zero, "macs": census.macs, "effective_macs": round(census.macs * (1 - share)),
+        "zero_filters": sum(layer["zero_filters"] for layer in layers if layer["kernel"]),
+        "filters": census.count("filters"), "zero_channels": 0, "channels": census.count("channels"),
+        "layers": layers, "sparsity_basis": "filters" if key.structure is Structure.STRUCTURED else "weights",
+    }  # fmt: skip
+
+
+def measured(audit: Document) -> float:
+    """Sparsity that an audit measured."""
+    return 1 - (audit["weights"] - audit["zero_weights"]) / audit["weights"]
 
 
 def version_1(document: Document) -> Document:

@@ -14,7 +14,18 @@ import numpy as np
 
 from apsite.samples import SampleResults, samples_bytes
 from apsite.vocabulary import Attack
-from tests.builders import METHOD, RIVAL, Document, changed, entry_document, own_document, record_document, write_data
+from tests.builders import (
+    METHOD,
+    RIVAL,
+    Document,
+    audit_document,
+    changed,
+    entry_document,
+    measured,
+    own_document,
+    record_document,
+    write_data,
+)
 from tests.repositories import git, repository_with
 
 N = 10_000
@@ -67,7 +78,6 @@ def full_run(percent: int = 90) -> Document:
     document = changed(own_document(key), "verification")
     document.update(
         protocol="apb-1",
-        sparsity={"declared": percent / 100, "measured": percent / 100},
         results={
             "n_samples": N, "clean_accuracy": int(samples.clean_correct.sum()) / N,
             "attacks": [
@@ -99,8 +109,8 @@ def full_run(percent: int = 90) -> Document:
         provenance={"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-01"},
     )  # fmt: skip
     document["checkpoint"]["sha256"] = hashlib.sha256(key.encode()).hexdigest()
-    document["audit"].update(zero_weights=percent * 100, nonzero_parameters=10_010 - percent * 100)
-    document["audit"]["layers"][0]["zero_weights"] = percent * 100
+    document["audit"] = audit_document(key, percent / 100)
+    document["sparsity"] = {"declared": percent / 100, "measured": measured(document["audit"])}
     return document
 
 

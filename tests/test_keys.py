@@ -97,3 +97,15 @@ def test_parts_that_contradict_each_other_make_no_key(
 def test_structure_and_percentage_go_together(structure: Structure | None, percent: int | None) -> None:
     with pytest.raises(ValueError, match="a dense model has neither structure nor sparsity; a pruned one has both"):
         ModelKey(METHOD, Architecture.RESNET18, Dataset.CIFAR10, structure, percent)
+
+
+def test_a_network_of_no_registered_family_has_a_key() -> None:
+    key = ModelKey.parse("HARP_Zhao2023Holistic_other-My-Net_CIFAR10_US_90")
+    network = Architecture("other:My-Net")
+    assert key.architecture is network
+    assert (str(key).split("_")[2], network.label, network.registered) == ("other-My-Net", "My-Net", False)
+    assert network not in list(Architecture)
+    assert sorted([network, Architecture.RESNET8]) == [Architecture.RESNET8, network]
+    for name in ("My Net", "", "a" * 31, "-x", "Größe", "a_b", "a\n"):
+        with pytest.raises(ValueError, match="not a valid Architecture"):
+            Architecture(f"other:{name}")

@@ -20,7 +20,7 @@ from apsite.records import (
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName
-from tests.builders import changed, own_document
+from tests.builders import MODEL, audit_document, changed, own_document
 
 N = 1000
 
@@ -94,9 +94,16 @@ def test_a_warning_compares_results_of_the_same_samples() -> None:
 
 def test_warnings_of_the_checkpoint_and_the_data() -> None:
     document = changed(changed(own_document(), "data.known", False), "checkpoint.unsafe_load", True)
-    document = changed(changed(document, "audit.zero_weights", 9_051), "results.attacks[hofmn].search.at_bound", [])
+    document = changed(document, "checkpoint.factory_sha256", "c" * 64)
+    document = changed(document, "audit", audit_document(MODEL, 0.9051))
+    document = changed(document, "results.attacks[hofmn].search.at_bound", [])
     document = changed(document, "results.joint.broken_only_by.hofmn", 0)
     whole = record_from_json(document)
     few = replace(whole, results=replace(whole.results, n_samples=10_000))
-    assert [warning.code for warning in warnings_of(few)] == ["sparsity-differs", "unknown-data", "unsafe-load"]
-    assert "Declared sparsity is 90.00%, but 90.51% of the weights are zero." in warnings_of(few)[0].message
+    assert [warning.code for warning in warnings_of(few)] == [
+        "sparsity-differs",
+        "unknown-data",
+        "own-network",
+        "unsafe-load",
+    ]
+    assert "Declared sparsity is 90.00%, but 90.51% of the weights are removed." in warnings_of(few)[0].message

@@ -111,10 +111,10 @@ def test_the_walk_for_a_dataset_ends_in_a_valid_record(copy: Copy, tmp_path: Pat
     assert "no official hash of this set" in copy.apsite("data", "check", "shapes", "--data-dir", data, fails=True)
     declared = ("--dataset", "shapes", "--structure", "unstructured", "--sparsity", sparsity)
     copy.apsite(
-        "eval", checkpoint, "--method", METHOD, "--arch", factory, "--as", "resnet8", *declared,
+        "eval", checkpoint, "--method", METHOD, "--arch", factory, "--as", "other:Tiny", *declared,
         "--protocol", "quick", "--n-examples", 8, "--data-dir", data,
     )  # fmt: skip
-    key = f"{METHOD}_R8_Shapes_US_{round(100 * float(sparsity))}"
+    key = f"{METHOD}_other-Tiny_Shapes_US_{round(100 * float(sparsity))}"
     assert (copy.root / f"evaluations/{METHOD}/{key}.npz").is_file()
     copy.apsite("validate")
     assert key in copy.apsite("export")

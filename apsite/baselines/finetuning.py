@@ -14,7 +14,7 @@ from apsite.baselines.pruning import BaselineCriterion, apply_masks, masks_for, 
 from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
 from apsite.evaluation.checkpoints.audit import audit_network, check_sparsity
-from apsite.evaluation.checkpoints.factories import load_factory
+from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, in_memory, open_network
 from apsite.evaluation.checkpoints.networks.layers import Normalise, Parametrisation
 from apsite.evaluation.checkpoints.networks.registry import Layout, layouts
@@ -204,7 +204,8 @@ def _new(source: Source, seed: int) -> LoadedNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if source.by_factory:
-            return replace(in_memory(load_factory(source.architecture)().float()), layout=source.architecture)
+            network, name, digest = build_network(source.architecture)
+            return replace(in_memory(network.float()), layout=name, factory_sha256=digest)
         layout = source.layouts()[0]
         _check_plain(layout)
         return replace(in_memory(layout.build(source.dataset)), layout=layout.name)

@@ -83,13 +83,14 @@ def _summary(report: CheckpointReport) -> Table:
         ("SHA-256", report.sha256),
         ("Network", f"{report.architecture}, {report.dataset.label}"),
         ("Layout", report.layout or ("of the factory" if ":" in report.architecture else "none fits")),
+        ("Family", _family(report)),
         ("Sparsity declared", declared),
     ]
     counts = report.counts
     if counts is not None:
         macs, effective = counts.macs / 1e6, counts.effective_macs / 1e6
         rows += [
-            ("Sparsity measured", f"{_share(counts.zero_weights, counts.weights)} of the weights are zero"),
+            ("Sparsity measured", f"{_measured(report)} of the weights are removed"),
             ("Zero filters", _part(counts.zero_filters, counts.filters)),
             ("Zero channels", _part(counts.zero_channels or 0, counts.channels or 0)),
             ("Parameters", f"{counts.parameters:,}, of which {counts.nonzero_parameters:,} are not zero"),
@@ -98,12 +99,20 @@ def _summary(report: CheckpointReport) -> Table:
         if report.finding is not None and report.structure is not None:
             finding = report.finding
             difference = (finding.matched - (report.declared or 0)) * 100
-            rows.insert(6, ("Sparsity difference", f"{difference:+.2f} points, by {finding.basis}"))
+            rows.insert(7, ("Sparsity difference", f"{difference:+.2f} points, by {finding.basis}"))
     if report.inputs:
         rows.append(("Behaviour", _behaviour(report)))
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def _family(report: CheckpointReport) -> str:
+    if report.family is None:
+        return "none that is registered" if report.counts else "–"
+    return (
+        f"{report.family.label}{', with fewer filters or channels than the dense network' if report.narrowed else ''}"
+    )
 
 
 def _behaviour(report: CheckpointReport) -> str:
@@ -118,6 +127,13 @@ def _layers(layers: Iterable[LayerAudit]) -> Table:
         parts = ((one.zero_filters, one.filters), (one.zero_channels, one.channels))
         table.add_row(one.name, *weights, *(f"{zero or 0} of {total or 0}" for zero, total in parts))
     return table
+
+
+def _measured(report: CheckpointReport) -> str:
+    counts = report.counts
+    if report.finding is not None:
+        return f"{report.finding.measured:.2%}"
+    return _share(counts.zero_weights, counts.weights) if counts else "–"
 
 
 def _part(part: int, whole: int) -> str:

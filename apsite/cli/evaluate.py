@@ -35,7 +35,8 @@ _FILE = click.Path(path_type=Path)
               help="Test set to attack.  [required without --manifest]")  # fmt: skip
 @click.option("--arch", help=f"Registered network ({', '.join(Architecture)}), or 'file.py:factory' / 'module:factory' "
               "with --as.  [required without --manifest]")  # fmt: skip
-@click.option("--as", type=options.values(Architecture), help="Network that the factory builds.")
+@click.option("--as", metavar="NETWORK", help=f"Network that the factory builds: {', '.join(Architecture)}, or "
+              "other:NAME for any other, which is shown and does not rank.")  # fmt: skip
 @click.option("--structure", type=options.values(Structure),
               help="Structure of the pruning. Omit together with --sparsity for a dense network.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")

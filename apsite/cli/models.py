@@ -34,15 +34,15 @@ def list_(arch: str | None) -> None:
     A layout is how an implementation names and shapes the parameters of a network. `apsite eval` detects the layout of
     a checkpoint; use --layout if several fit.
     """
-    from apsite.evaluation.checkpoints.audit import layout_macs
     from apsite.evaluation.checkpoints.networks.registry import layouts
+    from apsite.records.census import layout_macs
 
     columns = ("Layout", "Network", "Methods", ">Parameters", ">MACs")
     table = new_table(None, *columns, caption="MACs: multiply-accumulates for one image")
     for layout in layouts().values():
         if arch in (None, layout.architecture):
             names = layout.name, layout.architecture.value, ", ".join(layout.methods) or "–"
-            table.add_row(*names, f"{layout.parameter_count():,}", f"{layout_macs(layout) / 1e6:,.1f} M")
+            table.add_row(*names, f"{layout.parameter_count():,}", f"{layout_macs(layout.name) / 1e6:,.1f} M")
     display(table)
 
 
@@ -55,8 +55,8 @@ def info(layout: str) -> None:
     Example:
       apsite models info base_resnet18
     """
-    from apsite.evaluation.checkpoints.audit import layout_macs
     from apsite.evaluation.checkpoints.networks.registry import layouts
+    from apsite.records.census import layout_macs
 
     if layout not in layouts():
         raise ApsiteError(f"layout {layout!r} is not registered; `apsite models list` shows {', '.join(layouts())}")
@@ -67,7 +67,7 @@ def info(layout: str) -> None:
     click.echo(f"Methods:       {', '.join(found.methods) or 'none in particular'}")
     click.echo(f"Datasets:      {', '.join(found.datasets)}, images of shape {found.input_shape} in [0, 1]")
     click.echo(f"Parameters:    {found.parameter_count():,}")
-    click.echo(f"MACs:          {layout_macs(found):,} for one image")
+    click.echo(f"MACs:          {layout_macs(found.name):,} for one image")
     for dataset in found.datasets:
         constants = found.normalisation_of(dataset)
         inside = f"mean {constants.mean}, std {constants.std}" if constants else "none, images enter as they are"

@@ -189,7 +189,11 @@ class EvaluationWarning:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The evaluated file; attributes are ``None`` where a source does not give them."""
+    """The evaluated file; attributes are ``None`` where a source does not give them.
+
+    `layout` is the registered one, or the function that built the network as ``file.py:function``, without its folder;
+    then `factory_sha256` is the hash of its file.
+    """
 
     url: str | None
     sha256: str | None
@@ -198,11 +202,28 @@ class Checkpoint:
     format: str | None = None
     unsafe_load: bool | None = None
     state: str | None = None
+    factory_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class LayerAudit:
-    """Zeros of one convolution or linear layer; filter and channel counts are ``None`` for records without them."""
+    """Shape and zeros of one weight tensor; ``None`` for records that do not state them.
+
+    Attributes:
+        name: Its layer, or its own name where the layer is neither a convolution nor linear.
+        weights: Weights.
+        zero_weights: Those that are exactly zero.
+        filters: Filters, which are output channels or units.
+        zero_filters: Filters with no weight left.
+        channels: Input channels or units of one group.
+        zero_channels: Those with no weight left.
+        zero_kernels: Kernels of a filter and a channel with no weight left, where a kernel has more than one weight.
+        removed_weights: Weights of filters, channels and such kernels with no weight left.
+        kind: ``conv``, ``transposed``, ``linear`` or ``other``.
+        kernel: Size of a kernel along each dimension; empty for linear layers.
+        stride: Steps along the same dimensions.
+        groups: Groups of channels that do not see each other.
+    """
 
     name: str
     weights: int
@@ -211,6 +232,12 @@ class LayerAudit:
     zero_filters: int | None = None
     channels: int | None = None
     zero_channels: int | None = None
+    zero_kernels: int | None = None
+    removed_weights: int | None = None
+    kind: str | None = None
+    kernel: tuple[int, ...] | None = None
+    stride: tuple[int, ...] | None = None
+    groups: int | None = None
 
 
 @dataclass(frozen=True)
@@ -220,7 +247,7 @@ class CheckpointAudit:
     Attributes:
         parameters: All parameters.
         nonzero_parameters: Those that are not zero.
-        weights: Weights of convolutions and linear layers.
+        weights: Weights: all parameters of two or more dimensions, without those that no output depends on.
         zero_weights: Those of them that are exactly zero.
         macs: Multiply-accumulates for one image, dense.
         effective_macs: The same without multiplications by zero weights.
@@ -229,7 +256,7 @@ class CheckpointAudit:
         layers: The same counts per layer.
         zero_channels: Convolution input channels with no weight left.
         channels: Convolution input channels.
-        sparsity_basis: Share that matches the declared sparsity: ``weights``, ``filters`` or ``channels``.
+        sparsity_basis: Share that matches the declared sparsity: ``weights``, ``filters``, ``channels`` or ``kernels``.
     """
 
     parameters: int

@@ -10,6 +10,7 @@ from pathlib import Path
 from apsite import protocol
 from apsite.errors import DocumentError
 from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
+from apsite.records.census import dense_network, difference
 from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
 from apsite.vocabulary import Attack, AttackName, Granularity, Protocol, ProvenanceKind, Structure
 
@@ -199,14 +200,25 @@ def _audit(record: EvaluationRecord) -> Found:
         count, total = getattr(audit, name), sum(getattr(layer, name) for layer in audit.layers)
         if count != total:
             yield f"audit.{name}", f"{count} is not the sum over audit.layers, {total}"
-    share = zero_shares(audit, None)["weights"]
+    share = zero_shares(audit, None, dense_network(record))["weights"]
     if measured is not None and differs(measured, share):
-        yield "sparsity.measured", f"{measured} contradicts audit.zero_weights over audit.weights, {share}"
+        yield "sparsity.measured", f"{measured} contradicts the zero weights of the audit, {share} of the dense network"
     basis, matched = audit.sparsity_basis or "weights", matching_share(record)
     if basis != "weights" and record.structure is Structure.UNSTRUCTURED:
         yield "audit.sparsity_basis", f"{basis!r} is not of unstructured pruning; 'weights' is"
+    if matched is None and record.structure is not None:
+        yield (
+            "audit.sparsity_basis",
+            f"nothing in the audit says how many {basis} were removed; evaluate the model again",
+        )
+    if record.architecture.registered and dense_network(record) is None:
+        why = difference(audit.layers, record.architecture, record.dataset)
+        yield (
+            "audit.layers",
+            f"are not those of a {record.architecture.label}: {why}; evaluate what the checkpoint holds",
+        )
     if matched is not None and differs(matched, declared, limit := protocol.SPARSITY_LIMIT):
-        apart = f"more than {limit * 100:g} points from the measured share of zero {basis}, {matched:.4f}"
+        apart = f"more than {limit * 100:g} points from the measured share of removed {basis}, {matched:.4f}"
         yield "sparsity.declared", f"{declared} is {apart}; evaluate the pruned checkpoint, or declare its sparsity"
 
 

@@ -1,7 +1,7 @@
 """The repository's own series: records, checkpoints and costs belong together, and the counts are exact."""
 
 import hashlib
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from apsite.documents.json_files import read_json
 from apsite.evaluation.checkpoints.audit import audit_network
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.records import LayerAudit
 from apsite.samples import read_samples
 from apsite.vocabulary import Structure
 
@@ -72,7 +73,9 @@ def test_an_audit_confirms_their_records(series, benchmark_data):
     for key in (series.dense, *(one.key for one in series.prunings)):
         network = load_network(series.checkpoint(key), architecture="resnet8")
         stated = replace(benchmark_data.records[str(key)].audit, sparsity_basis=None)
-        assert audit_network(network, torch.zeros(1, 3, 32, 32)) == stated, key
+        audit = audit_network(network, torch.zeros(1, 3, 32, 32))
+        layers = tuple(LayerAudit(*astuple(layer)[:7]) for layer in audit.layers)  # records older than the census
+        assert replace(audit, layers=layers) == stated, key
 
 
 def test_the_masks_are_those_of_pruning_the_dense_network(series, tmp_path):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints.audit import layout_macs
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.report import audit
 from apsite.evaluation.runs.demonstration import network_path
+from apsite.records.census import layout_macs
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 DEMO = [network_path(), "--arch", "resnet8"]
@@ -40,7 +40,7 @@ def test_the_report_says_what_the_checkpoint_is(run):
     assert result.stderr == ""
     for text in (
         "1,661,312 bytes, safetensors",
-        "Sparsity measured    │ 90.00% of the weights are zero",
+        "Sparsity measured    │ 90.00% of the weights are removed",
         "+0.00 points, by weights",
         "0 of 768 (0.00%)",
         "412,586, of which 42,650 are not zero",
@@ -62,7 +62,7 @@ def test_the_report_as_json_holds_the_same(run):
     assert counts["weights"] == sum(layer["weights"] for layer in counts["layers"])
     assert counts["zero_weights"] == sum(layer["zero_weights"] for layer in counts["layers"])
     assert report["finding"]["measured"] == counts["zero_weights"] / counts["weights"]
-    assert counts["macs"] == layout_macs(layouts()["resnet8"])
+    assert counts["macs"] == layout_macs("resnet8")
     assert {other["name"] for other in report["others"]} | {"resnet8"} == {
         name for name, layout in layouts().items() if Dataset.CIFAR10 in layout.datasets
     }
@@ -73,7 +73,7 @@ def test_the_report_as_json_holds_the_same(run):
 def test_a_wrong_sparsity_is_refused_with_everything_that_was_measured(run):
     """The tables are printed all the same; the exit code and one line say that it would be refused."""
     result = run("audit", *DEMO, "--structure", "unstructured", "--sparsity", "0.95", code=1)
-    assert result.stderr.startswith("Error: declared sparsity is 95.00% but 90.00% of the weights are zero")
+    assert result.stderr.startswith("Error: declared sparsity is 95.00% but 90.00% of the weights are removed")
     assert "221,615" in result.stdout
     as_json = run("audit", *DEMO, "--structure", "unstructured", "--sparsity", "0.95", "--json", code=1)
     report = json.loads(as_json.stdout)
@@ -85,7 +85,7 @@ def test_a_wrong_sparsity_is_refused_with_everything_that_was_measured(run):
 def test_nothing_needs_to_be_declared(run):
     result = run("audit", *DEMO)
     assert "nothing declared (dense)" in result.stdout
-    assert "90.00% of the weights are zero" in result.stdout
+    assert "90.00% of the weights are removed" in result.stdout
     assert "Sparsity difference" not in result.stdout
 
 
@@ -165,7 +165,7 @@ def test_an_imagenet_network_is_run_on_random_images(saved):
     path = saved("resnet50")
     report = audit(path, architecture="resnet50", dataset="imagenet")
     assert report.layout == "resnet50"
-    assert report.counts.macs == layout_macs(layouts()["resnet50"])
+    assert report.counts.macs == layout_macs("resnet50")
     assert {other.name: other.summary for other in report.others} == {
         "resnet50_normalised": "fits; used only if named with --layout"
     }

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import shutil
 
-from tests.builders import METHOD, REMOVED
+from tests.builders import METHOD, REMOVED, audit_document, measured
 from tests.corpus.cases import Bad, record, remove, several
 from tests.submissions import MODELS, PUBLISHED, RECORD, SAMPLES, SECOND, edit, full_run
+
+LESS = audit_document(MODELS[90], 0.89)
+MLP = {
+    **audit_document(MODELS[90], 0.9), "macs": 197_120,
+    "layers": [{"name": "0", "weights": 196_608, "zero_weights": 0, "filters": 64, "channels": 3_072, "kind": "linear",
+                "kernel": [], "stride": [], "groups": 1}],
+}  # fmt: skip
 
 IMPLAUSIBLE = [
     record("results.attacks[autoattack].robust_accuracy", 0.9, "0.9 exceeds the clean accuracy 0.8"),
@@ -55,18 +62,22 @@ IMPLAUSIBLE = [
     record("samples", REMOVED, "is missing; `apsite eval` writes"),
     record("checkpoint.sha256", None, "is missing; `apsite eval` writes"),
     record("checkpoint.unsafe_load", True, "lacks 'unsafe-load'", "warnings"),
-    record("sparsity.measured", 0.5, "0.5 contradicts audit.zero_weights over audit.weights, 0.9"),
-    record("audit.zero_weights", 8_000, "8000 is not the sum over audit.layers, 9000"),
-    record("audit.nonzero_parameters", 99_999, "99999 exceeds audit.parameters 10010"),
-    record("audit.effective_macs", 5_001, "5001 exceeds audit.macs 5000"),
-    record("audit.layers[0].zero_weights", 10_001, "10001 exceeds weights 10000 of this layer"),
+    record("sparsity.measured", 0.5, "0.5 contradicts the zero weights of the audit, 0.9"),
+    record("audit.zero_weights", 8_000, "8000 is not the sum over audit.layers, 1004"),
+    record("audit.nonzero_parameters", 99_999_999, "99999999 exceeds audit.parameters 11165352"),
+    record("audit.effective_macs", 555_422_721, "555422721 exceeds audit.macs 555422720"),
+    record("audit.layers[0].zero_weights", 10_001, "10001 exceeds weights 1728 of this layer"),
     record("audit.sparsity_basis", "filters", "'filters' is not of unstructured pruning; 'weights' is"),
     Bad("dense network declared as pruned",
-        edit(RECORD, ("audit.zero_weights", 0), ("audit.layers[0].zero_weights", 0), ("sparsity.measured", 0.0)),
-        RECORD, "sparsity.declared", "0.9 is more than 2 points from the measured share of zero weights, 0.0000"),
+        edit(RECORD, ("audit", audit_document(MODELS[90], 0)), ("sparsity.measured", 0.0)),
+        RECORD, "sparsity.declared", "0.9 is more than 2 points from the measured share of removed weights, 0.0000"),
     Bad("sparsity off by a point, with no warning",
-        edit(RECORD, ("audit.zero_weights", 8_900), ("audit.layers[0].zero_weights", 8_900), ("sparsity.measured", 0.89)),
-        RECORD, "warnings", "lacks 'sparsity-differs', which follows from the record (Declared sparsity is 90.00%, but 89.00% of the weights are zero)"),
+        edit(RECORD, ("audit", LESS), ("sparsity.measured", measured(LESS))),
+        RECORD, "warnings", "lacks 'sparsity-differs', which follows from the record (Declared sparsity is 90.00%, but 89.00% of the weights are removed)"),
+    record("audit", MLP, "are not those of a ResNet18: it has 1 tensors of 196,608 weights, ResNet18 has 21 with 11,164,352",
+           "audit.layers"),
+    record("audit.layers[3].filters", 63, "are not those of a ResNet18", "audit.layers"),
+    record("audit.macs", 555_422_721, "are not those of a ResNet18", "audit.layers"),
     record("protocol", "piras-2024", "'piras-2024' is for the survey's published results only"),
     Bad("verified without a verification", edit(RECORD, ("provenance.kind", "verified")), RECORD, "verification",
         "is missing; `apsite verify` writes it"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,14 +17,26 @@ from torch import nn
 from apsite.errors import NetworkError
 
 
-def load_factory(spec: str) -> Callable[[], nn.Module]:
-    """The function that ``path/to/file.py:factory`` or ``package.module:factory`` names.
+class FactoryNetwork(NamedTuple):
+    """A network that a user's own function built, the name of that function, and the hash of its file.
 
-    It takes no arguments and gives a network from images in [0, 1] to logits. Its module is executed. The folder of the
-    file, or the working directory, is searched for what it imports.
+    The name is ``file.py:factory`` without a folder, or ``package.module:factory``; the hash is empty for a module that
+    has no file.
+    """
+
+    network: nn.Module
+    name: str
+    sha256: str
+
+
+def build_network(spec: str) -> FactoryNetwork:
+    """The network that the function ``path/to/file.py:factory`` or ``package.module:factory`` gives.
+
+    The function takes no arguments and gives a network from images in [0, 1] to logits. Its module is executed. The
+    folder of the file, or the working directory, is searched for what it imports.
 
     Raises:
-        NetworkError: If there is no such file, module or function, or importing it fails.
+        NetworkError: If there is no such file, module or function, or it fails.
     """
     source, _, name = spec.rpartition(":")
     if not source or not name.isidentifier():
@@ -51,17 +65,16 @@ def load_factory(spec: str) -> Callable[[], nn.Module]:
         offered = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise NetworkError(f"{spec}: no function {name!r} in {source}; it has {', '.join(offered) or 'none'}")
 
-    def build() -> nn.Module:
-        try:
-            with _importable(folder), torch.random.fork_rng(devices=[]):
-                network = function()
-        except (Exception, SystemExit) as error:  # as above
-            raise NetworkError(f"{spec}: building the network failed: {type(error).__name__}: {error}") from error
-        if not isinstance(network, nn.Module):
-            raise NetworkError(f"{spec}: gave a {type(network).__name__}, not a torch.nn.Module")
-        return network
-
-    return build
+    try:
+        with _importable(folder), torch.random.fork_rng(devices=[]):
+            network = function()
+    except (Exception, SystemExit) as error:  # as above
+        raise NetworkError(f"{spec}: building the network failed: {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise NetworkError(f"{spec}: gave a {type(network).__name__}, not a torch.nn.Module")
+    code = Path(getattr(module, "__file__", None) or "")
+    digest = hashlib.sha256(code.read_bytes()).hexdigest() if code.is_file() else ""
+    return FactoryNetwork(network, f"{Path(source).name if is_file else source}:{name}", digest)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints.factories import load_factory
+from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.matching import Match, best_match
 from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK, Normalisation, Normalise, multiply_out
 from apsite.evaluation.checkpoints.networks.registry import Layout, TensorSpec, layouts, layouts_of, method_layouts
@@ -104,14 +104,21 @@ class LoadedNetwork:
         network: In evaluation mode, float32, on the CPU; from images in [0, 1] to logits. Masks and scores are
             multiplied out, so pruned weights are zeros of ordinary layers.
         file: The checkpoint.
-        layout: Name of the registered layout, or the factory that built the network.
+        layout: Name of the registered layout, or of the function that built the network, without its folder.
         notes: What was done on the way and what a reader of the results should know, one sentence each.
+        factory_sha256: Hash of the file of that function; ``None`` for a registered layout or a network in memory.
     """
 
     network: nn.Module
     file: CheckpointFile
     layout: str
     notes: tuple[str, ...] = ()
+    factory_sha256: str | None = None
+
+    @property
+    def own_code(self) -> bool:
+        """Whether the network is not one of ours but of somebody's own code."""
+        return self.layout not in layouts()
 
 
 class LayoutFit(NamedTuple):
@@ -208,7 +215,8 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
 
 
 def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
-    network = load_factory(declared.architecture)().cpu().float()
+    built = build_network(declared.architecture)
+    network = built.network.cpu().float()
     state = network.state_dict()
     if not state:
         raise NetworkError("the factory's network has no parameters; return one whose state dict the checkpoint fills")
@@ -220,7 +228,7 @@ def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
             "its network has exactly the tensors of the file."
         )
     notes = [*file.notes, *match.notes]
-    return LoadedNetwork(_filled(network, match, notes), file, declared.architecture, tuple(notes))
+    return LoadedNetwork(_filled(network, match, notes), file, built.name, tuple(notes), built.sha256)
 
 
 def in_memory(network: nn.Module) -> LoadedNetwork:

@@ -11,12 +11,20 @@ from torch import Tensor, nn
 
 from apsite.errors import ApsiteError, CheckpointError, NetworkError
 from apsite.evaluation.attacks.execution import as_inputs
-from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
-from apsite.evaluation.checkpoints.loading import IN_MEMORY, Declared, explain_layouts, in_memory, open_network
+from apsite.evaluation.checkpoints.audit import SparsityFinding, check_behaviour, check_sparsity, check_weights
+from apsite.evaluation.checkpoints.loading import (
+    IN_MEMORY,
+    Declared,
+    LoadedNetwork,
+    explain_layouts,
+    in_memory,
+    open_network,
+)
 from apsite.evaluation.checkpoints.networks.registry import Layout
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.testsets.datasets import TEST_SETS, embedded_images
 from apsite.records import CheckpointAudit, EvaluationWarning
+from apsite.records.census import membership
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 _SMALL = 64
@@ -49,6 +57,8 @@ class CheckpointReport:
         declared: Declared sparsity, a fraction; ``None`` if nothing was declared.
         layout: Registered layout that was used; ``None`` for a factory's network, or if nothing fits.
         others: The layouts that were not used, the nearest first; empty for a factory's network.
+        family: Registered network family that it is of, for the images of the dataset; ``None`` if it is of none.
+        narrowed: Whether it has fewer filters or channels than the dense network of that family.
         counts: Zeros, parameters and multiply-accumulates; ``None`` if nothing fits or the network fails.
         finding: Measured sparsity and the share that matches the declared one; ``None`` as `counts`, or if refused.
         inputs: On which images it was run; empty as long as nothing fits.
@@ -68,6 +78,8 @@ class CheckpointReport:
     declared: float | None
     layout: str | None = None
     others: tuple[OtherLayout, ...] = ()
+    family: Architecture | None = None
+    narrowed: bool = False
     counts: CheckpointAudit | None = None
     finding: SparsityFinding | None = None
     inputs: str = ""
@@ -132,7 +144,7 @@ def audit(
         declared.structure, declared.sparsity, notes=file.notes,
     )  # fmt: skip
     if loaded is not None:
-        return _measured(report, loaded.network.cpu())
+        return _measured(report, loaded)
     try:
         loaded = open_network(file, declared)
     except CheckpointError as error:
@@ -140,7 +152,7 @@ def audit(
         return replace(report, others=others, refusals=(str(error),))
     if not declared.by_factory:
         report = replace(report, layout=loaded.layout, others=_others(file, declared, loaded.layout))
-    return _measured(replace(report, notes=loaded.notes), loaded.network)
+    return _measured(replace(report, notes=loaded.notes), loaded)
 
 
 def _others(file: CheckpointFile, declared: Declared, chosen: str | None) -> tuple[OtherLayout, ...]:
@@ -163,9 +175,10 @@ def _why_unused(layout: Layout, architecture: str, chosen: str | None) -> str:
     return f"fits as well; {chosen} comes first" if chosen else "fits; ask for it by name"
 
 
-def _measured(report: CheckpointReport, network: nn.Module) -> CheckpointReport:
+def _measured(report: CheckpointReport, loaded: LoadedNetwork) -> CheckpointReport:
     """The report with what running the network shows."""
     images, labels, inputs = _images(report.dataset)
+    network = loaded.network.cpu()
     refusals: list[str] = []
     warnings: list[EvaluationWarning] = []
     try:
@@ -173,20 +186,24 @@ def _measured(report: CheckpointReport, network: nn.Module) -> CheckpointReport:
     except NetworkError as error:
         refusals.append(str(error))
     try:
-        counts = audit_network(network, images[:1])
+        counts, found = check_weights(network, images, own_code=loaded.own_code)
     except RuntimeError:  # the images do not fit; check_behaviour has said so
         return replace(report, inputs=inputs, refusals=tuple(refusals))
+    families = [one for one in Architecture if membership(counts.layers, counts.macs, one, report.dataset)]
+    member = membership(counts.layers, counts.macs, families[0], report.dataset) if families else None
     finding = None
     try:
-        finding, found = check_sparsity(counts, report.structure, report.declared or 0.0)
-        warnings = [*found, *warnings]
+        dense = member.census if member else None
+        finding, differing = check_sparsity(counts, report.structure, report.declared or 0.0, dense)
+        warnings = [*differing, *found, *warnings]
     except ApsiteError as error:
         refusals.append(str(error))
     if finding is not None and report.structure is not None:
         counts = replace(counts, sparsity_basis=finding.basis)
     return replace(
-        report, counts=counts, finding=finding, inputs=inputs, warnings=tuple(warnings), refusals=tuple(refusals)
-    )
+        report, family=families[0] if families else None, narrowed=bool(member and member.narrowed), counts=counts,
+        finding=finding, inputs=inputs, warnings=tuple(warnings), refusals=tuple(refusals),
+    )  # fmt: skip
 
 
 def _images(dataset: Dataset) -> tuple[Tensor, Tensor, str]:

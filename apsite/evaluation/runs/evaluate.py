@@ -12,14 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from apsite import records
 from apsite.documents.schema import load_schema
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.search import Trial, best_of
-from apsite.evaluation.checkpoints.audit import SparsityFinding, audit_network, check_behaviour, check_sparsity
+from apsite.evaluation.checkpoints.audit import (
+    SparsityFinding,
+    check_behaviour,
+    check_census,
+    check_sparsity,
+    check_weights,
+)
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
@@ -139,9 +144,9 @@ def run_request(
     request, evaluated = replace(request, settings=settings), network.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
 
-    audit, finding, warnings = audit_model(evaluated, key.structure, key.sparsity, images, device)
+    audit, finding, warnings = audit_model(network, key, images, device)
     reporter.say(
-        f"{audit.parameters:,} parameters, {finding.measured:.2%} of the weights are zero, "
+        f"{audit.parameters:,} parameters, {finding.measured:.2%} of the weights are removed, "
         f"{audit.effective_macs / 1e6:.1f} of {audit.macs / 1e6:.1f} M multiply-accumulates remain"
     )
     for warning in warnings:
@@ -151,7 +156,7 @@ def run_request(
     binding = {name: value for name, value in settings.as_scalars(key.dataset).items() if name not in free}
     identity = {
         "checkpoint": network.file.sha256, "state": network.file.container, "layout": network.layout,
-        "data": images.sha256, "dataset": key.dataset.value, "settings": binding,
+        "factory": network.factory_sha256, "data": images.sha256, "dataset": key.dataset.value, "settings": binding,
         "torch": torch.__version__, "version": 1,
     }  # fmt: skip
     with RunState(request.run_dir, identity, fresh=request.fresh) as state:
@@ -176,15 +181,21 @@ def run_request(
 
 
 def audit_model(
-    network: nn.Module, structure: Structure | None, declared: float, images: ImageSet, device: torch.device
+    model: LoadedNetwork, key: ModelKey, images: ImageSet, device: torch.device
 ) -> tuple[CheckpointAudit, SparsityFinding, list[EvaluationWarning]]:
-    """Counts, sparsity and behaviour of a network; see :mod:`apsite.evaluation.checkpoints.audit` for errors."""
+    """Counts, family, sparsity and behaviour of a network that is on the device of the attacks.
+
+    Raises:
+        ApsiteError: If it does not suit the protocol, is of another family than its key says, or has another sparsity.
+    """
     some = images.first(min(64, len(images)))
-    x = as_inputs(some.images[:], device)
-    behaviour = check_behaviour(network, x, torch.from_numpy(some.labels).to(device), images.dataset.classes)
-    audit = audit_network(network, x[:1])
-    finding, sparsity = check_sparsity(audit, structure, declared)
-    return replace(audit, sparsity_basis=finding.basis if structure else None), finding, [*sparsity, *behaviour]
+    x, labels = as_inputs(some.images[:], device), torch.from_numpy(some.labels).to(device)
+    warnings = check_behaviour(model.network, x, labels, images.dataset.classes)
+    audit, found = check_weights(model.network, x, own_code=model.own_code)
+    dense = check_census(audit, key.architecture, key.dataset) if key.architecture.registered else None
+    finding, sparsity = check_sparsity(audit, key.structure, key.sparsity, dense)
+    audit = replace(audit, sparsity_basis=finding.basis if key.structure else None)
+    return audit, finding, [*sparsity, *found, *warnings]
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -207,7 +218,10 @@ def _record(
     settings, key, file = request.settings, request.key, model.file
     today = datetime.now(UTC).date().isoformat()
     split = "whole test set" if len(images) == key.dataset.test_samples else f"first {len(images)} test samples"
-    checkpoint = records.Checkpoint(request.url, file.sha256, file.size, model.layout, file.format, state=request.state)
+    checkpoint = records.Checkpoint(
+        request.url, file.sha256, file.size, model.layout, file.format, state=request.state,
+        factory_sha256=model.factory_sha256,
+    )  # fmt: skip
     record = EvaluationRecord(
         key=key, protocol=settings.protocol(key.dataset, len(images)),
         granularity=request.granularity or (Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else None),

@@ -34,12 +34,13 @@ IDENTITY = (*REQUIRED, "as", "structure", "sparsity", "granularity", "layout", "
 """Options that say which model is evaluated; the others say how and where."""
 
 _WORDS: dict[str, tuple[str, ...]] = {
-    "dataset": tuple(Dataset), "as": tuple(Architecture), "structure": tuple(Structure),
+    "dataset": tuple(Dataset), "structure": tuple(Structure),
     "granularity": tuple(Granularity), "protocol": tuple(Preset), "engine": tuple(EngineName),
     "precision": tuple(Precision),
 }  # fmt: skip
+_BUILDS = f"{', '.join(Architecture)}, or other:NAME (letters, digits and hyphens) for any other network"
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
-_TEXTS = ("method", "arch", "layout", "state", "device", "attacks", "checkpoint_url", "workers")
+_TEXTS = ("method", "arch", "as", "layout", "state", "device", "attacks", "checkpoint_url", "workers")
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
 _FLAGS = ("overwrite", "resume", "remove_channels")
 NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
@@ -82,8 +83,11 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     if not declared.by_factory and "as" in given:
         raise OptionsError("--as is for a factory; a registered --arch already names its network")
     if declared.by_factory and "as" not in given:
-        raise OptionsError(f"say with --as which network {given['arch']} builds: {', '.join(Architecture)}")
-    architecture = Architecture(given["as"]) if declared.by_factory else declared.family
+        raise OptionsError(f"say with --as which network {given['arch']} builds: {_BUILDS}")
+    try:
+        architecture = Architecture(given["as"]) if declared.by_factory else declared.family
+    except ValueError:
+        raise OptionsError(f"--as {given['as']!r} is not one of {_BUILDS}") from None
     structure, sparsity = given.get("structure"), given.get("sparsity", 0.0)
     if (structure is None) != (not sparsity):
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")

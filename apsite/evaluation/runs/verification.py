@@ -127,13 +127,13 @@ def verify_record(
     images = _same_images(record, recorded, data_dir)
     chosen = np.sort(np.random.default_rng(seed).choice(len(recorded), min(samples, len(recorded)), replace=False))
     recorded, images = recorded.take(chosen), images.take(chosen)
-    network = _network(record, file, factory).network.to(chosen_device)
-    key = record.key
-    _, finding, _ = audit_model(network, key.structure, key.sparsity, images, chosen_device)
+    model = _network(record, file, factory)
+    network = model.network.to(chosen_device)
+    _, finding, _ = audit_model(model, record.key, images, chosen_device)
     assert record.samples is not None
     identity = {
         "verification": record.samples.sha256, "checkpoint": file.sha256, "data": images.sha256,
-        "settings": settings.as_scalars(key.dataset),
+        "settings": settings.as_scalars(record.dataset),
         "parameters": None if parameters is None else parameters.as_dict(), "torch": torch.__version__, "version": 1,
     }  # fmt: skip
     reporter.say(f"{record.model_key}: {len(images)} of {record.results.n_samples} samples again")

@@ -174,7 +174,7 @@ def choices(catalogue: Catalogue) -> dict[str, list[tuple[str, str]]]:
     percents = sorted({record.key.percent or 0 for record in records})
     return {
         "dataset": [(d.value, d.label) for d in Dataset if any(r.dataset is d for r in records)],
-        "architecture": [(a.value, a.label) for a in Architecture if any(r.architecture is a for r in records)],
+        "architecture": [(a.value, a.label) for a in sorted({r.architecture for r in records})],
         "structure": [
             *((s.value, s.value) for s in Structure if s in structures),
             *([("dense", "dense")] if None in structures else []),

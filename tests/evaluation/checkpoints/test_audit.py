@@ -59,7 +59,7 @@ def test_a_small_difference_of_sparsity_is_warned_about(actual, warned):
 def test_a_wrong_sparsity_is_refused_with_the_measured_one():
     audit = audit_network(zeroed(0.5), torch.rand(1, 3, 8, 8))
     with pytest.raises(
-        CheckpointError, match=r"declared sparsity is 90\.00% but 50\.\d\d% of the weights are zero.*about 0\.50"
+        CheckpointError, match=r"declared sparsity is 90\.00% but 50\.\d\d% of the weights are removed.*about 0\.50"
     ):
         check_sparsity(audit, Structure.UNSTRUCTURED, 0.9)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints.factories import load_factory
+from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.loading import Declared, load_network, open_network
 from tests.fitting import checkpoint_of, logits, random_mask
 
@@ -71,9 +72,10 @@ def test_a_factory_in_a_file_builds_the_network(folder):
     """It may import its neighbours; what it registers itself, such as a normalisation, stays its own."""
     spec = f"{folder / 'my_network.py'}:network"
     before = list(sys.path)
-    factory = load_factory(spec)
     torch.manual_seed(1)
-    network = factory().float().eval()
+    network, name, digest = build_network(spec)
+    network.float().eval()
+    assert (name, digest) == ("my_network.py:network", hashlib.sha256(FACTORY.encode()).hexdigest())
     assert sys.path == before
     with torch.no_grad():
         network.mean.fill_(0.4)
@@ -86,23 +88,22 @@ def test_a_factory_in_a_file_builds_the_network(folder):
 def test_a_factory_in_a_module_builds_the_network(folder, monkeypatch):
     """The working directory is searched too, as for ``python -m``."""
     monkeypatch.chdir(folder)
-    assert isinstance(load_factory("my_network:network")(), nn.Module)
+    assert isinstance(build_network("my_network:network").network, nn.Module)
 
 
 def test_building_a_factory_s_network_draws_no_random_numbers(folder):
     """So a run gives the same results with a factory and with a registered network."""
-    factory = load_factory(f"{folder / 'my_network.py'}:network")
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    factory()
+    build_network(f"{folder / 'my_network.py'}:network")
     assert torch.equal(torch.rand(2), expected)
 
 
 def test_a_factory_s_own_masks_and_tied_weights_are_kept(folder):
     """A network that has masks gets them as they are; a tied tensor may be stored once."""
     masked, tied = (Declared(f"{folder / 'my_network.py'}:{name}") for name in ("masked", "tied"))
-    network = load_factory(masked.architecture)()
+    network = build_network(masked.architecture).network
     state = {**network.state_dict(), "weight_mask": random_mask((2, 4), 0.5)}
     fitted = open_network(checkpoint_of(state), masked)
     assert torch.equal(fitted.network.weight_mask, state["weight_mask"])
@@ -113,7 +114,7 @@ def test_a_factory_s_own_masks_and_tied_weights_are_kept(folder):
 
 def test_a_factory_s_network_is_loaded_strictly(folder):
     declared = Declared(f"{folder / 'my_network.py'}:network")
-    state = dict(load_factory(declared.architecture)().float().state_dict())
+    state = dict(build_network(declared.architecture).network.float().state_dict())
     state["extra"] = state.pop("conv.bias")
     with pytest.raises(
         CheckpointError, match=r"a.pt: does not fit the network of the factory: 1 missing \(conv.bias\); 1 un"
@@ -134,7 +135,7 @@ def test_a_factory_s_network_is_loaded_strictly(folder):
 def test_a_factory_that_fails_is_named_with_the_reason(folder, name, problem):
     spec = f"{folder / 'my_network.py'}:{name}"
     with pytest.raises(NetworkError, match=problem) as caught:
-        load_factory(spec)()
+        build_network(spec)
     assert str(caught.value).startswith(f"{spec}: ")
 
 
@@ -155,7 +156,7 @@ def test_a_network_without_parameters_is_refused(folder):
 )
 def test_a_factory_specification_that_names_nothing_is_an_error(spec, problem):
     with pytest.raises(NetworkError, match=problem):
-        load_factory(spec)
+        build_network(spec)
 
 
 @pytest.mark.parametrize("line", ["raise RuntimeError('boom')", "def broken(:", "import sys; sys.exit(1)"])
@@ -163,5 +164,5 @@ def test_a_module_that_cannot_be_imported_is_an_error(tmp_path, line):
     """Whatever the user's program raises, it is the user's to mend."""
     (tmp_path / "bad_network.py").write_text(line, encoding="utf-8")
     with pytest.raises(NetworkError, match=r"importing it failed: (RuntimeError: boom|SyntaxError|SystemExit: 1)"):
-        load_factory(f"{tmp_path / 'bad_network.py'}:factory")
+        build_network(f"{tmp_path / 'bad_network.py'}:factory")
     assert "apsite_factory_bad_network" not in sys.modules

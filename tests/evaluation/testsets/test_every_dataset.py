@@ -6,6 +6,7 @@ from click.testing import CliRunner, Result
 
 from apsite.catalogue import load_catalogue
 from apsite.cli import cli
+from apsite.comparable import rankable
 from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
 from apsite.keys import ModelKey
 from apsite.site.tables.leaderboards import leaderboards
@@ -47,19 +48,20 @@ def test_a_listed_dataset_works_everywhere(monkeypatch, tmp_path, dataset):
     published = record_document(f"{METHOD}_R18_{dataset.code}_US_95")
     root = write_data(tmp_path / "root", entry_document(METHOD), published)
     evaluated = run(
-        "eval", checkpoint, "--method", METHOD, "--arch", factory, "--as", "resnet8", *declared, "--protocol", "quick",
-        "--n-examples", 4, "--data-dir", folder, "--root", root, "--output", root / "evaluations",
-        "--run-dir", tmp_path / "runs", "--attacks", attacks,
+        "eval", checkpoint, "--method", METHOD, "--arch", factory, "--as", "other:Tiny", *declared,
+        "--protocol", "quick", "--n-examples", 4, "--data-dir", folder, "--root", root,
+        "--output", root / "evaluations", "--run-dir", tmp_path / "runs", "--attacks", attacks,
     )  # fmt: skip
     assert evaluated.exit_code == 0, evaluated.output
     assert validate(root).problems == ()
     catalogue = load_catalogue(root)
-    key = str(ModelKey.of(METHOD, Architecture.RESNET8, dataset, Structure.UNSTRUCTURED, sparsity))
+    key = str(ModelKey.of(METHOD, Architecture("other:Tiny"), dataset, Structure.UNSTRUCTURED, sparsity))
     record = catalogue.records[key]
     # A block is 3/255 from the grey between two classes, so AutoAttack finds an adversarial image within epsilon.
     assert record.results.clean_accuracy == 1
     assert record.robust_accuracy == 0
     assert key in run("export", "--root", root).stdout
     assert dataset.label in run("show", "--dataset", dataset, "--root", root).stdout
+    assert not rankable(record)
     boards = [board.dataset for board in leaderboards(catalogue) if board.rows]
     assert boards == ([] if dataset is Dataset.IMAGENET else [dataset])

@@ -1,0 +1,189 @@
+"""Censuses of the network families: which weight tensors a dense network of each has, and what a network is next to it.
+
+A network is proven, not declared: what was counted in a checkpoint is compared with the census of its family, by the
+evaluator before an attack and by `apsite validate` from the record alone, without torch. ``censuses.json`` is written
+by :mod:`apsite.evaluation.checkpoints.networks.censuses` from the registered layouts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import prod
+from typing import NamedTuple
+
+from apsite.records.record import EvaluationRecord, LayerAudit
+from apsite.vocabulary import Architecture, Dataset
+
+FILE = "censuses.json"
+
+
+class WeightShape(NamedTuple):
+    """Shape of one weight tensor.
+
+    Attributes:
+        kind: ``conv``, ``transposed``, ``linear`` or ``other``.
+        filters: Output channels or units.
+        channels: Input channels or units of one group.
+        kernel: Size of a kernel along each dimension; empty for linear layers.
+        stride: Steps along the same dimensions.
+        groups: Groups of channels that do not see each other; 1 for ordinary layers.
+    """
+
+    kind: str
+    filters: int
+    channels: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    groups: int
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return self.filters * self.channels * prod(self.kernel)
+
+
+@dataclass(frozen=True)
+class Census:
+    """Weight tensors of a dense network of one family, in order of registration.
+
+    Attributes:
+        layouts: Registered layouts that have it.
+        shape: Channels, height and width of its images.
+        macs: Multiply-accumulates for one image.
+        layers: Its weight tensors.
+    """
+
+    layouts: tuple[str, ...]
+    shape: tuple[int, int, int]
+    macs: int
+    layers: tuple[WeightShape, ...]
+
+    def count(self, unit: str) -> int:
+        """Number of ``weights``, or of ``filters``, ``channels`` or ``kernels`` of its convolutions."""
+        if unit == "weights":
+            return sum(layer.weights for layer in self.layers)
+        if unit == "kernels":
+            return sum(layer.filters * layer.channels for layer in self.layers if prod(layer.kernel) > 1)
+        return sum(getattr(layer, unit) for layer in self.layers if layer.kernel)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The dense network that a counted one is, or is a narrower form of.
+
+    Attributes:
+        census: That of the dense network.
+        narrowed: Whether filters or channels were removed from the network itself instead of set to zero.
+    """
+
+    census: Census
+    narrowed: bool
+
+
+def censuses(architecture: Architecture, dataset: Dataset) -> tuple[Census, ...]:
+    """Censuses of a family for the images and classes of a dataset, in order of preference; empty where there are none.
+
+    >>> [census.count("weights") for census in censuses(Architecture.RESNET8, Dataset.CIFAR10)]
+    [411040]
+    """
+    return tuple(
+        Census(one.layouts, one.shape, one.macs + (last.weights - one.layers[-1].weights), (*one.layers[:-1], last))
+        for one in _read().get(architecture, ())
+        if one.shape == dataset.shape
+        for last in [one.layers[-1]._replace(filters=dataset.classes)]
+    )
+
+
+def layout_macs(layout: str) -> int:
+    """Multiply-accumulates of a registered layout for one image.
+
+    >>> layout_macs("resnet8")
+    13936192
+    """
+    return next(census.macs for family in _read().values() for census in family if layout in census.layouts)
+
+
+def membership(
+    layers: Sequence[LayerAudit], macs: int, architecture: Architecture, dataset: Dataset
+) -> Membership | None:
+    """What a counted network is in its family; ``None`` if it is not of this family.
+
+    A network is of a family if it has the same weight tensors, or if one can be matched with each of them, in order,
+    that has the same kind and kernel and no more filters and channels. Records without shapes of tensors, as version
+    1 of the format had them, are compared by number of weights, filters and channels.
+    """
+    known = all(layer.kind is not None for layer in layers)
+    mine = [(_kind(layer, known), layer.filters or 0, layer.channels or 0) for layer in layers]
+    family = censuses(architecture, dataset)
+    for census in family:
+        whole = [(_kind(layer, known), layer.filters, layer.channels) for layer in census.layers]
+        if Counter(mine) == Counter(whole) and macs == census.macs:
+            return Membership(census, narrowed=False)
+    narrower = [census for census in family if known and macs < census.macs and _fits(mine, census)]
+    return Membership(min(narrower, key=lambda census: census.count("weights")), narrowed=True) if narrower else None
+
+
+def dense_network(record: EvaluationRecord) -> Census | None:
+    """Census of the dense network of a record; ``None`` without an audit, or if its network is not of its family."""
+    if record.audit is None:
+        return None
+    found = membership(record.audit.layers, record.audit.macs, record.architecture, record.dataset)
+    return found.census if found else None
+
+
+def difference(layers: Sequence[LayerAudit], architecture: Architecture, dataset: Dataset) -> str:
+    """Why a network is not of a family, in words that follow "the network is not a ResNet18:"."""
+    family = censuses(architecture, dataset)
+    if not family:
+        return f"none is registered for images of {'x'.join(map(str, dataset.shape))}"
+    nearest = min(family, key=lambda census: abs(len(census.layers) - len(layers)))
+    found, weights = f"{len(layers)} tensors", sum(layer.weights for layer in layers)
+    expected = f"{len(nearest.layers)} with {nearest.count('weights'):,}"
+    reason = f"it has {found} of {weights:,} weights, {architecture.label} has {expected}"
+    for mine, whole in zip(layers, nearest.layers, strict=False):
+        if _kind(mine, known=True) != _kind(whole, known=True) or (mine.filters or 0) > whole.filters:
+            kernel = "x".join(map(str, mine.kernel or ())) or "no"
+            return f"{reason}; {mine.name} ({mine.filters} filters, {kernel} kernel) is the first that differs"
+    return reason
+
+
+def _kind(layer: LayerAudit | WeightShape, known: bool) -> Hashable:
+    """What two tensors must share to be compared; the size of a kernel alone if no more is known of one of them."""
+    if not known:
+        return layer.weights // max(1, (layer.filters or 0) * (layer.channels or 0))
+    return layer.kind, layer.kernel, layer.stride, (layer.groups or 1) > 1
+
+
+def _fits(mine: Sequence[tuple[Hashable, int, int]], census: Census) -> bool:
+    """Whether tensors of each kind, taken in order, are at most as wide as those of the census."""
+    sizes: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
+    for layer in census.layers:
+        sizes[_kind(layer, known=True)].append((layer.filters, layer.channels))
+    if len(mine) != len(census.layers):
+        return False
+    for kind, filters, channels in mine:
+        most = sizes[kind].pop(0) if sizes[kind] else (0, 0)
+        if not (1 <= filters <= most[0] and 1 <= channels <= most[1]):
+            return False
+    return True
+
+
+@cache
+def _read() -> dict[Architecture, tuple[Census, ...]]:
+    document = json.loads(files("apsite.records").joinpath(FILE).read_text(encoding="utf-8"))
+    return {
+        Architecture(name): tuple(
+            Census(tuple(one["layouts"]), tuple(one["shape"]), one["macs"], tuple(_shape(*it) for it in one["layers"]))
+            for one in family
+        )
+        for name, family in document.items()
+    }
+
+
+def _shape(kind: str, filters: int, channels: int, kernel: list[int], stride: list[int], groups: int) -> WeightShape:
+    return WeightShape(kind, filters, channels, tuple(kernel), tuple(stride), groups)
