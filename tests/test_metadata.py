@@ -44,6 +44,7 @@ def test_the_citation_names_the_survey(citation: dict[str, Any]) -> None:
     survey = load_references()["Piras2024Adversarial"]
     (reference,) = citation["references"]
     assert (reference["title"], reference["year"], reference["url"]) == (survey.title, survey.year, survey.url)
+    assert f"{reference['journal']} {reference['volume']}, {reference['start']}" == survey.venue
     named = [f"{author['given-names'][0]}. {author['family-names']}" for author in reference["authors"]]
     assert named == list(survey.authors)
 

@@ -127,7 +127,7 @@ def test_sections_without_data_are_empty(data_folder):
 
 def test_quotations_are_cited(benchmark_pages):
     text = " ".join(benchmark_pages["analysis.md"].text.split())
-    quoted = re.findall(r"“[^”]{60,}” ?G\. Piras et al\., 2024, (section 4\.[14]|caption of Table 7)", text)
+    quoted = re.findall(r"“[^”]{60,}” ?G\. Piras et al\., 2025, (section 4\.[14]|caption of Table 7)", text)
     assert len(quoted) == 7
 
 
