@@ -43,6 +43,7 @@ from apsite.records import (
     ThreatModel,
     write_record,
 )
+from apsite.records.census import censuses
 from apsite.results import warnings_of
 from apsite.samples import SampleResults, write_samples
 from apsite.vocabulary import (
@@ -138,15 +139,12 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
     for attack, flags in after.items():
         stages.append(AttackCount(attack, before, before - int(flags.sum()), int(flags.sum())))
         before = int(flags.sum())
-    layers = [
-        LayerAudit(f"layer{number}.conv.weight", 1_000, round(1_000 * key.sparsity), 64, 0) for number in range(20)
-    ]
-    zero = sum(layer.zero_weights for layer in layers)
+    audit = pruned(key)
     record = EvaluationRecord(
         key=key,
         protocol=Protocol.APB_1,
         granularity=Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else Granularity.FILTER,
-        sparsity=Sparsity(key.sparsity, zero / 20_000),
+        sparsity=Sparsity(key.sparsity, audit.zero_weights / audit.weights),
         threat_model=ThreatModel("linf", "8/255"),
         results=Results(
             N,
@@ -178,13 +176,29 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
         provenance=Provenance(ProvenanceKind.SUBMITTED, "Jane Doe", None, "2026-01-01"),
         warnings=(EvaluationWarning("synthetic", "These numbers were drawn at random."),),
         environment={"torch": "2.13.0", "device": "cuda"},
-        audit=CheckpointAudit(
-            20_640, 20_640 - zero, 20_000, zero, 10**8, 10**7, 0, 1_280, tuple(layers), sparsity_basis="weights"
-        ),
+        audit=audit,
         settings=SETTINGS,
         data=EvaluatedData("whole test set", "b" * 64, known=True),
     )
     return replace(record, warnings=(*record.warnings, *warnings_of(record))), samples
+
+
+def pruned(key: ModelKey) -> CheckpointAudit:
+    """Audit of the registered network of a model, with the declared share of the filters of each layer zero."""
+    census = censuses(key.architecture, key.dataset)[0]
+    zeros = [round(one.weights * key.sparsity) for one in census.layers]
+    filters = [round(one.filters * key.sparsity) for one in census.layers]
+    layers = tuple(
+        LayerAudit(f"{place}", one.weights, zero, one.filters, empty, one.channels, 0, 0, zero, one.kind, *one[3:])
+        for place, (one, zero, empty) in enumerate(zip(census.layers, zeros, filters, strict=True))
+    )
+    weights, zero = census.count("weights"), sum(zeros)
+    removed = sum(empty for one, empty in zip(census.layers, filters, strict=True) if one.kernel)
+    return CheckpointAudit(
+        weights + 10_000, weights - zero + 10_000, weights, zero, census.macs,
+        round(census.macs * (1 - key.sparsity)), removed, census.count("filters"), layers, 0, census.count("channels"),
+        "weights",
+    )  # fmt: skip
 
 
 def measure(records: int, command: list[str]) -> CommandTime:
