@@ -7,7 +7,6 @@ import hashlib
 import io
 import math
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.documents.json_files import IS_A_LINK, atomic_file
+from apsite.documents.zip_files import members_of
 from apsite.errors import DocumentError
 from apsite.metrics import robust_flags
 from apsite.vocabulary import Attack, AttackName
@@ -41,11 +41,10 @@ _DTYPES = {
 }
 _OWN = ("index", "label", "clean_correct", "aa_robust", "distance", "tuning")
 """Arrays that are fields of :class:`SampleResults`."""
-# What zipfile and numpy raise on a damaged or hostile file. A header may claim more memory than there is (MemoryError)
-# or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
+# What unpacking and numpy raise on a damaged or hostile file. A header may claim more memory than there is
+# (MemoryError) or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
 _UNREADABLE = (
-    OSError, ValueError, TypeError, EOFError, RuntimeError, OverflowError, MemoryError, struct.error,
-    zipfile.BadZipFile, zlib.error,
+    OSError, ValueError, TypeError, EOFError, RuntimeError, OverflowError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -179,37 +178,11 @@ def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
 
 
 def _unpack(content: bytes) -> dict[str, NDArray[Any]]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
-        if len(members) > MAX_ARRAYS or sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
-            raise ValueError(f"more than {MAX_ARRAY_BYTES:,} bytes or too many arrays inside")
-        names = [member.filename.removesuffix(".npy") for member in members]
-        if len(set(names)) != len(names):
-            raise ValueError("an array is there twice")
-        for member in members:
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
-                raise ValueError(f"{member.filename} is encrypted or compressed in an unusual way")
-        _check_layout(content, members)
-        return {name: _array(name, archive.read(member)) for name, member in zip(names, members, strict=True)}
-
-
-def _check_layout(content: bytes, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive with anything in front of, between or behind its members, such as another file or a comment."""
-    end, places = len(content) - _END.size, 0
-    for member in sorted(members, key=lambda member: member.header_offset):
-        name, extra = struct.unpack_from("<2H", content, member.header_offset + 26)
-        if member.header_offset != places or member.orig_filename != member.filename:
-            raise ValueError("it holds more than its arrays")
-        places += 30 + name + extra + member.compress_size
-    signature, disk, first, here, count, size, start, comment = _END.unpack_from(content, end)
-    if (signature, disk, first, here, count) != (b"PK\x05\x06", 0, 0, len(members), len(members)) or comment:
-        raise ValueError("it holds more than its arrays")
-    if start != places or start + size != end:
-        raise ValueError("it holds more than its arrays")
-
-
-_END = struct.Struct("<4s4H2LH")
-"""The record at the end of a zip archive."""
+    """Arrays of a file by name."""
+    members = members_of(content, most=MAX_ARRAYS, most_bytes=MAX_ARRAY_BYTES)
+    if others := [name for name in members if not name.endswith(".npy")]:
+        raise ValueError(f"{others[0]} is not an array; the names of arrays end in .npy")
+    return {name: _array(name, member) for name, member in ((name[:-4], member) for name, member in members.items())}
 
 
 def _array(name: str, content: bytes) -> NDArray[Any]:
@@ -226,6 +199,9 @@ def _array(name: str, content: bytes) -> NDArray[Any]:
     shape, fortran, dtype = _header(version, content[np.lib.format.MAGIC_LEN : offset])
     if dtype.hasobject:
         raise ValueError(f"{name} holds objects, which could run code when read")
+    plain = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': {fortran}, 'shape': {shape}, }}"
+    if content[start:offset].strip() != plain.encode():
+        raise ValueError(f"{name} has a header that holds more than type, order and shape")
     size = math.prod(shape) * dtype.itemsize
     if len(content) - offset != size:
         raise ValueError(f"{name} holds {len(content) - offset:,} bytes; its header says {size:,}")

@@ -182,7 +182,7 @@ def test_a_bare_pickle_is_refused_and_not_unpickled(tmp_path: Path) -> None:
 
     trace = tmp_path / "code-ran"
     (tmp_path / "a.npz").write_bytes(pickle.dumps(Sentinel(trace)))
-    with pytest.raises(DocumentError, match=r"is not a readable \.npz file \(File is not a zip file\)"):
+    with pytest.raises(DocumentError, match=r"is not a readable \.npz file \(it is not a zip archive"):
         read_samples(tmp_path / "a.npz")
     assert not trace.exists()
 
@@ -273,13 +273,13 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path: Path) -> 
     bomb = npy(np.zeros(MAX_ARRAY_BYTES + 1, dtype=np.bool_))
     path = pack(tmp_path / "a.npz", {**raw_members(), "tuning.npy": bomb}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 50_000
-    with pytest.raises(DocumentError, match="more than 20,000,000 bytes or too many arrays inside"):
+    with pytest.raises(DocumentError, match=r"tuning\.npy would take 20,000,129 bytes; at most 19,"):
         read_samples(path)
 
 
 def test_an_archive_of_many_members_is_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.npz", {f"{number}.npy": b"" for number in range(33)})
-    with pytest.raises(DocumentError, match="too many arrays inside"):
+    with pytest.raises(DocumentError, match="holds 33 arrays; at most 32 are allowed"):
         read_samples(path)
 
 
@@ -289,10 +289,10 @@ def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.npz", raw_members())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("index.npy", npy(np.arange(1, 4, dtype=np.int32)))
-    with pytest.raises(DocumentError, match="an array is there twice"):
+    with pytest.raises(DocumentError, match=r"'index\.npy' is there twice"):
         read_samples(path)
     path = pack(tmp_path / "b.npz", {**raw_members(), "index": npy(np.arange(1, 4, dtype=np.int32))})
-    with pytest.raises(DocumentError, match="an array is there twice"):
+    with pytest.raises(DocumentError, match=r"index is not an array; the names of arrays end in \.npy"):
         read_samples(path)
 
 
@@ -337,6 +337,24 @@ def between(content: bytes) -> bytes:
     return content[:start] + b"hidden" + content[start:-6] + (start + 6).to_bytes(4, "little") + content[-2:]
 
 
+def repacked(content: bytes, *, behind: bytes = b"", **described: Any) -> bytes:
+    """The same members, one of them described in another way, or with other bytes behind its stream."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for number, name in enumerate(old.namelist()):
+            info = zipfile.ZipInfo(name)
+            for field, value in described.items():
+                setattr(info, field, value)
+            new.writestr(info, old.read(name))
+            if behind and not number:
+                buffer.write(behind)
+                info.compress_size += len(behind)
+                new.start_dir = buffer.tell()
+                buffer.seek(info.header_offset + 18)
+                buffer.write(struct.pack("<L", info.compress_size))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize("change", [
     lambda content: b"<html></html>" + content,
     lambda content: content + bytes(1000),
@@ -344,7 +362,17 @@ def between(content: bytes) -> bytes:
     between,
     lambda content: content[:-18] + b"\x01\x00" + content[-16:],
     lambda content: content.replace(b"clean_correct.npy", b"clean_corr.npy\0xe"),
-], ids=["in front", "behind", "comment", "between", "part of several", "name cut at NUL"])  # fmt: skip
+    lambda content: content.replace(b"clean_correct.npy", b"clean_corrupt.npy", 1),
+    lambda content: content[:-22] + b"PK\x06\x06" + bytes(52) + b"PK\x06\x07" + bytes(16) + content[-22:],
+    lambda content: repacked(content, extra=b"\x99\x99\x04\x00code"),
+    lambda content: repacked(content, comment=b"code"),
+    lambda content: repacked(content, compress_type=zipfile.ZIP_DEFLATED, behind=b"code"),
+    lambda content: repacked(content, behind=b"code"),
+    lambda content: content.replace(b"'shape': (3,), } ", b"'shape': (3,), }#"),
+], ids=[
+    "in front", "behind", "comment", "between", "part of several", "name cut at NUL", "two names", "64-bit records",
+    "extra field", "comment of a member", "behind a compressed stream", "behind an array", "comment in a header",
+])  # fmt: skip
 def test_an_archive_holds_its_arrays_and_nothing_else(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     """Else one file could be a page or a program as well, or carry what no check sees."""
     content = pack(tmp_path / "a.npz", raw_members()).read_bytes()
