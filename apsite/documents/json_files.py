@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,9 +146,8 @@ class _RefusedError(ValueError):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _RefusedError(f"names {twice!r} twice in one object; keep one of them")
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise _RefusedError(f"names {twice[:80]!r} twice in one object; keep one of them")
     return value
 
 
@@ -158,7 +158,7 @@ def _refuse_constant(text: str) -> float:
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise _RefusedError(f"holds the number {text}, which is too large")
+        raise _RefusedError(f"holds the number {text[:40]}{'…' * (len(text) > 40)}, which is too large")
     return value
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema_rs
 from jsonschema import Draft202012Validator, validators
@@ -18,6 +19,8 @@ from apsite import keys, vocabulary
 from apsite.errors import DocumentError
 
 _SHOWN = 80
+_MOST = 100
+"""Problems of one document that are reported at once."""
 
 
 @functools.cache
@@ -43,7 +46,9 @@ def _filled(pair: tuple[str, Any]) -> tuple[str, Any]:
 
 @functools.cache
 def _validator(name: str) -> Any:
-    return validators.extend(Draft202012Validator, {"pattern": _pattern})(load_schema(name))  # type: ignore[no-untyped-call]
+    rules = {"pattern": _pattern, "uniqueItems": _unique_items, "items": _items}
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, instance: type(instance) is int)
+    return validators.extend(Draft202012Validator, rules, type_checker=types)(load_schema(name))  # type: ignore[no-untyped-call]
 
 
 @functools.cache
@@ -57,16 +62,42 @@ def _pattern(validator: Any, pattern: str, instance: object, _schema: object) ->
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
+def _unique_items(validator: Any, unique: bool, instance: object, _schema: object) -> Iterator[ValidationError]:
+    """``uniqueItems`` in one pass; the library compares every two items that cannot be sorted."""
+    if unique and validator.is_type(instance, "array"):
+        texts = [json.dumps(item, sort_keys=True) for item in cast("list[object]", instance)]
+        if len(set(texts)) < len(texts):
+            yield ValidationError("has non-unique elements")
+
+
+def _items(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """``items`` without the problems of all members of a long list."""
+    return itertools.islice(Draft202012Validator.VALIDATORS["items"](validator, rule, instance, schema), _MOST)
+
+
+def _has_whole_float(value: object) -> bool:
+    """Whether a document has a number such as ``1.0``, for JSON Schema a whole number and for Python none."""
+    level = [value]
+    while level:
+        if any(type(item) is float and item.is_integer() for item in level):
+            return True
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+    return False
+
+
 def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[DocumentError]:
-    """Problems of `document` under the schema `name`, in order of place; empty if it is valid."""
+    """Problems of `document` under the schema `name`, in order of place; empty if it is valid.
+
+    Of very many problems, only some are listed.
+    """
     # One library decides, a hundred times faster; the other one has what the messages need. A test holds them equal.
     decider = _decider(name)
-    if decider.is_valid(document):
+    if decider.is_valid(document) and not _has_whole_float(document):
         return []
+    parts = (part for error in _validator(name).iter_errors(document) for part in _parts(error))
     problems = [
-        DocumentError(path, json_path(part.absolute_path), _explain(part))
-        for error in _validator(name).iter_errors(document)
-        for part in _parts(error)
+        DocumentError(path, json_path(part.absolute_path), _explain(part)) for part in itertools.islice(parts, _MOST)
     ] or [
         DocumentError(path, json_path(error.instance_path), error.message[:300])
         for error in decider.iter_errors(document)
@@ -80,6 +111,7 @@ def json_path(parts: Any) -> str:
     text = ""
     for part in parts:
         name = part if isinstance(part, int) or part.isprintable() else ascii(part)
+        name = name if isinstance(name, int) or len(name) <= _SHOWN else f"{name[: _SHOWN - 1]}…"
         text += f"[{name}]" if isinstance(part, int) else f".{name}" if text else str(name)
     return text
 
@@ -129,7 +161,8 @@ def _explain(error: ValidationError) -> str:
         case "additionalProperties":
             known = schema.get("properties", {})
             extra = [name for name in instance if name not in known]
-            return f"has unknown {', '.join(_show(name) for name in extra)}; known are {', '.join(known)}"
+            named = ", ".join([*map(_show, extra[:10]), *(["…"] if len(extra) > 10 else [])])
+            return f"has unknown {named}; known are {', '.join(known)}"
         case "type":
             kinds = _types(error) or (rule if isinstance(rule, list) else [rule])
             return f"{found} is not of type {' or '.join(kinds)}{_type_hint(instance, kinds, schema)}"
@@ -179,6 +212,8 @@ def _type_hint(instance: object, kinds: list[str], schema: dict[str, Any]) -> st
         return f"; several values are possible here, so write a list: […]{unknown}"
     if isinstance(instance, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|true|false", instance):
         return "; write it without quotes" if {"integer", "number", "boolean"} & set(kinds) else ""
+    if isinstance(instance, float) and instance.is_integer() and "integer" in kinds:
+        return "; write a whole number, without a point or an exponent"
     if isinstance(instance, int | float) and "string" in kinds and "description" in schema:
         return f"; required: {schema['description']}"
     return ""

@@ -80,6 +80,28 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     assert problem.problem.startswith("'" + "x" * 78 + "… is not one of 'LWM'")
 
 
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("notes", [1] * 300_000, "notes[0]: 1 is not of type string"),
+    ("aliases", [{"a": number} for number in range(60_000)], 'aliases[0]: {"a": 0} is not of type string'),
+    ("aliases", [{"a": 1}, {"a": 1}], "aliases: names something twice"),
+    ("pipeline", {"stage": "after", "pretraining": ["X"] * 100_000}, "pipeline.pretraining[0]: 'X' is not one of"),
+    ("paper", {f"x{number}": 1 for number in range(70_000)}, "paper: has unknown 'x0', 'x1', 'x2'"),
+])  # fmt: skip
+def test_very_many_problems_are_few_short_messages(field: str, value: Any, message: str) -> None:
+    problems = schema_problems(PATH, "entry", changed(entry_document(), field, value))
+    assert len(problems) <= 100
+    assert any(message in str(problem) for problem in problems)
+    assert max(len(str(problem)) for problem in problems) < 300
+
+
+@pytest.mark.parametrize("value", [1000.0, 1e300])
+def test_a_count_is_a_whole_number_as_python_reads_it(value: float) -> None:
+    """JSON Schema takes ``1.0`` for a whole number; code that counts with it does not."""
+    (problem,) = schema_problems(PATH, "record", changed(own_document(), "checkpoint.size", value))
+    assert problem.problem.endswith("is not of type integer; write a whole number, without a point or an exponent")
+    assert schema_problems(PATH, "record", changed(own_document(), "results.clean_accuracy", 1.0)) == []
+
+
 @pytest.mark.parametrize(("parts", "text"), [
     ([], ""),
     (["key"], "key"),
@@ -87,6 +109,7 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     (["reported", 2, "attack"], "reported[2].attack"),
     (["settings", "a\nb"], r"settings.'a\nb'"),
     (["passes", "\x1b[31m", "forward"], r"passes.'\x1b[31m'.forward"),
+    (["passes", "x" * 100], f"passes.{'x' * 79}…"),
 ])  # fmt: skip
 def test_a_place_is_spelt_as_in_python_and_safe_to_print(parts: list[str | int], text: str) -> None:
     """Names that a document chooses freely cannot break the line."""
