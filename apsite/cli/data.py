@@ -18,26 +18,31 @@ from apsite.vocabulary import Architecture, Dataset, Structure
               help="github: annotations for workflows.")  # fmt: skip
 @click.option("--changed-since", metavar="REVISION", help="Also check the rules for pull requests, against the "
               "revision where the branch began, such as origin/main.")  # fmt: skip
+@options.proposal
 @click.option("--maintainer", is_flag=True, help="Apply the rules for maintainers. Derive this from the platform, "
               "never from the pull request.")  # fmt: skip
-def validate(root: Path, style: str, changed_since: str | None, maintainer: bool) -> None:
+def validate(
+    root: Path, style: str, changed_since: str | None, proposal: str | None, maintainer: bool
+) -> None:  # fmt: skip
     """Check every entry, record and per-sample file, and report all problems at once.
 
     \b
     Examples:
       apsite validate
       apsite validate --changed-since origin/main
+      apsite validate --proposal pull-17
 
     Reports each problem with its file, JSON path, the value found, the allowed values and a suggested fix. Exits with 1
     if there is one. Pull requests are checked by the same command with --changed-since: data and other files cannot
-    change together, published records stay as they are, and new records cannot say that they are verified.
+    change together, published records stay as they are, and new records cannot say that they are verified. --proposal
+    checks a pull request that was fetched, against --changed-since or the checked-out commit.
     """
     from apsite import validation
     from apsite.validation import reports
 
-    if maintainer and changed_since is None:
-        raise click.UsageError("--maintainer requires --changed-since: it is about a pull request")
-    report = validation.validate(root, changed_since=changed_since, maintainer=maintainer)
+    if maintainer and changed_since is None and proposal is None:
+        raise click.UsageError("--maintainer requires --changed-since or --proposal: it is about a pull request")
+    report = validation.validate(root, changed_since=changed_since, maintainer=maintainer, proposal=proposal)
     if style == "github":
         click.echo(reports.to_github(report, root), nl=False)
     else:

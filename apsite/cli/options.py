@@ -38,6 +38,11 @@ layout = click.option("--layout", help="Name of the registered parameter layout 
 method = click.option("--method", help="Method key; selects between layouts that have the same tensors.")
 state = click.option("--state", metavar="KEYS",
                      help="Which state dict of the file to read, if it has several, such as ema.")  # fmt: skip
+proposal = click.option(
+    "--proposal", metavar="REVISION",
+    help="Read the data of this revision, such as a fetched pull request, without a checkout. Refused if it changes "
+    "anything but data.",
+)  # fmt: skip
 device = click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda if available]")
 run_dir = click.option("--run-dir", type=FOLDER, default=Path(".apsite/runs"),
                        help="Folder for the state of unfinished runs.")  # fmt: skip

@@ -18,23 +18,33 @@ from apsite.vocabulary import ChangeKind
 @options.output_file
 @click.argument("base")
 @click.argument("head", required=False)
+@options.proposal
 @click.option("--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text")
-def diff(root: Path, output: Path | None, base: str, head: str | None, style: str) -> None:
+def diff(
+    root: Path, output: Path | None, base: str, head: str | None, proposal: str | None, style: str
+) -> None:  # fmt: skip
     """Show what changes from BASE to HEAD: results, ranks, leaders, ties.
 
     Each is a folder with entries/ and evaluations/, or a revision of the repository at --root, such as main or a
-    commit. Revisions are read without a checkout. HEAD defaults to the files at --root.
+    commit. Revisions are read without a checkout. HEAD defaults to the files at --root; --proposal is a HEAD that must
+    change nothing but data.
 
     \b
     Examples:
       apsite diff origin/main
       apsite diff v0.1.0 origin/main --format markdown
+      apsite diff main --proposal pull-17
     """
     from apsite.contribution.comparison import compare, comparison_to_json
     from apsite.contribution.comparison_text import to_markdown, to_text
     from apsite.validation.revisions import open_catalogue
 
-    with open_catalogue(base, root) as before, open_catalogue(head or str(root), root) as after:
+    if head and proposal:
+        raise click.UsageError("give HEAD or --proposal, not both")
+    with (
+        open_catalogue(base, root) as before,
+        open_catalogue(proposal or head or str(root), root, proposal=proposal is not None) as after,
+    ):
         found = compare(before, after)
     if style == "json":
         emit_json(comparison_to_json(found), output)

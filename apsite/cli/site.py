@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -16,19 +17,23 @@ from apsite.cli.reference import reference
 @options.root
 @click.option("--output", type=options.FOLDER, default=Path("build"), help="Folder for pages and site.")
 @click.option("--site-url", help="URL where the site will be published.")
-def build(root: Path, output: Path, site_url: str | None) -> None:
+@options.proposal
+def build(root: Path, output: Path, site_url: str | None, proposal: str | None) -> None:
     """Write the pages from entries and records, and build the static site.
 
     \b
-    Example:
+    Examples:
       apsite build && apsite serve
+      apsite build --proposal pull-17 --output preview
 
     Writes the pages as Markdown to OUTPUT/pages and the site to OUTPUT/site, and prints the path of its start page. The
     site needs no server: open its files in a browser, or upload them to any web host.
     """
     from apsite.site.making.build import build_site
+    from apsite.validation.revisions import proposed_data
 
-    click.echo(build_site(root, output, site_url=site_url, commands=reference(cli, "apsite")))
+    with proposed_data(proposal, root) if proposal else nullcontext(root) as data:
+        click.echo(build_site(root, output, data=data, site_url=site_url, commands=reference(cli, "apsite")))
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,31 +31,39 @@ if TYPE_CHECKING:
 @options.run_dir
 @options.quiet
 @options.as_json
+@options.root
+@options.proposal
 def verify(
     record: Path, checkpoint: Path, samples: int, seed: int, data_dir: str | None, device: str | None,
     batch_size: int | None, arch: str | None, write: bool, by: str | None, run_dir: Path,
-    quiet: bool, as_json: bool,
+    quiet: bool, as_json: bool, root: Path, proposal: str | None,
 ) -> None:  # fmt: skip
     """Repeat the attacks of RECORD on a random part of its samples, and compare the results of each.
 
     \b
-    Example:
+    Examples:
       apsite verify evaluations/KEY/MODEL_KEY.json --checkpoint model.pt --by NAME
+      apsite verify evaluations/KEY/MODEL_KEY.json --checkpoint model.pt --proposal pull-17
 
     The results agree if checkpoint, data and sparsity are those of the record, at most 1 % of the samples have another
     result, and the differences go both ways (exact McNemar test, p at least 0.01). RECORD is then marked as verified.
-    Exits with 1 if they do not agree.
+    Exits with 1 if they do not agree. With --proposal, RECORD is a path in the proposal, and nothing is written: merge
+    it first.
     """
     from apsite.evaluation.runs.verification import verify_record, write_verification
+    from apsite.validation.revisions import proposed_data
 
     if arch is not None and ":" not in arch:
         raise click.UsageError(f"--arch {arch}: give a factory only; the record already names a registered network")
-    with options.progress(quiet=quiet) as reporter:
+    with (
+        proposed_data(proposal, root) if proposal else nullcontext(Path()) as folder,
+        options.progress(quiet=quiet) as reporter,
+    ):
         finding = verify_record(
-            record, checkpoint, samples=samples, seed=seed, data_dir=data_dir, device=device, factory=arch,
+            folder / record, checkpoint, samples=samples, seed=seed, data_dir=data_dir, device=device, factory=arch,
             batch_size=batch_size, run_dir=run_dir, reporter=reporter,
         )  # fmt: skip
-    written = write and finding.agrees
+    written = write and finding.agrees and not proposal
     if written:
         write_verification(record, finding, by)
     _print(finding, record if written else None, as_json=as_json)

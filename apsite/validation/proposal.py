@@ -18,7 +18,15 @@ from apsite.errors import DocumentError
 from apsite.records import HISTORY
 from apsite.records.versions import upgraded
 from apsite.validation.plausibility import Found
-from apsite.validation.revisions import DATA_FOLDERS, ChangedFile, changed_files, data_folder, merge_base
+from apsite.validation.revisions import (
+    DATA_FOLDERS,
+    HEAD,
+    ChangedFile,
+    changed_files,
+    data_folder,
+    merge_base,
+    resolve_commit,
+)
 from apsite.vocabulary import ChangeKind, Protocol, ProvenanceKind
 
 MAX_FILES = 400
@@ -35,24 +43,28 @@ MEASURED = (
 _Document = Mapping[str, Any]
 
 
-def proposal_problems(root: Path, revision: str, *, maintainer: bool) -> list[DocumentError]:
-    """Problems of the change from the common ancestor with `revision` to the files on disk.
+def proposal_problems(
+    root: Path, revision: str, *, maintainer: bool, proposal: str | None = None, data: Path | None = None
+) -> list[DocumentError]:
+    """Problems of the change from the common ancestor with `revision` to the files on disk, or to a proposal.
+
+    `proposal` is the revision that holds the change, with its data unpacked at `data`; ``None`` for the files on disk.
 
     Raises:
         ApsiteError: If `root` is in no repository, or the revision is unknown or shares no history.
     """
-    commit = merge_base(root, revision)
-    top, every = changed_files(root, commit)
-    prefix = f"{root.resolve().relative_to(top.resolve()).as_posix()}/".removeprefix("./")
+    commit = merge_base(root, revision, proposal or HEAD)
+    prefix, every = changed_files(root, commit, proposal and resolve_commit(root, proposal))
     files, others = _split(every, prefix)
     if not files:
         return []
     problems = []
     if not maintainer:
         outside = "is outside entries/ and evaluations/; put it into a separate pull request without data"
-        problems = [DocumentError((top if prefix else root) / path, "", outside) for path in others]
+        top = root.resolve().parents[prefix.count("/") - 1] if prefix else root
+        problems = [DocumentError(top / path, "", outside) for path in others]
     with data_folder(commit, root) as base:
-        return [*problems, *_Proposal(base, root, files, revision, maintainer).problems()]
+        return [*problems, *_Proposal(base, data or root, files, revision, maintainer).problems()]
 
 
 def _split(changed: Iterable[ChangedFile], prefix: str) -> tuple[dict[str, ChangedFile], list[str]]:

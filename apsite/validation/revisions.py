@@ -1,7 +1,8 @@
 """Data of another revision of the repository, unpacked into a temporary folder: nothing is checked out or executed.
 
 A revision may be an untrusted pull request. Only ordinary ``.json`` and ``.npz`` files with plain names and of bounded
-size are unpacked; a link, a strange name or an unusual size is an error.
+size are unpacked; a link, a strange name or an unusual size is an error. A proposal is a revision that is refused if it
+changes anything but such files.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,8 @@ MAX_TOTAL_BYTES = 300_000_000
 LIMITS = {".json": json_files.MAX_BYTES, ".npz": MAX_FILE_BYTES}
 """Files that are unpacked, by suffix, and their largest size; the same limits as for reading them."""
 DATA_FOLDERS = ("entries", "evaluations")
+HEAD = "HEAD"
+"""The checked-out commit, which is trusted."""
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 # What a checkout or environment could otherwise make git do: hooks, monitors, pagers, prompts, replaced objects.
@@ -33,12 +37,16 @@ _SAFE_GIT = (
     "git", "--no-pager", "--no-replace-objects", "--no-optional-locks", "--literal-pathspecs",
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
     "-c", "protocol.allow=never", "-c", "init.defaultObjectFormat=sha1",
+    # A file that was changed within its size and time is compared by its content.
+    "-c", "core.checkStat=default", "-c", "core.trustCtime=true",
 )  # fmt: skip
 # `git archive` obeys the attributes that a revision brings: it would leave files out, expand keywords, convert line
 # ends and call filters. It runs in an empty repository instead, which borrows the objects, has no configuration, and
 # whose own attributes come before all others.
 _ATTRIBUTES = "* !export-ignore !export-subst -text !crlf !eol !ident !filter !working-tree-encoding\n"
 _TIMEOUT = 120
+_SHOWN = 5
+"""Files that a message names; of more, the number."""
 
 
 @dataclass(frozen=True)
@@ -67,44 +75,47 @@ def resolve_commit(folder: Path, revision: str) -> str:
     return name
 
 
-def merge_base(folder: Path, revision: str) -> str:
-    """Newest common ancestor of `revision` and the checked-out commit: where a branch began.
+def merge_base(folder: Path, revision: str, head: str = HEAD) -> str:
+    """Newest common ancestor of `revision` and `head`: where a branch began.
 
     Raises:
         ApsiteError: If there is none, or as :func:`resolve_commit`.
     """
-    commit = resolve_commit(folder, revision)
-    base = _git(folder, "merge-base", commit, "HEAD", check=False).decode("ascii", "replace").split()
+    commits = (resolve_commit(folder, revision), resolve_commit(folder, head))
+    base = _git(folder, "merge-base", *commits, check=False).decode("ascii", "replace").split()
     if not base:
+        other = "the checked-out commit" if head == HEAD else head
         raise ApsiteError(
-            f"{revision}: has no history in common with the checked-out commit; fetch the whole history "
-            "(`git fetch --unshallow`)"
+            f"{revision}: has no history in common with {other}; fetch the whole history (`git fetch --unshallow`)"
         )
     return base[0]
 
 
-def changed_files(folder: Path, commit: str) -> tuple[Path, list[ChangedFile]]:
-    """Top folder of the repository, and what differs in it between a commit and the files on disk, tracked or not.
+def changed_files(folder: Path, commit: str, head: str | None = None) -> tuple[str, list[ChangedFile]]:
+    """Path of `folder` in its repository, ending in ``/`` unless empty, and what differs in the whole repository.
+
+    The two sides are a commit and `head`, another one; or, for ``None``, the files on disk: those that git tracks, even
+    if it takes them as unchanged, and data files that it does not track, even if it ignores them.
 
     Raises:
         ApsiteError: If `folder` is in no repository.
     """
-    top = Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").rstrip(b"\n")))
-    parts = _git(
-        top, "diff", "--raw", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none",
-        commit, "--",
-    ).split(b"\0")  # fmt: skip
+    prefix = os.fsdecode(_git(folder, "rev-parse", "--show-prefix").rstrip(b"\n"))
+    compared = [commit] if head is None else [commit, head]
+    with _index(folder) as index:
+        parts = _git(
+            folder, "diff", "--raw", "-z", "--no-renames", "--no-relative", "--no-ext-diff", "--no-textconv",
+            "--ignore-submodules=none", *compared, "--", index=index,
+        ).split(b"\0")  # fmt: skip
     found = {}
-    for head, name in zip(parts[0:-1:2], parts[1::2], strict=False):
-        old_mode, mode = head.lstrip(b":").decode("ascii").split()[:2]
+    for state, name in zip(parts[0:-1:2], parts[1::2], strict=False):
+        old_mode, mode = state.lstrip(b":").decode("ascii").split()[:2]
         path = os.fsdecode(name)
         found[path] = ChangedFile(path, None if mode == "000000" else mode, new=old_mode == "000000")
-    for name in _git(top, "ls-files", "--others", "--exclude-standard", "-z").split(b"\0"):
-        if name:
-            path = os.fsdecode(name)
-            mode = "120000" if (top / path).is_symlink() else "100644"
-            found[path] = ChangedFile(path, mode, new=True, tracked=False)
-    return top, [found[path] for path in sorted(found)]
+    for path in _untracked(folder) if head is None else ():
+        mode = "120000" if (folder / path).is_symlink() else "100644"
+        found[prefix + path] = ChangedFile(prefix + path, mode, new=True, tracked=False)
+    return prefix, [found[path] for path in sorted(found)]
 
 
 def uncommitted_files(folder: Path) -> list[str]:
@@ -112,12 +123,41 @@ def uncommitted_files(folder: Path) -> list[str]:
 
     Files that git ignores are among them: everything works locally, but they never reach a pull request.
     """
-    names = _git(
-        folder, "diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-textconv", "HEAD", "--",
-        *DATA_FOLDERS,
-    )  # fmt: skip
-    names += _git(folder, "ls-files", "--others", "-z", "--", *DATA_FOLDERS)
-    return sorted({os.fsdecode(name) for name in names.split(b"\0") if name})
+    with _index(folder) as index:
+        names = _git(
+            folder, "diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-textconv", HEAD, "--",
+            *DATA_FOLDERS, index=index,
+        )  # fmt: skip
+    return sorted({*_names(names), *_untracked(folder)})
+
+
+def _names(listed: bytes) -> list[str]:
+    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+
+
+def _untracked(folder: Path) -> list[str]:
+    return _names(_git(folder, "ls-files", "--others", "-z", "--", *DATA_FOLDERS))
+
+
+@contextlib.contextmanager
+def _index(folder: Path) -> Iterator[Path | None]:
+    """An index that hides no change: a copy without the marks of files that git takes as unchanged, if there are any.
+
+    A file marked as ``skip-worktree`` that is not on disk keeps its mark, as a sparse checkout leaves it out.
+    """
+    top = Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+    marked = [entry for entry in _names(_git(top, "ls-files", "-v", "-z")) if entry[0] == "S" or entry[0].islower()]
+    shown = [entry[2:] for entry in marked if os.path.lexists(top / entry[2:])]
+    if not shown:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="apsite-") as temporary:
+        index = Path(temporary, "index")
+        shutil.copyfile(top / os.fsdecode(_git(top, "rev-parse", "--git-path", "index").rstrip(b"\n")), index)
+        for mark in ("--no-assume-unchanged", "--no-skip-worktree"):  # each excludes the other
+            names = b"".join(os.fsencode(name) + b"\0" for name in shown)
+            _git(top, "update-index", mark, "-z", "--stdin", index=index, given=names)
+        yield index
 
 
 @contextlib.contextmanager
@@ -153,13 +193,50 @@ def data_folder(source: str, repository: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def open_catalogue(source: str, repository: Path) -> Iterator[Catalogue]:
+def proposed_data(revision: str, repository: Path, base: str = HEAD) -> Iterator[Path]:
+    """Folder with the data of a proposal, as :func:`data_folder`; `base` is a revision of the branch that it is for.
+
+    Raises:
+        ApsiteError: If `revision` is none, has nothing that `base` lacks, or changes anything but ordinary data files.
+    """
+    start, commit = merge_base(repository, revision, base), resolve_commit(repository, revision)
+    if start == commit:
+        raise ApsiteError(
+            f"{revision}: proposes nothing, since {base} contains it; check out the main branch, not the proposal"
+        )
+    refused = _not_data(*changed_files(repository, start, commit))
+    if refused:
+        shown = ", ".join(name if name.isprintable() else ascii(name) for name in refused[:_SHOWN])
+        more = f" and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+        raise ApsiteError(
+            f"{revision}: changes {shown}{more}; a proposal may change ordinary .json and .npz files in "
+            f"{' and '.join(f'{name}/' for name in DATA_FOLDERS)} only, so none of it was read; ask for a separate "
+            "pull request without data"
+        )
+    with data_folder(commit, repository) as folder:
+        yield folder
+
+
+def _not_data(prefix: str, changed: Iterable[ChangedFile]) -> list[str]:
+    """Paths of changed files that are not ordinary data files below `prefix`."""
+    folders = tuple(f"{prefix}{name}/" for name in DATA_FOLDERS)
+    return [
+        file.path for file in changed
+        if not file.path.startswith(folders) or not file.path.endswith(tuple(LIMITS))
+        or file.mode not in (None, "100644")
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def open_catalogue(source: str, repository: Path, *, proposal: bool = False) -> Iterator[Catalogue]:
     """Catalogue of a folder, or of a revision of `repository`, whose files exist while the block runs.
+
+    `proposal` says that `source` is one: see :func:`proposed_data`.
 
     Raises:
         ApsiteError: As :func:`data_folder` and :func:`apsite.catalogue.load_catalogue`.
     """
-    with data_folder(source, repository) as folder:
+    with (proposed_data if proposal else data_folder)(source, repository) as folder:
         try:
             catalogue = load_catalogue(folder)
         except ApsiteError as error:
@@ -226,11 +303,15 @@ def _environment() -> dict[str, str]:
     return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
 
 
-def _git(folder: Path, *arguments: str, check: bool = True) -> bytes:
+def _git(
+    folder: Path, *arguments: str, check: bool = True, index: Path | None = None, given: bytes = b""
+) -> bytes:  # fmt: skip
+    """Output of git in a folder, with an index of its own and `given` on stdin."""
+    environment = _environment() | ({} if index is None else {"GIT_INDEX_FILE": str(index)})
     try:
         done = subprocess.run(  # noqa: S603  (no shell, no user text in the place of an option)
             [*_SAFE_GIT, "-C", str(folder), *arguments],
-            capture_output=True, check=False, timeout=_TIMEOUT, env=_environment(), stdin=subprocess.DEVNULL,
+            capture_output=True, check=False, timeout=_TIMEOUT, env=environment, input=given,
         )  # fmt: skip
     except FileNotFoundError:
         raise ApsiteError("git is not installed; comparing revisions needs it") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from apsite.evaluation.runs.demonstration import network_path, request
 from apsite.evaluation.runs.evaluate import run_request
 from apsite.protocol import Preset, Settings
+from tests.repositories import commit, git, repository_with
 
 SHORT = Settings.of(Preset.QUICK, n_examples=6, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
 OPTIONS = ("--checkpoint", network_path(), "--data-dir", "embedded", "--samples", "4", "--quiet")
@@ -55,6 +57,21 @@ def test_disagreement_exits_with_1_and_writes_nothing(run, record):
     assert f"states a measured sparsity of {stated}" in " ".join(result.stdout.split())
     assert "DISAGREES" in result.stdout
     assert json.loads(record.read_text()) == document
+
+
+def test_a_proposal_is_verified_without_a_checkout(run, record, tmp_path, monkeypatch):
+    """The record is read from the revision and nothing is written, also where the files are elsewhere by now."""
+    clone = repository_with(tmp_path / "clone")
+    git(clone, "switch", "--quiet", "--create", "proposal")
+    shutil.copytree(record.parents[1], clone / "evaluations", dirs_exist_ok=True)
+    commit(clone)
+    git(clone, "switch", "--quiet", "main")
+    monkeypatch.chdir(tmp_path)
+    name = f"evaluations/{record.parent.name}/{record.name}"
+    result = run("verify", name, *OPTIONS, "--root", clone, "--proposal", "proposal")
+    assert "The re-run agrees" in result.stdout
+    assert "Verified" not in result.stdout
+    assert not (clone / name).exists()
 
 
 def test_wrong_usage_is_named(run, record):

@@ -48,11 +48,14 @@ def test_documents_of_the_checkout_join_the_navigation(tiny_data, tmp_path, no_g
     (tiny_data / "docs/evaluate.md").write_text("# Evaluate\n", encoding="utf-8")
     (tiny_data / "docs/extra.md").write_text("# Something else\n", encoding="utf-8")
     (tiny_data / "CHANGELOG.md").write_text("# Changelog\n", encoding="utf-8")
-    (tiny_data / "mkdocs.yml").write_text("site_name: Mine\ntheme: {logo: x.svg}\n", encoding="utf-8")
+    identity = "site_name: Mine\nplugins: [x]\nhooks: [y.py]\nINHERIT: z.yml\ntheme: {logo: x.svg}\n"
+    (tiny_data / "mkdocs.yml").write_text(identity, encoding="utf-8")
     build.build_site(tiny_data, tmp_path / "out")
     settings = yaml.safe_load((tmp_path / "out/mkdocs.yml").read_text(encoding="utf-8"))
     assert settings["site_name"] == "Mine"
-    assert settings["theme"]["logo"] == "x.svg"
+    assert settings["plugins"] == ["search"]
+    assert settings["theme"]["logo"] == "assets/images/logo.svg"
+    assert {"hooks", "INHERIT"}.isdisjoint(settings), "the generator would run what they name"
     nav = {title: value for item in settings["nav"] for title, value in item.items()}
     assert nav["Contribute"] == [{"Submit a method": "submit.md"}, {"Evaluate": "evaluate.md"}]
     assert {"Something else": "extra.md"} in nav["Reference"]
@@ -74,6 +77,9 @@ def test_a_second_build_replaces_the_first(tiny_data, tmp_path, no_generator):
         ("mkdocs.yml", "- a\n", "must be a YAML mapping"),
         ("mkdocs.yml", "a: [\n", "is not plain YAML"),
         ("mkdocs.yml", "a: !!python/object/apply:os.getcwd []\n", "is not plain YAML"),
+        ("mkdocs.yml", "site_url: !ENV HOME\n", "is not plain YAML"),
+        ("mkdocs.yml", f"a: {'[' * 5_000}", "is not plain YAML"),
+        ("mkdocs.yml", "repo_url: 5\n", "mkdocs.yml: repo_url: 5 is not text; put it in quotes"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(tiny_data, tmp_path, no_generator, file, content, message):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from apsite.validation.revisions import (
     merge_base,
     open_catalogue,
     resolve_commit,
+    uncommitted_files,
 )
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 from tests.repositories import commit, git, repository_with
@@ -187,24 +190,57 @@ def test_changed_files_are_all_that_differ(scratch: Path) -> None:
     first = resolve_commit(scratch, "main")
     git(scratch, "checkout", "--quiet", "-b", "work")
     write_data(scratch, entry_document(RIVAL))
-    commit(scratch)
+    (scratch / ".gitignore").write_text("ignored*\n")
+    second = commit(scratch)
     (scratch / "README.md").write_text("Other.\n")
     (scratch / "entries" / f"{METHOD}.json").unlink()
     (scratch / "new file.txt").write_text("x")
-    (scratch / "link").symlink_to("README.md")
+    (scratch / "evaluations/ignored.json").write_text("{}")
+    (scratch / "entries/link").symlink_to("README.md")
     (scratch / ".gitmodules").write_text('[submodule "x"]\n\tpath = sub\n\turl = ./x\n\tignore = all\n')
     git(scratch, "update-index", "--add", "--cacheinfo", f"160000,{first},sub")
     (scratch / "sub").mkdir()
-    assert changed_files(scratch / "entries", first) == (scratch, [
-        ChangedFile(".gitmodules", new=True, tracked=False),
+    committed = [ChangedFile(".gitignore", new=True), ChangedFile(f"entries/{RIVAL}.json", new=True)]
+    assert changed_files(scratch, first) == ("", [
+        committed[0],
         ChangedFile("README.md"),
-        ChangedFile(f"entries/{RIVAL}.json", new=True),
+        committed[1],
         ChangedFile(f"entries/{METHOD}.json", None),
-        ChangedFile("link", "120000", new=True, tracked=False),
-        ChangedFile("new file.txt", new=True, tracked=False),
+        ChangedFile("entries/link", "120000", new=True, tracked=False),
+        ChangedFile("evaluations/ignored.json", new=True, tracked=False),
         ChangedFile("sub", "160000", new=True),
     ])  # fmt: skip
+    assert changed_files(scratch / "entries", first, second) == ("entries/", committed)
     assert merge_base(scratch, "main") == first
+
+
+@pytest.mark.parametrize("mark", ["--skip-worktree", "--assume-unchanged"])
+def test_a_change_that_git_was_told_to_ignore_is_found(scratch: Path, mark: str) -> None:
+    """The marks stay as they are; a file that a sparse checkout leaves out is no change."""
+    entry, record = f"entries/{METHOD}.json", f"evaluations/{METHOD}/{MODEL}.json"
+    git(scratch, "update-index", mark, entry, record)
+    if mark == "--skip-worktree":
+        (scratch / record).unlink()
+    assert changed_files(scratch, resolve_commit(scratch, "main")) == ("", [])
+    (scratch / entry).write_text("{}")
+    assert git(scratch, "status", "--porcelain") == ""
+    assert changed_files(scratch, resolve_commit(scratch, "main")) == ("", [ChangedFile(entry)])
+    assert uncommitted_files(scratch) == [entry]
+    assert git(scratch, "status", "--porcelain") == ""
+
+
+def test_a_change_within_size_and_time_is_found(scratch: Path) -> None:
+    """Settings of the repository may tell git to look at nothing else."""
+    git(scratch, "config", "core.trustCtime", "false")
+    git(scratch, "config", "core.checkStat", "minimal")
+    path = scratch / f"entries/{METHOD}.json"
+    before = path.stat()
+    time.sleep(1.1)  # git does not trust a time that is that of its index
+    git(scratch, "update-index", "--refresh")
+    path.write_bytes(path.read_bytes().replace(b"2024", b"2023"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert git(scratch, "diff", "--name-only") == ""
+    assert uncommitted_files(scratch) == [f"entries/{METHOD}.json"]
 
 
 def test_a_branch_is_compared_with_where_it_began(scratch: Path) -> None:
@@ -217,7 +253,7 @@ def test_a_branch_is_compared_with_where_it_began(scratch: Path) -> None:
     commit(scratch, "Theirs")
     git(scratch, "checkout", "--quiet", "work")
     assert merge_base(scratch, "main") == first
-    assert changed_files(scratch, first) == (scratch, [])
+    assert changed_files(scratch, first) == ("", [])
 
 
 def test_histories_without_a_common_commit_are_a_mendable_problem(scratch: Path) -> None:

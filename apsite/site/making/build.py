@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from apsite.catalogue import load_catalogue
 from apsite.documents.references import load_references
@@ -25,11 +24,14 @@ _MARKER_TEXT = "This folder is written by `apsite build`; its content is replace
 _COMMANDS = "<!-- commands -->"
 
 
-def build_site(root: Path, output: Path, *, site_url: str | None = None, commands: str = "") -> Path:
+def build_site(
+    root: Path, output: Path, *, data: Path | None = None, site_url: str | None = None, commands: str = ""
+) -> Path:  # fmt: skip
     """Build the site of a data folder.
 
     Args:
         root: Folder with ``entries/`` and ``evaluations/``; ``mkdocs.yml`` and ``docs/`` are used if they exist.
+        data: Folder with ``entries/`` and ``evaluations/``, if they are not those of `root`.
         output: Folder for everything that is made: ``pages/`` (what the generator reads), ``mkdocs.yml``, ``site/``.
         site_url: Public URL of the site; that of ``mkdocs.yml`` if ``None``.
         commands: Reference of the command line, as Markdown.
@@ -40,7 +42,7 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     Raises:
         ApsiteError: If the data has problems, `output` belongs to something else, or the generator fails.
     """
-    catalogue = load_catalogue(root)
+    catalogue = load_catalogue(data or root)
     identity = generator.read_identity(root)
     _prepare(output)
     pages_folder = output / "pages"
@@ -67,7 +69,7 @@ def build_site(root: Path, output: Path, *, site_url: str | None = None, command
     if taken:
         raise ApsiteError(f"docs/{taken[0]}: a generated page has this name; rename the file")
     write_pages(pages_folder, pages)
-    title = str(identity.get("site_name", "apsite"))
+    title = identity.get("site_name", "apsite")
     feed = atom(news(catalogue), title, site_url or identity.get("site_url"))
     (pages_folder / "feed.xml").write_text(feed, encoding="utf-8")
     configuration = generator.write_configuration(output, identity, navigation(facts, documents), site_url)
@@ -127,6 +129,6 @@ def _first_heading(path: Path) -> str:
     raise ApsiteError(f"{path}: has no heading; begin it with a line such as '# {path.stem.capitalize()}'")
 
 
-def _repository(identity: dict[str, Any]) -> str | None:
-    address = identity.get("repo_url")
-    return address.rstrip("/") if isinstance(address, str) and address.startswith("https://") else None
+def _repository(identity: dict[str, str]) -> str | None:
+    address = identity.get("repo_url", "")
+    return address.rstrip("/") if address.startswith("https://") else None

@@ -19,41 +19,50 @@ from apsite.errors import ApsiteError
 _SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _POLICY_LOOSE = "script-src 'self' 'unsafe-inline'"
 _TIMEOUT = 600
+IDENTITY = (
+    "site_name", "site_description", "site_author", "site_url", "repo_url", "repo_name", "edit_uri", "copyright",
+)  # fmt: skip
+"""Settings that a checkout's ``mkdocs.yml`` may make, all of them text."""
 
 
-def read_identity(root: Path) -> dict[str, Any]:
-    """What the benchmark's checkout says of its site: ``mkdocs.yml`` of `root`, empty where there is none.
+def read_identity(root: Path) -> dict[str, str]:
+    """The settings :data:`IDENTITY` in ``mkdocs.yml`` of `root`, empty where there is none.
+
+    Other settings are left out: the generator would run the code that `hooks`, `plugins` or extensions name.
 
     Raises:
-        ApsiteError: If the file is not a YAML mapping.
+        ApsiteError: If the file is not a YAML mapping, or one of the settings is not text.
     """
     path = root / "mkdocs.yml"
     if not path.is_file():
         return {}
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ApsiteError(f"{path}: is not plain YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ApsiteError(f"{path}: holds no settings; it must be a YAML mapping with at least 'site_name'")
-    return document
+    identity = {name: document[name] for name in IDENTITY if name in document}
+    for name, value in identity.items():
+        if not isinstance(value, str):
+            raise ApsiteError(f"{path}: {name}: {value!r} is not text; put it in quotes")
+    return identity
 
 
 def write_configuration(
-    output: Path, identity: dict[str, Any], nav: list[dict[str, Any]], site_url: str | None
+    output: Path, identity: dict[str, str], nav: list[dict[str, Any]], site_url: str | None
 ) -> Path:
     """Write the generator's configuration into `output` and return its path.
 
     Args:
         output: Build folder; it has the folders ``pages`` and ``theme``.
-        identity: Settings of the checkout; they win over the packaged ones, but for what the build decides itself.
+        identity: Settings of the checkout, which win over the packaged ones.
         nav: Navigation.
         site_url: Public URL; that of `identity` if ``None``.
     """
     packaged = yaml.safe_load(resources.files("apsite.site").joinpath("templates/mkdocs.yml").read_bytes())
-    settings = packaged | {name: value for name, value in identity.items() if name != "theme"}
-    settings["theme"] = packaged["theme"] | identity.get("theme", {}) | {"custom_dir": "theme"}
-    settings |= {"docs_dir": "pages", "site_dir": "site", "nav": nav}
+    settings = packaged | identity | {"docs_dir": "pages", "site_dir": "site", "nav": nav}
+    settings["theme"]["custom_dir"] = "theme"
     if site_url is not None:
         settings["site_url"] = site_url
     path = output / "mkdocs.yml"

@@ -68,7 +68,10 @@ class Module:
 def modules() -> tuple[Module, ...]:
     """The public interface, module by module; nothing is imported, so torch is not required."""
     folder = Path(str(resources.files("apsite")))
-    package = griffe.load("apsite", search_paths=[folder.parent], allow_inspection=False, docstring_parser="google")
+    package = griffe.load(
+        "apsite", search_paths=[folder.parent], try_relative_path=False, allow_inspection=False,
+        docstring_parser="google",
+    )  # fmt: skip
     return tuple(Module(path, about, tuple(_items(package, path))) for path, about in MODULES)
 
 
