@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from apsite.documents.json_files import read_json
 from apsite.documents.references import load_references
+from apsite.documents.texts import skeleton
 from apsite.entries import Entry, entry_from_json, entry_problems
 from apsite.errors import ApsiteError, DocumentError
 from apsite.records import HISTORY, EvaluationRecord, record_from_json, record_problems
@@ -183,18 +184,20 @@ def sort_key(record: EvaluationRecord) -> tuple[object, ...]:
 
 
 def _entry_problems(catalogue: Catalogue) -> Found:
-    """Keys that two entries have, and checkpoints of other methods."""
-    owner: dict[str, str] = {}
-    for entry in catalogue.entries.values():
-        path = catalogue.root / "entries" / f"{entry.key}.json"
-        for place, name in [("key", entry.key)] + [(f"aliases[{i}]", alias) for i, alias in enumerate(entry.aliases)]:
-            taken = owner.setdefault(name.lower(), entry.key)
-            if taken != entry.key:
-                yield path, place, f"{name!r} already belongs to {taken}; choose another"
+    """Keys, names and aliases that look like those of another method, and checkpoints of other methods."""
+    folder, owner = catalogue.root / "entries", dict[str, tuple[str, str]]()
+    labels = [(place, label, key) for key, entry in catalogue.entries.items() for place, label in entry.labels.items()]
+    # A key is nobody else's name or alias, and a name nobody else's alias.
+    for place, label, key in sorted(labels, key=lambda one: (one[0] != "key", one[0] != "name")):
+        first, other = owner.setdefault(skeleton(label), (key, label))
+        if first != key:
+            wrong = f"{label!r} is or looks like {other!r} of {first}; add what distinguishes them, such as the author"
+            yield folder / f"{key}.json", place, wrong
+    for key, entry in catalogue.entries.items():
         for index, checkpoint in enumerate(entry.checkpoints):
-            if not checkpoint.model_key.startswith(f"{entry.key}_"):
-                wrong = f"{checkpoint.model_key!r} is not a model of this method; it must start with '{entry.key}_'"
-                yield path, f"checkpoints[{index}].model_key", wrong
+            if not checkpoint.model_key.startswith(f"{key}_"):
+                wrong = f"{checkpoint.model_key!r} is not a model of this method; it must start with '{key}_'"
+                yield folder / f"{key}.json", f"checkpoints[{index}].model_key", wrong
 
 
 def _citation_problems(catalogue: Catalogue, methods: Collection[str]) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,6 @@ from apsite.vocabulary import (
     Stage,
     Structure,
 )
-
-BIBTEX_START = r"^@[A-Za-z]+\s*\{\s*[^\s,{}]+"
-"""How an entry begins; the form's script uses the same expression."""
 
 STEPS = ("pretraining", "finetuning", "pruning", "training")
 """Training steps that a pipeline can have."""
@@ -143,10 +139,16 @@ class Entry:
     checkpoints: tuple[PublishedCheckpoint, ...] = ()
     changes: tuple[Change, ...] = ()
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the method is called, by the place in the entry: key, name and aliases."""
+        aliases = {f"aliases[{number}]": alias for number, alias in enumerate(self.aliases)}
+        return {"key": self.key, "name": self.name, **aliases}
+
 
 def entry_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]:
     """Problems of a single entry: schema, order of its changes, and file name against key."""
-    problems, key = schema_problems(path, "entry", document) + change_problems(path, document), document.get("key")
+    problems, key = schema_problems(path, "entry", document) or change_problems(path, document), document.get("key")
     if isinstance(key, str) and path.stem != key:
         wrong = f"{key!r} does not match the file name; rename one to match the other"
         problems.append(DocumentError(path, "key", wrong))
@@ -178,13 +180,3 @@ def _pipeline(document: dict[str, Any], _: type[Pipeline]) -> Pipeline:
 
 
 converter.register_structure_hook(Pipeline, _pipeline)
-
-
-def is_whole_bibtex(text: str) -> bool:
-    """Whether a text begins and ends as a BibTeX entry whose braces match."""
-    return bool(re.match(BIBTEX_START, text)) and text.endswith("}") and text.count("{") == text.count("}")
-
-
-def holds_several_bibtex(text: str) -> bool:
-    """Whether more than one line of a text begins an entry."""
-    return len(re.findall(r"^\s*@", text, re.MULTILINE)) > 1

@@ -11,7 +11,9 @@ from apsite.vocabulary import OTHER, OTHER_CODE, OTHER_NAME, Architecture, Datas
 KEY_YEAR = r"(?:19|20)[0-9]{2}"
 """The year within the second part of a method key; the form's script uses the same expression."""
 
-METHOD_KEY = re.compile(rf"[A-Za-z0-9-]{{1,40}}_[A-Z][A-Za-z-]{{0,40}}{KEY_YEAR}[A-Z0-9][A-Za-z0-9-]{{0,40}}")
+METHOD_KEY = re.compile(
+    rf"[A-Za-z0-9][A-Za-z0-9-]{{0,39}}_[A-Z][A-Za-z-]{{0,40}}{KEY_YEAR}[A-Z0-9][A-Za-z0-9-]{{0,40}}"
+)
 """``<Name>_<FirstAuthor><Year><FirstTitleWord>``, ASCII only, such as ``HARP_Zhao2023Holistic``."""
 
 _NETWORKS, _DATASETS, _STRUCTURES = (

@@ -43,7 +43,7 @@ CONTRADICTIONS = [
     ({"audit.pgd_over_10_iterations": "yes"}, "audit.pgd_over_10_iterations", "PGD was not run"),
     ({"audit.pgd_over_10_iterations": "no"}, "audit.pgd_over_10_iterations", "PGD was not run"),
     ({"paper.year": "2024"}, "key", "The key says 2026, but the paper is of 2024"),
-    ({"paper.bibtex": "Small networks, 2026"}, "paper.bibtex", "Is not one BibTeX entry"),
+    ({"paper.bibtex": "Small networks, 2026"}, "paper.bibtex", "is not one BibTeX entry"),
     ({"paper.bibtex": "@misc{a, title = {b}"}, "paper.bibtex", "check its braces"),
     ({"paper.bibtex": "@misc{a, title = {b}}\n@misc{c, title = {d}}"}, "paper.bibtex", "keep that of the paper"),
     (

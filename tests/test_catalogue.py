@@ -79,20 +79,20 @@ def test_a_record_of_a_broken_entry_is_no_orphan(data_folder: DataFolder) -> Non
 
 @pytest.mark.parametrize(("first", "second", "path", "field", "message"), [
     (
-        entry_document("alpha_Doe2024Small"), entry_document("Alpha_Doe2024Small"), "entries/alpha_Doe2024Small.json",
-        "key", "'alpha_Doe2024Small' already belongs to Alpha_Doe2024Small",
+        entry_document("alpha_Doe2024Small"), entry_document("Alpha_Doe2024Small", name="Another"),
+        "entries/alpha_Doe2024Small.json", "key", "'alpha_Doe2024Small' is or looks like 'Alpha_Doe2024Small'",
     ),
     (
         entry_document(RIVAL), entry_document(aliases=[RIVAL]), f"entries/{METHOD}.json", "aliases[0]",
-        f"{RIVAL!r} already belongs to {RIVAL}; choose another",
+        f"{RIVAL!r} is or looks like {RIVAL!r} of {RIVAL}; add",
     ),
     (
-        entry_document(RIVAL, aliases=[METHOD]), entry_document(), f"entries/{METHOD}.json", "key",
-        f"{METHOD!r} already belongs to {RIVAL}; choose another",
+        entry_document(RIVAL, aliases=[METHOD]), entry_document(), f"entries/{RIVAL}.json", "aliases[0]",
+        f"{METHOD!r} is or looks like {METHOD!r} of {METHOD}; add",
     ),
     (
         entry_document(RIVAL, aliases=["ok", "Old"]), entry_document(aliases=["old"]), f"entries/{METHOD}.json",
-        "aliases[0]", f"'old' already belongs to {RIVAL}; choose another",
+        "aliases[0]", f"'old' is or looks like 'Old' of {RIVAL}; add",
     ),
 ], ids=["two keys", "alias is a key", "key is an alias", "two aliases"])  # fmt: skip
 def test_a_name_belongs_to_one_method(

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from apsite.entries import is_whole_bibtex
+from apsite.contribution.questions.answers import clean
+from apsite.documents.texts import bibtex_problem
 from apsite.errors import ApsiteError
 
 _MAX_BYTES = 200_000
@@ -45,7 +46,7 @@ def answers_from_bibtex(path: Path, key: str | None = None) -> dict[str, Any]:
         "paper.year": year[0] if year else "",
         "paper.url": _address(entry.fields),
         # A file may hold remarks of the program that wrote it, which are no part of the entry.
-        "paper.bibtex": text if len(names) == 1 and is_whole_bibtex(text.strip()) else entry.to_string("bibtex"),
+        "paper.bibtex": text if len(names) == 1 and not bibtex_problem(clean(text)) else entry.to_string("bibtex"),
     }
     return {name: answer for name, answer in answers.items() if answer}
 

@@ -67,11 +67,11 @@ class Submission:
 
 
 def taken_keys(root: Path) -> set[str]:
-    """Keys and aliases of the methods of a data folder; empty where it has none."""
+    """Keys, names and aliases of the methods of a data folder; empty where it has none."""
     if not any((root / "entries").glob("*")):
         return set()
     entries = load_catalogue(root).entries.values()
-    return {name for entry in entries for name in (entry.key, *entry.aliases)}
+    return {name for entry in entries for name in entry.labels.values()}
 
 
 def next_commands(key: str, root: Path = Path()) -> str:
@@ -174,7 +174,7 @@ def _record_points(records: Sequence[EvaluationRecord]) -> Iterator[Point]:
     reduced = ", ".join(record.model_key for record in records if record.protocol is Protocol.CUSTOM)
     yield _point("Every record follows a protocol that ranks", reduced and f"reduced runs: {reduced}")
     yield from _series_points(records)
-    own = (record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED)
+    own = [record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED]
     without = ", ".join(record.model_key for record in own if record.checkpoint.url is None)
     hint = f"give --checkpoint-url to `apsite eval` for {without}; a maintainer must be able to run it"
     yield _point("Every checkpoint has a URL", hint if without else "", State.MISSING)

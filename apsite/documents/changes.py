@@ -42,18 +42,16 @@ def retraction(changes: Sequence[Change]) -> Change | None:
 
 
 def change_problems(path: Path, document: Mapping[str, Any]) -> list[DocumentError]:
-    """Events that cannot follow each other; a document that breaks the schema there is left to the schema."""
-    items = document.get("changes")
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        return []
-    return [DocumentError(path, f"changes[{number}]{place}", problem) for number, place, problem in _disorder(items)]
+    """Events that cannot follow each other in a document that has passed its schema."""
+    disorder = _disorder(document.get("changes", []))
+    return [DocumentError(path, f"changes[{number}]{place}", problem) for number, place, problem in disorder]
 
 
 def _disorder(items: list[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
     """Number of each event that is wrong, the place in it, and the problem."""
     latest, disputed, retracted = "", False, False
     for number, item in enumerate(items):
-        kind, date = item.get("kind"), item.get("date")
+        kind, date = item["kind"], item["date"]
         if kind == ChangeKind.SUPERSEDES and "version" not in item:
             yield number, ".version", "is missing; say which version was replaced, 1 being the first"
         if kind != ChangeKind.SUPERSEDES and "version" in item:
@@ -64,9 +62,8 @@ def _disorder(items: list[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
             yield number, ".kind", "'settled' requires an open dispute before it"
         if retracted:
             yield number, "", "follows a retraction, which is final; a new run supersedes the record"
-        if isinstance(date, str):
-            if date < latest:
-                yield number, ".date", f"{date!r} is before {latest!r}; the newest change comes last"
-            latest = max(latest, date)
+        if date < latest:
+            yield number, ".date", f"{date!r} is before {latest!r}; the newest change comes last"
+        latest = max(latest, date)
         disputed = kind == ChangeKind.DISPUTED or (disputed and kind != ChangeKind.SETTLED)
         retracted = retracted or kind == ChangeKind.RETRACTED

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import re
 from collections.abc import Iterator
 from importlib import resources
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jsonschema_rs
-from jsonschema import Draft202012Validator, validators
+from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import ValidationError
 
 from apsite import keys, vocabulary
+from apsite.documents import texts
 from apsite.errors import DocumentError
 
 _SHOWN = 80
-_MOST = 100
-"""Problems of one document that are reported at once."""
+_LISTED = 5
+"""Unknown fields that a message names."""
+MAX_PROBLEMS, MAX_ITEM_PROBLEMS = 50, 20
+"""Problems of one document, and of one list in it, that are reported; a hostile one has as many as characters."""
 
 
 @functools.cache
@@ -28,82 +31,114 @@ def load_schema(name: str) -> dict[str, Any]:
     """JSON Schema (2020-12) of ``"entry"`` or ``"record"`` documents, with the terms of the vocabulary.
 
     The files name an enum of :mod:`apsite.vocabulary` as ``x-values`` where its terms are allowed, and a pattern of
-    :mod:`apsite.keys` as ``x-pattern``; here they become ``enum`` and ``pattern``.
+    :mod:`apsite.keys` as ``x-pattern``; here they become ``enum`` and ``pattern``. What can be said of a ``format`` of
+    :mod:`apsite.documents.texts` by a pattern is added for other programs.
     """
     text = resources.files("apsite.documents").joinpath(f"schemas/{name}.schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text, object_pairs_hook=lambda pairs: dict(map(_filled, pairs)))
+    schema: dict[str, Any] = json.loads(text, object_pairs_hook=_filled)
     return schema
 
 
-def _filled(pair: tuple[str, Any]) -> tuple[str, Any]:
-    match pair:
-        case "x-values", str(enum):
-            return "enum", [term.value for term in getattr(vocabulary, enum)]
-        case "x-pattern", str(pattern):
-            return "pattern", f"^{getattr(keys, pattern).pattern}$"
-    return pair
+def _filled(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for pair in pairs:
+        match pair:
+            case "x-values", str(enum):
+                schema["enum"] = [term.value for term in getattr(vocabulary, enum)]
+            case "x-pattern", str(pattern):
+                schema["pattern"] = f"^{getattr(keys, pattern).pattern}$"
+            case "format", str(format_) if format_ in texts.PATTERNS:
+                schema |= {"format": format_, "pattern": texts.PATTERNS[format_]}
+            case name, value:
+                schema[name] = value
+    return schema
 
 
 @functools.cache
 def _validator(name: str) -> Any:
-    rules = {"pattern": _pattern, "uniqueItems": _unique_items, "items": _items}
-    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, instance: type(instance) is int)
-    return validators.extend(Draft202012Validator, rules, type_checker=types)(load_schema(name))  # type: ignore[no-untyped-call]
+    formats = FormatChecker(())
+    for format_ in texts.FORMATS:
+        formats.checks(format_, ValueError)(functools.partial(_well_formed, format_))
+    keywords = {"pattern": _pattern, "items": _items, "uniqueItems": _unique}
+    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    strict = validators.extend(Draft202012Validator, keywords, type_checker=whole)  # type: ignore[no-untyped-call]
+    return strict(load_schema(name), format_checker=formats)
 
 
 @functools.cache
 def _decider(name: str) -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(load_schema(name))
+    formats = {one: lambda text, one=one: not texts.format_problem(one, text) for one in texts.FORMATS}
+    return jsonschema_rs.Draft202012Validator(
+        _with_whole(load_schema(name)), formats=formats, validate_formats=True, keywords={"x-whole": _Whole}
+    )
 
 
-def _pattern(validator: Any, pattern: str, instance: object, _schema: object) -> Iterator[ValidationError]:
+def _with_whole(node: Any) -> Any:
+    """A schema that also refuses floats, such as 2023.0 or 1e300, where JSON Schema would take them for integers."""
+    if isinstance(node, list):
+        return [_with_whole(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    made = {name: _with_whole(part) for name, part in node.items()}
+    return made | {"x-whole": True} if "integer" in node.get("type", ()) else made
+
+
+class _Whole:
+    """The keyword ``x-whole`` of :func:`_with_whole`."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def validate(self, instance: object) -> None:
+        if isinstance(instance, float):
+            raise ValueError("is not a whole number")
+
+
+def _well_formed(format_: str, text: object) -> bool:
+    """True, or the problem of a text as an error, which is how its message gets into the report."""
+    if isinstance(text, str) and (found := texts.format_problem(format_, text)):
+        raise ValueError(found)
+    return True
+
+
+def _pattern(validator: Any, pattern: str, instance: object, schema: dict[str, Any]) -> Iterator[ValidationError]:
     """``pattern`` as JSON Schema means it: ``$`` is the end of the text; Python's also stops before a last newline."""
+    if schema.get("format") in texts.PATTERNS:
+        return  # the format says it better
     if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), str(instance)):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-def _unique_items(validator: Any, unique: bool, instance: object, _schema: object) -> Iterator[ValidationError]:
-    """``uniqueItems`` in one pass; the library compares every two items that cannot be sorted."""
-    if unique and validator.is_type(instance, "array"):
-        texts = [json.dumps(item, sort_keys=True) for item in cast("list[object]", instance)]
-        if len(set(texts)) < len(texts):
-            yield ValidationError("has non-unique elements")
+def _items(validator: Any, rule: Any, instance: Any, schema: dict[str, Any]) -> Iterator[ValidationError]:
+    """``items``: the first problems of a list, and none of one that is too long, which ``maxItems`` says already."""
+    if not isinstance(instance, list) or len(instance) <= schema.get("maxItems", len(instance)):
+        yield from islice(
+            Draft202012Validator.VALIDATORS["items"](validator, rule, instance, schema), MAX_ITEM_PROBLEMS
+        )
 
 
-def _items(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """``items`` without the problems of all members of a long list."""
-    return itertools.islice(Draft202012Validator.VALIDATORS["items"](validator, rule, instance, schema), _MOST)
-
-
-def _has_whole_float(value: object) -> bool:
-    """Whether a document has a number such as ``1.0``, for JSON Schema a whole number and for Python none."""
-    level = [value]
-    while level:
-        if any(type(item) is float and item.is_integer() for item in level):
-            return True
-        containers = [item for item in level if isinstance(item, dict | list)]
-        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
-    return False
+def _unique(_: Any, unique: bool, instance: Any, schema: dict[str, Any]) -> Iterator[ValidationError]:
+    """``uniqueItems`` in one pass, also of items that cannot be sorted."""
+    fits = isinstance(instance, list) and len(instance) <= schema.get("maxItems", len(instance))
+    if unique and fits and len({json.dumps(item, sort_keys=True) for item in instance}) < len(instance):
+        yield ValidationError("has items twice")
 
 
 def schema_problems(path: Path, name: str, document: dict[str, Any]) -> list[DocumentError]:
-    """Problems of `document` under the schema `name`, in order of place; empty if it is valid.
-
-    Of very many problems, only some are listed.
-    """
+    """Problems of `document` under the schema `name`, in order of place; empty if it is valid."""
     # One library decides, a hundred times faster; the other one has what the messages need. A test holds them equal.
     decider = _decider(name)
-    if decider.is_valid(document) and not _has_whole_float(document):
+    if decider.is_valid(document):
         return []
-    parts = (part for error in _validator(name).iter_errors(document) for part in _parts(error))
     problems = [
-        DocumentError(path, json_path(part.absolute_path), _explain(part)) for part in itertools.islice(parts, _MOST)
+        DocumentError(path, json_path(part.absolute_path), _explain(part))
+        for error in islice(_validator(name).iter_errors(document), MAX_PROBLEMS)
+        for part in islice(_parts(error), MAX_PROBLEMS)
     ] or [
         DocumentError(path, json_path(error.instance_path), error.message[:300])
-        for error in decider.iter_errors(document)
+        for error in islice(decider.iter_errors(document), MAX_PROBLEMS)
     ]
     unique = {(problem.field, problem.problem): problem for problem in problems}
-    return sorted(unique.values(), key=lambda problem: problem.field)
+    return sorted(unique.values(), key=lambda problem: problem.field)[:MAX_PROBLEMS]
 
 
 def json_path(parts: Any) -> str:
@@ -161,13 +196,15 @@ def _explain(error: ValidationError) -> str:
         case "additionalProperties":
             known = schema.get("properties", {})
             extra = [name for name in instance if name not in known]
-            named = ", ".join([*map(_show, extra[:10]), *(["…"] if len(extra) > 10 else [])])
-            return f"has unknown {named}; known are {', '.join(known)}"
+            more = f" and {len(extra) - _LISTED:,} more" if len(extra) > _LISTED else ""
+            return f"has unknown {', '.join(map(_show, extra[:_LISTED]))}{more}; known are {', '.join(known)}"
         case "type":
             kinds = _types(error) or (rule if isinstance(rule, list) else [rule])
             return f"{found} is not of type {' or '.join(kinds)}{_type_hint(instance, kinds, schema)}"
         case "pattern":
             return f"{found} does not have the required form: {schema.get('description') or rule}"
+        case "format":
+            return f"{found} {error.cause}"
         case "minimum":
             return f"{found} is below the minimum {rule}"
         case "maximum":
@@ -180,7 +217,7 @@ def _explain(error: ValidationError) -> str:
         case "minItems":
             return "is empty; give at least one"
         case "maxItems" | "maxProperties":
-            return f"has {len(instance)} members; at most {rule} are allowed"
+            return f"has {len(instance):,} members; at most {rule} are allowed"
         case "uniqueItems":
             return "names something twice; name each once"
     return error.message[:300]
@@ -212,7 +249,7 @@ def _type_hint(instance: object, kinds: list[str], schema: dict[str, Any]) -> st
         return f"; several values are possible here, so write a list: […]{unknown}"
     if isinstance(instance, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|true|false", instance):
         return "; write it without quotes" if {"integer", "number", "boolean"} & set(kinds) else ""
-    if isinstance(instance, float) and instance.is_integer() and "integer" in kinds:
+    if isinstance(instance, float) and "integer" in kinds:
         return "; write a whole number, without a point or an exponent"
     if isinstance(instance, int | float) and "string" in kinds and "description" in schema:
         return f"; required: {schema['description']}"

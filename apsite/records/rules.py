@@ -27,35 +27,35 @@ def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]
     """Problems of a single record: schema, ε, changes, and path and terms against the model key."""
     document = upgraded(document)
     problems = schema_problems(path, "record", document)
-    problems += [DocumentError(path, *found) for rule in (_attacks, _epsilon) for found in rule(document)]
-    problems += change_problems(path, document)
+    if not problems:
+        problems = [DocumentError(path, *found) for rule in (_attacks, _epsilon) for found in rule(document)]
+        problems += change_problems(path, document)
     return problems + [DocumentError(path, *found) for found in _identity(path, document)]
 
 
 def _attacks(document: dict[str, Any]) -> Found:
     """Attacks that are listed twice, or have results that such an attack does not give."""
-    attacks = _member(document, "results", "attacks")
+    attacks = document["results"]["attacks"]
     yield from _listed_twice("results.attacks", attacks)
-    for index, result in enumerate(attacks if isinstance(attacks, list) else ()):
-        place, name = f"results.attacks[{index}]", result.get("attack") if isinstance(result, dict) else None
-        if name in tuple(AttackName):
-            yield from _listed_twice(f"{place}.stages", result.get("stages"))
-            for field in FIXED_SIZE if AttackName(name).minimum_norm else MINIMUM_NORM:
-                if field in result:
-                    yield f"{place}.{field}", f"is not a result of {AttackName(name).label}; remove it"
+    for index, result in enumerate(attacks):
+        place, attack = f"results.attacks[{index}]", AttackName(result["attack"])
+        yield from _listed_twice(f"{place}.stages", result.get("stages", []))
+        for field in FIXED_SIZE if attack.minimum_norm else MINIMUM_NORM:
+            if field in result:
+                yield f"{place}.{field}", f"is not a result of {attack.label}; remove it"
 
 
-def _listed_twice(place: str, items: Any) -> Found:
-    names = [item.get("attack") if isinstance(item, dict) else None for item in items] if type(items) is list else []
+def _listed_twice(place: str, items: list[dict[str, Any]]) -> Found:
+    names = [item["attack"] for item in items]
     for index, name in enumerate(names):
-        if name is not None and name in names[:index]:
+        if name in names[:index]:
             yield f"{place}[{index}].attack", f"{name!r} is listed twice; keep one"
 
 
 def _epsilon(document: dict[str, Any]) -> Found:
     """An ε that has the form of a fraction but is not in (0, 1]."""
-    epsilon = _member(document, "threat_model", "epsilon")
-    if isinstance(epsilon, str) and "/" in epsilon:
+    epsilon = document["threat_model"]["epsilon"]
+    if epsilon is not None:
         try:
             epsilon_value(epsilon)
         except ValueError as error:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from apsite.entries import Entry, holds_several_bibtex, is_whole_bibtex
+from apsite.entries import Entry
 from apsite.errors import DocumentError
 from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.validation.plausibility import Found, date_problems
@@ -24,12 +24,6 @@ def _paper(entry: Entry) -> Found:
     year = re.search(KEY_YEAR, entry.key.split("_")[1])
     if year is not None and abs(int(year.group()) - entry.paper.year) > YEARS_APART:
         yield "paper.year", f"{entry.paper.year} is far from {year.group()} in the key; correct the wrong one"
-    bibtex = entry.paper.bibtex.strip()
-    if not is_whole_bibtex(bibtex):
-        example = "'@inproceedings{key, title = {…}}'"
-        yield "paper.bibtex", f"is not one BibTeX entry such as {example}; check its braces"
-    elif holds_several_bibtex(bibtex):
-        yield "paper.bibtex", "holds more than one BibTeX entry; keep that of the paper"
 
 
 def _specifics(entry: Entry) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -49,6 +50,7 @@ def _numbered(place: str, text: str) -> str:
     return json_path(parts)
 
 
+@functools.lru_cache(1)  # a file can have many problems
 def _lines(text: str) -> dict[str, int]:
     """Line of each member of a document; of what comes before the first mistake where it is no JSON."""
     lines: dict[str, int] = {}

@@ -40,6 +40,7 @@ MEASURED = (
 )  # fmt: skip
 """Fields that come from a run or a source, and change with one only."""
 
+_MEMBERS = 50  # of changes, the longest list that rules here compare
 _Document = Mapping[str, Any]
 
 
@@ -266,8 +267,9 @@ def _object(document: _Document, name: str) -> _Document:
 
 
 def _list(document: _Document, name: str) -> list[Any]:
+    """A member that should be a list: no more of it than a schema allows."""
     value = document.get(name)
-    return value if isinstance(value, list) else []
+    return value[:_MEMBERS] if isinstance(value, list) else []
 
 
 def _provenance(document: _Document) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Checks across files: checkpoints that a method requires to rank, duplicate files and names."""
+"""Checks across files: checkpoints that a method requires to rank, duplicate files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
 
 def combined_problems(catalogue: Catalogue) -> Iterator[DocumentError]:
     """All problems of this module."""
-    return chain(_too_few_checkpoints(catalogue), _files_twice(catalogue), _names_twice(catalogue))
+    return chain(_too_few_checkpoints(catalogue), _files_twice(catalogue))
 
 
 def _too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
@@ -46,17 +46,6 @@ def _too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
             f"is {dataset.value}, {network.value}, {structure.value}, which lacks {missing}: evaluate these too"
         )
         yield DocumentError(catalogue.root / "evaluations" / record.path, "protocol", problem)
-
-
-def _names_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
-    """Two methods that look the same in the tables."""
-    seen: dict[str, str] = {}
-    for entry in catalogue.entries.values():
-        first = seen.setdefault(entry.name.casefold(), entry.key)
-        if first != entry.key:
-            path = catalogue.root / "entries" / f"{entry.key}.json"
-            problem = f"{entry.name!r} is also the name of {first}; add what distinguishes them, such as its author"
-            yield DocumentError(path, "name", problem)
 
 
 def _files_twice(catalogue: Catalogue) -> Iterator[DocumentError]:

@@ -139,7 +139,7 @@ def test_an_existing_method_is_not_replaced(run, tiny_data: Path) -> None:
         result = run(
             "new", "--root", tiny_data, "--non-interactive", *options({**FULL, "key": key, "checkpoints": []}), code=1
         )
-        assert f"--key: The key {key} is taken" in result.stderr
+        assert f"--key: “{key}” is taken" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"speed": 1}'])

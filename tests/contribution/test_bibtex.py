@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apsite.contribution.bibtex import answers_from_bibtex
-from apsite.entries import holds_several_bibtex, is_whole_bibtex
+from apsite.documents.texts import bibtex_problem
 from apsite.errors import ApsiteError
 
 PAPER = r"""@inproceedings{Doe2026Small,
@@ -80,7 +80,6 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 def test_remarks_around_the_entry_are_left_out(tmp_path: Path) -> None:
     """Programs that keep references write some into their files; the gate wants one entry and nothing else."""
     answers = answers_from_bibtex(write(tmp_path, f"% Encoding: UTF-8\n\n{PAPER}\n@Comment{{jabref-meta: x;}}\n"))
-    assert is_whole_bibtex(answers["paper.bibtex"].strip())
-    assert not holds_several_bibtex(answers["paper.bibtex"])
+    assert bibtex_problem(answers["paper.bibtex"].strip()) == ""
     assert "Encoding" not in answers["paper.bibtex"]
     assert answers["paper.year"] == "2026"

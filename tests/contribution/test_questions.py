@@ -112,7 +112,7 @@ def test_what_the_questions_let_pass_the_schema_lets_pass(answers: dict[str, obj
 @pytest.mark.parametrize(("name", "answer", "message"), [
     ("name", "", "An answer is required"),
     ("name", "x" * 41, "41 characters; at most 40"),
-    ("name", "a\u202eb", "no control or direction marks"),
+    ("name", "a\u202eb", "holds U+202E RIGHT-TO-LEFT OVERRIDE, which shows nothing"),
     ("paper.authors", "\n \n", "An answer is required"),
     ("paper.authors", ["A" * 81], "Line 1: Has 81 characters"),
     ("paper.year", "23", "not a whole number from 1980 to 2100"),

@@ -81,10 +81,10 @@ def test_a_long_value_is_cut_in_the_message() -> None:
 
 
 @pytest.mark.parametrize(("field", "value", "message"), [
-    ("notes", [1] * 300_000, "notes[0]: 1 is not of type string"),
-    ("aliases", [{"a": number} for number in range(60_000)], 'aliases[0]: {"a": 0} is not of type string'),
+    ("notes", [1] * 300_000, "notes: has 300,000 members; at most 30 are allowed"),
+    ("aliases", [{"a": number} for number in range(60_000)], 'aliases: has 60,000 members; at most 10 are allowed'),
     ("aliases", [{"a": 1}, {"a": 1}], "aliases: names something twice"),
-    ("pipeline", {"stage": "after", "pretraining": ["X"] * 100_000}, "pipeline.pretraining[0]: 'X' is not one of"),
+    ("pipeline", {"stage": "after", "pretraining": ["X"] * 100_000}, "pipeline.pretraining: has 100,000 members"),
     ("paper", {f"x{number}": 1 for number in range(70_000)}, "paper: has unknown 'x0', 'x1', 'x2'"),
 ])  # fmt: skip
 def test_very_many_problems_are_few_short_messages(field: str, value: Any, message: str) -> None:
@@ -143,7 +143,7 @@ def test_a_pattern_ends_where_the_text_ends(document: str, field: str, value: An
     assert schema_problems(PATH, document, changed(good, field, value)) == []
     (problem,) = schema_problems(PATH, document, changed(good, field, bad))
     assert problem.field.startswith(field)
-    assert "does not have the required form" in problem.problem
+    assert "does not have the required form" in problem.problem or "which shows nothing" in problem.problem
 
 
 @given(

@@ -74,7 +74,8 @@ def build(repository: Path, shared: Path) -> None:
         shutil.copy(repository / name, root)
     write_curves(root)
     unchecked = entry_document(HOSTILE_KEY, name=HOSTILE[:40], notes=[HOSTILE])
-    unchecked["paper"] |= {"title": HOSTILE, "authors": [HOSTILE[:80]], "bibtex": f"{HOSTILE}\n```\n{HOSTILE}"}
+    bibtex = f"@misc{{a, b = {{{HOSTILE}\n```\n{HOSTILE}}}}}"
+    unchecked["paper"] |= {"title": HOSTILE, "authors": [HOSTILE[:80]], "bibtex": bibtex}
     write_data(root, unchecked)
     for name in hostile.TEXTS:
         write_data(root, *hostile.documents(name, shared / "validated" / name)[0])

@@ -114,11 +114,11 @@ def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> No
 
 def test_the_keyboard_alone_is_enough(form: Any) -> None:
     form.locator("[name='name']").focus()
-    for text in ("Tiny", "A title", "Jane Doe", "ICLR", "2026", "", "@misc{a}", ""):
+    for text in ("Small", "A title", "Jane Doe", "ICLR", "2026", "", "@misc{a}", ""):
         form.keyboard.insert_text(text)
         form.keyboard.press("Tab")
     assert form.evaluate("document.activeElement.name") == "key"
-    assert form.locator("[name='key']").input_value() == "Tiny_Doe2026A"
+    assert form.locator("[name='key']").input_value() == "Small_Doe2026A"
     form.keyboard.press("Tab")
     form.keyboard.press("ArrowDown")
     assert part(form, "pipeline.training").is_visible()
@@ -136,8 +136,8 @@ def test_the_keyboard_alone_is_enough(form: Any) -> None:
     assert entry_text(form) == to_json(
         document(
             {
-                "name": "Tiny", "paper.title": "A title", "paper.authors": "Jane Doe", "paper.venue": "ICLR",
-                "paper.year": "2026", "paper.bibtex": "@misc{a}", "key": "Tiny_Doe2026A", "pipeline.stage": "during",
+                "name": "Small", "paper.title": "A title", "paper.authors": "Jane Doe", "paper.venue": "ICLR",
+                "paper.year": "2026", "paper.bibtex": "@misc{a}", "key": "Small_Doe2026A", "pipeline.stage": "during",
                 "specifics.structure": ["unstructured"], "specifics.criterion": first,
             }
         )

@@ -29,7 +29,8 @@ HOSTILE = [
 def hostile_entry(text):
     """Entry with `text` in every field that the schema leaves to the author."""
     document = entry_document(name=text[:40], notes=[text])
-    document["paper"] |= {"title": text, "authors": [text], "venue": text[:40], "bibtex": f"{text}\n```\n# x\n<script>"}
+    bibtex = f"@misc{{a, b = {{{text}\n```\n# x\n<script>}}}}"
+    document["paper"] |= {"title": text, "authors": [text], "venue": text[:40], "bibtex": bibtex}
     document["audit"]["others"] = [text[:40]]
     document["reported"][0]["attack"] = text[:40]
     document["checkpoints"][0]["notes"] = text

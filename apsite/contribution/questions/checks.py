@@ -9,7 +9,7 @@ from typing import Any
 from apsite.contribution.questions.answers import FRACTION, WHOLE, asked, clean, is_empty, lines
 from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
 from apsite.contribution.questions.wording import TAKEN
-from apsite.entries import holds_several_bibtex, is_whole_bibtex
+from apsite.documents.texts import format_problem, skeleton
 from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.vocabulary import Granularity, Structure
 
@@ -56,7 +56,7 @@ def _own_problems(question: Question, answer: Any, answers: Answers, taken: Coll
                 yield f"“{text}” is not a fraction from 0 to 1 with at most four decimals, such as 0.95."
         case _:
             yield from _text_problems(question, text)
-            if question.name == "key" and text in taken:
+            if question.name in ("key", "name") and skeleton(text) in map(skeleton, taken):
                 yield TAKEN.format(found=text)
 
 
@@ -73,11 +73,6 @@ def _conflicts(question: Question, answer: Any, answers: Answers) -> Iterator[st
             year = clean(str(answers.get("paper.year") or ""))
             if found and re.search(WHOLE, year) and abs(int(found[0]) - int(year)) > YEARS_APART:
                 yield f"The key says {found[0]}, but the paper is of {year}; correct the wrong one."
-        case "paper.bibtex":
-            text = clean(str(answer))
-            if not is_whole_bibtex(text) or holds_several_bibtex(text):
-                wrong = "Is not one BibTeX entry, which begins with @ and its type"
-                yield f"{wrong}; check its braces, keep that of the paper."
         case "checkpoints":
             yield from _file_problems(question, answer)
 
@@ -137,5 +132,7 @@ def _line_problems(question: Question, given: list[str]) -> Iterator[str]:
 def _text_problems(question: Question, text: str) -> Iterator[str]:
     if question.max_length is not None and len(text) > question.max_length:
         yield f"Has {len(text)} characters; at most {question.max_length} are allowed."
-    if question.pattern is not None and not re.search(re.sub(r"\$$", r"\\Z", question.pattern), text):
+    if question.format is not None and (problem := format_problem(question.format, text)):
+        yield f"“{text}” {problem}."
+    elif question.pattern is not None and not re.search(re.sub(r"\$$", r"\\Z", question.pattern), text):
         yield f"“{text}” does not have the required form: {question.pattern_meaning}"

@@ -130,7 +130,7 @@ def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> Question:
     harmless = f"plain characters{'' if long else ' in one line'}, with no control or direction marks."
     return replace(
         made, kind=Kind.LONG if long else Kind.TEXT, required=made.required and place != "code.url",
-        pattern=plain.get("pattern"), max_length=plain.get("maxLength"),
+        pattern=plain.get("pattern"), format=plain.get("format"), max_length=plain.get("maxLength"),
         pattern_meaning=harmless if pattern.startswith("^[^") else made.help or harmless,
     )  # fmt: skip
 

@@ -52,6 +52,7 @@ class Question:
     stages: tuple[str, ...] = ()  # pipeline stages at which it is asked; empty for all
     pattern: str | None = None  # regular expression of a text
     pattern_meaning: str = ""
+    format: str | None = None  # rule of a text, of `apsite.documents.texts`
     max_length: int | None = None  # characters of a text, or of each line
     max_items: int | None = None  # lines or rows
     minimum: int | None = None  # of a whole number

@@ -80,5 +80,7 @@ FIXED: dict[str, Any] = {
 }
 """Fields without a question: their value in a new entry, and why."""
 
-TAKEN = "The key {found} is taken; edit an existing entry on the page of its method."
-"""What is wrong with the key of another method; the form's script fills it in, too."""
+TAKEN = (
+    "“{found}” is taken, or looks like what another method is called; edit an existing entry on the page of its method."
+)
+"""What is wrong with the key or name of another method; the form's script fills it in, too."""

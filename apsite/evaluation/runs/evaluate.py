@@ -15,6 +15,7 @@ import torch
 
 from apsite import records
 from apsite.documents.schema import load_schema
+from apsite.documents.texts import person_problem, text_problem, url_problem
 from apsite.errors import EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.search import Trial, best_of
@@ -76,7 +77,7 @@ class Request:
         """Refuse at once what `apsite validate` would refuse after the run.
 
         Raises:
-            EvaluationError: If the unit is not what the structure removes, or the URL is not allowed.
+            EvaluationError: If the unit is not what the structure removes, or a URL or text is not allowed.
         """
         unstructured = self.key.structure is Structure.UNSTRUCTURED
         if self.granularity is not None and (self.granularity is Granularity.WEIGHT) != unstructured:
@@ -86,10 +87,16 @@ class Request:
                 f"granularity {self.granularity.value!r} is not what {self.key} prunes; allowed: {allowed}"
             )
         rule = load_schema("record")["properties"]["checkpoint"]["properties"]["url"]["anyOf"][0]
-        if self.url is not None and not (
-            len(self.url) <= rule["maxLength"] and re.fullmatch(rule["pattern"].removesuffix("$"), self.url)
-        ):
-            raise EvaluationError(f"--checkpoint-url {self.url!r} is not an allowed URL: {rule['description']}")
+        if self.url is not None:
+            fits = len(self.url) <= rule["maxLength"] and re.fullmatch(rule["pattern"].removesuffix("$"), self.url)
+            wrong = url_problem(self.url) if fits else f"is not an allowed URL: {rule['description']}"
+            if wrong:
+                raise EvaluationError(f"--checkpoint-url {self.url!r} {wrong}")
+        texts = [("source", self.source, person_problem(self.source))]
+        texts += [("note", note, text_problem(note)) for note in self.notes]
+        for name, text, wrong in texts:
+            if wrong:
+                raise EvaluationError(f"{name} {text[:80]!r} {wrong}")
 
     @property
     def target(self) -> Path | None:

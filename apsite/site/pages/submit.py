@@ -14,8 +14,8 @@ MAX_ADDRESS = 8_000
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:
-    """Names for the page; keys and aliases of the catalogue are taken, and without a repository it only downloads."""
-    taken = sorted({name for entry in facts.catalogue.entries.values() for name in (entry.key, *entry.aliases)})
+    """Names for the page; keys, names and aliases of methods are taken. Without a repository it only downloads."""
+    taken = sorted({name for entry in facts.catalogue.entries.values() for name in entry.labels.values()})
     return {
         "sections": [(name, list(asked)) for name, asked in groupby(questions.questions(), lambda one: one.section)],
         "introductions": questions.INTRODUCTIONS,

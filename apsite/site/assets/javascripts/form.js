@@ -131,11 +131,14 @@
   const fieldsOf = (part) => inputs(part).filter((field) => field.willValidate);
   const questionOf = (field) => field.closest("[data-question]").dataset.question;
 
-  /* What the browser's own checks cannot know: keys that are taken, and groups of boxes of which one must be ticked. */
+  /* What the browser's own checks cannot know: keys and names that are taken, and groups of boxes of which one must be
+   * ticked. */
   function checkWhole() {
-    const [key] = inputs(block("key"));
-    const taken = rules.taken.includes(clean(key.value));
-    key.setCustomValidity(taken ? rules.taken_message.replace("{found}", clean(key.value)) : "");
+    for (const [field] of [inputs(block("key")), inputs(block("name"))]) {
+      const found = clean(field.value);
+      const taken = rules.taken.some((one) => one.toLowerCase() === found.toLowerCase());
+      field.setCustomValidity(taken ? rules.taken_message.replace("{found}", found) : "");
+    }
     for (const part of form.querySelectorAll("[data-at-least-one]")) {
       const boxes = inputs(part);
       boxes[0].setCustomValidity(boxes.some((box) => box.checked) ? "" : part.dataset.atLeastOne);
