@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.comparable import Judge, Setting, Standings, by_setting
+from apsite.documents.texts import skeleton
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import ProvenanceKind
@@ -76,6 +78,31 @@ class SettingChange:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A change of a method by somebody who may not speak for it, which nobody but a reviewer can decide.
+
+    Attributes:
+        key: Method key.
+        name: Name of the method.
+        new: Whether the method itself is new.
+        authors: Authors of its paper, before the change if it is not new.
+        known: Who its results were by before the change.
+        fields: Names of the fields of its entry that are edited.
+        models: Keys of the records that are added or changed.
+        sources: Who says to have run those that are new.
+    """
+
+    key: str
+    name: str
+    new: bool
+    authors: tuple[str, ...]
+    known: tuple[str, ...]
+    fields: tuple[str, ...]
+    models: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything that differs between two catalogues."""
 
@@ -84,10 +111,12 @@ class Comparison:
     methods_edited: tuple[MethodChange, ...]
     records: tuple[RecordChange, ...]
     settings: tuple[SettingChange, ...]
+    claims: tuple[Claim, ...] = ()
 
 
 def compare(base: Catalogue, head: Catalogue) -> Comparison:
     """What differs from `base` to `head`. Per-sample files are read where the records of a setting differ."""
+    records = tuple(_record_changes(base, head))
     return Comparison(
         tuple(MethodChange(key, entry.name) for key, entry in head.entries.items() if key not in base.entries),
         tuple(MethodChange(key, entry.name) for key, entry in base.entries.items() if key not in head.entries),
@@ -96,9 +125,31 @@ def compare(base: Catalogue, head: Catalogue) -> Comparison:
             for key, entry in head.entries.items()
             if key in base.entries and base.entries[key] != entry
         ),
-        tuple(_record_changes(base, head)),
+        records,
         tuple(_setting_changes(base, head)),
+        tuple(_claims(base, head, records)),
     )
+
+
+def is_author(source: str, entry: Entry) -> bool:
+    """Whether a text that says who ran an evaluation has the surname of an author of the method's paper."""
+    words = re.split(r"[\W_]+", skeleton(source))
+    return any(skeleton(author.split(",")[0]).split()[-1] in words for author in entry.paper.authors)
+
+
+def _claims(base: Catalogue, head: Catalogue, records: Sequence[RecordChange]) -> Iterator[Claim]:
+    """Changes of methods that were there before, and results of new ones that are not by an author of the paper."""
+    for key, entry in head.entries.items():
+        old = base.entries.get(key)
+        fields = _differing(old, entry) if old else ()
+        changed = [one for one in records if one.model_key.startswith(f"{key}_")]
+        runs = [one.after for one in changed if one.after and one.kind in ("added", "superseded", "re-evaluated")]
+        own = (run.provenance.source for run in runs if run.provenance.kind is not ProvenanceKind.PUBLISHED)
+        sources = tuple(dict.fromkeys(own))
+        if (old and (fields or changed)) or not all(is_author(source, entry) for source in sources):
+            known = tuple(dict.fromkeys(record.provenance.source for record in base.records_of(key)))
+            models, authors = tuple(one.model_key for one in changed), (old or entry).paper.authors
+            yield Claim(key, entry.name, old is None, authors, known, fields, models, sources)
 
 
 def _record_changes(base: Catalogue, head: Catalogue) -> Iterator[RecordChange]:
@@ -175,6 +226,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             }
             for one in comparison.settings
         ],
+        "claims": [asdict(one) for one in comparison.claims],
     }
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from apsite.contribution.comparison import Comparison, RecordChange, SettingChange
+from apsite.contribution.comparison import Claim, Comparison, RecordChange, SettingChange
 from apsite.numbers import MISSING, percent
+from apsite.validation.reports import number
+
+_SHOWN = 5
+"""Names of people that a line lists."""
 
 NOT_PLAIN = re.compile(r"[^\n -_a-~¡-¬®-ɏΑ-Ωα-ω–—‘’“”…→−≤≥]")  # noqa: RUF001
 """A character that plain text does not hold: anything but line ends, ASCII, Latin and Greek letters, and some
@@ -41,6 +45,8 @@ def to_text(comparison: Comparison) -> str:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
+    for claim in comparison.claims:
+        yield from _claim_lines(claim)
     for new in comparison.methods_added:
         yield f"New method: {new.name} ({new.key})"
     for gone in comparison.methods_removed:
@@ -55,6 +61,24 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         for model in one.models:
             robust = _change(percent(model.robust_before), percent(model.robust_after))
             yield f"  rank {_change(model.rank_before, model.rank_after)}  {model.name}  AutoAttack {robust}"
+
+
+def _claim_lines(claim: Claim) -> Iterator[str]:
+    state = "a new method" if claim.new else "here already"
+    yield f"Check who proposes this: {claim.name} ({claim.key}), {state}"
+    yield f"  paper by {_listed(claim.authors)}" + (
+        f"; results so far by {_listed(claim.known)}" if claim.known else ""
+    )
+    if claim.fields:
+        yield f"  edits the entry: {', '.join(claim.fields)}"
+    if claim.models:
+        by = f", run by {_listed(claim.sources)}" if claim.sources else ""
+        yield f"  adds or changes {number(len(claim.models), 'record')}{by}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _record_lines(change: RecordChange) -> Iterator[str]:

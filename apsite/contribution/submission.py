@@ -13,7 +13,7 @@ from typing import Any
 
 from apsite.catalogue import Catalogue, load_catalogue, scan
 from apsite.comparable import rankable
-from apsite.contribution.comparison import compare
+from apsite.contribution.comparison import compare, is_author
 from apsite.contribution.comparison_text import code, to_markdown, to_text
 from apsite.entries import Entry
 from apsite.errors import ApsiteError
@@ -110,7 +110,7 @@ def check_submission(root: Path, key: str) -> Submission:
     if entry is None:
         return Submission(key, tuple(points), (), "", "")
     records = catalogue.records_of(key)
-    points += [*_entry_points(entry), *_record_points(records)]
+    points += [*_entry_points(entry), *_record_points(entry, records)]
     change, models = compare(_without(catalogue, key), catalogue), tuple(record.model_key for record in records)
     return Submission(key, tuple(points), models, to_text(change), _body(entry, points, to_markdown(change)))
 
@@ -165,7 +165,7 @@ def _entry_points(entry: Entry) -> Iterator[Point]:
     yield _point("The paper's own evaluation is described", audited)
 
 
-def _record_points(records: Sequence[EvaluationRecord]) -> Iterator[Point]:
+def _record_points(entry: Entry, records: Sequence[EvaluationRecord]) -> Iterator[Point]:
     if not records:
         hint = "the method would appear only in the taxonomy; run `apsite eval`"
         yield Point("There are evaluation records", State.ADVICE, hint)
@@ -175,6 +175,10 @@ def _record_points(records: Sequence[EvaluationRecord]) -> Iterator[Point]:
     yield _point("Every record follows a protocol that ranks", reduced and f"reduced runs: {reduced}")
     yield from _series_points(records)
     own = [record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED]
+    sources = dict.fromkeys(record.provenance.source for record in own)
+    others = ", ".join([source for source in sources if not is_author(source, entry)][:_SHOWN])
+    hint = f"run by {others}, not named in the paper; say in the pull request who you are"
+    yield from [_point("Evaluations name an author of the paper", hint if others else "")] if own else []
     without = ", ".join(record.model_key for record in own if record.checkpoint.url is None)
     hint = f"give --checkpoint-url to `apsite eval` for {without}; a maintainer must be able to run it"
     yield _point("Every checkpoint has a URL", hint if without else "", State.MISSING)

@@ -184,10 +184,10 @@ def test_a_key_without_checkpoint_says_what_there_is(run, hub, key, message):
 
 
 def test_a_record_can_name_the_checkpoint(data_folder):
-    record = record_document(KEY) | {"checkpoint": {"url": "https://host/model.pt", "sha256": SHA256}}
+    record = record_document(KEY) | {"checkpoint": {"url": "https://host.org/model.pt", "sha256": SHA256}}
     key, found = published_checkpoints(load_catalogue(data_folder(entry_document(checkpoints=[]), record)), KEY)
     assert str(key) == KEY
-    assert [(one.url, one.sha256) for one in found] == [("https://host/model.pt", SHA256)]
+    assert [(one.url, one.sha256) for one in found] == [("https://host.org/model.pt", SHA256)]
 
 
 def test_the_surveys_doubled_key_is_ambiguous_and_its_missing_one_is_missing(benchmark_data):
@@ -204,7 +204,7 @@ def test_an_https_checkpoint_goes_through_the_same_path(run, hub, monkeypatch):
 
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
-    root, _ = hub({"url": "https://host/model.safetensors", "file_format": ".safetensors"})
+    root, _ = hub({"url": "https://host.org/model.safetensors", "file_format": ".safetensors"})
     real = downloads._http
     with loopback_server() as server:
         local = server.serve("model.safetensors", WEIGHTS)

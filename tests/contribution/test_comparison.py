@@ -178,3 +178,34 @@ def test_warnings_of_new_records_are_shown(folder: Folder) -> None:
 def test_a_code_span_cannot_be_left(text: str, shown: str) -> None:
     """Markdown gives nothing a meaning inside, and there is no way out."""
     assert code(text) == shown
+
+
+def test_a_reviewer_sees_whose_method_changes(folder: Folder) -> None:
+    """Also if somebody else's name is on it: text is all that a pull request brings."""
+    base = folder("one", record_document())
+    edited = changed(entry_document(), "paper.authors", ["Eve Other"])
+    run = changed(changed(own_document(), "provenance.source", "Eve Other"), "provenance.kind", "submitted")
+    (claim,) = compare(base, folder("two", edited, changed(run, "verification"))).claims
+    assert (claim.key, claim.new, claim.authors, claim.known) == (
+        METHOD,
+        False,
+        ("Jane Doe",),
+        ("Piras2024Adversarial",),
+    )
+    assert (claim.fields, claim.models, claim.sources) == (("paper",), (MODEL,), ("Eve Other",))
+
+
+def test_a_new_method_by_its_authors_claims_nothing_of_others(folder: Folder) -> None:
+    base = folder("one")
+    run = changed(
+        changed(own_document("New_Doe2024Small_R18_CIFAR10_US_90"), "provenance.kind", "submitted"), "verification"
+    )
+    new = entry_document("New_Doe2024Small", checkpoints=[])
+    assert compare(base, folder("two", new, run)).claims == ()
+    head = folder("three", new, changed(run, "provenance.source", "Eve Other"))
+    comparison = compare(base, head)
+    assert to_text(comparison).startswith(
+        "Check who proposes this: New (New_Doe2024Small), a new method\n"
+        "  paper by Jane Doe\n  adds or changes 1 record, run by Eve Other\n"
+    )
+    assert comparison_to_json(comparison)["claims"][0]["sources"] == ("Eve Other",)
