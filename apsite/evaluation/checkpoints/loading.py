@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.checkpoints.factories import build_network
@@ -216,19 +217,65 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
 
 def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
     built = build_network(declared.architecture)
-    network = built.network.cpu().float()
-    state = network.state_dict()
-    if not state:
+    network = built.network.cpu().float().eval()
+    if not network.state_dict():
         raise NetworkError("the factory's network has no parameters; return one whose state dict the checkpoint fills")
-    expected = {name: TensorSpec(tuple(value.shape), value.dtype) for name, value in state.items()}
-    match = best_match(file.state, multiply_masks(file.state, declared.sparsity), expected, aliases=_aliases(state))
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        raise NetworkError(
+            "the factory's network has lazy layers without a shape; run it once on an image before it is returned"
+        )
+    resolved, matches = multiply_masks(file.state, declared.sparsity), list[Match]()
+    while True:
+        state = network.state_dict()
+        expected = {name: TensorSpec(tuple(value.shape), value.dtype) for name, value in state.items()}
+        first = next(iter(state))
+        prefixes = [first[: at + 1] for at, letter in enumerate(first) if letter == "."]
+        prefixes = [prefix for prefix in prefixes if all(name.startswith(prefix) for name in state)]
+        matches.append(best_match(file.state, resolved, expected, aliases=_aliases(state), own_prefixes=prefixes))
+        if matches[-1].fits or not _plain(network):  # a file may have the weights that its layers compute
+            break
+    match = min(matches, key=lambda one: one.distance)
     if not match.fits:
         raise CheckpointError(
             f"{file.path}: does not fit the network of the factory: {match.reason}. Change the factory so that "
             "its network has exactly the tensors of the file."
         )
     notes = [*file.notes, *match.notes]
-    return LoadedNetwork(_filled(network, match, notes), file, built.name, tuple(notes), built.sha256)
+    network = _filled(network, match, notes)
+    _multiply_own_masks(network, declared.dataset, notes)
+    return LoadedNetwork(network, file, built.name, tuple(notes), built.sha256)
+
+
+def _plain(network: nn.Module) -> tuple[str, ...]:
+    """Names of the layers of which :func:`multiply_out` made ordinary ones."""
+    try:
+        return multiply_out(network)
+    except Exception as error:  # a parametrisation is the user's program
+        raise NetworkError(f"the weights of the network cannot be computed: {type(error).__name__}: {error}") from error
+
+
+def _multiply_own_masks(network: nn.Module, dataset: Dataset, notes: list[str]) -> None:
+    """Make the pruned weights zeros of layers that multiply a mask in their forward pass, if no output changes."""
+    state = network.state_dict()
+    masked = {
+        name: value for name, value in multiply_masks(state, None).state.items()
+        if name in state and state[name].is_floating_point() and not torch.equal(value, state[name])
+    }  # fmt: skip
+    if not masked:
+        return
+    images = torch.rand(2, *dataset.shape, generator=torch.Generator().manual_seed(0))
+    dense = {name: state[name].clone() for name in masked}
+    try:
+        with torch.no_grad():
+            before = network(images)
+            network.load_state_dict(masked, strict=False)
+            same = torch.equal(network(images), before)
+    except Exception:  # whatever fails here fails when the network is audited, with a message
+        same = False
+    if same:
+        notes.append(f"Masks of {len(masked)} tensors multiplied in; the network's outputs stay the same.")
+    else:
+        network.load_state_dict(dense, strict=False)
 
 
 def in_memory(network: nn.Module) -> LoadedNetwork:
@@ -250,7 +297,8 @@ def in_memory(network: nn.Module) -> LoadedNetwork:
         ) from error
     digest = hashlib.sha256(canonical).hexdigest()
     file = CheckpointFile(Path(IN_MEMORY), state, IN_MEMORY, "bare", digest, len(canonical))
-    return LoadedNetwork(mine.eval(), file, IN_MEMORY)
+    _plain(mine.eval())
+    return LoadedNetwork(mine, file, IN_MEMORY)
 
 
 def explain_layouts(
@@ -301,7 +349,7 @@ def _filled(network: nn.Module, match: Match, notes: list[str]) -> nn.Module:
         for name, value in match.tensors.items()
         if name.rpartition(".")[2] == "mask_weight"
     )
-    replaced = multiply_out(network)
+    replaced = _plain(network.eval())
     if replaced:
         notes.append(f"Masks or scores of {len(replaced)} layers multiplied out.")
     if weakened:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shutil
 import stat
 import zipfile
 import zlib
@@ -17,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryFile
+from typing import cast
 
 import numpy as np
 import safetensors.torch
@@ -28,7 +31,15 @@ from apsite.documents.unpickling import PickleError
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints import packed
 from apsite.evaluation.checkpoints.state_dicts import BARE, find_state, listed, tensors_of, usable_tensors
-from apsite.evaluation.checkpoints.torch_files import LEGACY_MAGIC, mapped, read_legacy, read_plain, read_zip
+from apsite.evaluation.checkpoints.torch_files import (
+    LEGACY_MAGIC,
+    MAC_FOLDER,
+    is_member,
+    mapped,
+    read_legacy,
+    read_plain,
+    read_zip,
+)
 
 MAX_BYTES = 4 * 2**30
 """No file may be larger, packed or unpacked: the largest network of the benchmark has 0.1 GiB of weights."""
@@ -82,6 +93,8 @@ def read_checkpoint(path: Path, *, state: str | None = None) -> CheckpointFile:
         with _open(path) as file:
             size = file.seek(0, 2)
             written = _identify(path, file, size)
+            if path.is_dir():
+                notes = ("A folder that was an archive: hash and size are those of its files packed again, in order.",)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
@@ -90,7 +103,8 @@ def read_checkpoint(path: Path, *, state: str | None = None) -> CheckpointFile:
             elif written == "npz":
                 stored = _read_npz(path, file)
             else:
-                stored, container, notes = _read_torch(path, file, written, state, min(MAX_BYTES, MAX_GROWTH * size))
+                stored, container, found = _read_torch(path, file, written, state, min(MAX_BYTES, MAX_GROWTH * size))
+                notes += found
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}. Check the file system.") from None
     except MemoryError:
@@ -106,7 +120,7 @@ def read_checkpoint(path: Path, *, state: str | None = None) -> CheckpointFile:
 
 
 def _open(path: Path) -> BufferedReader:
-    """The file, opened for reading once it is known to be an ordinary one."""
+    """The file, opened for reading once it is known to be an ordinary one; a folder as the archive that it was."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -116,7 +130,7 @@ def _open(path: Path) -> BufferedReader:
             raise CheckpointError(f"{path}: a symbolic link that leads back to itself. Link to the file.") from None
         raise
     if stat.S_ISDIR(status.st_mode):
-        raise CheckpointError(f"{path}: a directory. Give the path of the checkpoint file inside it.")
+        return _packed_folder(path)
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{path}: not an ordinary file. Give the path of a checkpoint.")
     if status.st_size == 0:
@@ -129,11 +143,27 @@ def _open(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
+def _packed_folder(path: Path) -> BufferedReader:
+    """What was unpacked into a folder, as an archive again, the same bytes for the same files."""
+    inside = sorted(one for one in path.rglob("*") if one.is_file() and not one.is_symlink())
+    if "data.pkl" not in {one.name for one in inside if len(one.relative_to(path).parts) < 3}:
+        raise CheckpointError(f"{path}: a directory. Give the path of the checkpoint file inside it.")
+    if sum(one.stat().st_size for one in inside) > MAX_BYTES:
+        raise CheckpointError(f"{path}: its files have more than the {MAX_BYTES} bytes that are read.")
+    file = cast(BufferedReader, TemporaryFile())  # noqa: SIM115  the caller closes it
+    with zipfile.ZipFile(file, "w") as archive:
+        for one in inside:
+            name = one.relative_to(path).as_posix()
+            with one.open("rb") as source, archive.open(zipfile.ZipInfo(f"{path.name}/{name}"), "w") as member:
+                shutil.copyfileobj(source, member)
+    return file
+
+
 def _identify(path: Path, file: BufferedReader, size: int) -> str:
     """Name of the format that the first bytes show, or an error that says what the file is instead."""
     file.seek(0)
     head = file.read(1024)
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()  # bytes.lower changes letters alone
     if head.startswith(b"PK\x03\x04"):
         return _check_zip(path, file, size)
     if head.startswith(LEGACY_MAGIC):
@@ -143,21 +173,41 @@ def _identify(path: Path, file: BufferedReader, size: int) -> str:
     header = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and header < 100 * 2**20:
         return "safetensors"
-    if text.startswith((b"<!doctype html", b"<html", b"<head")) or b"<html" in text:
-        found = (
-            "an HTML page, probably a message of the download site. Download the file itself, in a browser if necessary"
-        )
-    elif head.startswith(b"version https://git-lfs"):
-        found = "a Git LFS pointer, not the file itself. Run git lfs pull"
+    page = b"<html" if b"<html" in text else b""
+    kinds = [what for what, starts in _OTHERS.items() if text.startswith(starts) or page in starts]
+    if kinds:
+        found = kinds[0]
     elif head[257:262] == b"ustar":
         found = f"a tar archive, which is not read. Unpack it and give the file inside; {_SAVE_AGAIN.lower()[:-1]}"
-    elif head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")):
-        found = "compressed. Unpack it and give the file inside"
     elif LEGACY_MAGIC.startswith(head) or path.suffix == ".safetensors":
         found = f"truncated or damaged ({size} bytes). {_TRANSFER_AGAIN[:-1]}"
     else:
-        found = f"not a checkpoint (it starts with {head[:8]!r}). Give a safetensors file or one that torch.save wrote"
+        start = head[:60] if head.isascii() and b"\x00" not in head else head[:8]
+        found = f"not a checkpoint (it starts with {start!r}). Give a safetensors file or one that torch.save wrote"
     raise CheckpointError(f"{path}: {found}.")
+
+
+_OTHERS = {
+    "an HTML page, probably a message of the download site. Download the file itself, in a browser if necessary": (
+        b"<!doctype html", b"<html", b"<head",
+    ),
+    "a message of the download site instead of the file. Download the file itself, logged in if necessary": (
+        b"<?xml", b'{"error', b'{"message', b"<error",
+    ),
+    "a Git LFS pointer, not the file itself. Run git lfs pull": (b"version https://git-lfs",),
+    "a DVC pointer, not the file itself. Run dvc pull": (b"outs:", b"md5:"),
+    "the index of a checkpoint in several files. Save its tensors in one": (b'{"metadata', b'{"weight_map'),
+    "compressed. Unpack it and give the file inside": (
+        b"\x1f\x8b", b"bzh", b"\xfd7zxz", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd",
+    ),
+    "text in base64. Decode it with base64 -d": (b"uesdb", b"gaq", b"gai"),
+    "a single NumPy array without names. Save the weights with numpy.savez, under their names": (b"\x93numpy",),
+    "an HDF5 file, as Keras writes it. Save the tensors alone, as .npz or safetensors": (b"\x89hdf",),
+    "an ONNX file, whose weights have lost their names. Save network.state_dict() before it is exported": tuple(
+        bytes((8, version, 18)) for version in range(30)
+    ),
+}  # fmt: skip
+"""Files that are taken for checkpoints and are none: what they are, what to do, and their first bytes in lower case."""
 
 
 def _check_zip(path: Path, file: BufferedReader, size: int) -> str:
@@ -172,7 +222,7 @@ def _check_zip(path: Path, file: BufferedReader, size: int) -> str:
         raise CheckpointError(
             f"{path}: its {size} bytes unpack to {unpacked}, as in a zip bomb; it was not unpacked. {_SAVE_AGAIN}"
         )
-    names = [PurePosixPath(entry.filename) for entry in entries if not entry.is_dir()]
+    names = [PurePosixPath(entry.filename) for entry in entries if is_member(entry)]
     if any(name.name == "data.pkl" for name in names):
         return "torch zip"
     if names and all(name.suffix == ".npy" for name in names):
@@ -194,7 +244,8 @@ def _read_safetensors(path: Path, file: BufferedReader) -> dict[str, Tensor]:
 def _read_npz(path: Path, file: BufferedReader) -> dict[str, Tensor]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.array(arrays[name])) for name in arrays.files}
+            names = [name for name in arrays.files if not name.startswith(MAC_FOLDER)]
+            return {name: torch.from_numpy(np.array(arrays[name])) for name in names}
     except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path}: no archive of numeric arrays: {_first_line(error)}. {_SAVE_AGAIN}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -89,12 +90,30 @@ def find_state(path: Path, content: object, wanted: str | None = None) -> tuple[
         if len(usual) != 1 or any(_alike(found[usual[0]], found[keys]) for keys in found if keys != usual[0]):
             raise CheckpointError(
                 f"{path}: holds several state dicts: {listed(list(found))}. Choose one with --state, such as "
-                f"--state {listed(list(found)[:1])}."
+                f"--state {listed(list(found)[:1])}; if they are parts of one network, save its state_dict()."
             )
         (chosen,) = usual
     others = [keys for keys in found if keys != chosen]
-    notes = (f"The state dict under {chosen} was taken; {listed(others)} left aside.",) if others else ()
-    return found[chosen], chosen, notes
+    masks = _masks_beside(content, chosen, found[chosen])
+    notes = [f"The state dict under {chosen} was taken; {listed(others)} left aside."] if others else []
+    notes += [f"{len(masks)} masks beside the state dict belong to its tensors."] if masks else []
+    return found[chosen] | masks, chosen, tuple(notes)
+
+
+def _masks_beside(content: object, chosen: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Masks of the tensors of a state dict in a dict of their own beside it or beside what holds it, as ``X_mask``."""
+    beside = [content]
+    for key in chosen.split(".") if chosen != BARE else ():
+        beside.append(dict(_children(beside[-1])).get(key))
+    names = {str(name).removeprefix("module."): str(name) for name in state}
+    masks = {}
+    for held in (held for value in beside for key, held in _children(value) if "mask" in key.lower()):
+        for name, mask in _dict(held).items():
+            bare = re.sub(r"^module\.|[._]mask$", "", str(name))
+            target = names.get(bare) or names.get(f"{bare}.weight")
+            if target is not None and _dimensions(mask) >= 0:
+                masks[f"{target}_mask"] = mask
+    return masks
 
 
 def _of_network(network: Object, modules: Iterator[int]) -> dict[str, Any]:
@@ -240,10 +259,15 @@ def _left(path: Path, limit: int, shape: Iterable[int]) -> int:
 
 
 def usable_tensors(path: Path, stored: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
-    """Tensors as float32 (counters as int64), contiguous, on the CPU; and what was converted.
+    """Tensors contiguous and on the CPU, decimals and masks as float32, batch-norm counters as int64.
+
+    Whole numbers, booleans and complex numbers stay, for a network may have buffers of them.
+
+    Returns:
+        The tensors, and what was converted, one sentence each.
 
     Raises:
-        CheckpointError: If a tensor is of a type that weights cannot have, or holds NaN or infinity.
+        CheckpointError: If a tensor is of an unknown type, holds NaN or infinity, or is a negative variance.
     """
     state = {}
     converted: dict[str, int] = {}
@@ -257,11 +281,15 @@ def usable_tensors(path: Path, stored: Mapping[str, Tensor]) -> tuple[Mapping[st
         if tensor.dtype is not kind:
             converted[_type(tensor)] = converted.get(_type(tensor), 0) + 1
         state[name] = value = tensor.detach().to(kind).contiguous()
-        if kind.is_floating_point and not bool(torch.isfinite(value).all()):
-            broken = int((~torch.isfinite(value)).sum())
+        if not (value.is_floating_point() or value.is_complex()):
+            continue
+        broken, what = ~torch.isfinite(value), "NaN or infinite"
+        if name.endswith("running_var") and not bool(broken.any()):
+            broken, what = value < 0, "negative, which no variance is"
+        if bool(broken.any()):
             raise CheckpointError(
-                f"{path}: {broken} of the {value.numel()} numbers of {name} are NaN or infinite. Save the network from "
-                "before its training diverged."
+                f"{path}: {int(broken.sum())} of the {value.numel()} numbers of {name} are {what}. Save the network "
+                "from before its training diverged."
             )
     notes = tuple(
         f"{count} tensor{'s' if count > 1 else ''} converted from {source}." for source, count in converted.items()
@@ -275,15 +303,15 @@ _EXPECTED = "Save {'state_dict': network.state_dict()}, or the state dict alone.
 
 
 def _kind(name: str, tensor: Tensor) -> torch.dtype | None:
-    """Type that a tensor gets: counters int64, everything else float32; ``None`` if it cannot."""
+    """Type that a tensor gets; ``None`` if it is of one that is not read, such as float8."""
     last = name.rpartition(".")[2]
     if tensor.dtype in _FLOATS:
         return torch.float32
-    if tensor.is_complex():
+    if tensor.is_floating_point():
         return None
-    if last == "num_batches_tracked":
+    if last == "num_batches_tracked" and not tensor.is_complex():
         return torch.int64
-    return torch.float32 if "mask" in last else None
+    return torch.float32 if "mask" in last and not tensor.is_complex() else tensor.dtype
 
 
 def _type(tensor: Tensor) -> str:

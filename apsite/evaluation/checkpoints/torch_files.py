@@ -71,6 +71,15 @@ class TorchFile:
             raise PickleError(f"a tensor is damaged: {str(error).splitlines()[0]}") from None
 
 
+MAC_FOLDER = "__MACOSX/"
+"""Where macOS puts what it knows about the files of an archive."""
+
+
+def is_member(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry of an archive is a file that the author put there."""
+    return not entry.is_dir() and not entry.filename.startswith(MAC_FOLDER)
+
+
 def read_zip(file: IO[bytes]) -> TorchFile:
     """A zip archive of ``torch.save`` or TorchScript; of the latter the parameters, never the program.
 
@@ -79,8 +88,8 @@ def read_zip(file: IO[bytes]) -> TorchFile:
         zipfile.BadZipFile: If the archive is damaged; the checksum of every member that is read is checked.
     """
     archive = zipfile.ZipFile(file)
-    names = {PurePosixPath(info.filename): info.filename for info in archive.infolist() if not info.is_dir()}
-    pickles = [path for path in names if path.name == "data.pkl" and path.parts[0] != "__MACOSX"]
+    names = {PurePosixPath(info.filename): info.filename for info in archive.infolist() if is_member(info)}
+    pickles = [path for path in names if path.name == "data.pkl"]
     if len(pickles) != 1:
         raise PickleError("it is a zip archive that torch.save did not write")
     folder = pickles[0].parent

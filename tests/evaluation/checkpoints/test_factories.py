@@ -100,13 +100,13 @@ def test_building_a_factory_s_network_draws_no_random_numbers(folder):
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_a_factory_s_own_masks_and_tied_weights_are_kept(folder):
-    """A network that has masks gets them as they are; a tied tensor may be stored once."""
+def test_a_factory_s_own_masks_and_tied_weights_are_used(folder):
+    """A network that has masks gets them, as zeros of its weights; a tied tensor may be stored once."""
     masked, tied = (Declared(f"{folder / 'my_network.py'}:{name}") for name in ("masked", "tied"))
     network = build_network(masked.architecture).network
     state = {**network.state_dict(), "weight_mask": random_mask((2, 4), 0.5)}
     fitted = open_network(checkpoint_of(state), masked)
-    assert torch.equal(fitted.network.weight_mask, state["weight_mask"])
+    assert torch.equal(fitted.network.weight, state["weight_orig"] * state["weight_mask"])
     assert torch.equal(open_network(checkpoint_of({"0.weight": torch.eye(4)}), tied).network[2].weight, torch.eye(4))
     with pytest.raises(CheckpointError, match=r"0.weight, 2.weight are one tensor and hold different values"):
         open_network(checkpoint_of({"0.weight": torch.eye(4), "2.weight": torch.zeros(4, 4)}), tied)

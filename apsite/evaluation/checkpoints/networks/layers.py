@@ -7,12 +7,16 @@ in the forward pass, so :func:`multiply_out` turns every layer back into an ordi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 NEUTRAL_MASK = math.log(math.e - 1)
 """Mask value whose softplus is 1, at which MAD's masks start."""
@@ -193,6 +197,9 @@ class LayerMaker:
 def multiply_out(network: nn.Module) -> tuple[str, ...]:
     """Replace every layer that carries a mask or scores by an ordinary one with the same outputs, in place.
 
+    Weights that PyTorch computes before each pass, of ``torch.nn.utils.prune``, ``weight_norm``, ``spectral_norm`` and
+    parametrisations, become ordinary parameters of the same layer.
+
     Returns:
         Names of the replaced layers, in order.
     """
@@ -202,8 +209,32 @@ def multiply_out(network: nn.Module) -> tuple[str, ...]:
         if plain is not None:
             parent, _, child = name.rpartition(".")
             network.get_submodule(parent)._modules[child] = plain.train(module.training)
+        if plain is not None or _without_hooks(module):
             replaced.append(name)
     return tuple(replaced)
+
+
+def _without_hooks(module: nn.Module) -> bool:
+    """Make parameters of the weights that PyTorch computes for a module; whether there were any."""
+    computed = False
+    for hook in list(module._forward_pre_hooks.values()):
+        for kind, (remove, attribute) in _COMPUTED.items():
+            if isinstance(hook, kind):
+                remove(module, getattr(hook, attribute))
+                computed = True
+    for name in list(getattr(module, "parametrizations", ())):
+        parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+        computed = True
+    if computed:
+        module._load_state_dict_pre_hooks.clear()  # they convert older files to the names that are gone
+    return computed
+
+
+_COMPUTED: Mapping[type, tuple[Callable[[nn.Module, str], object], str]] = {
+    prune.BasePruningMethod: (prune.remove, "_tensor_name"), WeightNorm: (remove_weight_norm, "name"),
+    SpectralNorm: (remove_spectral_norm, "name"),
+}  # fmt: skip
+"""How PyTorch makes a parameter of a weight that a hook computes, and where the hook has its name, by its class."""
 
 
 def _plain(module: nn.Module) -> nn.Module | None:
