@@ -177,3 +177,45 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     scale = 1 + z * z / trials
     # In exact arithmetic the interval holds the share and lies within [0, 1]; rounding must not break that.
     return max(0.0, min(share, (centre - spread) / scale)), min(1.0, max(share, (centre + spread) / scale))
+
+
+def binomial_limit(trials: int, rate: float, level: float) -> int:
+    """Smallest count that a binomial number of successes exceeds with a probability of at most `level`.
+
+    >>> binomial_limit(500, 0.002, 0.01), binomial_limit(4, 0.002, 0.01)
+    (4, 0)
+
+    Raises:
+        ValueError: If `trials` is negative, or `rate` or `level` is not in (0, 1).
+    """
+    if trials < 0 or not 0 < rate < 1 or not 0 < level < 1:
+        raise ValueError(f"not a binomial distribution and a level: {trials} trials, rate {rate}, level {level}")
+    count, odds = 0, rate / (1 - rate)
+    probability = cumulated = (1 - rate) ** trials
+    while 1 - cumulated > level:
+        count += 1
+        probability *= (trials - count + 1) / count * odds
+        cumulated += probability
+    return count
+
+
+def hypergeometric_at_most(count: int, population: int, marked: int, drawn: int) -> float:
+    """Probability that at most `count` of the items drawn without replacement are marked.
+
+    >>> round(hypergeometric_at_most(0, 10, 5, 2), 4), hypergeometric_at_most(2, 10, 5, 2)
+    (0.2222, 1.0)
+
+    Raises:
+        ValueError: If `marked` or `drawn` is not in 0..`population`, or `count` is negative.
+    """
+    if not (0 <= marked <= population and 0 <= drawn <= population and count >= 0):
+        raise ValueError(f"cannot draw {drawn} of {population} items with {marked} marked, {count} of them")
+    if count >= min(marked, drawn):
+        return 1.0
+
+    def ways(among: int, chosen: int) -> float:
+        return math.lgamma(among + 1) - math.lgamma(chosen + 1) - math.lgamma(among - chosen + 1)
+
+    every, others = ways(population, drawn), population - marked
+    hits = range(max(0, drawn - others), count + 1)
+    return min(1.0, sum(math.exp(ways(marked, hit) + ways(others, drawn - hit) - every) for hit in hits))

@@ -8,7 +8,21 @@ from pathlib import Path
 import pytest
 
 from apsite.comparable import LEVEL
-from apsite.protocol import APB_1_ATTACKS, FREE, SEARCH_SPACE, SPARSITY_LIMIT, SPARSITY_WARNING, Preset, Settings
+from apsite.protocol import (
+    APB_1_ATTACKS,
+    CLEAN_DIFFERENCE,
+    DETECTION,
+    FREE,
+    INFLATION_LIMIT,
+    SEARCH_SPACE,
+    SEED_DIFFERENCE,
+    SPARSITY_LIMIT,
+    SPARSITY_WARNING,
+    VERIFICATION_ALPHA,
+    Preset,
+    Settings,
+)
+from apsite.validation.verification import breaks_allowed, fewest_to_draw
 from apsite.vocabulary import Attack, AttackName, Dataset, Structure
 
 
@@ -53,6 +67,17 @@ def test_the_page_states_what_is_compared(page: str) -> None:
     assert f"more than {SPARSITY_WARNING * 100:g} points from the declared one is a warning" in page
     assert f"more than {SPARSITY_LIMIT * 100:g} points an error" in page
     assert f"separate two models below {LEVEL:g}." in page
+
+
+def test_the_page_states_the_rule_of_verification(page: str) -> None:
+    assert f"at most {CLEAN_DIFFERENCE:.1%}".replace("%", " %") in page
+    assert f"in {1 - VERIFICATION_ALPHA:.0%} of".replace("%", " %") in page
+    assert f"on {SEED_DIFFERENCE:.1%} of the robust samples".replace("%", " %") in page
+    assert f"with a probability of {DETECTION:.0%}".replace("%", " %") in page
+    assert INFLATION_LIMIT == 0.01
+    assert "less than one point of the test set" in page
+    drawn = fewest_to_draw(4540, 10_000)
+    assert f"claims 4,540 of 10,000 samples as robust, {drawn} are drawn, and at most {breaks_allowed(drawn)}" in page
 
 
 def test_the_page_states_what_may_be_chosen(page: str) -> None:

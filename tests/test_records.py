@@ -11,6 +11,7 @@ import pytest
 from apsite.documents.json_files import to_json
 from apsite.errors import DocumentError
 from apsite.records import (
+    RepeatedAttack,
     Verification,
     read_record,
     record_from_json,
@@ -19,7 +20,7 @@ from apsite.records import (
     with_verification,
     write_record,
 )
-from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
+from apsite.vocabulary import Architecture, AttackName, Dataset, ProvenanceKind, Structure
 from tests.builders import (
     METHOD,
     MODEL,
@@ -29,6 +30,7 @@ from tests.builders import (
     changed,
     own_document,
     record_document,
+    verification,
     version_1,
     write_document,
 )
@@ -120,7 +122,8 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("seconds", {"autoattack": -1}, "seconds.autoattack", "-1 is below the minimum 0"),
     ("samples", {"file": "../x.npz", "sha256": "a" * 64}, "samples.file", "'../x.npz' does not have the required form"),
     ("samples", {"file": "x.pkl", "sha256": "a" * 64}, "samples.file", "'x.pkl' does not have the required form"),
-    ("verification", {"date": "2026-13-01", "samples": 1, "agreement": 1}, "verification.date", "'2026-13-01' does"),
+    ("verification", verification({}, 8, date="2026-13-01"), "verification.date", "'2026-13-01' does"),
+    ("verification", verification({}, 8, seed=-1), "verification.seed", "-1 is below the minimum 0"),
     ("provenance.kind", "rumour", "provenance.kind", "'rumour' is not one of 'published', 'submitted', 'verified'"),
     ("provenance.source", "", "provenance.source", "is empty"),
     ("provenance.location", 3, "provenance.location", "3 is not of type string or null"),
@@ -223,7 +226,8 @@ def test_the_ranking_figure_is_autoattacks() -> None:
 def test_a_verified_record_says_who_vouches() -> None:
     document = changed(changed(own_document(), "provenance.kind", "submitted"), "verification")
     record = record_from_json(document)
-    verification = Verification("2026-01-02", 100, 0.99)
+    attack = RepeatedAttack(AttackName.AUTOATTACK, claimed=3, drawn=2, broken=1, detectable_inflation=0.25)
+    verification = Verification("2026-01-02", 7, 8, 0, (attack,))
     verified = with_verification(record, verification)
     assert verified.provenance.kind is ProvenanceKind.VERIFIED
     assert verified.verification == verification

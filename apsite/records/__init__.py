@@ -21,6 +21,7 @@ from apsite.records.record import (
     LayerAudit,
     Passes,
     Provenance,
+    RepeatedAttack,
     Results,
     SamplesFile,
     SearchResult,
@@ -33,7 +34,7 @@ from apsite.records.rules import record_problems
 
 __all__ = [
     "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData", "EvaluationRecord",
-    "EvaluationWarning", "JointResult", "LayerAudit", "Passes", "Provenance", "Results", "SamplesFile", "Scalar",
-    "SearchResult", "Sparsity", "ThreatModel", "Verification", "read_record", "record_from_json", "record_problems",
-    "record_to_json", "with_verification", "write_record",
+    "EvaluationWarning", "JointResult", "LayerAudit", "Passes", "Provenance", "RepeatedAttack", "Results",
+    "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel", "Verification", "read_record",
+    "record_from_json", "record_problems", "record_to_json", "with_verification", "write_record",
 ]  # fmt: skip

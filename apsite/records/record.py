@@ -300,13 +300,49 @@ class SamplesFile:
 
 
 @dataclass(frozen=True)
+class RepeatedAttack:
+    """One attack of a verification.
+
+    Attributes:
+        attack: The attack.
+        claimed: Samples that the record counts as robust under it.
+        drawn: Those of them that were attacked again.
+        broken: Those drawn that were no longer robust.
+        detectable_inflation: Smallest share of the evaluated samples that, claimed as robust without being so, the draw
+            would have detected with a probability of 95 %.
+    """
+
+    attack: AttackName
+    claimed: int
+    drawn: int
+    broken: int
+    detectable_inflation: float
+
+
+@dataclass(frozen=True)
 class Verification:
-    """A maintainer's re-run: ISO date, samples, and the share of them with the same results."""
+    """A maintainer's re-run.
+
+    Attributes:
+        date: ISO day.
+        seed: Drawn at run time: seed of the draw of samples and of the attacks.
+        samples: Samples classified again without an attack, which are all of the record.
+        clean_differences: Those whose class is right in one run and wrong in the other.
+        attacks: What each attack of the record found.
+        by: Who ran it.
+    """
 
     date: str
+    seed: int
     samples: int
-    agreement: float
+    clean_differences: int
+    attacks: tuple[RepeatedAttack, ...]
     by: str | None = None
+
+    @property
+    def detectable_inflation(self) -> float:
+        """The largest of its attacks."""
+        return max((one.detectable_inflation for one in self.attacks), default=1.0)
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,15 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def verification_text(verification: Verification) -> str:
-    """What a verification found."""
+    """What a verification repeated, what it found, and what it would have detected."""
+    again = [
+        f"{numbers.count(one.drawn)} of {numbers.count(one.claimed)} under {one.attack.label} ({one.broken} broke)"
+        for one in verification.attacks
+    ]
     return (
-        f"{numbers.count(verification.samples)} samples run again, "
-        f"{numbers.percent(verification.agreement)} % with the same results."
+        f"Classified all {numbers.count(verification.samples)} samples again, and attacked again, of those claimed as "
+        f"robust, {numbers.words(again)}. It would have detected an inflation of "
+        f"{numbers.percent(verification.detectable_inflation)} points with a probability of 95 %."
     )
 
 

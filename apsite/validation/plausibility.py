@@ -12,6 +12,7 @@ from apsite.errors import DocumentError
 from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
 from apsite.records.census import dense_network, difference
 from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
+from apsite.validation.verification import verification_problems
 from apsite.vocabulary import Attack, AttackName, Granularity, Protocol, ProvenanceKind, Structure
 
 Found = Iterator[tuple[str, str]]
@@ -37,7 +38,7 @@ def plausibility_problems(path: Path, record: EvaluationRecord) -> list[Document
         "verification.date": record.verification.date if record.verification else None,
         **{f"changes[{number}].date": change.date for number, change in enumerate(record.changes)},
     }
-    rules = (_order, _counts, _granularity, _audit, _verification, own)
+    rules = (_order, _counts, _granularity, _audit, verification_problems, own)
     return [*(DocumentError(path, *one) for rule in rules for one in rule(record)), *date_problems(path, dates)]
 
 
@@ -100,24 +101,6 @@ def _granularity(record: EvaluationRecord) -> Found:
     elif (unit is Granularity.WEIGHT) != (structure is Structure.UNSTRUCTURED):
         allowed = "'weight'" if structure is Structure.UNSTRUCTURED else "'filter', 'channel', 'kernel'"
         yield "granularity", f"{unit.value!r} is not what {structure.value} pruning removes; {allowed} or null is"
-
-
-def _verification(record: EvaluationRecord) -> Found:
-    """A record is verified exactly if it has a verification, which agrees and came after the run."""
-    verification, kind, n = record.verification, record.provenance.kind, record.results.n_samples
-    if verification is None:
-        if kind is ProvenanceKind.VERIFIED:
-            yield "verification", "is missing; `apsite verify` writes it"
-        return
-    if kind is not ProvenanceKind.VERIFIED:
-        yield "provenance.kind", f"{kind.value!r} contradicts the field verification; remove it or say 'verified'"
-    elif verification.agreement < (least := 1 - protocol.DISAGREEMENT_LIMIT) - TOLERANCE:
-        wrong = f"{verification.agreement} is below {least:g}; such a re-run does not verify a record"
-        yield "verification.agreement", wrong
-    if n is not None and verification.samples > n:
-        yield "verification.samples", f"{verification.samples} exceeds the {n} samples of the record"
-    if verification.date < record.provenance.date:
-        yield "verification.date", f"{verification.date!r} is before the run itself, {record.provenance.date!r}"
 
 
 def _published(record: EvaluationRecord) -> Found:

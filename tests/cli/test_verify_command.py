@@ -15,7 +15,7 @@ from apsite.protocol import Preset, Settings
 from tests.repositories import commit, git, repository_with
 
 SHORT = Settings.of(Preset.QUICK, n_examples=6, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
-OPTIONS = ("--checkpoint", network_path(), "--data-dir", "embedded", "--samples", "4", "--quiet")
+OPTIONS = ("--checkpoint", network_path(), "--data-dir", "embedded", "--quiet")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,31 +31,45 @@ def record(tmp_path, monkeypatch):
     return run_request(dataclasses.replace(request(tmp_path, 6), settings=SHORT)).path
 
 
-def test_agreement_is_printed_and_written(run, record):
+def test_a_verified_record_is_written_on_request_only(run, record):
     before = record.read_bytes()
-    dry = run("verify", record, *OPTIONS, "--no-write")
+    dry = run("verify", record, *OPTIONS)
     assert record.read_bytes() == before
-    assert "The re-run agrees: 100.00% of the samples have the same results." in dry.stdout
-    assert "Verified" not in dry.stdout
-    result = run("verify", record, *OPTIONS, "--by", "Jane Doe", "--json")
-    assert json.loads(result.stdout)["agrees"] is True
+    assert "Clean accuracy: 6 samples again, 0 with another result." in dry.stdout
+    assert "The results are verified: an inflation of 16.67 points would have been detected" in " ".join(
+        dry.stdout.split()
+    )
+    assert "Verified:" not in dry.stdout
+    result = run("verify", record, *OPTIONS, "--write", "--by", "Jane Doe", "--json")
     assert result.stderr == ""
-    document = json.loads(record.read_text())
+    printed, document = json.loads(result.stdout), json.loads(record.read_text())
+    assert (printed["verified"], printed["objections"]) == (True, [])
     assert document["provenance"]["kind"] == "verified"
-    assert document["verification"]["by"] == "Jane Doe"
-    assert document["verification"]["samples"] == 4
+    assert document["verification"] == {name: printed[name] for name in document["verification"]}
+    assert (document["verification"]["by"], document["verification"]["samples"]) == ("Jane Doe", 6)
 
 
-def test_disagreement_exits_with_1_and_writes_nothing(run, record):
+def test_too_few_samples_verify_nothing(run, record):
+    """They would not even detect that every third result is false."""
+    before = record.read_bytes()
+    claimed = json.loads(run("verify", record, *OPTIONS, "--json").stdout)["attacks"][0]["claimed"]
+    assert claimed > 1
+    result = run("verify", record, *OPTIONS, "--samples", "1", "--write", code=1)
+    assert "detect no inflation below" in " ".join(result.stdout.split())
+    assert f"draw at least {claimed}" in " ".join(result.stdout.split())
+    assert record.read_bytes() == before
+
+
+def test_an_objection_exits_with_1_and_writes_nothing(run, record):
     document = json.loads(record.read_text())
     audit = document["audit"]  # one more zero than there is, everywhere where zeros are counted
     for counts in (audit, audit["layers"][1]):
         counts["zero_weights"] += 1
     document["sparsity"]["measured"] = stated = audit["zero_weights"] / audit["weights"]
     record.write_text(json.dumps(document))
-    result = run("verify", record, *OPTIONS, code=1)
-    assert f"states a measured sparsity of {stated}" in " ".join(result.stdout.split())
-    assert "DISAGREES" in result.stdout
+    result = run("verify", record, *OPTIONS, "--write", code=1)
+    assert f"sparsity.measured: {stated} is not what the checkpoint has" in " ".join(result.stdout.split())
+    assert "NOT VERIFIED" in result.stdout
     assert json.loads(record.read_text()) == document
 
 
@@ -69,9 +83,10 @@ def test_a_proposal_is_verified_without_a_checkout(run, record, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     name = f"evaluations/{record.parent.name}/{record.name}"
     result = run("verify", name, *OPTIONS, "--root", clone, "--proposal", "proposal")
-    assert "The re-run agrees" in result.stdout
-    assert "Verified" not in result.stdout
+    assert "The results are verified" in result.stdout
     assert not (clone / name).exists()
+    refused = run("verify", name, *OPTIONS, "--root", clone, "--proposal", "proposal", "--write", code=2)
+    assert "a record of a proposal cannot be marked" in refused.stderr
 
 
 def test_wrong_usage_is_named(run, record):

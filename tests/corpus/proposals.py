@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.builders import METHOD, RIVAL, own_document, record_document, write_data
+from tests.builders import METHOD, RIVAL, own_document, record_document, verification, write_data
 from tests.corpus.cases import Bad, added, move, record, remove, several
 from tests.repositories import git
 from tests.submissions import (
@@ -74,6 +74,20 @@ def many(root: Path) -> None:
         write(f"evaluations/{METHOD}/x{number}.json", "{}")(root)
 
 
+VERIFIED = verification({"autoattack": 3200, "hofmn": 3400}, N)
+
+
+def verified(**changes: Any) -> Spoil:
+    """The record as a maintainer verified it, but for some fields."""
+    return edit(RECORD, ("provenance.kind", "verified"), ("verification", {**VERIFIED, **changes}))
+
+
+def attacked(**changes: Any) -> Spoil:
+    """The same with another outcome of AutoAttack."""
+    first, *others = VERIFIED["attacks"]
+    return verified(attacks=[{**first, **changes}, *others])
+
+
 CHANGE = {"date": "2026-02-01", "reason": "A reason."}
 PROPOSALS = [
     Bad("code too", added(write("apsite/validation/gate.py", "x = 1\n")), "apsite/validation/gate.py", "",
@@ -83,17 +97,30 @@ PROPOSALS = [
     Bad("new file at the top", added(write("entries.json", "{}")), "entries.json", "", "is outside entries/ and evaluations/"),
     Bad("file removed elsewhere", remove("README.md"), "README.md", "", "is outside entries/ and evaluations/"),
     record("provenance.kind", "verified", "'verified' is set by maintainers; a new run is 'submitted' until they have re-run it"),
-    record("verification", {"date": "2026-01-02", "samples": 512, "agreement": 1.0}, "is written by maintainers, who run `apsite verify`; remove it"),
+    record("verification", VERIFIED, "is written by maintainers, who run `apsite verify`; remove it"),
     record("changes", [{**CHANGE, "kind": "retracted"}], "belongs to a record that was published before", "changes[0]"),
-    Bad("verified with disagreement",
-        edit(RECORD, ("provenance.kind", "verified"), ("verification", {"date": "2026-01-02", "samples": 9, "agreement": 0.9})),
-        RECORD, "verification.agreement", "0.9 is below 0.99; such a re-run does not verify a record"),
-    Bad("verified before it ran",
-        edit(RECORD, ("provenance.kind", "verified"), ("verification", {"date": "2025-01-02", "samples": 9, "agreement": 1.0})),
-        RECORD, "verification.date", "'2025-01-02' is before the run itself"),
-    Bad("verified on more samples than there are",
-        edit(RECORD, ("provenance.kind", "verified"), ("verification", {"date": "2026-01-02", "samples": N + 1, "agreement": 1})),
-        RECORD, "verification.samples", "10001 exceeds the 10000 samples of the record"),
+    Bad("verified before it ran", verified(date="2025-01-02"), RECORD, "verification.date",
+        "'2025-01-02' is before the run itself"),
+    Bad("verified by an older rule",
+        edit(RECORD, ("provenance.kind", "verified"), ("verification", {"date": "2026-01-02", "samples": N, "agreement": 1.0})),
+        RECORD, "verification", "lacks 'seed', 'clean_differences', 'attacks'"),
+    Bad("verified without a seed", verified(seed=None), RECORD, "verification.seed", "null is not of type integer"),
+    *(Bad(f"verified on {count} samples", verified(samples=count), RECORD, "verification.samples",
+          f"{count} is not the number of samples of the record, 10000") for count in (4, N - 1, N + 1)),
+    Bad("verified with other clean results", verified(clean_differences=11), RECORD, "verification.clean_differences",
+        "11 of 10000 samples are classified correctly in only one of the two runs; at most 10 may be"),
+    Bad("verified without HO-FMN", verified(attacks=VERIFIED["attacks"][:1]), RECORD, "verification.attacks",
+        "are not those of the record in the same order: autoattack, hofmn"),
+    *(Bad(f"verified with {field} {value}: {place}", attacked(**{field: value}), RECORD, f"verification.attacks[autoattack].{place}", message)
+      for field, value, place, message in (
+        ("claimed", 3199, "claimed", "3199 is not what the record states, 3200 of 10000"),
+        ("drawn", 3201, "drawn", "3201 is not between broken 0 and claimed 3200"),
+        ("broken", 3201, "drawn", "3200 is not between broken 3201 and claimed 3200"),
+        ("broken", 14, "broken", "14 of 3200 samples that the record counts as robust broke; at most 13 may"),
+        ("detectable_inflation", 0.0001, "detectable_inflation", "0.0001 is not what follows from the draw, 0.0014"),
+        ("drawn", 4, "drawn", "4 of 3200 samples detect no inflation below 16.87 points, and less than 1 is required; draw at least 198"),
+        ("drawn", 4, "detectable_inflation", "0.0014 is not what follows from the draw, 0.1687"),
+      )),
     Bad("new figure of the survey", write(
         f"{FOLDER}/{METHOD}_V16_SVHN_US_99.json", json.dumps(record_document(f"{METHOD}_V16_SVHN_US_99"))),
         f"{FOLDER}/{METHOD}_V16_SVHN_US_99.json", "protocol", "'piras-2024' is for the results of the survey, which are all here"),
@@ -114,7 +141,7 @@ PROPOSALS = [
     Bad("others' source changed", edit(OTHERS_RECORD, ("provenance.source", "Jane Doe")), OTHERS_RECORD, "provenance",
         "differs from main; published results are fixed"),
     Bad("others' record verified", edit(OTHERS_RECORD, ("provenance.kind", "verified"),
-        ("verification", {"date": "2026-01-02", "samples": 8, "agreement": 1.0})), OTHERS_RECORD, "provenance", "differs"),
+        ("verification", own_document()["verification"])), OTHERS_RECORD, "provenance", "differs"),
     Bad("others' checkpoint swapped", edit(OTHERS_RECORD, ("checkpoint.sha256", "d" * 64)), OTHERS_RECORD,
         "checkpoint.sha256", "differs from main; another file needs a new run"),
     Bad("others' unpinned address moved", edit(PUBLISHED, ("checkpoint.url", "https://evil.example/x.pt")), PUBLISHED,

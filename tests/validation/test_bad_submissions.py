@@ -17,7 +17,7 @@ from apsite.cli import cli
 from tests.builders import METHOD, RIVAL, entry_document, version_1, write_data
 from tests.corpus import CORPUS
 from tests.corpus.cases import Bad
-from tests.corpus.proposals import CHANGE, own_run_of_rival, superseding
+from tests.corpus.proposals import CHANGE, own_run_of_rival, superseding, verified
 from tests.repositories import commit, git
 from tests.submissions import (
     MODELS,
@@ -83,11 +83,7 @@ def test_a_bad_submission_is_refused(root: Path, bad: Bad) -> None:
 
 
 def test_what_a_maintainer_may_do_is_not_refused(root: Path) -> None:
-    edit(
-        RECORD,
-        ("provenance.kind", "verified"),
-        ("verification", {"date": "2026-01-02", "samples": 9, "agreement": 1.0}),
-    )(root)
+    verified()(root)
     edit(OTHERS_RECORD, ("changes", [{**CHANGE, "kind": "retracted"}]))(root)
     edit(PUBLISHED, ("results.clean_accuracy", 0.79), ("changes", [{**CHANGE, "kind": "corrected"}]))(root)
     edit(OTHERS_ENTRY, ("aliases", []))(root)

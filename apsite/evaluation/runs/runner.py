@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -89,11 +89,13 @@ class Outcome:
 def run(
     network: nn.Module, images: ImageSet, settings: Settings, state: RunState, device: torch.device, reporter: Reporter,
     parameters: FmnParameters | None = None, workers: Pool | None = None,
+    only: Mapping[AttackName, NDArray[np.bool_]] | None = None,
 ) -> Outcome:  # fmt: skip
     """Evaluate a network; resumes from what `state` holds.
 
     The network is on `device`; it is put in evaluation mode, its parameters are frozen. `parameters` is the
     configuration of HO-FMN, or ``None`` to search for it; `workers` attack, or for ``None`` this process, on `device`.
+    `only` has a flag for each sample that an attack is to attack, all by default; the others count as not robust.
 
     Raises:
         EvaluationError: If there are no more samples than the search leaves out, or the device fails; the units that
@@ -110,7 +112,9 @@ def run(
             settings = settings.on(device.type)
             epsilon = settings.epsilon_value(images.dataset)
             worker = Worker(network, np.asarray(images.images[:8]), settings, epsilon, device)
-            return _Run(images, settings, state, reporter, worker, workers or LocalPool(worker)).outcome(parameters)
+            return _Run(images, settings, state, reporter, worker, workers or LocalPool(worker)).outcome(
+                parameters, only
+            )
     except torch.OutOfMemoryError:
         raise EvaluationError(
             f"{device} has too little memory even for one sample; free it or use another --device; "
@@ -136,18 +140,19 @@ class _Run:
     passes: dict[str, Passes] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def outcome(self, parameters: FmnParameters | None) -> Outcome:
+    def outcome(self, parameters: FmnParameters | None, only: Mapping[AttackName, NDArray[np.bool_]] | None) -> Outcome:
         """All phases in order; the search is left out where `parameters` are given."""
-        clean = self.clean()
-        robust_after = self.autoattack(clean) if AttackName.AUTOATTACK in self.settings.attacks else {}
+        clean, attacks = self.clean(), self.settings.attacks
+        chosen = {attack: clean if only is None else clean & only[attack] for attack in attacks}
+        robust_after = self.autoattack(chosen[AttackName.AUTOATTACK]) if AttackName.AUTOATTACK in attacks else {}
         distance, tuning = None, None
         trials: tuple[Trial, ...] = ()
-        if AttackName.HOFMN in self.settings.attacks:
+        if AttackName.HOFMN in attacks:
             if parameters is None:
                 tuning, trials = self.search(clean)
                 parameters = best_of(trials).parameters if trials else None
-            distance = self.minimum_norm(clean, parameters)
-        others = {attack: self.other(attack, clean) for attack in self.settings.attacks if attack not in APB_1_ATTACKS}
+            distance = self.minimum_norm(chosen[AttackName.HOFMN], parameters)
+        others = {attack: self.other(attack, chosen[attack]) for attack in attacks if attack not in APB_1_ATTACKS}
         samples = SampleResults(
             index=self.images.index, label=self.images.labels.astype(np.int16), clean_correct=clean,
             aa_robust=robust_after[Attack.SQUARE] if robust_after else None, distance=distance, tuning=tuning,

@@ -1,16 +1,13 @@
-"""Check a record: repeat its evaluation on a random part of its samples and compare the results.
+"""Verify a record: classify every sample again, and attack again a random part of those that it counts as robust.
 
-The rule. A re-run agrees if the record is about this very checkpoint and this very data, the measured sparsity is the
-stated one, at most ``DISAGREEMENT_LIMIT`` of the samples have a result (correct; robust under AutoAttack; further than
-epsilon under HO-FMN) that differs, and the differences do not go one way: McNemar's exact two-sided test of each result
-has a p-value of at least ``VERIFICATION_ALPHA``; see :mod:`apsite.protocol`.
-
-Differences are expected to be rare. HO-FMN is deterministic up to rounding. `pyautoattack` draws its random numbers per
-batch, and a part of the samples makes other batches: the union of its attacks is stable, a rare sample is not.
+The rule is in :mod:`apsite.validation.verification`. The draw and the attacks have a seed that nobody can know before
+the verification runs, so a record cannot be prepared for it.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,92 +27,70 @@ from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
 from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
-from apsite.metrics import mcnemar_p_value
 from apsite.progress import Reporter
-from apsite.protocol import APB_1_ATTACKS, DISAGREEMENT_LIMIT, SEARCH_SPACE, VERIFICATION_ALPHA, SearchBatch, Settings
-from apsite.records import EvaluationRecord, Verification, read_record, record_to_json, with_verification
+from apsite.protocol import APB_1_ATTACKS, SEARCH_SPACE, SearchBatch, Settings
+from apsite.records import (
+    EvaluationRecord,
+    RepeatedAttack,
+    Verification,
+    read_record,
+    record_to_json,
+    with_verification,
+)
 from apsite.samples import SampleResults, read_samples
 from apsite.validation import plausibility_problems, samples_problems
+from apsite.validation.verification import claims, detectable_inflation, fewest_to_draw
 from apsite.vocabulary import AttackName, ProvenanceKind, epsilon_value
 
 _SPARSITY_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
-class RepeatedResult:
-    """One result (``clean``, ``AutoAttack``, ``HO-FMN``) of the record against the same of the re-run.
-
-    `samples` are compared; the other numbers are those that the record, the re-run, or only one of them, calls correct
-    or robust.
-    """
-
-    result: str
-    samples: int
-    recorded: int
-    rerun: int
-    only_recorded: int
-    only_rerun: int
-
-    @property
-    def agreement(self) -> float:
-        """Share of samples with the same result."""
-        return 1 - (self.only_recorded + self.only_rerun) / self.samples
-
-    @property
-    def p_value(self) -> float:
-        """McNemar p-value of the two results."""
-        return mcnemar_p_value(self.only_recorded, self.only_rerun)
-
-
-@dataclass(frozen=True)
 class Finding:
-    """Outcome of a re-run of some samples of a record.
+    """Outcome of a verification: the record with the field ``verification``, and why it does not count as verified.
 
-    Attributes:
-        comparisons: One for each result that the record has.
-        agreement: Share of samples whose results are all the same.
-        objections: Why it does not agree, a sentence each; empty if it does.
+    `objections` are sentences; there are none if the results are verified.
     """
 
     record: EvaluationRecord
-    samples: int
-    comparisons: tuple[RepeatedResult, ...]
-    agreement: float
+    verification: Verification
     objections: tuple[str, ...]
 
     @property
-    def agrees(self) -> bool:
-        """Whether the re-run confirms the record."""
+    def verified(self) -> bool:
+        """Whether the re-run confirms the record, and would have detected an inflation of one point."""
         return not self.objections
 
 
 def verify_record(
-    path: Path, checkpoint: Path, *, samples: int = 512, seed: int = 0, data_dir: str | Path | None = None,
-    device: str | None = None, factory: str | None = None, batch_size: int | None = None, run_dir: Path = RUNS,
-    reporter: Reporter | None = None,
+    path: Path, checkpoint: Path, *, samples: int | None = None, seed: int | None = None, by: str | None = None,
+    data_dir: str | Path | None = None, device: str | None = None, factory: str | None = None,
+    batch_size: int | None = None, run_dir: Path = RUNS, reporter: Reporter | None = None,
 ) -> Finding:  # fmt: skip
-    """Evaluate a random part of a record's samples again, with the record's own parameters; nothing is written.
+    """Run an evaluation again, in part and with another seed, and judge its record by it; nothing is written.
 
-    Clean accuracy, AutoAttack and the final attack of HO-FMN are run; the search is not repeated.
+    Clean accuracy is computed on every sample. Every attack of the record runs, with the settings that it states, on
+    samples drawn from those that the record counts as robust under it; the search of HO-FMN is not repeated.
 
     Args:
         path: The record, with its per-sample file next to it.
         checkpoint: The file that it is about.
-        samples: How many samples, at most all of them.
-        seed: Seed of their choice. The attacks have the record's seed.
+        samples: How many samples to draw for each attack, at most all; ``None`` for the fewest that can verify.
+        seed: Seed of the draw and of the attacks, to repeat a verification; ``None`` draws one, as it should be.
+        by: Who verifies.
         data_dir: Folder of the dataset, or ``embedded``; ``None`` for the folder that ``apsite data fetch`` fills.
         device: ``cpu`` or ``cuda``; ``None`` for CUDA where there is one.
         factory: Builds the network of a record that names a factory. What a record names is never executed.
-        batch_size: Samples attacked together; ``None`` for the record's.
-        run_dir: Where finished work is kept, so that an interrupted verification resumes.
+        batch_size: Samples attacked together; ``None`` for the default of the device.
+        run_dir: Where finished work is kept, so that an interrupted verification resumes, with its seed.
         reporter: Receives the progress.
 
     Raises:
-        ApsiteError: If the record is a published result or breaks a rule of `apsite validate`, the checkpoint or the
-            data is another one, or the network cannot be evaluated.
+        ApsiteError: If the record is a published result or breaks a rule of `apsite validate`, the checkpoint, the code
+            or the data is another one, or the network cannot be evaluated.
         ValueError: If `samples` is not positive.
     """
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise ValueError(f"samples must be at least 1, not {samples}")
     reporter = reporter or Reporter()
     record = _own_record(path)
@@ -125,73 +100,100 @@ def verify_record(
     settings = settings.on(chosen_device.type)
     file = _same_checkpoint(record, checkpoint)
     images = _same_images(record, recorded, data_dir)
-    chosen = np.sort(np.random.default_rng(seed).choice(len(recorded), min(samples, len(recorded)), replace=False))
-    recorded, images = recorded.take(chosen), images.take(chosen)
     model = _network(record, file, factory)
     network = model.network.to(chosen_device)
-    _, finding, _ = audit_model(model, record.key, images, chosen_device)
+    _, audited, _ = audit_model(model, record.key, images, chosen_device)
     assert record.samples is not None
     identity = {
-        "verification": record.samples.sha256, "checkpoint": file.sha256, "data": images.sha256,
-        "settings": settings.as_scalars(record.dataset),
-        "parameters": None if parameters is None else parameters.as_dict(), "torch": torch.__version__, "version": 1,
+        "verification": record.samples.sha256, "checkpoint": file.sha256, "factory": model.factory_sha256,
+        "data": images.sha256, "settings": settings.as_scalars(record.dataset), "samples": samples, "seed": seed,
+        "parameters": None if parameters is None else parameters.as_dict(), "torch": torch.__version__, "version": 2,
     }  # fmt: skip
-    reporter.say(f"{record.model_key}: {len(images)} of {record.results.n_samples} samples again")
     with RunState(run_dir, identity) as kept:
-        again = run(network, images, settings, kept, chosen_device, reporter, parameters).samples
+        seed = _seed(kept, seed)
+        drawn = draw(record, recorded, samples, seed)
+        counts = ", ".join(f"{int(flags.sum()):,} for {attack.label}" for attack, flags in drawn.items())
+        reporter.say(f"{record.model_key}: seed {seed} drew claimed-robust samples: {counts}")
+        settings = replace(settings, seed=seed)
+        again = run(network, images, settings, kept, chosen_device, reporter, parameters, only=drawn).samples
         kept.clear()
-    return compare(record, recorded, again, finding.measured)
+    return judge(path, record, recorded, again, drawn, seed, by, audited.measured)
 
 
-def compare(
-    record: EvaluationRecord, recorded: SampleResults, again: SampleResults, sparsity: float | None = None
-) -> Finding:
-    """Compare the results of a re-run with the record's of the same samples, by the rule of this module.
+def draw(
+    record: EvaluationRecord, recorded: SampleResults, samples: int | None, seed: int
+) -> dict[AttackName, NDArray[np.bool_]]:
+    """Flags of the samples to attack again, by attack: the first of those that it counts as robust, in random order.
+
+    `samples` is how many for each attack; ``None`` for the fewest that can verify.
+    """
+    order, drawn = np.random.default_rng(seed).permutation(len(recorded)), {}
+    for attack, (count, of) in claims(record).items():
+        robust = _claimed(record, recorded, attack)
+        chosen = order[robust[order]][: fewest_to_draw(count, of) if samples is None else samples]
+        drawn[attack] = np.zeros(len(recorded), np.bool_)
+        drawn[attack][chosen] = True
+    return drawn
+
+
+def judge(
+    path: Path, record: EvaluationRecord, recorded: SampleResults, again: SampleResults,
+    drawn: Mapping[AttackName, NDArray[np.bool_]], seed: int, by: str | None = None, sparsity: float | None = None,
+) -> Finding:  # fmt: skip
+    """Outcome of a re-run: what broke of the samples drawn, and what of the rule the record does not satisfy.
 
     `sparsity` is that measured in the re-run; ``None`` leaves it out.
     """
-    before, after = _flags(record, recorded), _flags(record, again)
-    comparisons, differs, n = [], np.zeros(len(recorded), np.bool_), len(recorded)
-    for name, one in before.items():
-        other = after[name]
-        differs |= one != other
-        counts = (int(flags.sum()) for flags in (one, other, one & ~other, other & ~one))
-        comparisons.append(RepeatedResult(name, n, *counts))
-    different, objections = int(differs.sum()), []
+    attacks = []
+    for attack, (claimed, of) in claims(record).items():
+        count, robust = int(drawn[attack].sum()), _robust(record, again, attack)
+        broken = int((drawn[attack] & ~robust).sum())
+        attacks.append(RepeatedAttack(attack, claimed, count, broken, detectable_inflation(claimed, count, of)))
+    different = int((recorded.clean_correct != again.clean_correct).sum())
+    today = datetime.now(UTC).date().isoformat()
+    verification = Verification(today, seed, len(again), different, tuple(attacks), by)
+    verified, objections = with_verification(record, verification), []
     stated = record.sparsity.measured
     if sparsity is not None and (stated is None or abs(stated - sparsity) > _SPARSITY_SLACK):
-        objections.append(f"The record states a measured sparsity of {stated}; it is {sparsity}.")
-    if different > DISAGREEMENT_LIMIT * n:
-        objections.append(f"{different} of {n} samples have another result; at most {DISAGREEMENT_LIMIT:.0%} may.")
-    objections += [
-        f"{one.result}: the differences go one way, {one.only_recorded} for the record and {one.only_rerun} against "
-        f"it (p = {one.p_value:.2g}, below {VERIFICATION_ALPHA})."
-        for one in comparisons
-        if one.p_value < VERIFICATION_ALPHA
-    ]
-    return Finding(record, n, tuple(comparisons), 1 - different / n, tuple(objections))
+        objections.append(f"sparsity.measured: {stated} is not what the checkpoint has, {sparsity}")
+    objections += [f"{problem.field}: {problem.problem}" for problem in plausibility_problems(path, verified)]
+    return Finding(verified, verification, tuple(objections))
 
 
-def write_verification(path: Path, finding: Finding, by: str | None = None) -> EvaluationRecord:
-    """Put the outcome of a re-run that agrees into its record, atomically.
+def write_verification(path: Path, finding: Finding) -> EvaluationRecord:
+    """Put the outcome of a verification into its record, atomically.
 
     Raises:
-        ValueError: If it does not agree.
+        ValueError: If the results are not verified.
     """
-    if not finding.agrees:
-        raise ValueError("only a re-run that agrees verifies a record")
-    today = datetime.now(UTC).date().isoformat()
-    record = with_verification(finding.record, Verification(today, finding.samples, finding.agreement, by))
-    write_json(path, record_to_json(record))
-    return record
+    if not finding.verified:
+        raise ValueError("only a re-run without objections verifies a record")
+    write_json(path, record_to_json(finding.record))
+    return finding.record
 
 
-def _flags(record: EvaluationRecord, samples: SampleResults) -> dict[str, NDArray[np.bool_]]:
-    """Whether each sample is correct, and robust under each attack that the record has."""
+def _seed(kept: RunState, seed: int | None) -> int:
+    """The given seed, that of the interrupted verification which is resumed, or a new one that nobody can know."""
+    if (unit := kept.get("seed")) is not None:
+        return int(unit["value"])
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    kept.put("seed", value=np.array(seed))
+    return seed
+
+
+def _robust(record: EvaluationRecord, samples: SampleResults, attack: AttackName) -> NDArray[np.bool_]:
+    """Whether each sample is robust under an attack, at the ε of the record; none if the attack was not run."""
     text = record.threat_model.epsilon
-    epsilon = None if text is None else epsilon_value(text)
-    attacks = {result.attack.label: samples.robust(result.attack, epsilon) for result in record.results.attacks}
-    return {"clean": samples.clean_correct} | {name: flags for name, flags in attacks.items() if flags is not None}
+    robust = samples.robust(attack, None if text is None else epsilon_value(text))
+    return np.zeros(len(samples), np.bool_) if robust is None else robust
+
+
+def _claimed(record: EvaluationRecord, recorded: SampleResults, attack: AttackName) -> NDArray[np.bool_]:
+    """Which samples the record counts as robust under an attack."""
+    robust = _robust(record, recorded, attack)
+    if attack is AttackName.HOFMN and record.leaves_out_tuning and recorded.tuning is not None:
+        robust = robust & ~recorded.tuning
+    return robust
 
 
 def _own_record(path: Path) -> EvaluationRecord:
@@ -214,7 +216,7 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     attacks, parameters, steps = [], None, stated.attack_steps
     if results.autoattack is not None:
         attacks.append(AttackName.AUTOATTACK)
-    if results.hofmn is not None and results.hofmn.parameters:
+    if results.hofmn is not None and (results.hofmn.parameters or results.hofmn.robust_accuracy):
         missing = [name for name in SEARCH_SPACE if name not in results.hofmn.parameters]
         if missing:
             raise EvaluationError(
@@ -266,4 +268,11 @@ def _network(record: EvaluationRecord, file: CheckpointFile, factory: str | None
             f"{record.model_key}: the network was built by the author's own code, {layout!r}; read that code, and name "
             "your copy with --arch file.py:factory"
         )
-    return open_network(file, Declared.of(record.key, factory, None if layout == IN_MEMORY else layout))
+    model = open_network(file, Declared.of(record.key, factory, None if layout == IN_MEMORY else layout))
+    stated = record.checkpoint.factory_sha256
+    if stated is not None and model.factory_sha256 != stated:
+        raise EvaluationError(
+            f"--arch {factory}: is not the code of the record: its SHA-256 is {model.factory_sha256}, the record has "
+            f"{stated}"
+        )
+    return model

@@ -158,6 +158,7 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
     return {
         "entry": entry,
         "sentence": sentence(entry),
+        "verification_text": verification_text,
         "steps": [
             (methods.STEP_TITLES[step.name], step_sentence(step), objective_citations(step, facts.references))
             for step in entry.pipeline.steps

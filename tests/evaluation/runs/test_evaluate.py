@@ -55,7 +55,7 @@ def test_a_record_says_which_of_several_state_dicts_was_evaluated(tmp_path):
     assert read_record(evaluation.path).checkpoint.state == "ema"
     assert "The state dict under ema was taken; net left aside." in evaluation.record.notes
     found = verify_record(evaluation.path, tmp_path / "a.pt", data_dir="embedded", run_dir=tmp_path / "verified")
-    assert found.agrees
+    assert found.verified
 
 
 def test_an_existing_record_is_not_replaced_unasked(tmp_path):
