@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from apsite.catalogue import Catalogue, load_catalogue
+    from apsite.errors import ApsiteError
     from apsite.evaluation.checkpoints.loading import load_network
     from apsite.evaluation.checkpoints.report import audit
     from apsite.evaluation.runs.python_interface import evaluate, evaluate_samples
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from apsite.protocol import Settings
 
 __all__ = [
-    "Catalogue", "Settings", "audit", "evaluate", "evaluate_samples", "load_catalogue", "load_network", "load_test_set",
+    "ApsiteError", "Catalogue", "Settings", "audit", "evaluate", "evaluate_samples", "load_catalogue", "load_network",
+    "load_test_set",
 ]  # fmt: skip
 
 _HOMES = {
+    "ApsiteError": "apsite.errors",
     "Catalogue": "apsite.catalogue",
     "Settings": "apsite.protocol",
     "audit": "apsite.evaluation.checkpoints.report",

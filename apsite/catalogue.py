@@ -54,6 +54,9 @@ class Catalogue:
     retracted: Mapping[str, EvaluationRecord] = field(default_factory=dict)
     superseded: Mapping[str, tuple[EvaluationRecord, ...]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Catalogue of {len(self.entries)} entries and {len(self.records)} records in {str(self.root)!r}>"
+
     def methods(self, stage: Stage | None = None) -> list[Entry]:
         """Entries of the taxonomy (no baselines), of one pipeline stage if given."""
         stages = tuple(Stage) if stage is None else (stage,)

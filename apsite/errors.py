@@ -6,7 +6,18 @@ from pathlib import Path
 
 
 class ApsiteError(Exception):
-    """Something the user can fix; the command line prints it as one ``Error: ...`` line and exits with 1."""
+    """Something the user can fix; the command line prints it as one ``Error: ...`` line and exits with 1.
+
+    All errors of this package are of this class, except those of a wrong call, which are :class:`ValueError` or
+    :class:`TypeError`.
+
+    >>> import apsite
+    >>> try:
+    ...     apsite.load_catalogue("nowhere")
+    ... except apsite.ApsiteError as error:
+    ...     print(str(error).partition(";")[0])
+    nowhere: has no folder 'entries'
+    """
 
 
 class DocumentError(ApsiteError):

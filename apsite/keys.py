@@ -78,6 +78,12 @@ class ModelKey:
         Raises:
             ValueError: If the sparsity is not a whole percentage, or the parts contradict each other.
         """
+        try:
+            fraction = 0 <= sparsity < 1
+        except TypeError:
+            fraction = False
+        if not fraction:
+            raise ValueError(f"sparsity must be a fraction such as 0.90, or 0 for a dense network, not {sparsity!r}")
         percent = round(sparsity * 100)
         if abs(sparsity * 100 - percent) > 1e-6:
             raise ValueError(f"declared sparsity must be a whole percentage such as 0.90, not {sparsity}")

@@ -163,9 +163,15 @@ class Settings:
             allowed = ", ".join(AttackName)
             raise EvaluationError(f"--attacks {','.join(self.attacks)}: choose from {allowed}, each once")
         object.__setattr__(self, "attacks", tuple(attack for attack in AttackName if attack in self.attacks))
-        for name in ("batch_size", "trials", "search_samples", "search_steps", "attack_steps"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise EvaluationError(f"{name} must be at least 1, not {value}")
+        for name in ("batch_size", "trials", "search_samples", "search_steps", "attack_steps", "n_examples"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= 1):
+                raise EvaluationError(f"{name} must be a whole number from 1 on, not {value!r}")
+        if self.epsilon is not None:
+            try:
+                epsilon_value(self.epsilon)
+            except ValueError as error:
+                raise EvaluationError(str(error)) from None
         if self.engine is EngineName.REFERENCE and self.precision is not Precision.FLOAT32:
             raise EvaluationError(
                 f"--precision {self.precision} requires --engine fast; reference runs in float32 only"

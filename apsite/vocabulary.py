@@ -24,6 +24,11 @@ def _by_rank(relation: Callable[[int, int], bool]) -> Callable[[Term, str], bool
 class Term(StrEnum):
     """One term of a closed set. Terms of one set sort in the order in which they are defined."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Refuse a value that is not a term, with those that are."""
+        raise ValueError(f"{value!r} is not a valid {cls.__name__}; choose from {', '.join(cls)}")
+
     def __new__(cls, value: str, *facts: object) -> Self:
         """A term whose attributes are the annotated names of its class, in their order."""
         term = str.__new__(cls, value)
@@ -115,9 +120,9 @@ class Architecture(Term):
         return super().rank if self.registered else len(type(self))
 
     @classmethod
-    def _missing_(cls, value: object) -> Architecture | None:
+    def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str) or not re.fullmatch(OTHER + OTHER_NAME, value):
-            return None
+            return super()._missing_(value)
         term = str.__new__(cls, value)
         term._name_ = term._value_ = value
         term.label, term.small = value.removeprefix(OTHER), False
@@ -316,7 +321,7 @@ def epsilon_value(text: str) -> float:
         ValueError: If `text` is not a fraction of two whole numbers, in (0, 1].
     """
     try:
-        if not re.fullmatch("[0-9]+/[0-9]+", text):
+        if not isinstance(text, str) or not re.fullmatch("[0-9]+/[0-9]+", text):
             raise ValueError
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):

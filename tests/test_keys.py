@@ -80,10 +80,10 @@ def test_a_malformed_model_key_says_which_part_is_wrong_and_what_is_allowed(text
 
 @pytest.mark.parametrize(("structure", "sparsity", "message"), [
     (Structure.UNSTRUCTURED, 0.905, "must be a whole percentage such as 0.90, not 0.905"),
-    (Structure.UNSTRUCTURED, 90, "must be a whole percentage from 1 to 99, not 9000"),
+    (Structure.UNSTRUCTURED, 90, "sparsity must be a fraction such as 0.90"),
     (Structure.UNSTRUCTURED, 0.0, "must be a whole percentage from 1 to 99, not 0"),
-    (Structure.UNSTRUCTURED, 1.0, "must be a whole percentage from 1 to 99, not 100"),
-    (Structure.STRUCTURED, -0.5, "must be a whole percentage from 1 to 99, not -50"),
+    (Structure.UNSTRUCTURED, 1.0, "sparsity must be a fraction such as 0.90"),
+    (Structure.STRUCTURED, -0.5, "sparsity must be a fraction such as 0.90"),
     (None, 0.9, "a dense model has neither structure nor sparsity"),
 ])  # fmt: skip
 def test_parts_that_contradict_each_other_make_no_key(

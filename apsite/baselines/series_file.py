@@ -23,7 +23,7 @@ from apsite.vocabulary import Architecture, Dataset, Granularity, Locality
 AUTHOR = "the authors"
 """Source of the records of a series whose file does not state it."""
 _RECIPE = {
-    "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": float, "step_size": float,
+    "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": str, "step_size": str,
     "batch_size": int, "momentum": float, "weight_decay": float, "trades_beta": float, "n_train": int, "seed": int,
 }  # fmt: skip
 _EVALUATION = {"n_examples": int, "engine": str, "attacks": str, "batch_size": int, "seed": int, "trials": int}

@@ -26,7 +26,7 @@ from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.runs.run_state import RunState
 from apsite.progress import Reporter
 from apsite.protocol import Precision
-from apsite.vocabulary import Objective
+from apsite.vocabulary import Objective, epsilon_value
 
 OBJECTIVES = (Objective.AT_PGD, Objective.TRADES, Objective.AT_FAST)
 """Objectives that :func:`train` knows."""
@@ -99,7 +99,7 @@ class Recipe:
 def recipe_of(options: Mapping[str, Any]) -> Recipe:
     """Recipe of options as `apsite finetune` and series files have them.
 
-    `learning_rate` is the peak, `n_train` the number of images, `epsilon` and `step_size` are in grey levels of 255.
+    `learning_rate` is the peak, `n_train` the number of images, `epsilon` and `step_size` are texts such as ``8/255``.
     What is not there, or ``None``, has the value that is usual for the objective.
 
     Raises:
@@ -109,11 +109,20 @@ def recipe_of(options: Mapping[str, Any]) -> Recipe:
     given = {name: value for name, value in options.items() if value is not None}
     objective = Objective(given.pop("objective", Objective.AT_PGD))
     fast = objective is Objective.AT_FAST
+    step = given.pop("step_size", "10/255" if fast else "2/255")
     return Recipe(
         objective=objective, epochs=given.pop("epochs", 10), peak_learning_rate=given.pop("learning_rate", 0.1),
-        steps=given.pop("steps", 1 if fast else 10), epsilon=given.pop("epsilon", 8) / 255,
-        step_size=given.pop("step_size", 10 if fast else 2) / 255, train_samples=given.pop("n_train", None), **given,
+        steps=given.pop("steps", 1 if fast else 10), epsilon=_size("epsilon", given.pop("epsilon", "8/255")),
+        step_size=_size("step_size", step), train_samples=given.pop("n_train", None), **given,
     )  # fmt: skip
+
+
+def _size(name: str, text: str) -> float:
+    """Size in input units from its exact text."""
+    try:
+        return epsilon_value(text)
+    except ValueError as error:
+        raise EvaluationError(str(error).replace("epsilon", name)) from None
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:

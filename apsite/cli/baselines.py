@@ -85,10 +85,8 @@ def prune(
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1,
               help="Peak of the one-cycle schedule.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="Steps of the attack.  [default: 10, AT-Fast 1]")
-@click.option("--epsilon", type=click.FloatRange(0, 255, min_open=True), default=8,
-              help="Perturbation size in units of 1/255.")  # fmt: skip
-@click.option("--step-size", type=click.FloatRange(0, 255, min_open=True),
-              help="Step of the attack in units of 1/255.  [default: 2, AT-Fast 10]")  # fmt: skip
+@click.option("--epsilon", default="8/255", help="Perturbation size, as a fraction such as 8/255.")
+@click.option("--step-size", help="Step of the attack, such as 2/255.  [default: 2/255, AT-Fast 10/255]")
 @click.option("--batch-size", type=click.IntRange(1), default=128, help="Images per step.")
 @click.option("--weight-decay", type=click.FloatRange(0), default=2e-4,
               help="L2 penalty on all parameters.")  # fmt: skip

@@ -379,6 +379,10 @@ class EvaluationRecord:
     verification: Verification | None = None
     changes: tuple[Change, ...] = ()
 
+    def __repr__(self) -> str:
+        robust = "not attacked" if self.robust_accuracy is None else f"robust accuracy {self.robust_accuracy:.4f}"
+        return f"<EvaluationRecord {self.key}: {self.protocol}, {self.provenance.kind}, {robust}>"
+
     @property
     def model_key(self) -> str:
         """The model key as text."""

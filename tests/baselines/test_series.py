@@ -261,13 +261,14 @@ def test_an_unknown_model_is_an_error(series, places):
         ("[0.99]", "[inf]", "criterion 1: sparsities must be fractions"),
         ("n_examples = 2", "n_examples = 0", "n_examples must be at least 1, not 0"),
         ("[0.99]", "[0.99, 0.99]", "the same method, structure and sparsity"),
-        ("trials = 1", "trials = 0", "trials must be at least 1"),
+        ("trials = 1", "trials = 0", "trials must be a whole number from 1 on, not 0"),
         ('"global"', '"local"', "choose --criterion lwm --locality local"),
         ("threads = 1", "threads = 0", "threads must be at least 1, not 0"),
         ("threads = 1", 'precision = "half"', "precision 'half' is not one of auto, float32, bfloat16"),
         ("https://", "http://", "checkpoint_url must start with https://"),
         ('["A test."]', "[1]", "notes must be texts"),
-        ("batch_size = 16", "epsilon = 0", "epsilon must be positive, not 0"),
+        ("batch_size = 16", "epsilon = 8", "training: epsilon must be of type str, not 8"),
+        ("batch_size = 16", 'step_size = "0.01"', "step_size must be a fraction such as '8/255', not '0.01'"),
         ("batch_size = 16", "steps = 0", "AT-Fast takes a single step, not 0"),
         ("batch_size = 16", "n_train = 0", "train_samples must be at least 1, not 0"),
         ("batch_size = 16", "momentum = 0", "momentum must lie between 0 and 1, not at 0"),
@@ -291,6 +292,7 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path, old, new, reason):
 
 def test_the_usual_steps_of_each_objective():
     many, one = recipe_of({}), recipe_of({"objective": "AT-Fast", "seed": 3})
+    assert recipe_of({"epsilon": "4/255"}).epsilon == 4 / 255
     assert recipe_of({"trades_beta": 3, "n_train": 20, "epochs": None}).trades_beta == 3
     assert (many.objective, many.steps, many.step_size) == (Objective.AT_PGD, 10, 2 / 255)
     assert (one.objective, one.steps, one.step_size, one.seed) == (Objective.AT_FAST, 1, 10 / 255, 3)

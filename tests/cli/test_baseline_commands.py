@@ -177,7 +177,10 @@ def test_a_new_weight_that_is_zero_by_chance_is_trained_like_the_others(run, tra
 
 @pytest.mark.parametrize(
     ("criterion", "sparsity", "options"),
-    [("lamp", "0.95", ("--objective", "AT-Fast")), ("filter-l1", "0.75", ("--steps", "2", "--packed", "--half"))],
+    [
+        ("lamp", "0.95", ("--objective", "AT-Fast", "--epsilon", "4/255")),
+        ("filter-l1", "0.75", ("--steps", "2", "--packed", "--half")),
+    ],
 )
 def test_fine_tuning_keeps_every_zero_and_moves_the_rest(
     run, dense, training_set, tmp_path, criterion, sparsity, options

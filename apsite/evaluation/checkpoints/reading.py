@@ -123,7 +123,7 @@ def _open(path: Path) -> BufferedReader:
     """The file, opened for reading once it is known to be an ordinary one; a folder as the archive that it was."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # no path may have a NUL character
         raise CheckpointError(f"{path}: no such file. Give the path of a checkpoint.") from None
     except OSError as error:
         if error.errno == errno.ELOOP:

@@ -79,6 +79,15 @@ class Request:
         Raises:
             EvaluationError: If the unit is not what the structure removes, or a URL or text is not allowed.
         """
+        for name in ("checkpoint", "data_dir", "output", "run_dir"):
+            if "\0" in str(getattr(self, name)):
+                raise EvaluationError(
+                    f"{name} {str(getattr(self, name))!r} has a NUL character, which no path may have"
+                )
+        if isinstance(self.notes, str) or not all(isinstance(text, str) for text in (self.source, *self.notes)):
+            raise EvaluationError(
+                f"source must be a text and notes a list of texts, not {self.source!r}, {self.notes!r}"
+            )
         unstructured = self.key.structure is Structure.UNSTRUCTURED
         if self.granularity is not None and (self.granularity is Granularity.WEIGHT) != unstructured:
             others = ", ".join(word for word in Granularity if word is not Granularity.WEIGHT)

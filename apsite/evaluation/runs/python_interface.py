@@ -114,7 +114,7 @@ def evaluate_samples(
             layout=layout, granularity=Granularity(granularity) if granularity else None,
             data_dir=data_dir if data_dir is not None else default_data_dir(), settings=settings or Settings(),
             output=None if output is None else Path(output), device=device, run_dir=Path(folder), fresh=fresh,
-            overwrite=overwrite, state=state, url=url, source=source, notes=tuple(notes),
+            overwrite=overwrite, state=state, url=url, source=source, notes=notes,
         )  # fmt: skip
         return run_request(request, reporter, network=loaded, images=images)
 

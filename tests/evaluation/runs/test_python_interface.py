@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -113,8 +114,15 @@ def test_samples_of_the_callers_choice_are_evaluated(away, demo_network):
         ({"sparsity": 0.5}, CheckpointError, r"about 0\.90"),
         ({"sparsity": 0.905}, ValueError, "whole percentage"),
         ({"structure": None}, ValueError, "neither structure nor sparsity"),
-        ({"structure": "rows"}, ValueError, "rows"),
-        ({"architecture": "alexnet"}, ValueError, "alexnet"),
+        ({"sparsity": 90}, ValueError, "sparsity must be a fraction such as 0.90, or 0 for a dense network, not 90"),
+        ({"sparsity": "0.9"}, ValueError, "must be a fraction such as 0.90, or 0 for a dense network, not '0.9'"),
+        ({"sparsity": float("nan")}, ValueError, "must be a fraction"),
+        ({"structure": "rows"}, ValueError, "'rows' is not a valid Structure; choose from unstructured, structured"),
+        ({"architecture": "alexnet"}, ValueError, "not a valid Architecture; choose from resnet18, vgg16, resnet50"),
+        ({"notes": "Mine."}, EvaluationError, "source must be a text and notes a list of texts, not .*, 'Mine.'"),
+        ({"source": None}, EvaluationError, "source must be a text and notes a list of texts, not None"),
+        ({"source": ""}, EvaluationError, "source '' has no letter; write a name"),
+        ({"run_dir": "a\0b"}, EvaluationError, r"run_dir 'a\\x00b' has a NUL character"),
         ({"method": "../x"}, ValueError, "method key"),
         ({"data_dir": "nowhere"}, DatasetError, "has no CIFAR-10 test set"),
         ({"device": "potato"}, EvaluationError, "is not a device"),
@@ -127,6 +135,31 @@ def test_each_mistake_has_its_own_error(away, demo_network, changes, error, mess
     with pytest.raises(error, match=message):
         apsite.evaluate(demo_network, **{**MODEL, **changes}, output="out")
     assert not list(away.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_examples": 0}, "n_examples must be a whole number from 1 on, not 0"),
+        ({"trials": 2.5}, "trials must be a whole number from 1 on, not 2.5"),
+        ({"epsilon": "0.031"}, "epsilon must be a fraction such as '8/255', not '0.031'"),
+        ({"epsilon": 8 / 255}, "epsilon must be a fraction such as '8/255'"),
+        ({"attacks": ("pgd",)}, "--attacks pgd: choose from autoattack, hofmn, each once"),
+    ],
+)
+def test_settings_refuse_what_options_refuse(changes, message):
+    with pytest.raises(apsite.ApsiteError, match=re.escape(message)):
+        apsite.Settings(**changes)
+
+
+def test_catalogue_and_record_are_short_in_a_console(repository):
+    catalogue = apsite.load_catalogue(repository)
+    record = catalogue.records["HARP_Zhao2023Holistic_R18_CIFAR10_US_90"]
+    assert repr(record) == (
+        "<EvaluationRecord HARP_Zhao2023Holistic_R18_CIFAR10_US_90: piras-2024, published, robust accuracy 0.4540>"
+    )
+    counts = f"{len(catalogue.entries)} entries and {len(catalogue.records)} records"
+    assert repr(catalogue) == f"<Catalogue of {counts} in {str(repository)!r}>"
 
 
 def test_a_network_that_cannot_be_copied_is_refused(away):

@@ -236,7 +236,7 @@ def test_published_figures_cannot_be_verified(repository):
         (lambda d: d["settings"].pop("seed"), "settings.seed of the record is None; it must be of type int"),
         (lambda d: d["settings"].update(preset="x"), "preset 'x' is not one of apb-1"),
         (lambda d: d["settings"].update(engine="other"), "engine 'other' is not one of"),
-        (lambda d: d["settings"].update(batch_size=0), "batch_size must be at least 1"),
+        (lambda d: d["settings"].update(batch_size=0), "batch_size must be a whole number from 1 on"),
         (
             lambda d: d["results"]["attacks"][-1]["parameters"].pop("momentum"),
             "parameters of the record lacks momentum",
