@@ -18,10 +18,9 @@ from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.runs.manifest import read_toml
 from apsite.keys import ModelKey
 from apsite.protocol import Preset, Settings
+from apsite.records import AUTHORS
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality
 
-AUTHOR = "the authors"
-"""Source of the records of a series whose file does not state it."""
 _RECIPE = {
     "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": str, "step_size": str,
     "batch_size": int, "momentum": float, "weight_decay": float, "trades_beta": float, "n_train": int, "seed": int,
@@ -74,7 +73,7 @@ class Series:
     threads: int | None = None
     precision: str = "auto"
     checkpoint_url: str | None = None
-    author: str = AUTHOR
+    author: str = AUTHORS
     notes: tuple[str, ...] = ()
     given: Path | None = None
 
@@ -136,7 +135,7 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
             training=recipe_of(document.get("training", {})), finetuning=recipe_of(document.get("finetuning", {})),
             settings=Settings.of(Preset.APB_1, **evaluation), prunings=tuple(prunings),
             threads=document.get("threads"), precision=document.get("precision", "auto"),
-            checkpoint_url=document.get("checkpoint_url"), author=document.get("source", AUTHOR),
+            checkpoint_url=document.get("checkpoint_url"), author=document.get("source", AUTHORS),
             notes=tuple(document.get("notes", ())),
         )  # fmt: skip
     except (ValueError, TypeError, ApsiteError) as error:

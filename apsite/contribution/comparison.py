@@ -11,7 +11,7 @@ from apsite.catalogue import Catalogue
 from apsite.comparable import Judge, Setting, Standings, by_setting
 from apsite.documents.texts import skeleton
 from apsite.entries import Entry
-from apsite.records import EvaluationRecord
+from apsite.records import AUTHORS, EvaluationRecord
 from apsite.vocabulary import ProvenanceKind
 
 WORDS_ONLY = ("notes", "checkpoint", "granularity", "provenance", "changes", "warnings", "environment", "verification")
@@ -132,9 +132,11 @@ def compare(base: Catalogue, head: Catalogue) -> Comparison:
 
 
 def is_author(source: str, entry: Entry) -> bool:
-    """Whether a text that says who ran an evaluation has the surname of an author of the method's paper."""
+    """Whether a text on who ran an evaluation has the surname of an author of the method's paper, or no name."""
     words = re.split(r"[\W_]+", skeleton(source))
-    return any(skeleton(author.split(",")[0]).split()[-1] in words for author in entry.paper.authors)
+    return source == AUTHORS or any(
+        skeleton(author.split(",")[0]).split()[-1] in words for author in entry.paper.authors
+    )
 
 
 def _claims(base: Catalogue, head: Catalogue, records: Sequence[RecordChange]) -> Iterator[Claim]:

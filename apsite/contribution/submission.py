@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 from collections import defaultdict
@@ -13,13 +14,14 @@ from typing import Any
 
 from apsite.catalogue import Catalogue, load_catalogue, scan
 from apsite.comparable import rankable
-from apsite.contribution.comparison import compare, is_author
+from apsite.contribution.comparison import Comparison, compare, is_author
 from apsite.contribution.comparison_text import code, to_markdown, to_text
 from apsite.entries import Entry
 from apsite.errors import ApsiteError
 from apsite.records import EvaluationRecord
 from apsite.validation import validate
 from apsite.validation.reports import number
+from apsite.validation.revisions import merge_base, open_catalogue
 from apsite.vocabulary import Architecture, Dataset, Protocol, ProvenanceKind, Structure
 
 LICENCE_POINT = "- [ ] I may publish these results and files under CC BY 4.0 (`LICENSE-DATA`)"
@@ -29,6 +31,8 @@ REVIEWER_LINE = (
 )
 """Where a contributor writes, in the words of the template."""
 
+MAIN_BRANCH = "origin/main"
+"""Where a pull request goes, as the guide to submitting has it."""
 _SHOWN = 5
 """Problems that the checklist names itself."""
 
@@ -111,7 +115,7 @@ def check_submission(root: Path, key: str) -> Submission:
         return Submission(key, tuple(points), (), "", "")
     records = catalogue.records_of(key)
     points += [*_entry_points(entry), *_record_points(entry, records)]
-    change, models = compare(_without(catalogue, key), catalogue), tuple(record.model_key for record in records)
+    change, models = _change(catalogue, key), tuple(record.model_key for record in records)
     return Submission(key, tuple(points), models, to_text(change), _body(entry, points, to_markdown(change)))
 
 
@@ -127,6 +131,17 @@ def checklist_text(submission: Submission) -> str:
     summary = f"{missing} point(s) still missing ([ ])." if missing else "Ready for a pull request."
     optional = " Points marked [-] are optional." if State.ADVICE in states else ""
     return "\n".join([*lines, summary + optional]) + "\n"
+
+
+def _change(catalogue: Catalogue, key: str) -> Comparison:
+    """What differs from the main branch or, where that is not known here, from the data without the method."""
+    with contextlib.ExitStack() as stack:
+        try:
+            commit = merge_base(catalogue.root, MAIN_BRANCH)
+            base = stack.enter_context(open_catalogue(commit, catalogue.root))
+        except ApsiteError:
+            base = _without(catalogue, key)
+        return compare(base, catalogue)
 
 
 def _without(catalogue: Catalogue, key: str) -> Catalogue:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from apsite.protocol import Scalar
 from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
 from apsite.records.record import (
+    AUTHORS,
     HISTORY,
     AttackCount,
     AttackResult,
@@ -33,8 +34,8 @@ from apsite.records.record import (
 from apsite.records.rules import record_problems
 
 __all__ = [
-    "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData", "EvaluationRecord",
-    "EvaluationWarning", "JointResult", "LayerAudit", "Passes", "Provenance", "RepeatedAttack", "Results",
-    "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel", "Verification", "read_record",
+    "AUTHORS", "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData",
+    "EvaluationRecord", "EvaluationWarning", "JointResult", "LayerAudit", "Passes", "Provenance", "RepeatedAttack",
+    "Results", "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel", "Verification", "read_record",
     "record_from_json", "record_problems", "record_to_json", "with_verification", "write_record",
 ]  # fmt: skip

@@ -345,6 +345,10 @@ class Verification:
         return max((one.detectable_inflation for one in self.attacks), default=1.0)
 
 
+AUTHORS = "the authors"
+"""Source of a run by the authors of the paper, where no name is given."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Who vouches for the results; `source` is a citation key or who ran it, `date` is ISO."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import METHOD, MODEL, entry_document, own_document, record_document
+from tests.builders import METHOD, MODEL, entry_document, own_document, record_document, write_data
+from tests.repositories import git, repository_with
 
 
 def own_run(**changes: object) -> dict[str, object]:
@@ -88,6 +89,22 @@ def test_the_body_asks_what_the_template_asks(run, data_folder, repository: Path
     for words in ("CC BY 4.0", "What a reviewer should know"):
         (asked,) = [line for line in template if words in line]
         assert asked in body
+
+
+def test_a_reviewer_sees_whose_method_it_is(run, tmp_path: Path) -> None:
+    """Against the main branch of the repository, where it is known: the method is here already."""
+    root = repository_with(tmp_path / "clone", entry_document(), record_document())
+    git(root, "update-ref", "refs/remotes/origin/main", "main")
+    record = own_run(provenance={**own_document()["provenance"], "kind": "submitted", "source": "Eve Other"})
+    del record["verification"]
+    write_data(root, entry_document(notes=["Eve was here."]), record)
+    shown = run("submit-check", METHOD, "--root", root).stdout
+    assert "[-] Evaluations name an author of the paper: run by Eve Other, not named in the paper" in shown
+    assert (
+        f"Check who proposes this: Tiny ({METHOD}), here already\n"
+        "  paper by Jane Doe; results so far by Piras2024Adversarial\n"
+        "  edits the entry: notes\n  adds or changes 1 record, run by Eve Other\n"
+    ) in shown
 
 
 def test_scripts_get_json(run, data_folder) -> None:

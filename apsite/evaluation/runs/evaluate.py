@@ -70,7 +70,7 @@ class Request:
     overwrite: bool = False
     state: str | None = None
     url: str | None = None
-    source: str = "the authors"
+    source: str = records.AUTHORS
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:

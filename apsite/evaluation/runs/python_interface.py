@@ -21,7 +21,7 @@ from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import Settings
-from apsite.records import EvaluationRecord
+from apsite.records import AUTHORS, EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
 
 _Arguments = ParamSpec("_Arguments")
@@ -35,7 +35,7 @@ def evaluate_samples(
     images: ImageSet | None = None, output: str | Path | None = None, overwrite: bool = False,
     device: str | None = None, settings: Settings | None = None, reporter: Reporter | None = None,
     run_dir: str | Path | None = None, fresh: bool = False, state: str | None = None, url: str | None = None,
-    source: str = "the authors", notes: Sequence[str] = (),
+    source: str = AUTHORS, notes: Sequence[str] = (),
 ) -> Evaluation:  # fmt: skip
     """Evaluate a network: audit, clean accuracy, AutoAttack, HO-FMN; record and result of every sample.
 
