@@ -155,6 +155,14 @@ def finetune(
     _check_output(output, source)
     loaded = load(source, recipe.seed)
     masks = {} if source.checkpoint is None else zero_masks(loaded.network)  # a new weight is zero by chance alone
+    example = torch.zeros(1, *source.dataset.shape)
+    before = audit_network(loaded.network, example).zero_weights if masks else 0
+    held = sum(int((~mask).sum()) for name, mask in masks.items() if name in prunable_weights(loaded.network))
+    if held < before:
+        raise EvaluationError(
+            f"{source.checkpoint}: {before - held:,} of its zero weights are computed in the forward pass, where "
+            "training would fill them; save the weights that act, and give a factory with ordinary layers"
+        )
     images, labels = load_training_set(source.dataset, data_dir)
     resolved = str(resolve_precision(precision, place)).removeprefix("torch.")
     about: dict[str, object] = {
@@ -171,10 +179,10 @@ def finetune(
             loaded.network, images, labels, recipe, masks=masks, device=place, precision=precision, state=state,
             reporter=reporter,
         )  # fmt: skip
-        kept = zero_masks(loaded.network)
-        if any(name not in kept or not torch.equal(kept[name], mask) for name, mask in masks.items()):
+        kept, audit = zero_masks(loaded.network), audit_network(loaded.network, example)
+        moved = any(name not in kept or not torch.equal(kept[name], mask) for name, mask in masks.items())
+        if moved or audit.zero_weights < before:
             raise EvaluationError("training has moved a zero of the mask or made a new one; nothing was written")
-        audit = audit_network(loaded.network, torch.zeros(1, *source.dataset.shape))
         result = _write(output, loaded.network, written, audit, about, seconds)
         state.clear()
     return result

@@ -1,7 +1,7 @@
 """Baseline criteria: which weights or filters a mask keeps.
 
 A criterion scores weights (unstructured) or channels (structured); scores become masks of an exact size. Weights are
-those of convolutions and linear layers; biases and batch-norm parameters are pruned only where their whole channel is.
+those of :func:`prunable_weights`; biases and batch-norm parameters are pruned only where their whole channel is.
 
 How many stay. Of ``n`` weights ``floor(n * (1 - sparsity))`` stay, the ``k`` of the survey's section 2.1. Globally
 ``n`` counts the weights of all layers together, locally those of each layer, so that every layer has the sparsity.
@@ -76,12 +76,18 @@ def check_locality(criterion: BaselineCriterion, locality: Locality) -> None:
 
 
 def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Weight tensors of all convolutions and linear layers, by parameter name, in order of registration."""
-    return {
-        f"{name}.weight": module.weight
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+    """Weight tensors, by parameter name, in order of registration.
+
+    They are the weights of convolutions and linear layers, and of other layers every parameter of two or more
+    dimensions that is not a scale along one of them.
+    """
+    found: dict[str, Tensor] = {}
+    for path, module in network.named_modules():
+        for name, value in module.named_parameters(recurse=False):
+            layer = isinstance(module, nn.Conv2d | nn.Linear)
+            if name == "weight" if layer else value.dim() > 1 and value.numel() > max(value.shape):
+                found[f"{path}.{name}" if path else name] = value
+    return found
 
 
 def lwm_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -249,19 +255,17 @@ def kept_count(total: int, sparsity: float) -> int:
 def zero_masks(network: nn.Module) -> Masks:
     """Masks that a pruned network carries in its zeros, so that fine-tuning can keep them.
 
-    Zero weights of convolutions and linear layers are pruned. Where nothing is left of a batch-norm channel, neither
-    weight nor bias, or of a filter with a zero bias, the channel was removed and stays so.
+    Zero weights are pruned. Where nothing is left of a batch-norm channel, neither weight nor bias, or of a filter with
+    a zero bias, the channel was removed and stays so.
 
     Returns:
         Only masks that remove something: empty for a dense network.
     """
-    masks: Masks = {}
+    masks: Masks = {name: weight.detach() != 0 for name, weight in prunable_weights(network).items()}
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            masks[f"{name}.weight"] = module.weight.detach() != 0
-            if isinstance(module, nn.Conv2d) and module.bias is not None:
-                removed = ~masks[f"{name}.weight"].flatten(1).any(1)
-                masks[f"{name}.bias"] = ~(removed & (module.bias.detach() == 0))
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            removed = ~(module.weight.detach() != 0).flatten(1).any(1)
+            masks[f"{name}.bias"] = ~(removed & (module.bias.detach() == 0))
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
             stays = (module.weight.detach() != 0) | (module.bias.detach() != 0)
             masks[f"{name}.weight"], masks[f"{name}.bias"] = stays, stays.clone()

@@ -145,7 +145,8 @@ def _print(written: Written, result: str, *, as_json: bool) -> None:
     channels = audit.zero_channels or 0, audit.channels or 0
     weights, filters = (audit.zero_weights, audit.weights), (audit.zero_filters, audit.filters)
     for name, (zero, total) in {"weights": weights, "filters": filters, "input channels": channels}.items():
-        click.echo(f"Zero {name}: {zero:,} of {total:,} ({zero / total:.4%})")
+        if total:  # a network without convolutions has no filters
+            click.echo(f"Zero {name}: {zero:,} of {total:,} ({zero / total:.4%})")
     for layer in audit.layers:
         if layer.zero_weights == layer.weights:
             click.echo(f"Warning: nothing is left of layer {layer.name}.", err=True)

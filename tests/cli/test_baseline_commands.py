@@ -13,6 +13,7 @@ from apsite.baselines.pruning import BaselineCriterion, prunable_weights
 from apsite.baselines.training import OBJECTIVES, PRECISIONS
 from apsite.cli.baselines import baselines, finetune, prune
 from apsite.errors import EvaluationError
+from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.manifest import ModelOutcome, Status
@@ -204,6 +205,103 @@ def test_fine_tuning_keeps_every_zero_and_moves_the_rest(
     content = after.read_bytes()
     run(*command)
     assert after.read_bytes() == content
+
+
+NETWORKS = """
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, prune
+
+class Masked(nn.Linear):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("weight_mask", torch.ones_like(self.weight))
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight * self.weight_mask, self.bias)
+
+class Own(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inputs, outputs))
+
+    def forward(self, x):
+        return x @ self.weight
+
+class Hidden(Own):
+    def forward(self, x):
+        return x @ self.effective_weight()
+
+    def effective_weight(self):
+        return self.weight * (self.weight > 0)
+
+class Attention(nn.Module):
+    def __init__(self, size, outputs):
+        super().__init__()
+        self.attention, self.out = nn.MultiheadAttention(8, 1), nn.Linear(size, outputs)
+
+    def forward(self, x):
+        y = x.view(len(x), -1, 8)
+        return self.out(self.attention(y, y, y)[0].flatten(1))
+
+def network(make):
+    return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), make(192, 16), nn.ReLU(), nn.Linear(16, 10))
+
+def plain(): return network(nn.Linear)
+def masked(): return network(Masked)
+def own(): return network(Own)
+def hidden(): return network(Hidden)
+def attention(): return network(Attention)
+def pruned(): return network(lambda *sizes: prune.identity(nn.Linear(*sizes), "weight"))
+def normed(): return network(lambda *sizes: parametrizations.weight_norm(nn.Linear(*sizes)))
+"""
+
+
+def zero_weights(run, checkpoint, factory):
+    audited = json.loads(run("audit", checkpoint, "--arch", factory, "--json").stdout)
+    return audited["counts"]["zero_weights"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pruned"),
+    [
+        ("plain", "weight"),
+        ("masked", "weight_mask"),
+        ("own", "weight"),
+        ("attention", "attention.in_proj_weight"),
+        ("pruned", "weight_mask"),
+        ("normed", "parametrizations.weight.original1"),
+    ],
+)
+def test_fine_tuning_keeps_zeros_wherever_a_network_has_them(run, training_set, tmp_path, name, pruned):
+    """In a mask of torch.nn.utils.prune or of its own layers, in parameters of other names, and under a norm."""
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    factory, before, after = f"{tmp_path / 'networks.py'}:{name}", tmp_path / "a.pt", tmp_path / "b.safetensors"
+    state = dict(build_network(factory).network.state_dict())
+    state[f"2.{pruned}"] = state[f"2.{pruned}"].clone()
+    state[f"2.{pruned}"].view(-1)[::2] = 0
+    zeros = state[f"2.{pruned}"].numel() // 2
+    torch.save(state, before)
+    assert zero_weights(run, before, factory) == zeros > 0
+    run(
+        "finetune", before, "--arch", factory, "--data-dir", training_set, "--epochs", 1, "--batch-size", 16,
+        "--objective", "AT-Fast", "--run-dir", tmp_path / "runs", "-o", after,
+    )  # fmt: skip
+    assert zero_weights(run, after, factory) == zeros
+
+
+def test_zeros_that_training_would_fill_are_refused_before_it(run, training_set, tmp_path):
+    """A layer that computes them in its forward pass holds no zero that could be kept."""
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    factory = f"{tmp_path / 'networks.py'}:hidden"
+    state = dict(build_network(factory).network.state_dict())
+    state["4.weight"][0] = 0
+    torch.save(state, tmp_path / "a.pt")
+    result = run(
+        "finetune", tmp_path / "a.pt", "--arch", factory, "--data-dir", training_set, "-o", tmp_path / "b", code=1
+    )
+    assert re.search(r"a.pt: 1,\d{3} of its zero weights are computed in the forward pass", result.stderr)
+    assert not (tmp_path / "b").exists()
 
 
 def test_without_a_checkpoint_a_dense_network_is_trained(run, training_set, tmp_path):

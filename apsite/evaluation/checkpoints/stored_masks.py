@@ -125,7 +125,7 @@ def _multiply_factors(state: dict[str, Tensor], notes: list[str], problems: list
         weight, stored = state.get(name), name.removesuffix("weight") + "aux_weight"
         if weight is None:
             problems.append(f"{stored} has no {name}")
-        elif factor.shape != ((weight.shape[0],) * 2 if mixing else weight.shape):
+        elif factor.shape != (weight.shape[:1] * 2 if mixing else weight.shape) or weight.dim() == 0:
             problems.append(f"{stored} has the shape {list(factor.shape)}, which does not fit {name}")
         else:
             state[name] = (factor @ weight.flatten(1)).view_as(weight) if mixing else weight * factor
@@ -214,7 +214,7 @@ def _apply_scores(state: dict[str, Tensor], sparsity: float, notes: list[str], p
     if not scores:
         return
     total = sum(weight.numel() for weight in weights.values())
-    zeros = sum(int((weight == 0).sum()) for weight in weights.values()) / total
+    zeros = sum(int((weight == 0).sum()) for weight in weights.values()) / max(total, 1)
     if zeros >= sparsity - _DENSE:
         dropped = "popup_scores and k_score" if rates else "popup_scores"
         notes.append(f"Scores ({dropped}) dropped: {zeros:.1%} of their weights are zeros already.")
