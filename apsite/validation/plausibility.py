@@ -194,6 +194,8 @@ def _audit(record: EvaluationRecord) -> Found:
             "audit.sparsity_basis",
             f"nothing in the audit says how many {basis} were removed; evaluate the model again",
         )
+    if record.structure is None and share > protocol.SPARSITY_LIMIT:
+        yield "sparsity.measured", f"{share:.4f} of the weights are removed, but the model key says that it is dense"
     if record.architecture.registered and dense_network(record) is None:
         why = difference(audit.layers, record.architecture, record.dataset)
         yield (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,13 @@ from torch.nn.parameter import is_lazy
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.matching import Match, best_match
-from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK, Normalisation, Normalise, multiply_out
+from apsite.evaluation.checkpoints.networks.layers import (
+    NEUTRAL_MASK,
+    Normalisation,
+    Normalise,
+    Parametrisation,
+    multiply_out,
+)
 from apsite.evaluation.checkpoints.networks.registry import Layout, TensorSpec, layouts, layouts_of, method_layouts
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.checkpoints.stored_masks import Resolved, multiply_masks
@@ -169,8 +176,8 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
     """The network of a checkpoint: of a registered layout, or of the user's factory; its tensors must fit exactly.
 
     A named layout is used or refused. Otherwise a layout of the method's published checkpoints comes first, and then
-    any layout of the architecture whose tensors are exactly those of the file. When several fit and give different
-    outputs, the file is ambiguous, and that is an error.
+    any layout of the architecture whose tensors are exactly those of the file, or narrower ones, as filters removed
+    from the file leave them. When several fit and give different outputs, the file is ambiguous, and that is an error.
 
     Raises:
         CheckpointError: If nothing fits, or more than one thing does. The message names the best layout and what is
@@ -183,12 +190,14 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
     resolved = multiply_masks(file.state, sparsity)
     candidates, method = declared.layouts(), declared.method
     published = [one.name for one in method_layouts(method, architecture)] if method else []
-    fitting = []
+    fitting, narrower = [], []
     for one in candidates:
         own = one.name == declared.layout or one.name in published
         match = _match(file, resolved, one, dataset, own=own)
-        if match.fits and (own or not one.named_only):
-            fitting.append((one, match))
+        if own or not one.named_only:
+            fitting += [(one, match)] if match.fits else []
+            narrower += [(one, match)] if _is_narrower(match, one) else []
+    fitting = fitting or narrower
     preferred = [pair for pair in fitting if pair[0].name in published] or fitting
     if not preferred:
         raise CheckpointError(_misfit(file, declared))
@@ -205,6 +214,8 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
             "Declare the sparsity."
         )
     notes = [*file.notes, *match.notes]
+    if not match.fits:
+        notes.append("The network has fewer filters or channels than the dense one: they were removed from the file.")
     if method and published and chosen.name not in published:
         name = method.partition("_")[0]
         notes.append(f"Not the layout of {name}'s published checkpoints; {chosen.name} fits.")
@@ -212,7 +223,41 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
         notes.append(chosen.note)
     with torch.random.fork_rng(devices=[]):
         network = chosen.build(dataset, sparsity)
+    if not match.fits:
+        _resize(network, match.tensors)
     return LoadedNetwork(_filled(network, match, notes), file, chosen.name, tuple(notes))
+
+
+def _is_narrower(match: Match, layout: Layout) -> bool:
+    """Whether the tensors are those of a layout with fewer filters and channels, as pruning tools leave them."""
+    differs = match.missing or match.unexpected or match.problems
+    if match.fits or differs or layout.parametrisation is not Parametrisation.PLAIN:
+        return False
+    shapes = [(tuple(match.tensors[name].shape), spec.shape) for name, spec in layout.tensors().items()]
+    return all(
+        len(mine) == len(whole)
+        and mine[2:] == whole[2:]
+        and all(1 <= one <= most for one, most in zip(mine, whole, strict=True))
+        for mine, whole in shapes
+    )
+
+
+def _resize(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give the layers of a network the sizes of `tensors`, in place."""
+    sizes = {
+        nn.Conv2d: ("out_channels", "in_channels"), nn.Linear: ("out_features", "in_features"),
+        nn.BatchNorm2d: ("num_features",),
+    }  # fmt: skip
+    for name, value in tensors.items():
+        parent, _, last = name.rpartition(".")
+        module = network.get_submodule(parent)
+        if last in module._parameters:
+            module._parameters[last] = nn.Parameter(torch.empty_like(value))
+        else:
+            module._buffers[last] = torch.empty_like(value)
+        if last == "weight":
+            for attribute, size in zip(sizes[type(module)], value.shape, strict=False):
+                setattr(module, attribute, size)
 
 
 def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:

@@ -16,7 +16,7 @@ import torch
 from apsite import records
 from apsite.documents.schema import load_schema
 from apsite.documents.texts import person_problem, text_problem, url_problem
-from apsite.errors import EvaluationError
+from apsite.errors import CheckpointError, EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.search import Trial, best_of
 from apsite.evaluation.checkpoints.audit import (
@@ -35,7 +35,7 @@ from apsite.evaluation.runs.runner import Outcome, run
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.protocol import NEUTRAL, EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
+from apsite.protocol import NEUTRAL, SPARSITY_LIMIT, EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
 from apsite.records import CheckpointAudit, EvaluationRecord, EvaluationWarning, Results
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults, write_samples
@@ -210,6 +210,9 @@ def audit_model(
     audit, found = check_weights(model.network, x, own_code=model.own_code)
     dense = check_census(audit, key.architecture, key.dataset) if key.architecture.registered else None
     finding, sparsity = check_sparsity(audit, key.structure, key.sparsity, dense)
+    if key.structure is None and finding.measured > SPARSITY_LIMIT:
+        removed = f"{finding.measured:.2%} of its weights are removed"
+        raise CheckpointError(f"declared dense, but {removed}; give --structure and --sparsity")
     audit = replace(audit, sparsity_basis=finding.basis if key.structure else None)
     return audit, finding, [*sparsity, *found, *warnings]
 

@@ -18,9 +18,11 @@ from apsite.evaluation.checkpoints.audit import (
     check_weights,
     unused_weights,
 )
+from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks import censuses
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
+from apsite.evaluation.checkpoints.report import audit
 from apsite.evaluation.runs.python_interface import evaluate_samples
 from apsite.protocol import Settings
 from apsite.records import census, read_record
@@ -127,8 +129,8 @@ def zeroed(module: nn.Module, name: str) -> nn.Module:
 )  # fmt: skip
 def test_zeros_of_every_kind_of_layer_are_counted(module: nn.Module, zeros: int, weights: int) -> None:
     """Own classes, attention, transposed and grouped convolutions, and weights that torch computes from others."""
-    audit = audit_network(module.eval(), IMAGES[:1])
-    assert (audit.zero_weights, audit.weights) == (zeros, weights)
+    counts = audit_network(module.eval(), IMAGES[:1])
+    assert (counts.zero_weights, counts.weights) == (zeros, weights)
 
 
 class Decoy(nn.Module):
@@ -145,11 +147,11 @@ class Decoy(nn.Module):
 
 
 def test_layers_that_no_output_depends_on_are_not_counted() -> None:
-    audit, warnings = check_weights(Decoy().eval(), IMAGES, own_code=True)
+    counts, warnings = check_weights(Decoy().eval(), IMAGES, own_code=True)
     assert [warning.code for warning in warnings] == ["unused-weights"]
     assert "never, nothing" in warnings[0].message
-    assert (audit.weights, audit.zero_weights) == (411_040, 0)
-    assert check_census(audit, Architecture.RESNET8, Dataset.CIFAR10).layouts == ("resnet8",)
+    assert (counts.weights, counts.zero_weights) == (411_040, 0)
+    assert check_census(counts, Architecture.RESNET8, Dataset.CIFAR10).layouts == ("resnet8",)
 
 
 def test_layers_that_were_pruned_away_stay_counted() -> None:
@@ -170,8 +172,8 @@ def test_tiny_weights_count_and_are_warned_of() -> None:
         for parameter in network.parameters():
             if parameter.dim() > 1:
                 parameter.view(-1)[::2] *= 1e-12
-    audit, warnings = check_weights(network, IMAGES, own_code=False)
-    assert audit.zero_weights == 0
+    counts, warnings = check_weights(network, IMAGES, own_code=False)
+    assert counts.zero_weights == 0
     assert [warning.code for warning in warnings] == ["tiny-weights"]
     assert "205,520 of 411,040 weights" in warnings[0].message
 
@@ -182,12 +184,12 @@ def test_single_zeros_never_make_a_network_structured() -> None:
     with torch.no_grad():
         for number, parameter in enumerate(one for one in network.parameters() if one.dim() > 1):
             parameter[torch.rand(parameter.shape, generator=torch.Generator().manual_seed(number)) < 0.5] = 0
-    audit = audit_network(network, IMAGES[:1])
+    counts = audit_network(network, IMAGES[:1])
     with pytest.raises(
         CheckpointError, match=r"declared sparsity is 50.00% but 0.18% of the weights, 0.00% of the filters"
     ):
-        check_sparsity(audit, Structure.STRUCTURED, 0.5)
-    assert check_sparsity(audit, Structure.UNSTRUCTURED, 0.5)[0].basis == "weights"
+        check_sparsity(counts, Structure.STRUCTURED, 0.5)
+    assert check_sparsity(counts, Structure.UNSTRUCTURED, 0.5)[0].basis == "weights"
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() == 4 and parameter[0, 0].numel() > 1:
@@ -203,11 +205,11 @@ def test_single_zeros_never_make_a_network_structured() -> None:
 )
 def test_filters_removed_from_the_network_itself_are_counted(layout: ResNetLayout, architecture: Architecture) -> None:
     """Half of the filters of every layer: half of the filters, three quarters of the weights."""
-    audit = audit_network(built(layout), IMAGES[:1])
-    dense = check_census(audit, architecture, Dataset.CIFAR10)
-    by_filters, warnings = check_sparsity(audit, Structure.STRUCTURED, 0.5, dense)
+    counts = audit_network(built(layout), IMAGES[:1])
+    dense = check_census(counts, architecture, Dataset.CIFAR10)
+    by_filters, warnings = check_sparsity(counts, Structure.STRUCTURED, 0.5, dense)
     assert (by_filters.basis, by_filters.matched, warnings) == ("filters", 0.5, [])
-    by_weights, _ = check_sparsity(audit, Structure.STRUCTURED, 0.75, dense)
+    by_weights, _ = check_sparsity(counts, Structure.STRUCTURED, 0.75, dense)
     assert by_weights.basis == "weights"
     assert by_weights.measured == pytest.approx(0.75, abs=0.002)
 
@@ -223,6 +225,23 @@ def test_a_physically_pruned_resnet18_is_evaluated_and_its_record_passes_the_gat
     assert record.sparsity.measured == pytest.approx(0.75, abs=0.002)
     assert evaluation.path is not None
     assert plausibility_problems(evaluation.path, read_record(evaluation.path)) == []
+
+
+def test_a_checkpoint_without_the_removed_filters_needs_no_factory(tmp_path: Path) -> None:
+    """Its layers have the names of a registered layout and fewer filters and channels."""
+    network = built(HALF_R8)
+    torch.save(network.state_dict(), tmp_path / "half.pt")
+    report = audit(tmp_path / "half.pt", architecture="resnet8", structure="structured", sparsity=0.5)
+    assert (report.layout, report.narrowed, report.refusals) == ("resnet8", True, ())
+    assert report.finding is not None
+    assert report.finding.basis == "filters"
+    loaded = load_network(tmp_path / "half.pt", architecture="resnet8")
+    assert torch.equal(loaded(IMAGES), network(IMAGES))
+    with pytest.raises(CheckpointError, match=r"declared dense, but 74.8\d% of its weights are removed"):
+        evaluate_samples(
+            tmp_path / "half.pt", method="Half_Doe2026Half", dataset="cifar10", architecture="resnet8",
+            data_dir="embedded", settings=QUICK,
+        )  # fmt: skip
 
 
 WIDE = ResNetLayout(widths=(32, 64, 128), blocks=(2, 2, 2))
