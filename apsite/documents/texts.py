@@ -13,6 +13,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Collection
+from urllib.parse import unquote
 
 _LINE = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u00AD\\u200B\\u200E\\u200F\\u2028-\\u202E\\u2060-\\u206F\\uFEFF]*$"
 _TEXT = _LINE.replace("\\u001F", "\\u0009\\u000B-\\u001F", 1)
@@ -31,6 +32,8 @@ _ALIKE = {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "COPTIC", "CHEROKEE"}
 """Scripts with letters of the same shape."""
 _MATHS = {"LATIN", "GREEK"}
 """Scripts that share a word in titles, as in μTransfer."""
+_SIGNS = "·×÷±–—−‘’“”′…→≤≥∞§†‡°"  # noqa: RUF001
+"""Signs that the name of a method may have besides those of ASCII and superscripts."""
 _LATIN = re.compile("LATIN (SMALL|CAPITAL) (?:LETTER|LIGATURE) (?:DOTLESS |SHARP )?([A-Z]{1,2}|ETH|THORN)(?: WITH .*)?")
 """Unicode's names of the Latin letters that languages use, without those of phonetics."""
 
@@ -91,8 +94,8 @@ def name_problem(text: str) -> str:
         name, category = unicodedata.name(letter), unicodedata.category(letter)
         if (category[0] == "L" or "LETTER" in name) and (not _LATIN.fullmatch(name) or _styled(letter, "<")):
             return f"holds {_named(letter)}; use ordinary Latin letters, as in the key of the method"
-        if category in ("Nd", "Nl", "Zs") or _styled(letter):
-            return f"holds {_named(letter)}; use the ordinary digit, sign or blank"
+        if category[0] not in "LM" and category != "No" and letter not in _SIGNS:
+            return f"holds {_named(letter)}; use an ordinary digit, sign or blank"
     return "" if re.search("[a-z0-9]", skeleton(text)) else "has neither a letter nor a digit; write a name"
 
 
@@ -107,7 +110,7 @@ def alias_problem(text: str) -> str:
 
 
 def skeleton(text: str) -> str:
-    """Text that two names share if they look alike: without accents and case, and with letters of one shape merged.
+    """Text that two names share if they look alike: without accents, case and marks at the ends, shapes merged.
 
     >>> skeleton("Rïval") == skeleton("RIVAL") == skeleton("Riva1")
     True
@@ -115,12 +118,13 @@ def skeleton(text: str) -> str:
     letters = (letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter)[0] != "M")
     latin = ((letter, _LATIN.fullmatch(unicodedata.name(letter, ""))) for letter in letters)
     plain = "".join(letter if name is None or letter.isascii() else name[2].lower() for letter, name in latin)
-    shapes = str.maketrans("i1|!0‐‒–—−‘’", "llllo-----''")  # noqa: RUF001
-    return " ".join(plain.replace("rn", "m").replace("vv", "w").casefold().translate(shapes).split())
+    shapes = str.maketrans("i1|!0–—−‘’′", "llllo---'''")  # noqa: RUF001
+    return " ".join(plain.replace("rn", "m").replace("vv", "w").casefold().translate(shapes).split()).strip("-_.,:;'")
 
 
 _NOT_PUBLIC = {
-    "arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local", "localhost", "onion", "private", "test",
+    "arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion",
+    "private", "svc", "test",
 }  # fmt: skip
 """Last labels of host names that nobody else can reach. Source: RFC 6761, RFC 6762, RFC 7686, and common use."""
 
@@ -136,7 +140,8 @@ def url_problem(url: str) -> str:
         if not _public(name.lower()):
             return f"leads to {name[:80]!r}, which is not a public host; give a URL that everybody can open"
         return "holds an encoded control character; remove it" if re.search("%([01].|7f)", rest, re.I) else ""
-    if scheme in ("hf", "doi") and {"", ".", ".."} & {host, *path}:
+    parts = re.split("[/@]" if scheme == "hf" else "/", unquote(rest.removeprefix("//")))
+    if scheme != "gdrive" and {"", ".", ".."} & {*parts}:
         return "has an empty part, '.' or '..' in its path; write the path out"
     if scheme == "hf" and (len(path) < 2 or not (host[0] + path[0][0]).isalnum()):
         return "is not of the form hf://owner/repository/file"
@@ -151,7 +156,8 @@ def _public(host: str) -> bool:
     labels = host.split(".")
     ordinary = all(re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label) for label in labels) and len(host) <= 253
     within = re.search(r"(?<![0-9])[0-9]+([.-][0-9]+){3}(?![0-9])", host)  # as in 127.0.0.1.nip.io
-    return len(labels) > 1 and ordinary and labels[-1] not in _NOT_PUBLIC and (within is None or _global(within[0]))
+    known = re.fullmatch("[a-z]{2,}|xn--[a-z0-9-]+", labels[-1]) and labels[-1] not in _NOT_PUBLIC
+    return len(labels) > 1 and ordinary and bool(known) and (within is None or _global(within[0]))
 
 
 def _global(address: str) -> bool:
@@ -164,11 +170,14 @@ def _global(address: str) -> bool:
 
 # Commands that read or write files, run programs or define commands, by parts of their names.
 _ACTING = re.compile(
-    "input|include|write|open(in|out)|^read|def$|^(future)?let$|command|environment|catcode|csname|^the$|^(direct|late)lua|special|"
-    "expand|shell|package|document|require|import|^load|verbatim|listing|every|^at(begin|end)|immediate|scantokens|"
-    "^after|jobname|file|makeat|^loop$|^repeat$|mode$|message|typeout|^show|^(end|begin|stop|bye|dump|global|outer|if(?!f$).*)$",
+    "input|include|write|open(in|out)|^(new)?read|def$|^(future)?let$|command|declare|environment|catcode|csname|^the$|"
+    "^(direct|late)lua|special|expand|shell|syntax|setup|package|document|require|import|^load|verbatim|listing|every|"
+    "^at(begin|end)|immediate|scantokens|^after|jobname|file|image|graphic|^pdf|bibliography|resource|makeat|^loop$|"
+    "^repeat$|mode$|message|typeout|^show|^(end|begin|stop|bye|dump|global|outer|if(?!f$).*)$",
     re.IGNORECASE,
 )
+_NO_PAPER = {"comment", "control", "ieeetranbstctl", "preamble", "set", "string", "xdata"}
+"""Entries of BibTeX and biblatex that define or set something."""
 
 
 def bibtex_problem(text: str) -> str:
@@ -181,9 +190,11 @@ def bibtex_problem(text: str) -> str:
         return "is not one BibTeX entry such as '@inproceedings{key, title = {…}}'; check its braces"
     if 0 in depths[kind.end() : -1] or re.search(r"@\s*[A-Za-z]+\s*[{(]", text[1:]):
         return "holds more than one BibTeX entry; keep that of the paper"
-    if kind[1].lower() in ("preamble", "string", "comment"):
+    if kind[1].lower() in _NO_PAPER:
         return f"is a @{kind[1].lower()}; give the entry of the paper, such as @inproceedings"
-    acting = next(filter(_ACTING.search, re.findall(r"\\([A-Za-z]+)", text)), "^^" if "^^" in text else "")
+    commands = filter(_ACTING.search, re.findall(r"\\([A-Za-z]+)", text))
+    elsewhere = re.search(r"\^\^|\\href\s*\{(?!\s*(https?|mailto):)", text)  # ^^ hides letters, run: starts programs
+    acting = next(commands, elsewhere[0] if elsewhere else "")
     return f"holds the command {acting[:40]}, which may do more than set type; remove it" if acting else ""
 
 

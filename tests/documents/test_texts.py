@@ -14,7 +14,7 @@ from apsite.documents.texts import FORMATS, PATTERNS, skeleton
 HONEST = {
     "name": (
         "HARP", "R-SNAP++", "S²", "Élan", "Müller-Prune", "Filter L1", "LWM global", "Cosentino19", "k=2 (ours)", "A/B",
-        "L∞-Prune", "Łódź", "Straße", "v1.2", "Đỗ", "SR & GKP", "Ørsted", "Q̄-Net", "R&D #3", "“New” RST", "n×m",
+        "L∞-Prune", "Łódź", "Straße", "v1.2", "Đỗ", "SR & GKP", "Ørsted", "Q̄-Net", "R&D #3", "“New” RST", "n×m", "HARP†", "RST*",
     ),
     "alias": ("BCSP_Özdenizc2021Training", "R-SNAP++", "v1.2", "S²", "a", "1", "Deadwooding", "A.B_c+d-e"),
     "person": (
@@ -29,7 +29,7 @@ HONEST = {
     "bibtex": (
         "@article{Doe2024Small}",
         "@inproceedings{a,\n  title = {{S}mall \\& {\\\"U}ber $\\ell_\\infty$ \\emph{x} \\textit{y}},\n  year = 2024\n}",
-        "@misc{b, author = {Jos{\\'e} M{\\\"u}ller and {\\L}ukasz}, url = {https://medium.com/@jane/x}, note = {a\\_b}}",
+        "@misc{b, author = {Jos{\\'e} M{\\\"u}ller and {\\L}ukasz}, url = {https://medium.com/@jane/x}, note = {\\href{https://x.org}{a\\_b}}}",
         '@ARTICLE {c:d/e-2, title = "A {\\textregistered} $\\mathrm{L}_2 \\iff x$ \\url{https://x.org}"}',
     ),
     "url": (
