@@ -34,7 +34,7 @@ class Catalogue:
     """Entries and records that belong together.
 
     >>> catalogue = load_catalogue()
-    >>> catalogue.entries["HARP_Zhao2023Holistic"].paper.year, len(catalogue.methods())
+    >>> catalogue.entries["HARP_Zhao2023Holistic"].paper.year, sum(one.in_survey for one in catalogue.methods())
     (2023, 26)
     >>> frame = catalogue.to_frame()
     >>> len(frame) == len(catalogue.records)
@@ -198,7 +198,7 @@ def _entry_problems(catalogue: Catalogue) -> Found:
             yield folder / f"{key}.json", place, wrong
     for key, entry in catalogue.entries.items():
         for index, checkpoint in enumerate(entry.checkpoints):
-            if not checkpoint.model_key.startswith(f"{key}_"):
+            if checkpoint.model_key is not None and not checkpoint.model_key.startswith(f"{key}_"):
                 wrong = f"{checkpoint.model_key!r} is not a model of this method; it must start with '{key}_'"
                 yield folder / f"{key}.json", f"checkpoints[{index}].model_key", wrong
 

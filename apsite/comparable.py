@@ -49,10 +49,11 @@ def setting_of(record: EvaluationRecord) -> Setting | None:
 def rankable(record: EvaluationRecord) -> bool:
     """Whether a record may be ranked.
 
-    That is, a pruned network of a registered family, attacked with AutoAttack under a protocol that ranks, and not
-    retracted.
+    That is, a pruned network of a registered family and of a structure that the benchmark compares, attacked with
+    AutoAttack under a protocol that ranks, and not retracted.
     """
-    evaluated = record.structure is not None and record.robust_accuracy is not None
+    compared = record.structure is not None and bool(record.structure.sparsities)
+    evaluated = compared and record.robust_accuracy is not None
     return record.protocol.ranks and evaluated and record.architecture.registered and record.retracted is None
 
 

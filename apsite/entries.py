@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from apsite.documents.schema import schema_problems
 from apsite.errors import DocumentError
 from apsite.vocabulary import (
     Architecture,
+    Compression,
     Criterion,
     Dataset,
     Granularity,
@@ -63,12 +65,12 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Specifics:
-    """How a method prunes. `granularity` and `locality` are ``None`` where they are not specified."""
+    """How a method prunes. All but `structure` are ``None`` where they are not specified."""
 
     structure: tuple[Structure, ...]
     granularity: tuple[Granularity, ...] | None
     locality: tuple[Locality, ...] | None
-    criterion: Criterion
+    criterion: Criterion | None
 
 
 @dataclass(frozen=True)
@@ -84,21 +86,36 @@ class OriginalAudit:
 
 @dataclass(frozen=True)
 class ReportedResult:
-    """A robust accuracy that the original paper reports; `sparsity` and `robust_accuracy` are fractions."""
+    """A robust accuracy that the original paper reports, or that others measured on a model of its authors.
+
+    Attributes:
+        structure: What pruning removed; ``None`` where that is not specified.
+        sparsity: A fraction; ``None`` where it is not specified.
+        attack: Behind the number, in words.
+        robust_accuracy: A fraction, like `clean_accuracy`.
+        by: Who measured it; ``None`` for the authors of the method.
+        source: Where the number was read; ``None`` for the tables of the survey.
+    """
 
     dataset: Dataset
     architecture: Architecture
-    structure: Structure
-    sparsity: float
+    structure: Structure | None
+    sparsity: float | None
     attack: str
     robust_accuracy: float
+    clean_accuracy: float | None = None
+    by: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """A checkpoint to download. `sha256` is ``None`` until it is first pinned."""
+    """A checkpoint to download. `sha256` is ``None`` until it is first pinned.
 
-    model_key: str
+    `model_key` is ``None`` for a file that no key names; its `notes` say which model it is.
+    """
+
+    model_key: str | None
     url: str
     sha256: str | None
     file_format: str | None = None
@@ -121,7 +138,13 @@ class Entry:
         audit: How its paper evaluated it, or ``None``.
         reported: Results that its paper reports.
         notes: Remarks for readers.
+        in_survey: Whether the survey's Table 1 has it.
+        auxiliary_loss: Loss that is added to the objectives, or ``None``.
+        host_methods: Names of the methods that it extends.
+        source_data: Data of pretraining or pruning that are not those of the task, or ``None``.
+        other_compression: What compresses the network beside pruning.
         checkpoints: Published checkpoints.
+        sources: Where each field was read, by its name; that of an object is for all of its fields.
         changes: What happened to the entry since it was first published, oldest first.
     """
 
@@ -136,7 +159,13 @@ class Entry:
     audit: OriginalAudit | None
     reported: tuple[ReportedResult, ...]
     notes: tuple[str, ...]
+    in_survey: bool = False
+    auxiliary_loss: str | None = None
+    host_methods: tuple[str, ...] = ()
+    source_data: str | None = None
+    other_compression: tuple[Compression, ...] = ()
     checkpoints: tuple[PublishedCheckpoint, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
 
     @property

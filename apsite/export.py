@@ -65,6 +65,8 @@ def _robustbench(catalogue: Catalogue, record: EvaluationRecord) -> dict[str, An
         one.robust_accuracy
         for one in entry.reported
         if (one.dataset, one.architecture, one.structure) == (record.dataset, record.architecture, record.structure)
+        and one.by is None
+        and one.sparsity is not None
         and abs(one.sparsity - record.sparsity.declared) < 1e-9
         and one.attack.lower() in ("autoattack", "aa")
     ]
@@ -123,6 +125,8 @@ def addresses(catalogue: Catalogue) -> list[str]:
     found: list[str | None] = []
     for entry in catalogue.entries.values():
         found += [entry.paper.url, entry.code_url, *(checkpoint.url for checkpoint in entry.checkpoints)]
+        sources = (*entry.sources.values(), *(result.source or "" for result in entry.reported))
+        found += [word.rstrip(",;") for text in sources for word in text.split() if word.startswith("https://")]
     found += [record.checkpoint.url for record in catalogue.records.values()]
     return list(dict.fromkeys(filter(None, found)))
 

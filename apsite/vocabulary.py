@@ -45,6 +45,67 @@ class Term(StrEnum):
     __lt__, __le__, __gt__, __ge__ = map(_by_rank, _RELATIONS)
 
 
+OTHER = "other:"
+"""What a value begins with that an open set of terms does not list."""
+OTHER_CODE = "other-"
+"""What the code of such a network in model keys begins with."""
+OTHER_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,29}"
+"""The name behind both."""
+OTHER_WORDS = r"[^\s,;\u0000-\u001F\u007F-\u00A0\u2028-\u202E\u2066-\u2069]"
+"""One character of the words behind ``other: ``; no comma, as a comma separates terms."""
+OTHER_TERM = f"{OTHER} {OTHER_WORDS}(?:(?: |{OTHER_WORDS}){{0,58}}{OTHER_WORDS})?"
+"""A term in a contributor's own words, such as ``other: Fisher information``."""
+
+
+class OpenTerm(Term):
+    """A set of terms that also takes ``other: `` and a few words.
+
+    ``Criterion("other: Fisher information")`` is such a term: shown, never a facet, and not listed by the class.
+    """
+
+    @property
+    def registered(self) -> bool:
+        """Whether it is one of the terms that the class lists."""
+        return not self.value.startswith(OTHER)
+
+    @property
+    def words(self) -> str:
+        """The term without ``other: ``."""
+        return self.value.removeprefix(OTHER).strip()
+
+    @property
+    def rank(self) -> int:
+        """Position in the list of terms, from 0; other terms follow them."""
+        return super().rank if self.registered else len(type(self))
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Another term, if its value is written as one."""
+        if not isinstance(value, str) or not re.fullmatch(cls.other_form(), value):
+            return super()._missing_(value)
+        term = str.__new__(cls, value)
+        term._name_ = term._value_ = value
+        for name, fact in cls._other_facts(term.words).items():
+            setattr(term, name, fact)
+        cls._value2member_map_[value] = term
+        return term
+
+    @classmethod
+    def other_form(cls) -> str:
+        """Regular expression of the value of another term."""
+        return OTHER_TERM
+
+    @classmethod
+    def other_meaning(cls) -> str:
+        """How another term is written, for messages and forms."""
+        return "other: and a few words (at most 60 characters, no comma)"
+
+    @classmethod
+    def _other_facts(cls, words: str) -> dict[str, object]:
+        """What is known of another term: its words alone."""
+        return {name: words if name == "label" else None if name == "citation" else "" for name in cls.__annotations__}
+
+
 # A row has one or two lines.
 # fmt: off
 class Dataset(Term):
@@ -79,15 +140,8 @@ class Dataset(Term):
         return sum(self.class_counts)
 
 
-OTHER = "other:"
-"""What the value of a network begins with that is of no registered family."""
-OTHER_CODE = "other-"
-"""What its code in model keys begins with."""
-OTHER_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,29}"
-"""The name behind both."""
 
-
-class Architecture(Term):
+class Architecture(OpenTerm):
     """A network family, whatever the names of its parameters in a checkpoint.
 
     ``Architecture("other:MyNet")`` is a network of no registered family: it is shown and never ranks. Such terms are
@@ -109,26 +163,19 @@ class Architecture(Term):
     RESNET50 = "resnet50", "R50", "ResNet50", False
     RESNET8 = "resnet8", "R8", "ResNet8", True
 
-    @property
-    def registered(self) -> bool:
-        """Whether it is a registered family, so that a network can be proven to be of it."""
-        return not self.value.startswith(OTHER)
-
-    @property
-    def rank(self) -> int:
-        """Position in the list of families, from 0; other networks follow them."""
-        return super().rank if self.registered else len(type(self))
+    @classmethod
+    def other_form(cls) -> str:
+        """Regular expression of another network."""
+        return OTHER + OTHER_NAME
 
     @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        if not isinstance(value, str) or not re.fullmatch(OTHER + OTHER_NAME, value):
-            return super()._missing_(value)
-        term = str.__new__(cls, value)
-        term._name_ = term._value_ = value
-        term.label, term.small = value.removeprefix(OTHER), False
-        term.code = OTHER_CODE + term.label
-        cls._value2member_map_[value] = term
-        return term
+    def other_meaning(cls) -> str:
+        """How another network is written."""
+        return "other:NAME for a network of no registered family"
+
+    @classmethod
+    def _other_facts(cls, words: str) -> dict[str, object]:
+        return {"code": OTHER_CODE + words, "label": words, "small": False}
 
 
 class Structure(Term):
@@ -136,27 +183,43 @@ class Structure(Term):
 
     Attributes:
         code: Part of model keys and of the survey's tables.
-        sparsities: The three sparsities at which the benchmark compares models (survey, section 4.2).
+        sparsities: The three sparsities at which the benchmark compares models (survey, section 4.2); empty where it
+            compares none.
         meaning: One sentence for readers and forms.
     """
 
     code: str
-    sparsities: tuple[float, float, float]
+    sparsities: tuple[float, ...]
     meaning: str
 
     UNSTRUCTURED = "unstructured", "US", (0.90, 0.95, 0.99), "Single weights are removed; the layers keep their shape."
     STRUCTURED = "structured", "S", (0.50, 0.75, 0.90), "Whole filters, channels or kernels are removed."
+    SEMI_STRUCTURED = "semi-structured", "SS", (), "Of every M neighbouring weights, N are removed or kept (N:M)."
 
 
-class Granularity(Term):
-    """The unit that a mask removes; `meaning` is one sentence for readers and forms."""
+class Granularity(OpenTerm):
+    """The unit that a mask removes.
 
+    Attributes:
+        structure: Structure of the pruning that removes it; ``None`` for other units, which fit any.
+        meaning: One sentence for readers and forms.
+    """
+
+    structure: Structure | None
     meaning: str
 
-    WEIGHT = "weight", "Single weights, wherever they are; what unstructured pruning removes."
-    FILTER = "filter", "Whole filters of a layer, and so its output channels."
-    CHANNEL = "channel", "Input channels of a layer."
-    KERNEL = "kernel", "Single two-dimensional kernels of a filter."
+    WEIGHT = "weight", Structure.UNSTRUCTURED, "Single weights, wherever they are; what unstructured pruning removes."
+    FILTER = "filter", Structure.STRUCTURED, "Whole filters of a layer, and so its output channels."
+    CHANNEL = "channel", Structure.STRUCTURED, "Input channels of a layer."
+    KERNEL = "kernel", Structure.STRUCTURED, "Single two-dimensional kernels of a filter."
+    NM_GROUP = "n:m-group", Structure.SEMI_STRUCTURED, "Weights within groups of M, the same number in each group."
+    NEURON = "neuron", Structure.STRUCTURED, "Neurons of a fully connected layer."
+    HEAD = "attention-head", Structure.STRUCTURED, "Heads of an attention layer."
+    LAYER = "layer", Structure.STRUCTURED, "Whole layers or blocks."
+
+    @classmethod
+    def _other_facts(cls, words: str) -> dict[str, object]:
+        return {"structure": None, "meaning": ""}
 
 
 class Stage(Term):
@@ -202,7 +265,7 @@ class Locality(Term):
     GLOBAL = "global", "G", "The network as a whole has the sparsity; layers may differ."
 
 
-class Criterion(Term):
+class Criterion(OpenTerm):
     """The rule that says which parameters are pruned (survey, section 3.3.3).
 
     Attributes:
@@ -225,13 +288,16 @@ class Criterion(Term):
            "Removes the parameters whose gradient has the greatest magnitude.")
     BCS = ("BCS", "Bayesian connectivity sampling",
            "Samples which connections exist from a posterior learned with a robust objective.")
+    VM = "VM", "Variational mask", "Learns the distribution of a mask with a robust objective."
+    IB = "IB", "Information bottleneck", "Removes what says least about the label."
+    SO = "SO", "Second order", "Removes what raises the loss least by second derivatives."
 
 
-class Objective(Term):
+class Objective(OpenTerm):
     """A training objective of a pipeline step.
 
     Attributes:
-        citation: Key of the defining paper in the reference list; ``None`` for natural training, which needs none.
+        citation: Key of the defining paper in the reference list; ``None`` for natural training and other objectives.
         label: What the abbreviation means.
     """
 
@@ -251,6 +317,21 @@ class Objective(Term):
     CNI = "CNI", "He2019Parametric", "Trainable (parametric) noise injection"
     KD = "KD", "Hinton2015Distilling", "Knowledge distillation"
     NT = "NT", None, "Natural training, without adversarial examples"
+    AWP = "AWP", "Wu2020Adversarial", "Adversarial weight perturbation"
+    AT_FREE = "AT-Free", "Shafahi2019Adversarial", "Free adversarial training (gradients used twice)"
+    CROWN_IBP = "CROWN-IBP", "Zhang2020Towards", "Certified training with linear and interval bounds"
+    MIXTRAIN = "MixTrain", "Wang2018Mixtrain", "Certified training on a mixture of objectives"
+    SMOOTHING = "RS", "Cohen2019Certified", "Randomized smoothing (training on noisy images)"
+
+
+class Compression(Term):
+    """What compresses a network beside pruning; `meaning` is one sentence for readers and forms."""
+
+    meaning: str
+
+    QUANTIZATION = "quantization", "Weights or activations have fewer bits."
+    FACTORIZATION = "factorization", "Weight matrices are products of smaller ones."
+    BINARY = "binary-weights", "Weights have two values."
 
 
 class Attack(Term):

@@ -15,9 +15,12 @@ FULL: dict[str, Any] = {
     "paper.url": "https://example.org/paper?id=1&page=2#top",
     "paper.bibtex": "@inproceedings{nunez,\n  title = {Small \\& sparse},\n  year = 2026\n}",
     "code.url": "https://example.org/code", "key": "Tiny-Net_Nunez2026Small", "pipeline.stage": "after",
-    "pipeline.pretraining": ["TRADES", "AT-PGD"], "pipeline.finetuning": [NOTHING], "pipeline.schedule": ["iterative"],
+    "pipeline.pretraining": ["TRADES", "other: Friendly training", "AT-PGD"],
+    "pipeline.finetuning": [NOTHING], "pipeline.schedule": ["iterative"],
     "specifics.structure": ["unstructured", "structured"], "specifics.granularity": ["weight", "filter"],
-    "specifics.locality": [], "specifics.criterion": "LIS", "audit.autoattack": "yes", "audit.pgd": "no",
+    "specifics.locality": [], "specifics.criterion": "LIS", "auxiliary_loss": "Feature distortion, squared",
+    "host_methods": ["HYDRA", "HARP"], "other_compression": ["quantization"],
+    "sources": "arXiv 2601.00001v1, “Method”", "audit.autoattack": "yes", "audit.pgd": "no",
     "audit.pgd_over_10_iterations": "", "audit.robustness_curve": "", "audit.others": ["CW", "DeepFool"],
     "reported": [
         {
@@ -36,10 +39,14 @@ FULL: dict[str, Any] = {
 
 _CHECKPOINT = FULL["checkpoints"][0]
 CONTRADICTIONS = [
-    ({"specifics.granularity": ["filter"]}, "specifics.granularity", "choose weight as well"),
-    ({"specifics.granularity": ["weight"]}, "specifics.granularity", "choose which"),
-    ({"specifics.structure": ["structured"]}, "specifics.granularity", "weight is the unit of unstructured"),
-    ({"specifics.structure": ["unstructured"]}, "specifics.granularity", "are units of structured pruning"),
+    ({"specifics.granularity": ["filter"]}, "specifics.granularity", "Unstructured pruning needs its unit"),
+    ({"specifics.granularity": ["weight"]}, "specifics.granularity", "Structured pruning needs its unit"),
+    ({"specifics.structure": ["structured"]}, "specifics.granularity", "weight is a unit of unstructured"),
+    ({"specifics.structure": ["unstructured"]}, "specifics.granularity", "filter is a unit of structured pruning"),
+    (
+        {"checkpoints": [{**_CHECKPOINT, "model_key": ""}]}, "checkpoints",
+        "Row 1, Remark: say which network, dataset and sparsity it is",
+    ),
     ({"audit.pgd_over_10_iterations": "yes"}, "audit.pgd_over_10_iterations", "PGD was not run"),
     ({"audit.pgd_over_10_iterations": "no"}, "audit.pgd_over_10_iterations", "PGD was not run"),
     ({"paper.year": "2024"}, "key", "The key says 2026, but the paper is of 2024"),
@@ -73,9 +80,11 @@ def _answer(question: Question) -> st.SearchStrategy[Any]:
             return st.lists(_TEXT.map(lambda text: text.replace("\n", " ").replace("\r", " ")), max_size=3)
         case Kind.CHOICES:
             words = [choice.value for choice in question.choices] + [NOTHING] * question.allows_nothing
+            words += ["other: Öther words"] * (question.other is not None)
             return st.lists(st.sampled_from(words), unique=True, max_size=3)
         case Kind.CHOICE | Kind.YES_NO:
-            return st.sampled_from(["", *(choice.value for choice in question.choices)])
+            other = ["other: x"] * (question.other is not None and question.section != "")  # no words within a row
+            return st.sampled_from(["", *(choice.value for choice in question.choices), *other])
         case Kind.WHOLE | Kind.FRACTION:
             return _NUMBERS
         case Kind.LONG:
@@ -106,8 +115,11 @@ def _mended(chosen: dict[str, Any]) -> dict[str, Any]:
     chosen = {name: [NOTHING] if NOTHING in words else words for name, words in chosen.items()}
     chosen["specifics.structure"] = chosen["specifics.structure"] or ["structured"]
     structures = chosen["specifics.structure"]
-    chosen["specifics.granularity"] = [word for word, of in (("weight", "unstructured"), ("kernel", "structured"))
-                                       if of in structures and chosen["specifics.granularity"]]  # fmt: skip
+    units = {"weight": "unstructured", "kernel": "structured", "n:m-group": "semi-structured"}
+    other = [word for word in chosen["specifics.granularity"] if word.startswith("other:")]
+    chosen["specifics.granularity"] = chosen["specifics.granularity"] and [
+        *(word for word, structure in units.items() if structure in structures), *other,
+    ]  # fmt: skip
     if chosen["audit.pgd"] == "no":
         chosen["audit.pgd_over_10_iterations"] = ""
     chosen["specifics.criterion"] = chosen["specifics.criterion"] or "LWM"

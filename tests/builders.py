@@ -59,6 +59,9 @@ def entry_document(key: str = METHOD, **changes: Any) -> Document:
         ],
         "notes": ["A remark."],
         "checkpoints": [{"model_key": f"{key}_R18_CIFAR10_US_90", "url": "hf://jane/tiny/model.pt", "sha256": None}],
+        "sources": dict.fromkeys(
+            ("name", "paper", "code", "pipeline", "specifics", "audit", "reported", "checkpoints"), "Doe 2024, v1",
+        ),
     }  # fmt: skip
     return {**document, **changes}
 

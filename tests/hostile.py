@@ -82,14 +82,16 @@ def _walk(node: Any, root: Any, parts: tuple[str | int, ...]) -> Iterator[tuple[
         for alternative in node.get(alternatives, ()):
             yield from _walk(alternative, root, parts)
     types = node.get("type", [])
-    if "string" in ([types] if isinstance(types, str) else types) and not {"enum", "const"} & set(node):
+    # Another term of an open set, which has a title, begins with "other: "; the entry below has one.
+    if "string" in ([types] if isinstance(types, str) else types) and not {"enum", "const", "title"} & set(node):
         yield parts, node.get("maxLength")
     for name, child in node.get("properties", {}).items():
         yield from _walk(child, root, (*parts, name))
     if isinstance(node.get("items"), dict):
         yield from _walk(node["items"], root, (*parts, 0))
     if isinstance(node.get("additionalProperties"), dict):
-        yield from _walk(node["additionalProperties"], root, (*parts, FREE_NAME))
+        free = "paper" if "propertyNames" in node else FREE_NAME
+        yield from _walk(node["additionalProperties"], root, (*parts, free))
 
 
 def documents(name: str, folder: Path) -> tuple[list[Document], dict[Place, str]]:
@@ -110,6 +112,10 @@ def documents(name: str, folder: Path) -> tuple[list[Document], dict[Place, str]
     entry["checkpoints"][0] |= {"file_format": ".pt", "notes": "A remark."}
     change = {"date": "2026-01-03", "kind": "corrected", "reason": "A reason.", "url": "https://example.org/1"}
     entry["changes"] = [change]
+    entry |= {"auxiliary_loss": "a loss", "host_methods": ["HYDRA"], "source_data": "ImageNet"}
+    entry["specifics"]["criterion"] = "other: <b>bold</b> & {{ braces }}"
+    entry["reported"][0] |= {"by": "others", "source": "a table"}
+    entry["sources"] |= dict.fromkeys(("auxiliary_loss", "host_methods", "source_data"), "a paper")
     record = own_document(f"{key}_R18_CIFAR10_US_90")
     record["provenance"]["location"] = "a place"
     record["changes"] = [{**change, "kind": "disputed"}]

@@ -81,7 +81,13 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("specifics.granularity", ["weights"], "specifics.granularity[0]", "is not one of 'weight', 'filter', 'channel'"),
     ("specifics.locality", ["G"], "specifics.locality[0]", "'G' is not one of 'local', 'global'"),
     ("specifics.criterion", "lwm", "specifics.criterion", "'lwm' is not one of 'LWM', 'SOLWM', 'RELWM', 'LIS'"),
-    ("specifics.criterion", None, "specifics.criterion", "null is not one of"),
+    ("specifics.criterion", "other: a, b", "specifics.criterion", "or other: and a few words (at most 60"),
+    ("specifics.granularity", ["other:x"], "specifics.granularity[0]", "'layer', or other: and a few words"),
+    ("sources", {"papers": "x"}, "sources", "'papers' does not have the required form: a field of the entry, such as"),
+    ("sources", {"paper": ""}, "sources.paper", "is empty"),
+    ("reported[0].by", "", "reported[0].by", "is empty"),
+    ("other_compression", ["pruning"], "other_compression[0]", "'pruning' is not one of 'quantization'"),
+    ("host_methods", [], "host_methods", "is empty; give at least one"),
     ("audit", [], "audit", "[] is not of type object or null"),
     ("audit.pgd", "yes", "audit.pgd", "'yes' is not of type boolean or null"),
     ("audit.autoattack", REMOVED, "audit", "lacks 'autoattack'"),
@@ -99,7 +105,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("checkpoints[0].url", "ftp://example.org/x", "checkpoints[0].url", "https URL, hf://owner/repository/file"),
     ("checkpoints[0].sha256", "A" * 64, "checkpoints[0].sha256", "does not have the required form"),
     ("checkpoints[0].sha256", REMOVED, "checkpoints[0]", "lacks 'sha256'; add it (null where the value is not known)"),
-    ("colour", "red", "", "has unknown 'colour'; known are schema_version, key, name, aliases, baseline, paper, code"),
+    ("colour", "red", "", "has unknown 'colour'; known are schema_version, key, name, aliases, baseline, in_survey, p"),
 ]  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_a_published_key_is_spelt_as_in_the_survey() -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("", "is not of the form <method key>_<R18|V16|R50|R8>_<CIFAR10|SVHN|ImageNet>_<US|S>_<percent>"),
+    ("", "is not of the form <method key>_<R18|V16|R50|R8>_<CIFAR10|SVHN|ImageNet>_<US|S|SS>_<percent>"),
     (METHOD, "is not of the form <method key>_"),
     (f"{METHOD}_R18_CIFAR10", "is not of the form"),
     (f"{METHOD}_R18_CIFAR10_US", "is not of the form"),

@@ -36,6 +36,15 @@ class _QuestionsCommand(click.Command):
         return super().get_params(ctx)
 
 
+class _OpenChoice(click.Choice[str]):
+    """The terms of a set, or ``other: `` and a few words, which the questions check."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from apsite.vocabulary import OTHER
+
+        return value if str(value).startswith(OTHER) else super().convert(value, param, ctx)
+
+
 def _option(question: Question) -> click.Option:
     """Option that answers a question in advance."""
     from apsite.contribution.questions import Kind
@@ -45,10 +54,13 @@ def _option(question: Question) -> click.Option:
     text = question.help
     if question.rows:
         text += " A JSON object with " + ", ".join(field.name for field in question.rows) + "."
+    kind = _OpenChoice if question.other else click.Choice
+    if question.other:
+        text += f" Or {question.other.meaning}."
     return click.Option(
         [f"--{question.option}", _parameter(question)],
         multiple=several,
-        type=click.Choice(words, case_sensitive=False) if words else str,
+        type=kind(words, case_sensitive=False) if words else str,
         help=text + (" Repeat for several." if several else ""),
     )
 
@@ -152,10 +164,10 @@ def _given(question: Question, answer: Any) -> Any:
 
 def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
     """Ask the open questions, each until its answer is valid."""
-    from apsite.contribution.questions import answer_problem, asked, is_empty, suggested_key
+    from apsite.contribution.questions import INTRODUCTIONS, RARE, answer_problem, asked, is_empty, suggested_key
 
     click.echo("Leave an answer empty if the paper does not say. Ctrl-C quits without writing anything.", err=True)
-    section, seen = "", set[str]()
+    section, seen, skipped = "", set[str](), False
     while question := next((open_ for open_ in asked(answers) if open_.name not in seen), None):
         seen.add(question.name)
         known = answers.get(question.name)
@@ -164,6 +176,10 @@ def _ask_all(answers: dict[str, Any], taken: set[str]) -> None:
         if question.section != section:
             section = question.section
             click.secho(f"\n{section}", bold=True, err=True)
+            rare = section == RARE
+            skipped = rare and not click.confirm(f"  {INTRODUCTIONS[RARE]} Describe any?", default=False, err=True)
+        if skipped:
+            continue
         _explain(question)
         default = suggested_key(answers) if question.name == "key" else ""
         _ask_until_valid(question, answers, taken, default)
@@ -188,6 +204,8 @@ def _explain(question: Question) -> None:
     for number, choice in enumerate(question.choices, 1):
         label = "" if choice.label == choice.value else f" {choice.label}."
         click.echo(f"  {number}  {choice.value:<12}{label} {choice.meaning}".rstrip(), err=True)
+    if question.other:
+        click.echo(f"     {question.other.meaning}", err=True)
     if question.allows_nothing:
         click.echo("     none         There is no such step.", err=True)
 

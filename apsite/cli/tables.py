@@ -15,7 +15,7 @@ from apsite.metrics import wilson_interval
 from apsite.numbers import MISSING, percent
 from apsite.protocol import APB_1_ATTACKS
 from apsite.records import EvaluationRecord
-from apsite.vocabulary import Architecture, Attack, Dataset, Structure
+from apsite.vocabulary import Architecture, Attack, Criterion, Dataset, Structure
 
 
 def leaderboard_tables(
@@ -65,7 +65,7 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
         f"  prunes {pipeline.stage.value} training; " + "; ".join(steps),
         f"  structure: {', '.join(specifics.structure)}; "
         f"locality: {', '.join(specifics.locality or ('not specified',))}; "
-        f"criterion: {specifics.criterion} ({specifics.criterion.label.lower()})",
+        f"criterion: {_criterion(specifics.criterion)}",
         f"  code: {entry.code_url or 'none known'}",
     ]
     yield Text("\n".join(lines))
@@ -74,6 +74,10 @@ def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
     happened = list(_happened(catalogue, entry))
     if happened:
         yield Text("\n".join(["Changes", *happened]))
+
+
+def _criterion(word: Criterion | None) -> str:
+    return "not specified" if word is None else f"{word} ({word.label.lower()})" if word.registered else word.value
 
 
 def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> Table:

@@ -31,8 +31,9 @@ def load_schema(name: str) -> dict[str, Any]:
     """JSON Schema (2020-12) of ``"entry"`` or ``"record"`` documents, with the terms of the vocabulary.
 
     The files name an enum of :mod:`apsite.vocabulary` as ``x-values`` where its terms are allowed, and a pattern of
-    :mod:`apsite.keys` as ``x-pattern``; here they become ``enum`` and ``pattern``. What can be said of a ``format`` of
-    :mod:`apsite.documents.texts` by a pattern is added for other programs.
+    :mod:`apsite.keys` as ``x-pattern``; here they become ``enum`` and ``pattern``, and an open set of terms an
+    ``anyOf`` of both. What can be said of a ``format`` of :mod:`apsite.documents.texts` by a pattern is added for other
+    programs.
     """
     text = resources.files("apsite.documents").joinpath(f"schemas/{name}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text, object_pairs_hook=_filled)
@@ -44,7 +45,7 @@ def _filled(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for pair in pairs:
         match pair:
             case "x-values", str(enum):
-                schema["enum"] = [term.value for term in getattr(vocabulary, enum)]
+                schema |= _values(getattr(vocabulary, enum))
             case "x-pattern", str(pattern):
                 schema["pattern"] = f"^{getattr(keys, pattern).pattern}$"
             case "format", str(format_) if format_ in texts.PATTERNS:
@@ -52,6 +53,15 @@ def _filled(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             case name, value:
                 schema[name] = value
     return schema
+
+
+def _values(terms: type[vocabulary.Term]) -> dict[str, Any]:
+    """Rule of a set of terms; an open one takes other terms too, as lines of text."""
+    listed = {"enum": [term.value for term in terms]}
+    if not issubclass(terms, vocabulary.OpenTerm):
+        return listed
+    form, meaning = f"^{terms.other_form()}$", terms.other_meaning()
+    return {"anyOf": [listed, {"type": "string", "pattern": form, "format": "line", "title": meaning}]}
 
 
 @functools.cache
@@ -102,7 +112,7 @@ def _well_formed(format_: str, text: object) -> bool:
 
 def _pattern(validator: Any, pattern: str, instance: object, schema: dict[str, Any]) -> Iterator[ValidationError]:
     """``pattern`` as JSON Schema means it: ``$`` is the end of the text; Python's also stops before a last newline."""
-    if schema.get("format") in texts.PATTERNS:
+    if texts.PATTERNS.get(schema.get("format", "")) == pattern:
         return  # the format says it better
     if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), str(instance)):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
@@ -186,7 +196,7 @@ def _explain(error: ValidationError) -> str:
     found = _show(instance)
     match error.validator:
         case "enum":
-            return f"{found} is not one of {', '.join(_show(word) for word in rule)}"
+            return f"{found} is not one of {', '.join(_show(word) for word in rule)}{_other(error)}"
         case "const":
             allowed = _stages(error) or [rule]
             return f"{found} is not {' or '.join(_show(word) for word in allowed)}"
@@ -221,6 +231,13 @@ def _explain(error: ValidationError) -> str:
         case "uniqueItems":
             return "names something twice; name each once"
     return error.message[:300]
+
+
+def _other(error: ValidationError) -> str:
+    """How an open set of terms takes another one, as the end of a sentence."""
+    alternatives: Any = error.parent.validator_value if error.parent and error.parent.validator == "anyOf" else ()
+    other = next((one["title"] for one in alternatives if "title" in one), None)
+    return f", or {other}" if other else ""
 
 
 def _stages(error: ValidationError) -> list[str]:

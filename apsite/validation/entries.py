@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from apsite.entries import Entry
 from apsite.errors import DocumentError
 from apsite.keys import KEY_YEAR, YEARS_APART
 from apsite.validation.plausibility import Found, date_problems
-from apsite.vocabulary import Granularity, Structure
+from apsite.vocabulary import Granularity
 
 
 def entry_problems(path: Path, entry: Entry) -> list[DocumentError]:
     """Fields of an entry that contradict each other."""
-    found = [DocumentError(path, *one) for rule in (_paper, _specifics, _audit, _checkpoints) for one in rule(entry)]
+    found = [DocumentError(path, *one) for rule in _RULES for one in rule(entry)]
     dates = {f"changes[{number}].date": one.date for number, one in enumerate(entry.changes)}
     return found + date_problems(path, dates)
 
@@ -27,18 +29,16 @@ def _paper(entry: Entry) -> Found:
 
 
 def _specifics(entry: Entry) -> Found:
-    """Weights are what unstructured pruning removes, and only that."""
+    """Each structure has its units; another unit fits any."""
     units, structures, place = entry.specifics.granularity, entry.specifics.structure, "specifics.granularity"
-    if units is None:
-        return
-    if Structure.UNSTRUCTURED in structures and Granularity.WEIGHT not in units:
-        yield place, "lacks 'weight', which is what unstructured pruning removes; add it"
-    if Structure.UNSTRUCTURED not in structures and Granularity.WEIGHT in units:
-        yield place, "names 'weight', but specifics.structure is not 'unstructured'; correct one"
-    if Structure.STRUCTURED in structures and set(units) == {Granularity.WEIGHT}:
-        yield place, "lacks the unit of structured pruning; add 'filter', 'channel' or 'kernel'"
-    if Structure.STRUCTURED not in structures and set(units) - {Granularity.WEIGHT}:
-        yield place, "names a unit of structured pruning, which specifics.structure leaves out; correct one"
+    for structure in structures if units else ():
+        if not any(unit.structure in (structure, None) for unit in units or ()):
+            known = " or ".join(repr(unit.value) for unit in Granularity if unit.structure is structure)
+            yield place, f"lacks what {structure.value} pruning removes; add {known}"
+    for unit in units or ():
+        if unit.structure is not None and unit.structure not in structures:
+            wrong = f"names {unit.value!r}, but specifics.structure leaves out {unit.structure.value!r}"
+            yield place, f"{wrong}; correct one of them"
 
 
 def _audit(entry: Entry) -> Found:
@@ -54,9 +54,47 @@ def _checkpoints(entry: Entry) -> Found:
     seen: dict[str, str] = {}
     for number, checkpoint in enumerate(entry.checkpoints):
         key, place = checkpoint.model_key, f"checkpoints[{number}]"
-        if keys[key] > 1 and not checkpoint.notes:
+        if key is None and not checkpoint.notes:
+            yield (
+                f"{place}.notes",
+                "is missing; without a model key, say here which network, dataset and sparsity it is",
+            )
+        elif key is not None and keys[key] > 1 and not checkpoint.notes:
             yield f"{place}.model_key", f"{key!r} is listed more than once; keep one, or say in notes how they differ"
         for field, value in (("url", checkpoint.url), ("sha256", checkpoint.sha256)):
-            first = key if value is None else seen.setdefault(value, key)
-            if first != key:
+            model = key or place
+            first = model if value is None else seen.setdefault(value, model)
+            if first != model:
                 yield f"{place}.{field}", f"is also that of {first}; two models need two files"
+
+
+def _sources(entry: Entry) -> Found:
+    """A method beyond the survey says where each of its fields was read."""
+    if entry.baseline or entry.in_survey:
+        return
+    lacking = [place for place in _said(entry) if not any(f"{place}.".startswith(f"{name}.") for name in entry.sources)]
+    if lacking:
+        what = f"lacks {', '.join(lacking)}"
+        yield "sources", f"{what}; say where each was read ('pipeline' covers all fields in it), or set it to null"
+
+
+def _said(entry: Entry) -> Iterator[str]:
+    """Places of the fields that say something of a method."""
+    yield "name"
+    for name in ("paper", "specifics", "audit"):
+        part = getattr(entry, name)
+        fields = dataclasses.fields(part) if part else ()
+        yield from (f"{name}.{one.name}" for one in fields if getattr(part, one.name) not in (None, ()))
+    if entry.code_url is not None:
+        yield "code.url"
+    yield "pipeline.stage"
+    yield from (f"pipeline.{step.name}" for step in entry.pipeline.steps if step.objectives is not None)
+    if entry.pipeline.schedule is not None:
+        yield "pipeline.schedule"
+    optional = ("auxiliary_loss", "host_methods", "source_data", "other_compression", "checkpoints")
+    yield from (name for name in optional if getattr(entry, name))
+    if any(result.source is None for result in entry.reported):
+        yield "reported"
+
+
+_RULES = (_paper, _specifics, _audit, _checkpoints, _sources)

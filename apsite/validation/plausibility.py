@@ -98,8 +98,8 @@ def _granularity(record: EvaluationRecord) -> Found:
         return
     if structure is None:
         yield "granularity", "a dense network has none; set it to null"
-    elif (unit is Granularity.WEIGHT) != (structure is Structure.UNSTRUCTURED):
-        allowed = "'weight'" if structure is Structure.UNSTRUCTURED else "'filter', 'channel', 'kernel'"
+    elif unit.structure not in (structure, None):
+        allowed = ", ".join(repr(word.value) for word in Granularity if word.structure is structure)
         yield "granularity", f"{unit.value!r} is not what {structure.value} pruning removes; {allowed} or null is"
 
 

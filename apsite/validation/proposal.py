@@ -199,12 +199,16 @@ def _entry(changed: ChangedFile, old: _Document | None, new: _Document | None) -
     elif new is not None and changed.new:
         if new.get("baseline") is True:
             yield "baseline", "true is for baselines, which do not rank; a maintainer adds them, so set it to false"
+        if new.get("in_survey") is True:
+            yield "in_survey", "true is for the methods of the survey, which are all here; set it to false"
         if _changes(new):
             yield "changes", "belongs to an entry that was published before; a new one has none, so remove it"
     elif old is not None and new is not None:
         was, now = (_word(document.get("baseline")) for document in (old, new))
         if was != now:
             yield "baseline", f"{now} was {was}, which decides who ranks; only a maintainer may change it"
+        if bool(old.get("in_survey")) != bool(new.get("in_survey")):
+            yield "in_survey", "was changed, but the survey's methods stay what they are; restore it"
         gone = [alias for alias in _list(old, "aliases") if alias not in _list(new, "aliases")]
         if gone:
             yield "aliases", f"lacks {gone[0]!r}, under which people find the method; keep it"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apsite.contribution.questions import Kind, document, questions
+from apsite.contribution.questions import RARE, Kind, document, questions
 from apsite.documents.json_files import to_json
 from tests.answers import FULL
 from tests.contribution.test_bibtex import PAPER, write
@@ -30,8 +30,11 @@ def options(answers: dict[str, Any]) -> list[str]:
 
 def typed(answers: dict[str, Any]) -> str:
     """What is typed to answer the same questions one by one."""
-    lines = []
+    lines, section = [], ""
     for question in questions():
+        if question.section == RARE != section:
+            lines.append("y")
+        section = question.section
         answer = answers.get(question.name, "")
         if question.stages and answers["pipeline.stage"] not in question.stages:
             continue
@@ -69,10 +72,28 @@ def test_answers_may_be_typed(run, tmp_path: Path) -> None:
     assert "“26” is not a whole number" in result.stderr
 
 
+def test_nobody_without_rare_properties_is_asked_for_them(run, tmp_path: Path) -> None:
+    """One question more, answered with the enter key."""
+    rare = {question.name for question in questions() if question.section == RARE}
+    said = {name: answer for name, answer in FULL.items() if name not in rare}
+    answers = {**said, "reported": [], "notes": ["A remark."]}
+    lines = typed(answers).split("\n")
+    start = lines.index("LIS") + 1
+    result = run("new", "--root", tmp_path, "--print", typed="\n".join([*lines[:start], "", *lines[start + 5 :]]))
+    assert result.stdout == to_json(document(answers))
+    assert "Auxiliary loss" not in result.stderr
+
+
 def test_words_may_be_typed_in_either_case_and_yes_and_no_by_a_letter(run, tmp_path: Path) -> None:
     answers = {**FULL, "reported": [], "notes": ["A remark."]}
     words = typed({**answers, "pipeline.stage": "after"}).split("\n")
-    for word, other in (("after", "AFTER"), ("TRADES, AT-PGD", "trades, 1"), ("LIS", "lis"), ("yes", "Y"), ("no", "n")):
+    for word, other in (
+        ("after", "AFTER"),
+        ("TRADES, other: Friendly training, AT-PGD", "trades, other: Friendly training, 1"),
+        ("LIS", "lis"),
+        ("yes", "Y"),
+        ("no", "n"),
+    ):
         words[words.index(word)] = other
     assert run("new", "--root", tmp_path, "--print", typed="\n".join(words)).stdout == to_json(document(answers))
 
@@ -103,9 +124,7 @@ def test_what_the_gate_would_refuse_is_not_written(run, tmp_path: Path) -> None:
     result = run(
         "new", "--root", tmp_path, "--non-interactive", *options({**FULL, "specifics.granularity": ["filter"]}), code=1
     )
-    assert (
-        result.stderr == "Error: --granularity: Unstructured pruning removes single weights; choose weight as well.\n"
-    )
+    assert result.stderr == "Error: --granularity: Unstructured pruning needs its unit; choose weight.\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -57,11 +57,14 @@ def test_full_answers_give_the_entry() -> None:
     assert list(entry) == [name for name in load_schema("entry")["properties"] if name in entry]
     assert entry["pipeline"] == {
         "stage": "after",
-        "pretraining": ["AT-PGD", "TRADES"],
+        "pretraining": ["AT-PGD", "TRADES", "other: Friendly training"],
         "finetuning": [],
         "schedule": ["iterative"],
     }
+    assert entry["in_survey"] is False
+    assert (entry["host_methods"], entry["other_compression"]) == (["HYDRA", "HARP"], ["quantization"])
     assert entry["specifics"]["locality"] is None
+    assert entry["sources"]["pipeline"] == FULL["sources"]
     assert entry["audit"] == {
         "autoattack": True, "pgd": False, "others": ["CW", "DeepFool"], "robustness_curve": None,
         "pgd_over_10_iterations": None,
@@ -82,7 +85,8 @@ def test_what_is_not_said_is_null() -> None:
     entry = document({name: answer for name, answer in FULL.items() if name in needed})
     assert entry["code"] is None
     assert entry["audit"] is None
-    assert "checkpoints" not in entry
+    assert not {"checkpoints", "auxiliary_loss", "host_methods", "source_data", "other_compression"} & set(entry)
+    assert entry["sources"] == dict.fromkeys(("name", "paper", "pipeline", "specifics"), FULL["paper.title"])
     assert entry["pipeline"]["pretraining"] is None
     assert entry["reported"] == []
 
@@ -123,6 +127,10 @@ def test_what_the_questions_let_pass_the_schema_lets_pass(answers: dict[str, obj
     ("pipeline.stage", "later", "not one of: after, before, during"),
     ("pipeline.pretraining", ["none", "KD"], "excludes an objective"),
     ("pipeline.pretraining", ["Magic"], "not one of: AT-PGD"),
+    ("pipeline.pretraining", ["other: one; two"], "or other: and a few words (at most 60 characters, no comma)"),
+    ("specifics.criterion", "other:", "not one of: LWM"),
+    ("specifics.criterion", "other: " + "x" * 61, "not one of: LWM"),
+    ("specifics.structure", ["other: half"], "not one of: unstructured, structured, semi-structured"),
     ("specifics.structure", [], "An answer is required"),
     ("audit.others", ["CW", "CW"], "twice"),
     ("audit.others", [str(n) for n in range(21)], "21 lines; at most 20"),

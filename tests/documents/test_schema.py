@@ -69,8 +69,8 @@ def test_a_problem_is_reported_once() -> None:
     problems = schema_problems(PATH, "entry", changed(entry_document(), "specifics.structure", ["filters", "filters"]))
     assert [(problem.field, problem.problem) for problem in problems] == [
         ("specifics.structure", "names something twice; name each once"),
-        ("specifics.structure[0]", "'filters' is not one of 'unstructured', 'structured'"),
-        ("specifics.structure[1]", "'filters' is not one of 'unstructured', 'structured'"),
+        ("specifics.structure[0]", "'filters' is not one of 'unstructured', 'structured', 'semi-structured'"),
+        ("specifics.structure[1]", "'filters' is not one of 'unstructured', 'structured', 'semi-structured'"),
     ]
 
 

@@ -65,6 +65,7 @@ def entry_text(page: Any) -> str:
 
 def fill(page: Any, answers: dict[str, Any]) -> None:
     """Answer every question as a person does: fields with the keyboard, choices and buttons with the mouse."""
+    page.get_by_text("Describe them").click()
     for question in questions():
         answer, place = answers.get(question.name, ""), part(page, question.name)
         if question.stages and answers["pipeline.stage"] not in question.stages:
@@ -83,7 +84,10 @@ def fill(page: Any, answers: dict[str, Any]) -> None:
                             page.keyboard.insert_text(row[field.name])
             case Kind.CHOICES:
                 for word in answer:
-                    place.locator(f"label:has(input[value='{word}'])").click()
+                    if word.startswith("other: "):
+                        place.locator("[data-words]").fill(word.removeprefix("other: "))
+                    else:
+                        place.locator(f"label:has(input[value='{word}'])").click()
             case Kind.CHOICE | Kind.YES_NO:
                 place.locator(f"input[value='{answer}']").focus()
                 page.keyboard.press("Space")

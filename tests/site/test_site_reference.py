@@ -43,7 +43,7 @@ def test_every_field_in_use_is_explained(repository, kind, folder):
 def test_fields_say_what_the_schema_says():
     entry = {field.path: field for field in schema_fields.fields("entry")}
     record = {field.path: field for field in schema_fields.fields("record")}
-    assert entry["specifics.criterion"].allowed == ", ".join(Criterion)
+    assert entry["specifics.criterion"].allowed == f"{', '.join(Criterion)}; {Criterion.other_meaning()}"
     assert record["protocol"].allowed == ", ".join(Protocol)
     assert entry["paper.url"].kind == "text or null"
     assert entry["paper.year"].allowed == "1980 to 2100"

@@ -111,13 +111,20 @@ def test_home_names_the_leaders(benchmark_pages, benchmark_data):
 
 def test_taxonomy_tables_hold_the_survey_s_methods(benchmark_pages, benchmark_data):
     page = benchmark_pages["taxonomy.md"]
-    assert {s.code: len(page.tables[f"taxonomy-{s.code}"]) - 1 for s in Stage} == {"A": 15, "B": 6, "D": 5}
-    table = {row[0]: row[1:] for s in Stage for row in page.tables[f"taxonomy-{s.code}"][1:]}
+    lines = {s: page.tables[f"taxonomy-{s.code}"] for s in Stage}
+    column = lines[Stage.AFTER][0].index("Since the survey") - len(lines[Stage.AFTER][0])
+    surveyed = {s.code: [row for row in found[1:] if row[column] == "–"] for s, found in lines.items()}
+    assert {code: len(found) for code, found in surveyed.items()} == {"A": 15, "B": 6, "D": 5}
+    table = {row[0]: row[1:] for found in lines.values() for row in found[1:]}
+    added = {name for name, row in table.items() if row[column] == "added"}
+    assert added == {entry.name for entry in benchmark_data.methods() if not entry.in_survey}
+    assert table["ANP-VS"][:4] == ["AT-PGD", "S", "G", "VM"]
+    assert table["MRPF"][3:6] == ["S", "G", "n.s."]
     assert table["HARP"][:6] == ["AT-PGD + TRADES + MART", "AT-PGD + TRADES + MART", "1S", "S, US", "G", "LIS"]
     assert table["RST"][:6] == ["AT-PGD", "none", "1S", "US", "L", "LIS"]
     assert table["AWT"][2:5] == ["n.s.", "US", "n.s."]
     assert table["BCS-P"][:4] == ["AT-PGD + TRADES + AT-Unlabeled + MART + AT-Scale", "US", "L, G", "BCS"]
-    assert len(benchmark_data.methods()) == 26
+    assert sum(entry.in_survey for entry in benchmark_data.methods()) == 26
 
 
 def test_counts_are_computed(benchmark_data):
@@ -126,16 +133,19 @@ def test_counts_are_computed(benchmark_data):
         heading: {item.term: item.count for item in items} for heading, items in taxonomy.counts(benchmark_data).items()
     }
     assert found["Pipeline"] == {"A": 15, "B": 6, "D": 5}
-    assert found["Structure"] == {"US": 21, "S": 13}
+    assert found["Structure"] == {"US": 21, "S": 13, "SS": 0}
     assert found["Locality"] == {"L": 10, "G": 16, "n.s.": 1}
-    assert found["Criterion"] == {"LWM": 7, "SOLWM": 4, "RELWM": 2, "LIS": 11, "HGM": 1, "BCS": 1}
+    survey = {"LWM": 7, "SOLWM": 4, "RELWM": 2, "LIS": 11, "HGM": 1, "BCS": 1}
+    assert found["Criterion"] == {**survey, "VM": 0, "IB": 0, "SO": 0}
 
 
 def test_criteria_by_pipeline_add_up(benchmark_data, benchmark_pages):
     rows = taxonomy.cross(benchmark_data)
     assert [sum(row.counts[i] for row in rows) for i in range(3)] == [15, 6, 5]
     printed = benchmark_pages["taxonomy.md"].tables["criteria-by-pipeline"][1:]
-    assert [int(row[-1]) for row in printed] == [sum(map(int, row[1:-1])) for row in printed] == [7, 4, 2, 11, 1, 1]
+    assert [int(row[-2]) for row in printed] == [sum(map(int, row[1:-2])) for row in printed] == [7, 4, 2, 11, 1, 1, 0]
+    added = [entry for entry in benchmark_data.methods() if not entry.in_survey and entry.specifics.criterion]
+    assert sum(int(row[-1]) for row in printed) == len(added)
 
 
 def test_a_count_leads_to_its_methods(benchmark_data, benchmark_pages):
@@ -146,7 +156,11 @@ def test_a_count_leads_to_its_methods(benchmark_data, benchmark_pages):
             assert word in choices[name]
             assert f"taxonomy.html?{name}={word}#tables" in benchmark_pages["taxonomy.md"].links
             fitting = [e for e in benchmark_data.methods() if word in traits(e)[name].split()]
-            assert item.count == len(fitting)
+            assert (item.count, item.since) == tuple(
+                sum(e.in_survey is is_in for e in fitting) for is_in in (True, False)
+            )
+            for survey in ("in", "since"):
+                assert f"taxonomy.html?{name}={word}&survey={survey}#tables" in benchmark_pages["taxonomy.md"].links
 
 
 def test_attacks_of_audits_are_in_the_legend(benchmark_data, benchmark_facts):

@@ -15,9 +15,9 @@ from apsite.contribution.questions.answers import asked, clean, document, export
 from apsite.contribution.questions.checks import answer_problem, problems
 from apsite.contribution.questions.from_schema import questions
 from apsite.contribution.questions.question import NOTHING, Kind, Question
-from apsite.contribution.questions.wording import FIXED, INTRODUCTIONS
+from apsite.contribution.questions.wording import FIXED, INTRODUCTIONS, RARE
 
 __all__ = [
-    "FIXED", "INTRODUCTIONS", "NOTHING", "Kind", "Question", "answer_problem", "asked", "clean", "document", "export",
-    "is_empty", "problems", "questions", "suggested_key",
+    "FIXED", "INTRODUCTIONS", "NOTHING", "RARE", "Kind", "Question", "answer_problem", "asked", "clean", "document",
+    "export", "is_empty", "problems", "questions", "suggested_key",
 ]  # fmt: skip

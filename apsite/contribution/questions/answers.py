@@ -10,13 +10,17 @@ from typing import Any
 
 from apsite.contribution.questions.from_schema import pipelines, questions, required_fields, skeleton
 from apsite.contribution.questions.question import NOTHING, Answers, Kind, Question
-from apsite.contribution.questions.wording import TAKEN
+from apsite.contribution.questions.wording import DEFAULT_SOURCES, TAKEN
+from apsite.vocabulary import OTHER
 
 NULL_GROUPS = ("code", "audit")
 """Groups of fields that are ``null`` where none of them is answered."""
 
-OPTIONAL = ("checkpoints",)
+OPTIONAL = ("auxiliary_loss", "host_methods", "source_data", "other_compression", "checkpoints")
 """Fields that are left out where they are not answered."""
+
+SOURCED = ("name", "paper", "code", "pipeline", "specifics", *OPTIONAL[:-1], "audit", "reported", "checkpoints")
+"""Fields that have a source where they are answered."""
 
 FRACTION = r"^(0|1|0?\.[0-9]{1,4}|1\.0{1,4})$"
 """How a fraction is typed."""
@@ -90,6 +94,8 @@ def document(answers: Answers) -> dict[str, Any]:
     for name in OPTIONAL:
         if not entry[name]:
             del entry[name]
+    source = next(filter(None, (clean(str(answers.get(name) or "")) for name in DEFAULT_SOURCES)), "")
+    entry["sources"] = {name: source for name in SOURCED if entry.get(name)} if source else {}
     return entry
 
 
@@ -104,7 +110,9 @@ def value(question: Question, answer: Any) -> Any:
             chosen = set(answer or ())
             if NOTHING in chosen:
                 return []
-            return [choice.value for choice in question.choices if choice.value in chosen] or None
+            listed = [choice.value for choice in question.choices if choice.value in chosen]
+            others = [clean(word) for word in answer or () if question.other and word.startswith(OTHER)]
+            return listed + others or None
     text = clean(str(answer or ""))
     if not text:
         return None
@@ -128,6 +136,9 @@ def export() -> dict[str, Any]:
         "pipelines": pipelines(),
         "null_groups": list(NULL_GROUPS),
         "optional": list(OPTIONAL),
+        "sourced": list(SOURCED),
+        "default_sources": list(DEFAULT_SOURCES),
+        "other": OTHER,
         "row_fields": {asked.name: sorted(required_fields(asked.name)) for asked in questions() if asked.rows},
         "nothing": NOTHING,
         "fraction": FRACTION,
@@ -142,6 +153,7 @@ def _exported(question: Question) -> dict[str, Any]:
         "kind": question.kind.value,
         "stages": list(question.stages),
         "choices": [choice.value for choice in question.choices],
+        "other": question.other is not None,
         "rows": [_exported(field) for field in question.rows],
     }
 

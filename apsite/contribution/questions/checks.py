@@ -45,7 +45,11 @@ def _own_problems(question: Question, answer: Any, answers: Answers, taken: Coll
         case Kind.CHOICES | Kind.CHOICE | Kind.YES_NO:
             words = ", ".join(choice.value for choice in question.choices)
             chosen = answer if question.kind is Kind.CHOICES else [text]
-            yield from (f"“{word}” is not one of: {words}" for word in chosen if word not in allowed)
+            other = question.other
+            words += f", or {other.meaning}" if other else ""
+            allowed += [word for word in chosen if other and re.search(other.pattern, clean(str(word)))]
+            wrong = (word for word in chosen if word not in allowed)
+            yield from (f"“{word}” is not one of: {words}" for word in wrong)
             if NOTHING in chosen and len(chosen) > 1:
                 yield "“No such step” excludes an objective."
         case Kind.WHOLE:
@@ -78,20 +82,15 @@ def _conflicts(question: Question, answer: Any, answers: Answers) -> Iterator[st
 
 
 def _unit_problems(units: set[str], structures: set[str]) -> Iterator[str]:
-    """Weights are what unstructured pruning removes, and only that."""
-    weights, groups = Granularity.WEIGHT in units, bool(units - {Granularity.WEIGHT})
-    unstructured, structured = (structure in structures for structure in (Structure.UNSTRUCTURED, Structure.STRUCTURED))
-    if not structures:
-        return
-    if unstructured and not weights:
-        yield "Unstructured pruning removes single weights; choose weight as well."
-    if weights and not unstructured:
-        yield "weight is the unit of unstructured pruning, which Structure does not include; correct one of them."
-    if structured and not groups:
-        yield "Structured pruning removes filters, channels or kernels; choose which."
-    if groups and not structured:
-        units_of = "filter, channel and kernel are units of structured pruning"
-        yield f"{units_of}, which Structure does not name; correct one of them."
+    """Each structure has its units; another unit fits any."""
+    removed_by = {unit: Granularity(unit).structure for unit in sorted(units)}
+    for structure in filter(structures.__contains__, Structure):
+        if not {structure, None} & set(removed_by.values()):
+            known = " or ".join(unit for unit in Granularity if unit.structure is structure)
+            yield f"{structure.capitalize()} pruning needs its unit; choose {known}."
+    for unit, removes in removed_by.items():
+        if structures and removes is not None and removes not in structures:
+            yield f"{unit} is a unit of {removes} pruning, which Structure does not include; correct one of them."
 
 
 def _file_problems(question: Question, rows: Any) -> Iterator[str]:
@@ -101,12 +100,15 @@ def _file_problems(question: Question, rows: Any) -> Iterator[str]:
     models = [row["model_key"] for row in said]
     seen: dict[str, str] = {}
     for number, (model, row) in enumerate(zip(models, said, strict=True), 1):
-        if models.count(model) > 1 and not row["notes"]:
+        if not model and not row["notes"]:
+            yield f"Row {number}, {labels['notes']}: say which network, dataset and sparsity it is, as no key does."
+        elif model and models.count(model) > 1 and not row["notes"]:
             problem = f"{model} is listed more than once; keep one, or say in the remark how they differ."
             yield f"Row {number}, {labels['model_key']}: {problem}"
         for name in ("url", "sha256"):
-            first = seen.setdefault(row[name], model) if row[name] else model
-            if first != model:
+            this = model or f"row {number}"
+            first = seen.setdefault(row[name], this) if row[name] else this
+            if first != this:
                 yield f"Row {number}, {labels[name]}: “{row[name]}” is also that of {first}; two models need two files."
 
 
@@ -116,7 +118,7 @@ def _row_problems(question: Question, rows: Any, answers: Answers) -> Iterator[s
         for field in question.rows:
             text = clean(str(row.get(field.name) or ""))
             problem = answer_problem(field, row.get(field.name), answers)
-            if not problem and field.name == "model_key" and not text.startswith(f"{key}_"):
+            if not problem and text and field.name == "model_key" and not text.startswith(f"{key}_"):
                 problem = f"“{text}” does not begin with the key of this method, {key}_"
             if problem:
                 yield f"Row {number}, {field.label}: {problem}"

@@ -10,11 +10,12 @@ from functools import cache
 from typing import Any
 
 from apsite import vocabulary
-from apsite.contribution.questions.question import Choice, Kind, Question
+from apsite.contribution.questions.question import Choice, Kind, Other, Question
 from apsite.contribution.questions.wording import ASKED, FIXED, ROW_LABELS
 from apsite.documents.references import load_references
 from apsite.documents.schema import load_schema
 
+_SOURCE = "Where you read this: the paper with its version and sections. Leave it empty if that is the URL above."
 _STEPS = ("pretraining", "finetuning", "pruning", "training", "schedule")
 
 
@@ -69,7 +70,8 @@ def _question(place: str, section: str, label: str, option: str, example: str) -
     rule = branches[0][1]
     stages = tuple(stage for stage, _ in branches if stage) if place.rpartition(".")[2] in _STEPS else ()
     made = _from_rule(place, rule, label)
-    made = replace(made, section=section, option=option, stages=stages, example=example)
+    required = made.required and place.partition(".")[0] in load_schema("entry")["required"]
+    made = replace(made, section=section, option=option, stages=stages, example=example, required=required)
     if len(stages) < 2 or place == "pipeline.schedule":
         return made
     return replace(
@@ -115,7 +117,9 @@ def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> Question:
         )
         return replace(made, kind=Kind.CHOICE, choices=words, help="When the mask is made, relative to training.")
     if "enum" in plain:
-        return replace(made, kind=Kind.CHOICE, choices=_choices(str(rule.get("$ref", ""))))
+        reference = _reference(rule)
+        required = made.required or place == "specifics.criterion"  # whoever describes a method knows how it chooses
+        return replace(made, kind=Kind.CHOICE, choices=_choices(reference), required=required, other=_other(reference))
     if "boolean" in kind_names:
         words = (Choice("yes", "yes", ""), Choice("no", "no", ""))
         return replace(made, kind=Kind.YES_NO, choices=words, required=False)
@@ -125,6 +129,8 @@ def _from_rule(place: str, rule: Mapping[str, Any], label: str) -> Question:
         return replace(made, kind=Kind.FRACTION)
     if "array" in kind_names:
         return _list_question(made, plain, nullable=nullable)
+    if place == "sources":
+        plain, made = plain["additionalProperties"], replace(made, required=False, help=_SOURCE)
     pattern = str(plain.get("pattern", "^[^"))
     long = pattern.startswith("^[^\\u0000-\\u0009")
     harmless = f"plain characters{'' if long else ' in one line'}, with no control or direction marks."
@@ -153,14 +159,36 @@ def _list_question(made: Question, plain: Mapping[str, Any], *, nullable: bool) 
         return replace(made, kind=Kind.ROWS, required=False, max_items=plain.get("maxItems"), rows=tuple(rows))
     if "$ref" in item:
         nothing = nullable and least == 0
-        return replace(made, kind=Kind.CHOICES, choices=_choices(item["$ref"]), allows_nothing=nothing)
+        choices = _choices(item["$ref"])
+        other = _other(item["$ref"])
+        return replace(made, kind=Kind.CHOICES, choices=choices, allows_nothing=nothing, other=other)
     line = _from_rule(made.name, item, made.label)
     return replace(line, help=made.help, kind=Kind.LINES, required=least > 0, max_items=plain.get("maxItems"))
 
 
-def _choices(reference: str) -> tuple[Choice, ...]:
-    """The terms of a list of the schema with their meanings; its definitions are named for the enums."""
+def _reference(rule: Mapping[str, Any]) -> str:
+    """Definition that a rule names, alone or as an alternative to null."""
+    parts = (rule, *rule.get("anyOf", ()))
+    return next(str(part["$ref"]) for part in parts if "$ref" in part)
+
+
+def _terms(reference: str) -> type[StrEnum]:
+    """The terms of a definition of the schema, which is named for their enum."""
     terms: type[StrEnum] = getattr(vocabulary, reference.rpartition("/")[2].capitalize())
+    return terms
+
+
+def _other(reference: str) -> Other | None:
+    """How a term in the contributor's own words is written; ``None`` where the terms are a closed set."""
+    terms = _terms(reference)
+    if not issubclass(terms, vocabulary.OpenTerm):
+        return None
+    return Other(f"^{terms.other_form()}$", terms.other_meaning())
+
+
+def _choices(reference: str) -> tuple[Choice, ...]:
+    """The terms of a list of the schema with their meanings."""
+    terms = _terms(reference)
     return tuple(Choice(term.value, getattr(term, "label", term.value), _meaning(term)) for term in terms)
 
 

@@ -37,6 +37,14 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A term in the contributor's own words: its regular expression, and what that means."""
+
+    pattern: str
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Question:
     """One question, from the schema of entries; within rows, one field of a row."""
 
@@ -48,6 +56,7 @@ class Question:
     kind: Kind
     required: bool  # otherwise no answer means "not specified"
     choices: tuple[Choice, ...] = ()
+    other: Other | None = None  # how a term in the contributor's own words is written, where one is allowed
     allows_nothing: bool = False  # whether "no such step" is an answer
     stages: tuple[str, ...] = ()  # pipeline stages at which it is asked; empty for all
     pattern: str | None = None  # regular expression of a text

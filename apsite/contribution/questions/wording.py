@@ -30,6 +30,12 @@ ASKED: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("specifics.locality", "Locality", "locality", ""),
         ("specifics.criterion", "Criterion", "criterion", ""),
     ),
+    "What few methods have": (
+        ("auxiliary_loss", "Auxiliary loss", "auxiliary-loss", "Hilbert-Schmidt independence criterion"),
+        ("host_methods", "Host methods", "host-method", "HYDRA"),
+        ("source_data", "Other data for pretraining or pruning", "source-data", "ImageNet"),
+        ("other_compression", "Other compression", "compression", ""),
+    ),
     "How its paper evaluated it": (
         ("audit.autoattack", "AutoAttack", "audit-autoattack", ""),
         ("audit.pgd", "PGD", "audit-pgd", ""),
@@ -40,10 +46,14 @@ ASKED: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "Results and files": (
         ("reported", "Results that the paper reports", "reported", ""),
         ("checkpoints", "Published checkpoints", "checkpoint", ""),
+        ("sources", "Where this was read", "source", "arXiv 2510.18381v1, sections 3 and 4"),
         ("notes", "Remarks", "note", ""),
     ),
 }
 """Place in the entry, label, option of `apsite new` and example of each question, by section, in the form's order."""
+
+RARE = "What few methods have"
+"""The section that is skipped unless a contributor asks for it."""
 
 INTRODUCTIONS = {
     "The method and its paper": "One entry per method, after the paper that introduces it.",
@@ -51,6 +61,8 @@ INTRODUCTIONS = {
     "then by the objectives with which the network is trained in each step.",
     "How it prunes": "The specifics of the mask (section 3.3): what is removed, whether every layer has the same "
     "sparsity, and by which rule parameters are chosen.",
+    "What few methods have": "A loss beside the objectives, a method that this one extends, data that are not those of "
+    "the task, quantization, factorization or binary weights. Most methods have none of these.",
     "How its paper evaluated it": "What the paper itself reports (survey, Table 2). It explains why numbers of papers "
     "and of the benchmark differ; it has no influence on the rank.",
     "Results and files": "All of this may be left empty and added later. Results of the benchmark are not entered "
@@ -65,6 +77,9 @@ ROW_LABELS = {
     "sparsity": ("Sparsity", "0.95"),
     "attack": ("Attack", "PGD"),
     "robust_accuracy": ("Robust accuracy", "0.47"),
+    "clean_accuracy": ("Clean accuracy", "0.83"),
+    "by": ("Measured by others", "RobustBench"),
+    "source": ("Where it was read", "arXiv 2510.18381v1, Table 2"),
     "model_key": ("Model key", "HARP_Zhao2023Holistic_R18_CIFAR10_US_90"),
     "url": ("URL", "https://zenodo.org/records/1234567/files/model.pt"),
     "sha256": ("SHA-256", ""),
@@ -77,8 +92,12 @@ FIXED: dict[str, Any] = {
     "schema_version": 1,  # the version of the schema, no property of the method
     "aliases": [],  # a new method has no other keys
     "baseline": False,  # baselines are added by maintainers
+    "in_survey": False,  # the methods of the survey are all there
 }
 """Fields without a question: their value in a new entry, and why."""
+
+DEFAULT_SOURCES = ("sources", "paper.url", "paper.title")
+"""Answers of which the first given one is the source of every field of a new entry."""
 
 TAKEN = (
     "“{found}” is taken, or looks like what another method is called; edit an existing entry on the page of its method."

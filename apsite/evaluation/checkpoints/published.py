@@ -60,7 +60,7 @@ def published_checkpoints(catalogue: Catalogue, text: str) -> tuple[ModelKey, tu
     if stored is not None and stored.url is not None and stored.url not in {one.url for one in found}:
         found.append(PublishedCheckpoint(str(key), stored.url, stored.sha256, None, "Named by the evaluation record."))
     if not found:
-        known = sorted({one.model_key for one in entry.checkpoints})
+        known = sorted({one.model_key for one in entry.checkpoints if one.model_key})
         hint = f"its entry names checkpoints of {', '.join(known)}" if known else "its entry names no checkpoints"
         raise ApsiteError(f"{key}: no checkpoint is published; {hint}")
     return key, tuple(found)

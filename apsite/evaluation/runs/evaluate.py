@@ -88,10 +88,8 @@ class Request:
             raise EvaluationError(
                 f"source must be a text and notes a list of texts, not {self.source!r}, {self.notes!r}"
             )
-        unstructured = self.key.structure is Structure.UNSTRUCTURED
-        if self.granularity is not None and (self.granularity is Granularity.WEIGHT) != unstructured:
-            others = ", ".join(word for word in Granularity if word is not Granularity.WEIGHT)
-            allowed = "weight" if unstructured else "none" if self.key.structure is None else others
+        if self.granularity is not None and self.granularity.structure is not self.key.structure:
+            allowed = ", ".join(word for word in Granularity if word.structure is self.key.structure) or "none"
             raise EvaluationError(
                 f"granularity {self.granularity.value!r} is not what {self.key} prunes; allowed: {allowed}"
             )

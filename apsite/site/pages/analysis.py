@@ -33,11 +33,13 @@ _ANSWERS = {"yes": (COLOURS[0], 1.0), "no": (NEUTRAL, 0.45), "not specified": (N
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page; what has no data is empty, and its section is left out."""
     catalogue = facts.catalogue
-    audited = studies.audited(catalogue)
+    described = studies.audited(catalogue)
+    audited, since = ([entry for entry in described if entry.in_survey is word] for word in (True, False))
     compared = [
         (entry, comparison)
         for entry in sorted(catalogue.methods(), key=stage_order)
         for comparison in studies.comparisons(catalogue, entry)
+        if comparison.difference is not None
     ]
     measured = [item.difference for _, item in compared if item.difference is not None]
     pairs, splits = studies.structure_pairs(catalogue), studies.splits(catalogue)
@@ -79,12 +81,16 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     return {
         "charts": charts,
         "audited": audited,
+        "described": described,
+        "since": since,
+        "checks_since": studies.checks(since),
         "checks": studies.checks(audited),
         "years": studies.years(audited),
         "compared": compared,
         "misprints": MISPRINTS,
         "mean_difference": sum(measured) / len(measured) if measured else None,
         "measured": len(measured),
+        "by_others": [(entry, item) for entry, item in compared if item.others],
         "positive": sum(value > 0 for value in measured),
         "starts": starts,
         "start_spread": start_spread(starts),
@@ -133,11 +139,14 @@ def gap_rows(compared: Sequence[tuple[Entry, studies.Remeasured]]) -> list[dict[
     """Rows of the chart of reported against measured robust accuracy, two a comparison that has both."""
     rows = []
     for order, (entry, item) in enumerate(compared):
-        paper, measured = item.reported, item.measured
-        strip = f"{entry.name} {paper.architecture.code} {paper.structure.code} {numbers.sparsity(paper.sparsity)}"
-        if measured is not None:
+        paper = item.reported
+        network = paper.architecture.code if paper.architecture.registered else paper.architecture.label
+        structure = [paper.structure.code] if paper.structure else []
+        share = [numbers.sparsity(paper.sparsity)] if paper.sparsity is not None else []
+        strip = " ".join([entry.name, network, *structure, *share])
+        if item.robust is not None:
             rows.append(_row(strip, order, "reported", entry, paper.robust_accuracy))
-            rows.append(_row(strip, order, "measured", entry, measured.robust_accuracy))
+            rows.append(_row(strip, order, "measured", entry, item.robust))
     return rows
 
 

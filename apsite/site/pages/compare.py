@@ -13,7 +13,7 @@ from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import methods
-from apsite.vocabulary import Dataset, Structure
+from apsite.vocabulary import Criterion, Dataset, Structure
 
 FIRST = 3
 """Methods that the page shows at first."""
@@ -81,7 +81,7 @@ def _facts(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
         "Structure": lambda entry: _words(entry.specifics.structure),
         "Unit removed": lambda entry: _words(entry.specifics.granularity),
         "Locality": lambda entry: _words(entry.specifics.locality),
-        "Criterion": lambda entry: f"{entry.specifics.criterion.label} ({entry.specifics.criterion.value})",
+        "Criterion": lambda entry: _criterion(entry.specifics.criterion),
     }
     return tuple(FactRow(title, tuple(map(fact, columns))) for title, fact in facts.items())
 
@@ -121,6 +121,10 @@ def _tied(judge: Judge, record: EvaluationRecord, others: Sequence[EvaluationRec
     """Methods whose models are tied with one of the same setting."""
     found = ((other, judge.between(record, other)) for other in others if other is not record)
     return tuple(other.method for other, separation in found if separation is not None and not separation.separated)
+
+
+def _criterion(word: Criterion | None) -> str:
+    return NOT_SAID if word is None else f"{word.label} ({word.value})" if word.registered else word.value
 
 
 def _words(words: Sequence[str] | None) -> str:

@@ -113,7 +113,9 @@ def sentence(entry: Entry) -> str:
     """The taxonomy entry in words."""
     specifics = entry.specifics
     kinds = numbers.words([word.value for word in specifics.structure])
-    units = [f"{word.value}s" for word in specifics.granularity or () if word is not Granularity.WEIGHT]
+    units = [
+        f"{word.words.replace('-', ' ')}s" for word in specifics.granularity or () if word is not Granularity.WEIGHT
+    ]
     where = {
         (): "with a sparsity per layer that its paper does not specify",
         (Locality.LOCAL,): "to the same sparsity in every layer (local)",
@@ -131,7 +133,10 @@ def sentence(entry: Entry) -> str:
         Stage.DURING: "prunes while it trains",
     }[entry.pipeline.stage]
     what = f"{kinds} pruning" + (f" of {numbers.words(units)}" if units else "")
-    criterion = f"{specifics.criterion.label.lower()} ({specifics.criterion.value})"
+    criterion = "a criterion that its paper does not specify"
+    if specifics.criterion is not None:
+        short = f" ({specifics.criterion.value})" if specifics.criterion.registered else ""
+        criterion = f"{specifics.criterion.label.lower() if short else specifics.criterion.label}{short}"
     return f"{entry.name} {when}{schedule}. It does {what}, {where}, and selects what to remove by {criterion}."
 
 
@@ -139,7 +144,19 @@ def step_sentence(step: Step) -> str:
     """Objectives of a step in words."""
     if step.objectives is None:
         return "not specified in the paper"
-    return "; ".join(f"{objective.label} ({objective.value})" for objective in step.objectives) or "no such step"
+    known = (f"{one.label} ({one.value})" if one.registered else one.label for one in step.objectives)
+    return "; ".join(known) or "no such step"
+
+
+def extras(entry: Entry) -> list[tuple[str, str]]:
+    """What few methods have, by title."""
+    said = {
+        "Auxiliary loss": entry.auxiliary_loss,
+        "Extends": ", ".join(entry.host_methods),
+        "Other data": entry.source_data,
+        "Other compression": ", ".join(word.value.replace("-", " ") for word in entry.other_compression),
+    }
+    return [(title, words) for title, words in said.items() if words]
 
 
 def objective_citations(step: Step, references: dict[str, Reference]) -> list[tuple[Objective, Reference | None]]:
@@ -163,9 +180,11 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
             (methods.STEP_TITLES[step.name], step_sentence(step), objective_citations(step, facts.references))
             for step in entry.pipeline.steps
         ],
+        "extras": extras(entry),
         "standings": found,
         "ranked": any(item.rank is not None for item in found),
         "comparisons": studies.comparisons(catalogue, entry),
+        "by_others": [one for one in entry.reported if one.by is not None],
         "beside": [
             (record, *found)
             for record in catalogue.records_of(key)

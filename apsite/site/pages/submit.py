@@ -8,6 +8,7 @@ from typing import Any
 
 from apsite.contribution import questions
 from apsite.site.page import Page, SiteFacts
+from apsite.vocabulary import OTHER
 
 MAX_ADDRESS = 8_000
 """Longest URL, in characters, that the form opens on GitHub, whose servers refuse more than about 8 KB."""
@@ -19,6 +20,8 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     return {
         "sections": [(name, list(asked)) for name, asked in groupby(questions.questions(), lambda one: one.section)],
         "introductions": questions.INTRODUCTIONS,
+        "rare": questions.RARE,
+        "other": OTHER,
         "nothing": questions.NOTHING,
         "html_pattern": html_pattern,
         "fraction_meaning": "A fraction from 0 to 1 with at most four decimals, such as 0.95.",

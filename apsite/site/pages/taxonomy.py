@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from apsite.catalogue import Catalogue
@@ -42,16 +43,18 @@ class Count:
 
     term: str
     title: str
-    count: int
+    count: int  # methods of the survey
+    since: int  # methods that were added since
     facet: tuple[str, str]
 
 
 @dataclass(frozen=True)
 class CrossRow:
-    """Number of methods with a criterion by stage, in the order of the vocabulary."""
+    """Number of the survey's methods with a criterion by stage, in the order of the vocabulary."""
 
     criterion: Criterion
     counts: tuple[int, ...]
+    since: int  # methods of all stages that were added since
 
     @property
     def total(self) -> int:
@@ -62,6 +65,7 @@ class CrossRow:
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
     catalogue = facts.catalogue
+    surveyed = sum(entry.in_survey for entry in catalogue.methods())
     return {
         "tables": {stage: sorted(catalogue.methods(stage), key=stage_order) for stage in Stage},
         "step_titles": {
@@ -72,7 +76,8 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "legend": legend(facts.references),
         "counts": counts(catalogue),
         "cross": cross(catalogue),
-        "total": len(catalogue.methods()),
+        "surveyed": surveyed,
+        "since": len(catalogue.methods()) - surveyed,
         "objectives_text": objectives_text,
         "codes": codes,
     }
@@ -82,14 +87,14 @@ def objectives_text(step: Step) -> str:
     """Objectives of a step as the tables abbreviate them."""
     if step.objectives is None:
         return NOT_SPECIFIED
-    return " + ".join(objective.value for objective in step.objectives) or "none"
+    return " + ".join(objective.words for objective in step.objectives) or "none"
 
 
 def codes(words: Sequence[Structure | Locality | Schedule] | None) -> str:
     """Codes of words with commas between, in the order of the survey; n.s. where they are not specified."""
     if words is None:
         return NOT_SPECIFIED
-    return ", ".join(sorted((word.code for word in words), key=["S", "US", "L", "G", "1S", "IT"].index))
+    return ", ".join(sorted((word.code for word in words), key=["S", "US", "SS", "L", "G", "1S", "IT"].index))
 
 
 def legend(references: Mapping[str, Reference]) -> dict[str, list[Definition]]:
@@ -117,7 +122,7 @@ def legend(references: Mapping[str, Reference]) -> dict[str, list[Definition]]:
             *(Definition(stage.code, stage.heading, stage.meaning, survey) for stage in Stage),
             *(
                 Definition(word.code, word.value.capitalize(), word.meaning, survey)
-                for word in (*reversed(Structure), *Locality, *Schedule)
+                for word in (*sorted(Structure, key=attrgetter("code")), *Locality, *Schedule)
             ),
             Definition(NOT_SPECIFIED, "Not specified", "The paper of the method does not say.", survey),
         ],
@@ -140,7 +145,9 @@ def counts(catalogue: Catalogue) -> dict[str, list[Count]]:
     methods = catalogue.methods()
 
     def count(term: str, title: str, facet: str, word: str) -> Count:
-        return Count(term, title, sum(word in traits(entry)[facet].split() for entry in methods), (facet, word))
+        found = [entry for entry in methods if word in traits(entry)[facet].split()]
+        surveyed = sum(entry.in_survey for entry in found)
+        return Count(term, title, surveyed, len(found) - surveyed, (facet, word))
 
     return {
         "Pipeline": [count(s.code, f"{s.value.capitalize()} training", "pipeline", s.value) for s in Stage],
@@ -149,18 +156,21 @@ def counts(catalogue: Catalogue) -> dict[str, list[Count]]:
             *(count(word.code, word.value.capitalize(), "locality", word.value) for word in Locality),
             count(NOT_SPECIFIED, "Not specified", "locality", UNSPECIFIED),
         ],
-        "Criterion": [count(word.value, _CRITERION_SHORT[word], "criterion", word.value) for word in Criterion],
+        "Criterion": [
+            count(word.value, _CRITERION_SHORT.get(word, word.label), "criterion", word.value) for word in Criterion
+        ],
     }
 
 
 def cross(catalogue: Catalogue) -> list[CrossRow]:
-    """Criteria by stage, of the methods of the taxonomy."""
-    return [
-        CrossRow(
-            word, tuple(sum(entry.specifics.criterion is word for entry in catalogue.methods(stage)) for stage in Stage)
-        )
-        for word in Criterion
-    ]
+    """Criteria by stage, of the methods of the taxonomy; those that no method has are left out."""
+    rows = []
+    for word in Criterion:
+        found = [entry for entry in catalogue.methods() if entry.specifics.criterion is word]
+        stages = [entry.pipeline.stage for entry in found if entry.in_survey]
+        if found:
+            rows.append(CrossRow(word, tuple(map(stages.count, Stage)), len(found) - len(stages)))
+    return rows
 
 
 PAGE = Page(

@@ -73,7 +73,8 @@ class RankedResult:
 
 def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
     """Leaderboards of each dataset, unstructured and structured: those of the survey's Tables 3 to 6 come first."""
-    return [leaderboard(catalogue, dataset, structure, NETWORKS) for dataset in DATASETS for structure in Structure]
+    structures = [structure for structure in Structure if structure.sparsities]
+    return [leaderboard(catalogue, dataset, structure, NETWORKS) for dataset in DATASETS for structure in structures]
 
 
 def leaderboard(

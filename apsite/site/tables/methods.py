@@ -10,6 +10,8 @@ from apsite.entries import Entry
 from apsite.vocabulary import Criterion, Locality, Stage, Structure
 
 UNSPECIFIED = "unspecified"
+SURVEYED = {True: "in", False: "since"}
+"""Words by which the tables are filtered to the survey's methods and to those added since."""
 STEP_TITLES = {
     "pretraining": "Pretraining",
     "finetuning": "Finetuning",
@@ -41,11 +43,13 @@ def traits(entry: Entry) -> dict[str, str]:
     def joined(words: Sequence[StrEnum] | None) -> str:
         return " ".join(word.value for word in words) if words else UNSPECIFIED
 
+    criterion = entry.specifics.criterion
     return {
         "pipeline": entry.pipeline.stage.value,
-        "criterion": entry.specifics.criterion.value,
+        "criterion": criterion.value if criterion and criterion.registered else "",
         "locality": joined(entry.specifics.locality),
         "prunes": joined(entry.specifics.structure),
+        "survey": SURVEYED[entry.in_survey],
     }
 
 
@@ -56,4 +60,5 @@ def facets() -> dict[str, list[tuple[str, str]]]:
         "prunes": [(s.value, s.value) for s in Structure],
         "locality": [*((w.value, w.value) for w in Locality), (UNSPECIFIED, "not specified")],
         "criterion": [(c.value, c.value) for c in Criterion],
+        "survey": [(SURVEYED[True], "in the survey"), (SURVEYED[False], "since the survey")],
     }

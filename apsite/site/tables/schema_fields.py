@@ -48,8 +48,7 @@ def _properties(schema: Schema, root: Schema, prefix: str) -> Iterator[Field]:
 
 
 def _field(part: Schema, root: Schema, path: str, required: str) -> Iterator[Field]:
-    resolved = _resolve(part, root)
-    forms = [_resolve(form, root) for form in (*resolved.get("anyOf", ()), *resolved.get("oneOf", ()))] or [resolved]
+    resolved, forms = _resolve(part, root), _forms(part, root)
     kinds = dict.fromkeys(kind for form in forms for kind in _kinds(form))
     allowed = "; ".join(dict.fromkeys(text for form in forms if (text := _allowed(form, root))))
     meaning = part.get("description") or resolved.get("description") or ""
@@ -78,6 +77,13 @@ def _merged(found: Sequence[tuple[Field, str | None]], every: int) -> Field:
     return Field(parts[0].path, parts[0].kind, required, allowed, meaning)
 
 
+def _forms(part: Schema, root: Schema) -> list[Schema]:
+    """The alternatives of `part`, those within alternatives too."""
+    resolved = _resolve(part, root)
+    inner = (*resolved.get("anyOf", ()), *resolved.get("oneOf", ()))
+    return [form for one in inner for form in _forms(one, root)] or [resolved]
+
+
 def _resolve(part: Schema, root: Schema) -> Schema:
     """`part`, or what its ``$ref`` names, with the texts of `part` before those of the definition."""
     reference = part.get("$ref")
@@ -102,6 +108,8 @@ def _allowed(form: Schema, root: Schema) -> str:
     """Limits of a value in words."""
     if "const" in form:
         return str(form["const"])
+    if "title" in form:
+        return str(form["title"])
     if "enum" in form:
         return ", ".join("null" if word is None else str(word) for word in form["enum"])
     parts = []
@@ -114,9 +122,9 @@ def _allowed(form: Schema, root: Schema) -> str:
         parts.append(f"at most {form['maxLength']:,} characters")
     if "maxItems" in form:
         parts.append(f"at most {form['maxItems']} items")
-    items = _resolve(form["items"], root) if "items" in form else None
-    if items and "enum" in items:
-        parts.append(f"of {', '.join(map(str, items['enum']))}")
+    items = _forms(form["items"], root) if "items" in form else []
+    if "enum" in (items or [{}])[0]:
+        parts.append(f"of {'; '.join(_allowed(item, root) for item in items)}")
     return "; ".join(parts)
 
 

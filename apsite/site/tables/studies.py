@@ -13,7 +13,7 @@ from apsite.entries import Entry, OriginalAudit, ReportedResult
 from apsite.records import EvaluationRecord
 from apsite.site.tables import leaderboards
 from apsite.site.tables.methods import stage_order
-from apsite.vocabulary import Architecture, Dataset, Locality, Structure
+from apsite.vocabulary import Architecture, AttackName, Dataset, Locality, Structure
 
 _CHECKS: tuple[tuple[str, Callable[[OriginalAudit], bool | None]], ...] = (
     ("AutoAttack", lambda audit: audit.autoattack),
@@ -45,11 +45,30 @@ class Year:
 
 @dataclass(frozen=True)
 class Remeasured:
-    """A robust accuracy that a paper reports, and the benchmark's at the nearest sparsity that is not higher."""
+    """A robust accuracy that a paper reports, and what AutoAttack measures.
+
+    That is the benchmark's at the nearest sparsity that is not higher, or what others measured on that very model.
+    """
 
     reported: ReportedResult  # as the paper has it
     measured: EvaluationRecord | None  # the benchmark's record; `None` where there is none
-    difference: float | None  # reported minus measured, a fraction; `None` where nothing was measured
+    others: ReportedResult | None  # what others measured with AutoAttack, where the benchmark has no record
+
+    @property
+    def robust(self) -> float | None:
+        """Robust accuracy that was measured; ``None`` where nothing was."""
+        found = self.measured or self.others
+        return found.robust_accuracy if found else None
+
+    @property
+    def sparsity(self) -> float | None:
+        """Sparsity of the model that was measured."""
+        return self.measured.sparsity.declared if self.measured else self.others.sparsity if self.others else None
+
+    @property
+    def difference(self) -> float | None:
+        """Reported minus measured, a fraction; ``None`` where nothing was measured."""
+        return None if self.robust is None else self.reported.robust_accuracy - self.robust
 
 
 @dataclass(frozen=True)
@@ -138,8 +157,9 @@ def mean_robust(records: Sequence[EvaluationRecord]) -> float:
 
 
 def audited(catalogue: Catalogue) -> list[Entry]:
-    """Methods whose original evaluation is known, as tables list them."""
-    return sorted((entry for entry in catalogue.methods() if entry.audit is not None), key=stage_order)
+    """Methods whose original evaluation is known, those of the survey first, else as tables list them."""
+    found = (entry for entry in catalogue.methods() if entry.audit is not None)
+    return sorted(found, key=lambda entry: (not entry.in_survey, stage_order(entry)))
 
 
 def checks(entries: Sequence[Entry]) -> list[Check]:
@@ -157,9 +177,9 @@ def years(entries: Sequence[Entry]) -> list[Year]:
 
 
 def comparisons(catalogue: Catalogue, entry: Entry) -> list[Remeasured]:
-    """What the paper of a method reports against what the benchmark measured."""
+    """What the authors of a method report against what was measured since."""
     found = []
-    for reported in entry.reported:
+    for reported in (one for one in entry.reported if one.by is None):
         place = reported.dataset, reported.architecture, reported.structure
         fitting = [
             record
@@ -167,11 +187,18 @@ def comparisons(catalogue: Catalogue, entry: Entry) -> list[Remeasured]:
             if (record.dataset, record.architecture, record.structure) == place
             and record.robust_accuracy is not None
             and record.protocol.ranks
+            and reported.sparsity is not None
             and record.sparsity.declared <= reported.sparsity + 1e-9
         ]
+        others = (
+            one
+            for one in entry.reported
+            if one.by
+            and one.attack == AttackName.AUTOATTACK.label
+            and (one.dataset, one.architecture, one.structure, one.sparsity) == (*place, reported.sparsity)
+        )
         nearest = max(fitting, key=lambda record: record.sparsity.declared, default=None)
-        robust = nearest.robust_accuracy if nearest else None
-        found.append(Remeasured(reported, nearest, None if robust is None else reported.robust_accuracy - robust))
+        found.append(Remeasured(reported, nearest, None if nearest else next(others, None)))
     return found
 
 

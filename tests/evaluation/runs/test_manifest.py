@@ -174,7 +174,7 @@ def test_contradicting_options_are_an_error_of_their_own():
     [
         ({"granularity": "filter"}, "granularity 'filter' is not what LAMP_Lee2021Layer_R18_CIFAR10_US_90 prunes; "
          "allowed: weight"),
-        ({"granularity": "weight", "structure": "structured"}, "allowed: filter, channel, kernel"),
+        ({"granularity": "weight", "structure": "structured"}, "allowed: filter, channel, kernel, neuron, "),
         ({"checkpoint_url": "http://example.org/a.pt"}, "is not an allowed URL: https URL"),
         ({"checkpoint_url": "https://example.org/a b"}, "is not an allowed URL"),
         ({"checkpoint_url": "https://example.org/" + "a" * 500}, "is not an allowed URL"),

@@ -53,7 +53,8 @@
     if (question.kind === "choices") {
       const chosen = new Set(answer ?? []);
       if (chosen.has(rules.nothing)) return [];
-      const words = question.choices.filter((word) => chosen.has(word));
+      const others = (answer ?? []).filter((word) => question.other && word.startsWith(rules.other));
+      const words = [...question.choices.filter((word) => chosen.has(word)), ...others];
       return words.length ? words : null;
     }
     const text = clean(answer ?? "");
@@ -85,7 +86,11 @@
       if (!isEmpty(question, answers[question.name])) answered.add(group);
     }
     for (const group of rules.null_groups) if (!answered.has(group)) entry[group] = null;
-    for (const name of rules.optional) if (!entry[name].length) delete entry[name];
+    for (const name of rules.optional) if (!entry[name]?.length) delete entry[name];
+    const source = rules.default_sources.map((name) => clean(answers[name] ?? "")).find(Boolean);
+    const said = (value) => value && (!Array.isArray(value) || value.length);
+    const sourced = source ? rules.sourced.filter((name) => said(entry[name])) : [];
+    entry.sources = Object.fromEntries(sourced.map((name) => [name, source]));
     return entry;
   }
 
@@ -93,6 +98,10 @@
 
   const block = (name) => form.querySelector('[data-question="' + name + '"]');
   const inputs = (part) => Array.from(part.querySelectorAll("input, textarea, select"));
+
+  /* The box "other" stands for the words next to it. */
+  const wordsOf = (part) => part.querySelector("[data-words]");
+  const wordOf = (part, box) => (box.value === rules.other ? rules.other + " " + clean(wordsOf(part).value) : box.value);
 
   function answerOf(question) {
     const part = block(question.name);
@@ -102,9 +111,9 @@
       );
     }
     const fields = inputs(part);
-    if (question.kind === "choices") return fields.filter((field) => field.checked).map((field) => field.value);
-    if (question.choices.length) return fields.find((field) => field.checked)?.value ?? "";
-    return fields[0].value;
+    const chosen = fields.filter((field) => field.checked).map((field) => wordOf(part, field));
+    if (question.kind === "choices") return chosen;
+    return question.choices.length ? (chosen[0] ?? "") : fields[0].value;
   }
 
   const answersNow = () => Object.fromEntries(rules.questions.map((question) => [question.name, answerOf(question)]));
@@ -199,6 +208,9 @@
     for (const part of form.querySelectorAll("[data-stages]")) {
       part.hidden = part.disabled = !part.dataset.stages.split(" ").includes(stage);
     }
+    for (const words of form.querySelectorAll("[data-words]")) {
+      words.required = inputs(words.parentElement)[0].checked;
+    }
     checkWhole();
     showProblems();
     const text = JSON.stringify(entryOf(answers), null, 2) + "\n";
@@ -288,11 +300,16 @@
         }
         continue;
       }
+      const given = question.choices.length ? [answer ?? ""].flat() : [];
+      const other = given.find((word) => question.other && String(word).startsWith(rules.other));
       for (const field of inputs(block(question.name))) {
-        if (field.type === "checkbox") field.checked = Array.isArray(answer) && answer.includes(field.value);
-        else if (field.type === "radio") field.checked = field.value === answer;
+        if (field.matches("[data-words]")) field.value = other?.slice(rules.other.length + 1) ?? "";
+        else if (field.value === rules.other) field.checked = other !== undefined;
+        else if (field.type === "checkbox" || field.type === "radio") field.checked = given.includes(field.value);
         else field.value = answer ?? "";
-        if (!isEmpty(question, answer)) touched.add(field);
+        if (isEmpty(question, answer)) continue;
+        touched.add(field);
+        field.closest("details")?.setAttribute("open", "");
       }
     }
   }
@@ -300,6 +317,7 @@
   function touch(event) {
     const name = event.target.closest("[data-question]")?.dataset.question;
     if (!name) return;
+    if (event.target.matches("[data-words]") && event.target.value) inputs(event.target.parentElement)[0].checked = true;
     if (name === "key" && event.type === "input") keyIsSuggested = !event.target.value;
     /* Leaving a field that was never filled in is no mistake yet. */
     if (event.type === "input" || event.target.value) touched.add(event.target);
