@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Self, TextIO
+
+from apsite.errors import ApsiteError
 
 
 class Reporter(AbstractContextManager["Reporter"]):
@@ -19,6 +24,12 @@ class Reporter(AbstractContextManager["Reporter"]):
     def start(self, phase: str, total: float) -> None:
         """A phase begins; `total` is its amount of work in samples or trials."""
 
+    def plan(self, later: float = 0.0, before: float = 0.0) -> None:
+        """What the phase that has begun does not do, in units of its work.
+
+        `later` is the work that follows it, `before` what an earlier run has finished of it.
+        """
+
     def advance(self, done: float, note: str = "") -> None:
         """`done` of the phase's work is finished now; `note` says what is known so far, such as who is robust."""
 
@@ -29,27 +40,55 @@ class Reporter(AbstractContextManager["Reporter"]):
         """A line for the log, whatever phase is running."""
 
 
+class _Pace:
+    """How long a phase, and the work that follows it, still take at the speed of the phase so far."""
+
+    def __init__(self, total: float) -> None:
+        self.total, self.later, self.before, self.started = total, 0.0, 0.0, time.monotonic()
+
+    def plan(self, later: float, before: float) -> None:
+        """As :meth:`Reporter.plan`."""
+        self.later, self.before, self.started = later, before, time.monotonic()
+
+    def left(self, done: float) -> tuple[float, float]:
+        """Seconds that the phase takes from here, and that everything takes; infinite before there is a speed."""
+        worked = done - self.before
+        each = (time.monotonic() - self.started) / worked if worked > 0 else math.inf
+        remaining = max(self.total - done, 0.0)
+        return each * remaining, each * (remaining + self.later)
+
+
 class PlainReporter(Reporter):
-    """Writes a line at the start and end of a phase and every `interval` seconds in between."""
+    """Writes a line with the time at the start and end of a phase and every `interval` seconds in between.
+
+    A line that cannot be written, as on a full disk, is left out: the work is worth more than its log.
+    """
 
     def __init__(self, stream: TextIO, interval: float = 30.0) -> None:
-        self._stream, self._interval = stream, interval
-        self._phase, self._total, self._started, self._shown = "", 0.0, 0.0, 0.0
+        self._stream = stream
+        self._interval = interval
+        self._phase, self._pace = "", _Pace(0.0)
+        self._started = self._shown = 0.0
 
     def start(self, phase: str, total: float) -> None:
         """Announce the phase."""
-        self._phase, self._total = phase, total
+        self._phase, self._pace = phase, _Pace(total)
         self._started = self._shown = time.monotonic()
+
+    def plan(self, later: float = 0.0, before: float = 0.0) -> None:
+        """Take this into account in the time that is left."""
+        self._pace.plan(later, before)
 
     def advance(self, done: float, note: str = "") -> None:
         """Say how far the phase is, at most once per interval."""
         now = time.monotonic()
-        if now - self._shown < self._interval or done <= 0:
+        left, all_left = self._pace.left(done)
+        if now - self._shown < self._interval or left == math.inf:
             return
         self._shown = now
-        left = (now - self._started) / done * (self._total - done)
-        share = 100 * done / self._total if self._total else 100
-        self.say(f"{self._phase}: {share:.0f} %{', ' + note if note else ''}, about {duration(left)} left")
+        share = 100 * done / self._pace.total if self._pace.total else 100
+        end = f", {duration(all_left)} until the end" if self._pace.later else ""
+        self.say(f"{self._phase}: {share:.0f} %{', ' + note if note else ''}, about {duration(left)} left{end}")
 
     def finish(self, note: str) -> None:
         """Say how the phase ended and what it took."""
@@ -57,7 +96,8 @@ class PlainReporter(Reporter):
 
     def say(self, message: str) -> None:
         """Write the line at once."""
-        print(message, file=self._stream, flush=True)
+        with contextlib.suppress(OSError):
+            print(datetime.now().astimezone().isoformat(" ", "seconds"), message, file=self._stream, flush=True)
 
 
 class TerminalReporter(Reporter):
@@ -73,7 +113,7 @@ class TerminalReporter(Reporter):
             refresh_per_second=4,
         )  # fmt: skip
         self._task: TaskID | None = None
-        self._total = 0.0
+        self._pace = _Pace(0.0)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -84,17 +124,27 @@ class TerminalReporter(Reporter):
 
     def start(self, phase: str, total: float) -> None:
         """Add a bar."""
-        self._total = max(total, 1e-9)
-        self._task = self._progress.add_task(phase, total=self._total, note="")
+        self._pace = _Pace(max(total, 1e-9))
+        self._task = self._progress.add_task(phase, total=self._pace.total, note="")
+
+    def plan(self, later: float = 0.0, before: float = 0.0) -> None:
+        """Take this into account in the time until the end."""
+        self._pace.plan(later, before)
 
     def advance(self, done: float, note: str = "") -> None:
         """Move the bar."""
-        if self._task is not None:
-            self._progress.update(self._task, completed=done, note=note)
+        _, all_left = self._pace.left(done)
+        if self._pace.later and all_left < math.inf:
+            note = f"{note}{', ' if note else ''}{duration(all_left)} until the end"
+        self._move(done, note)
 
     def finish(self, note: str) -> None:
         """Fill the bar and leave its result next to it."""
-        self.advance(self._total, note)
+        self._move(self._pace.total, note)
+
+    def _move(self, done: float, note: str) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=done, note=note)
 
     def say(self, message: str) -> None:
         """Print above the bars."""
@@ -102,22 +152,30 @@ class TerminalReporter(Reporter):
 
 
 class LogFileReporter(Reporter):
-    """Passes everything on to another reporter and keeps lines in a file as well, while its context lasts."""
+    """Passes everything on to another reporter and keeps lines in a file as well, while its context lasts.
+
+    Raises:
+        ApsiteError: If the file cannot be opened.
+    """
 
     def __init__(self, inner: Reporter, path: Path) -> None:
-        self._stream = path.open("a", encoding="utf-8")
+        try:
+            self._stream = path.open("a", encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise ApsiteError(f"{path}: cannot be written: {error.strerror}; choose another --log-file") from None
         both = (inner, PlainReporter(self._stream, interval=60.0))
-        for name in ("start", "advance", "finish", "say"):
+        for name in ("start", "plan", "advance", "finish", "say"):
             setattr(self, name, _one_after_another([getattr(reporter, name) for reporter in both]))
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):  # of a full disk, as in `say`
+            self._stream.close()
 
 
 def _one_after_another(functions: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    def call(*arguments: object) -> None:
+    def call(*arguments: object, **named: object) -> None:
         for function in functions:
-            function(*arguments)
+            function(*arguments, **named)
 
     return call
 

@@ -248,6 +248,7 @@ class _Training:
             self.restore(kept)
         reporter.start("training", self.recipe.epochs * self.batches)
         if self.done:
+            reporter.plan(before=self.done)
             reporter.say(f"resuming after step {self.done} of {self.recipe.epochs * self.batches}")
         started = saved = time.monotonic()
         started -= self.seconds

@@ -74,6 +74,8 @@ def progress(*, quiet: bool, log_file: Path | None = None, kept: str = KEPT) -> 
             yield reporter
         except KeyboardInterrupt:
             reporter.say(f"interrupted: {kept}")
+            if quiet:
+                click.echo(f"interrupted: {kept}", err=True)
             raise
 
 

@@ -53,9 +53,7 @@ def test_an_attack_is_a_row_and_a_module(repository: Path, tmp_path: Path) -> No
     assert 0 < robust.sum() < clean.sum()
     assert apsite("validate").returncode == 0
     checkpoint = shlex.split(command)[1]
-    verified = apsite(
-        "verify", str(path), "--checkpoint", checkpoint, "--data-dir", "embedded", "--samples", "8", "--no-write"
-    )
+    verified = apsite("verify", str(path), "--checkpoint", checkpoint, "--data-dir", "embedded", "--samples", "8")
     assert verified.returncode == 0, verified.stderr
     assert "PGD" in verified.stdout
     result["robust_accuracy"] += 1 / 16

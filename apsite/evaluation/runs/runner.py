@@ -139,11 +139,13 @@ class _Run:
     workers: Pool
     passes: dict[str, Passes] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)  # passes that each phase takes at most, in order
 
     def outcome(self, parameters: FmnParameters | None, only: Mapping[AttackName, NDArray[np.bool_]] | None) -> Outcome:
         """All phases in order; the search is left out where `parameters` are given."""
         clean, attacks = self.clean(), self.settings.attacks
         chosen = {attack: clean if only is None else clean & only[attack] for attack in attacks}
+        self.expect({attack: int(taken.sum()) for attack, taken in chosen.items()}, search=parameters is None)
         robust_after = self.autoattack(chosen[AttackName.AUTOATTACK]) if AttackName.AUTOATTACK in attacks else {}
         distance, tuning = None, None
         trials: tuple[Trial, ...] = ()
@@ -159,6 +161,23 @@ class _Run:
             robust_after=robust_after, others=others,
         )  # fmt: skip
         return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified)
+
+    def expect(self, samples: Mapping[AttackName, int], *, search: bool) -> None:
+        """Passes that the attacks on so many samples take at most."""
+        settings = self.settings
+        trials = settings.trials * (settings.search_steps + 1) * settings.search_samples if search else 0
+        for attack, count in samples.items():
+            if attack is AttackName.AUTOATTACK:
+                self.ahead |= {stage.value: self.worker.engine.cost[stage] * count for stage in Attack}
+            elif attack in APB_1_ATTACKS:
+                self.ahead |= {"hofmn-search": trials, "hofmn": (settings.attack_steps + 1) * count}
+            else:
+                self.ahead[attack.value] = attack_module(attack).PASSES * count
+
+    def plan(self, phase: str, cost: int, before: int) -> None:
+        """Report what follows a phase whose unit of work is `cost` passes, and how many units are done already."""
+        phases = list(self.ahead)
+        self.reporter.plan(sum(self.ahead[name] for name in phases[phases.index(phase) + 1 :]) / cost, before)
 
     def clean(self) -> NDArray[np.bool_]:
         """Which samples are classified correctly without an attack."""
@@ -185,6 +204,7 @@ class _Run:
         started = time.monotonic()
         for attack in Attack:
             survivors = np.flatnonzero(robust)
+            self.ahead |= {stage.value: self.worker.engine.cost[stage] * len(survivors) for stage in Attack}
             self.reporter.start(attack.label, len(survivors))
 
             def finished(chosen: NDArray[np.int64], broken: NDArray[np.generic]) -> str:
@@ -212,6 +232,7 @@ class _Run:
             return np.zeros_like(tuning), ()
         count, steps = self.settings.trials, self.settings.search_steps
         self.reporter.start("HO-FMN search", count)
+        self.plan("hofmn-search", (steps + 1) * self.settings.search_samples, len(self.state.names("search-")))
         best, parts_of = np.inf, dict[FmnParameters, list[Result]]()
 
         def objectives(first: int, together: Sequence[FmnParameters]) -> list[float]:
@@ -326,6 +347,7 @@ class _Run:
         parts = self.parts(samples, done, grain)
         left = sum(map(len, parts))
         ready = len(samples) - left
+        self.plan(phase, cost, ready)
         progress = _within(self.reporter, ready, cost, lambda: note, left)
         calls = [call(self.chosen(part)) for part in parts]
         for number, result in self.workers.results(calls, progress, self.reporter.say):
