@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import is_parametrized
 
 from apsite.errors import NetworkError
 
@@ -49,7 +50,7 @@ def kind_of(node: fx.Node, modules: Mapping[str, nn.Module], constants: Collecti
         module = modules[str(node.target)]
         found = next((kind for types, kind in _MODULES if isinstance(module, types)), None)
         partial = isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1)
-        if found is None or partial or getattr(module, "groups", 1) != 1:
+        if found is None or partial or getattr(module, "groups", 1) != 1 or not is_plain(module):
             raise NetworkError(f"layer {node.target} ({type(module).__name__}): its effect on channels is not known")
         return found
     varying = sum(source not in constants for source in node.all_input_nodes)
@@ -65,6 +66,11 @@ def kind_of(node: fx.Node, modules: Mapping[str, nn.Module], constants: Collecti
     if node.target in ("flatten", torch.flatten) and whole:
         return Kind.FLATTEN
     raise NetworkError(f"operation {node.target}: its effect on channels is not known")
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a layer computes what its class says, with no hooks and no weights that are computed from others."""
+    return not (module._forward_hooks or module._forward_pre_hooks or is_parametrized(module))
 
 
 def _argument(node: fx.Node, name: str, default: object) -> Any:

@@ -1,15 +1,18 @@
-"""Running networks: images to tensors, pass counting and predictions."""
+"""Running networks, which may be anybody's code: images to tensors, logits, gradients, pass counting, predictions."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from apsite.errors import ApsiteError, NetworkError
 from apsite.evaluation.testsets.image_files import Images
 from apsite.records import Passes
 
@@ -18,6 +21,81 @@ PassListener = Callable[[int], None]
 
 class StoppedError(Exception):
     """The work on a network was stopped."""
+
+
+DEVICE_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
+"""What a device raises, whatever the code that runs on it."""
+
+IN_PLACE = "the network changes its input images in place; let its forward begin with x = x.clone()"
+_CUT_OFF = (
+    "no gradient of the logits reaches the input images (torch.no_grad, .detach() or .data in the forward pass?), so "
+    "gradient attacks cannot work; return logits that are differentiable in the input"
+)
+
+
+@contextlib.contextmanager
+def foreign_code(doing: str) -> Iterator[None]:
+    """Context for code that others wrote: whatever it raises becomes one line, `doing` and its own words.
+
+    What the device raises is passed on.
+
+    Raises:
+        NetworkError: If the code fails in any way.
+    """
+    try:
+        yield
+    except (ApsiteError, StoppedError, *DEVICE_ERRORS):
+        raise
+    except (Exception, SystemExit) as error:
+        raise NetworkError(f"{doing}: {words_of(error)}") from error
+
+
+def words_of(error: BaseException) -> str:
+    """Type and message of an error of foreign code, in one line of at most 250 characters."""
+    words = "".join(one if one.isprintable() else " " for one in f"{type(error).__name__}: {error}")
+    return " ".join(words.split())[:250].rstrip(":")
+
+
+def logits_of(network: nn.Module, x: Tensor) -> Tensor:
+    """Logits of any network, float32, shape ``(n, classes)``; of several outputs the first counts.
+
+    Raises:
+        NetworkError: If the network fails, changes `x`, returns something else, or cuts off the gradient of `x`.
+    """
+    version = x._version
+    with foreign_code(f"the network cannot process images of shape {tuple(x.shape)}"):
+        output = network(x)
+    if x._version != version:
+        raise NetworkError(IN_PLACE)
+    logits = first_output(output)
+    if isinstance(logits, Tensor) and logits.dim() == len(x) == 1:
+        logits = logits[None]  # .squeeze() in a forward pass takes a batch of one for none
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise NetworkError(
+            f"the network returns {shape} for {len(x)} images; expected logits of shape ({len(x)}, classes)"
+        )
+    if torch.is_grad_enabled() and x.requires_grad and not logits.requires_grad:
+        raise NetworkError(_CUT_OFF)
+    return logits.float()
+
+
+def first_output(output: Any) -> Any:
+    """The first of several outputs, such as logits and features; a single output as it is."""
+    return output[0] if isinstance(output, tuple | list) and output else output
+
+
+def input_gradient(value: Tensor, x: Tensor, *, retain_graph: bool = False) -> Tensor:
+    """Gradient of a scalar, computed from logits of `x`, with respect to `x`.
+
+    Raises:
+        NetworkError: If the network fails, or nothing of it depends on `x`.
+    """
+    with foreign_code("the gradient of the network cannot be computed"):
+        (gradient,) = torch.autograd.grad(value, x, retain_graph=retain_graph, allow_unused=True)
+    if gradient is None:
+        raise NetworkError(_CUT_OFF)
+    return gradient
 
 
 class CountedNetwork(nn.Module):
@@ -31,11 +109,14 @@ class CountedNetwork(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.eval()
+        for parameter in network.parameters():  # which TorchScript allows, unlike network.requires_grad_
+            parameter.requires_grad_(False)
         self.forward_passes = 0
         self.backward_passes = 0
         self.listener: PassListener | None = None
         self._stopped = False
+        self._finite: bool | Tensor = True
         self._lock = threading.Lock()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,23 +127,32 @@ class CountedNetwork(nn.Module):
         """
         if self._stopped:
             raise StoppedError
-        logits = self.network(x)
+        logits = logits_of(self.network, x)
+        finite = logits.detach().isfinite().all()
         with self._lock:
+            self._finite = finite & self._finite
             if torch.is_grad_enabled() and x.requires_grad:
                 self.backward_passes += len(x)
             else:
                 self.forward_passes += len(x)
             if self.listener is not None:
                 self.listener(len(x))
-        return torch.as_tensor(logits)
+        return logits
 
     def stop(self) -> None:
         """Make every later evaluation fail, so that attacks in other threads end."""
         self._stopped = True
 
     def take_passes(self) -> Passes:
-        """Passes since the last call."""
+        """Passes since the last call.
+
+        Raises:
+            NetworkError: If a logit was not finite.
+        """
         with self._lock:
+            finite, self._finite = bool(self._finite), True
+            if not finite:
+                raise NetworkError("the network returns NaN or infinite logits or gradients for attacked images")
             passes = Passes(self.forward_passes, self.backward_passes)
             self.forward_passes = self.backward_passes = 0
         return passes
@@ -86,9 +176,9 @@ class FilledUp(nn.Module):
         """Logits of shape ``(n, classes)``."""
         missing = FEWEST_ROWS - len(x)
         if missing <= 0 or not len(x):
-            return torch.as_tensor(self.network(x))
+            return logits_of(self.network, x)
         filled = torch.cat([x, x[-1:].detach().expand(missing, *x.shape[1:])])
-        return torch.as_tensor(self.network(filled))[: len(x)]
+        return logits_of(self.network, filled)[: len(x)]
 
 
 def as_inputs(images: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -103,9 +193,9 @@ def predict(
     network: nn.Module, images: Images, device: torch.device, batch_size: int
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """Logits (on the CPU) and predicted classes of all images, without gradients."""
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = [
-            network(as_inputs(images[start : start + batch_size], device)).float().cpu()
+            network(as_inputs(images[start : start + batch_size], device)).cpu()
             for start in range(0, len(images), batch_size)
         ]
     joined = torch.cat(logits).clone()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from apsite.errors import NetworkError
+from apsite.evaluation.attacks.execution import input_gradient
 
 DECISION_MARGIN = 1e-5
 """How far past the boundary, in units of the DLR loss, an example must lie. Keeps results stable against rounding."""
@@ -107,7 +108,7 @@ def fmn_attack(
         found = found | adversarial
         if last:
             break
-        (gradient,) = torch.autograd.grad(margin.sum(), candidate)
+        gradient = input_gradient(margin.sum(), candidate)
         annealing = (1 + math.cos(math.pi * step / steps)) / 2
         gamma = gamma_end + (gamma_start - gamma_end) * annealing
         to_boundary = margin.detach().abs() / gradient.abs().sum(dim=(1, 2, 3)).clamp_min(1e-12)

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from apsite.evaluation.attacks.execution import logits_of
 from apsite.protocol import Precision
 
 
@@ -68,4 +69,4 @@ class InBfloat16(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of shape ``(n, classes)``."""
         with torch.autocast(x.device.type, torch.bfloat16):
-            return torch.as_tensor(self.network(x)).float()
+            return logits_of(self.network, x)

@@ -11,7 +11,9 @@ Attacks may run on the simplified network; the evaluated network decides every r
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +25,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from apsite.errors import NetworkError
-from apsite.evaluation.attacks.channel_operations import SUMS, Kind, kind_of
+from apsite.evaluation.attacks.channel_operations import SUMS, Kind, is_plain, kind_of
+from apsite.evaluation.attacks.execution import DEVICE_ERRORS, first_output, input_gradient, logits_of, words_of
 
 TOLERANCE = 1e-5
 """Largest difference of a logit, relative to the largest logit (or 1, if that is smaller)."""
@@ -37,44 +40,82 @@ class Simplified:
         network: In evaluation mode with frozen parameters; the given one where nothing could be done.
         folded_norms: Batch norms that were merged into the convolution before them.
         removed_channels: Output channels of convolutions and linear layers that are left out, of `channels`.
+        as_it_is: Why the given network is attacked; empty if a simpler one is.
     """
 
     network: nn.Module
     folded_norms: int = 0
     removed_channels: int = 0
     channels: int = 0
+    as_it_is: str = ""
 
 
 def simplified(network: nn.Module, example: Tensor, *, remove_channels: bool = True) -> Simplified:
     """The fastest equivalent of `network` that was found.
 
     Nothing is assumed: each candidate must give the logits of `network`, in evaluation mode, on images `example` within
-    :data:`TOLERANCE`. Networks that cannot be traced come back as they are. Batch norms are folded in any case.
+    :data:`TOLERANCE`, and gradients. A network that cannot be traced, folded or compared comes back as it is, with the
+    reason. Batch norms are folded in any case.
     """
-    with torch.no_grad():
-        expected = network(example)
+    why = ""
+    try:
+        with torch.no_grad():
+            expected = logits_of(network, example)
         for candidate in _candidates(network, example, remove_channels=remove_channels):
             fast = candidate.network.eval().requires_grad_(False)
-            if example.device.type == "cpu":  # convolutions are faster with channels last; not on a GPU in float32
-                fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            difference = (fast(example) - expected).abs().max()
-            if float(difference) <= TOLERANCE * max(1.0, float(expected.abs().max())):
-                return candidate
-    return Simplified(network)
+            # Convolutions are faster with channels last on a CPU; not on a GPU in float32.
+            formats = [torch.channels_last] if example.device.type == "cpu" else []
+            for memory_format in (*formats, torch.contiguous_format):
+                fast.to(memory_format=memory_format)  # type: ignore[call-overload]
+                why = _why_not(fast, example, expected)
+                if not why:
+                    return candidate
+    except DEVICE_ERRORS:
+        raise
+    except Exception as error:  # copying, tracing and running are foreign code, and simplifying is optional
+        why = words_of(error)
+    return Simplified(network, as_it_is=why)
+
+
+def _why_not(fast: nn.Module, example: Tensor, expected: Tensor) -> str:
+    """What is wrong with a candidate that should give the logits `expected`; empty if nothing is."""
+    try:
+        with torch.enable_grad(), contextlib.redirect_stderr(io.StringIO()):  # fx prints what fails
+            x = example.clone().requires_grad_(True)
+            gradient = input_gradient(logits_of(fast, x).sum(), x)
+            with torch.no_grad():
+                difference = float((logits_of(fast, example) - expected).abs().max())
+    except NetworkError as error:
+        return str(error)
+    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        return f"its logits differ by {difference:.2g}"
+    return "" if bool(gradient.isfinite().all()) else "its gradients are not finite"
+
+
+class _FromImages(nn.Module):
+    """A network that is given images alone, so that other arguments have their defaults, and returns logits alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Any:
+        return first_output(self.network(x))
 
 
 def _candidates(network: nn.Module, example: Tensor, *, remove_channels: bool) -> Iterator[Simplified]:
     """Networks to try, fastest first."""
-    try:
-        folded, norms = _fold(fx.symbolic_trace(copy.deepcopy(network)))
-    except Exception:  # tracing runs foreign code, which may fail in any way; simplifying is optional
-        return
+    folded, norms = _fold(fx.symbolic_trace(_FromImages(copy.deepcopy(network))))
     if remove_channels:
         try:
             reduction = _Reduction(folded, example[:1])
-            yield Simplified(_in_place(reduction.build()), norms, reduction.removed, reduction.channels)
-        except NetworkError:
-            pass
+            reduced = Simplified(_in_place(reduction.build()), norms, reduction.removed, reduction.channels)
+        except DEVICE_ERRORS:
+            raise
+        except Exception:  # nothing is known of its operations, so anything may fail
+            reduced = None
+        if reduced is not None:
+            yield reduced
     yield Simplified(_in_place(folded), norms)
 
 
@@ -85,9 +126,11 @@ def _fold(traced: fx.GraphModule) -> tuple[fx.GraphModule, int]:
     for node in list(traced.graph.nodes):
         if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
             continue
-        source = node.args[0]
-        if source.op == "call_module" and isinstance(modules[source.target], nn.Conv2d) and len(source.users) == 1:
-            merged = fuse_conv_bn_eval(modules[source.target], modules[node.target])
+        (source,) = node.all_input_nodes
+        before = modules[source.target] if source.op == "call_module" else None
+        foldable = isinstance(before, nn.Conv2d) and is_plain(before) and is_plain(modules[node.target])
+        if foldable and len(source.users) == 1:
+            merged = fuse_conv_bn_eval(cast(nn.Conv2d, before), modules[node.target])
             parent, _, name = source.target.rpartition(".")
             setattr(traced.get_submodule(parent), name, merged)
             node.replace_all_uses_with(source)
@@ -105,7 +148,7 @@ def _in_place(traced: fx.GraphModule) -> fx.GraphModule:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if not isinstance(module, nn.ReLU) and not (node.op == "call_function" and node.target is functional.relu):
             continue
-        source = node.args[0]
+        (source,) = node.all_input_nodes
         fresh = source.target in SUMS or isinstance(modules.get(str(source.target)), _WEIGHTED)
         if fresh and len(source.users) == 1:
             with traced.graph.inserting_before(node):
@@ -228,11 +271,11 @@ class _Reduction:
         """An operation that treats every channel alike."""
         if node.op == "call_module":
             return torch.as_tensor(self._module(node)(value))
-        arguments = [value if isinstance(argument, fx.Node) else argument for argument in node.args]
+        arguments, keywords = fx.node.map_arg((node.args, node.kwargs), lambda source: value)
         if node.op == "call_method":
-            return torch.as_tensor(getattr(value, str(node.target))(*arguments[1:], **node.kwargs))
+            return torch.as_tensor(getattr(value, str(node.target))(*arguments[1:], **keywords))
         assert callable(node.target)
-        return torch.as_tensor(node.target(*arguments, **node.kwargs))
+        return torch.as_tensor(node.target(*arguments, **keywords))
 
     def _spread(self, mask: Tensor, node: fx.Node) -> Tensor:
         """A mask of channels as one of the features that flattening makes of them."""

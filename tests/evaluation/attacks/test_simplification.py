@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.nn.utils import prune
 
-from apsite.evaluation.attacks.execution import as_inputs
+from apsite.evaluation.attacks.execution import as_inputs, logits_of
 from apsite.evaluation.attacks.simplification import TOLERANCE, simplified
 from apsite.evaluation.checkpoints.networks.layers import multiply_out
 from apsite.evaluation.checkpoints.networks.registry import layouts
@@ -137,10 +139,120 @@ class Attention(nn.Module):
 
 
 def test_a_network_that_cannot_be_traced_is_used_as_it_is():
+    """And why is known."""
     network = Dynamic()
     found = simplified(network, torch.ones(1, 3, 4, 4))
     assert found.network is network
     assert (found.folded_norms, found.removed_channels, found.channels) == (0, 0, 0)
+    assert found.as_it_is.startswith("TypeError: float() argument must be")
+
+
+class Residual(nn.Module):
+    """A small residual network whose parts are joined in some way; one filter of each convolution is empty."""
+
+    def __init__(self, join):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.conv2, self.norm2, self.last = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Linear(8, 10)
+        with torch.no_grad():
+            self.conv1.weight[0], self.conv2.weight[1] = 0, 0
+        self.join = join
+
+    def stem(self, x):
+        return functional.relu(self.norm1(self.conv1(x)))
+
+    def head(self, h):
+        return self.last(functional.relu(h).mean((2, 3)))
+
+    def forward(self, x, epoch=0, *more, scale=None, **others):
+        out = self.join(self, x)
+        return out if scale is None else out * scale
+
+
+def added(network, x):
+    h = network.norm2(network.conv2(stem := network.stem(x)))
+    h += stem
+    return network.head(h)
+
+
+def added_to_the_shortcut(network, x):
+    h = network.norm1(network.conv1(x))
+    h += network.conv2(functional.relu(h))
+    return network.head(h)
+
+
+def pooled(network, x):
+    return network.head(functional.avg_pool2d(input=network.stem(x), kernel_size=2))
+
+
+def by_keywords(network, x):
+    return network.last(input=functional.relu(input=network.norm1(input=network.conv1(input=x))).mean(dim=(2, 3)))
+
+
+def several(network, x):
+    h = network.stem(x)
+    return network.head(h), h
+
+
+def viewed(network, x):
+    return network.last(functional.max_pool2d(network.stem(x), 8).flatten(2).mean(2).contiguous().view(len(x), -1))
+
+
+def without_gradient(network, x):
+    with torch.no_grad():
+        h = network.stem(x)
+    return network.head(network.norm2(network.conv2(h)))
+
+
+@pytest.mark.parametrize(
+    ("join", "folded", "removed"),
+    [(added, 2, 1), (added_to_the_shortcut, 1, 1), (pooled, 1, 1), (by_keywords, 1, 1), (several, 1, 1),
+     (without_gradient, 2, 2), (viewed, 0, 0)],
+)  # fmt: skip
+def test_unusual_forward_passes_are_simplified_or_used_as_they_are(join, folded, removed, capsys):
+    """Unused arguments, in-place sums, keywords and tuples are traced; what is not comes back whole, with a reason."""
+    torch.manual_seed(0)
+    network = Residual(join).eval().requires_grad_(False)
+    images = torch.rand(4, 3, 32, 32)
+    found = simplified(network, images)
+    assert (found.folded_norms, found.removed_channels) == (folded, removed)
+    assert (found.network is network) == (join is viewed) == bool(found.as_it_is)
+    with torch.no_grad():
+        assert torch.allclose(logits_of(found.network, images), logits_of(network, images), atol=1e-5)
+    assert capsys.readouterr().err == ""
+
+
+def test_channels_last_is_no_condition():
+    """Maps that are flattened with .view need the usual order in memory."""
+    torch.manual_seed(0)
+    flat = nn.Module()
+    flat.forward = lambda x: x.view(x.size(0), -1)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), flat, nn.Linear(4 * 36, 10)).eval()
+    images = torch.rand(4, 3, 8, 8)
+    found = simplified(network, images)
+    assert (found.folded_norms, found.as_it_is) == (1, "")
+    assert difference(network, found.network, images) <= TOLERANCE
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.spectral_norm, nn.utils.weight_norm, nn.utils.parametrizations.weight_norm,
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+        lambda layer: layer.register_forward_hook(lambda module, inputs, output: output * 2),
+    ],
+)  # fmt: skip
+def test_layers_whose_weights_or_outputs_others_compute_are_left_alone(change):
+    torch.manual_seed(0)
+    network = Residual(added)
+    network.conv1.reset_parameters()
+    change(network.conv1)
+    network.eval().requires_grad_(False)
+    images = torch.rand(4, 3, 16, 16)
+    found = simplified(network, images)
+    assert (found.folded_norms, found.removed_channels, found.as_it_is) == (1, 0, "")
+    assert difference(network, found.network, images) <= TOLERANCE
 
 
 def test_a_network_with_unknown_operations_is_folded_only():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from apsite.evaluation.attacks.execution import input_gradient
 from apsite.evaluation.attacks.fast.rows import DROP_SHARE, PerRow, look_every, note_fooled
 
 STEPS = 100
@@ -121,7 +122,7 @@ def _evaluate(network: nn.Module, rows: _Rows, objective: Objective) -> Tensor:
     with torch.enable_grad():
         logits = network(point)
         loss = objective(logits, rows.labels, rows.targets)
-        (rows.gradient,) = torch.autograd.grad(loss.sum(), point)
+        rows.gradient = input_gradient(loss.sum(), point)
     wrong = logits.detach().argmax(1) != rows.labels
     rows.fooled = rows.fooled | wrong
     rows.fooling = torch.where(wrong.view(-1, 1, 1, 1), rows.current, rows.fooling)

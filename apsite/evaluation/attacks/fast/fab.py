@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from apsite.evaluation.attacks.execution import input_gradient
 from apsite.evaluation.attacks.fast.rows import DROP_SHARE, look_every, note_fooled
 
 STEPS = 100
@@ -119,5 +120,5 @@ def _linearise(network: nn.Module, point: Tensor, own: Tensor, targets: Tensor) 
     with torch.enable_grad():
         logits = network(variable)
         difference = (logits.gather(1, targets[:, None]) - logits.gather(1, own[:, None])).squeeze(1)
-        (gradient,) = torch.autograd.grad(difference.sum(), variable)
+        gradient = input_gradient(difference.sum(), variable)
     return difference.detach(), gradient, logits.detach().argmax(1) != own

@@ -51,7 +51,7 @@ def square_attack(
     squares = _Squares.of(places, colours, images, epsilon)
     most = _AHEAD_ON_CPU if images.device.type == "cpu" else _AHEAD_ON_GPU
     every = look_every(images.device)
-    with torch.inference_mode():
+    with torch.no_grad():
         low, high = (images - epsilon).clamp(0, 1), (images + epsilon).clamp(0, 1)
         best = torch.clamp(images + epsilon * _signs(stripes), low, high)
         state = _Samples(
