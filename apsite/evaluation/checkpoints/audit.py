@@ -1,4 +1,4 @@
-"""Properties of a loaded network: its weights and zeros, multiply-accumulates, and whether it suits the protocol."""
+"""Properties of a loaded network: its weights and zeros, multiply-accumulates, family and sparsity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.flop_counter import FlopCounterMode
 
 from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.attacks.fmn import dlr_margin
+from apsite.evaluation.attacks.execution import foreign_code, logits_of
 from apsite.protocol import SPARSITY_LIMIT, SPARSITY_WARNING
 from apsite.records import CheckpointAudit, EvaluationWarning, LayerAudit
 from apsite.records.census import Census, WeightShape, difference, membership
@@ -114,7 +114,7 @@ def multiply_accumulates(network: nn.Module, example: Tensor) -> int:
 
     The image has the shape ``(1, 3, height, width)`` and the network's device; ``meta`` costs neither memory nor time.
     """
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), foreign_code("the network fails on one image"):
         network(example)
     return int(counter.get_total_flops()) // 2
 
@@ -141,10 +141,10 @@ def unused_weights(network: nn.Module, images: Tensor) -> list[str]:
             for parameter in filled.values():
                 scale = max(1, parameter[0].numel()) ** -0.5
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
-            logits = network(images)
+            logits = logits_of(network, images)
             for name, _, parameter, *_ in candidates:
                 parameter.add_(1)
-                if torch.equal(network(images), logits):
+                if torch.equal(logits_of(network, images), logits):
                     unused.append(name)
                 parameter.sub_(1)
         finally:
@@ -166,10 +166,10 @@ def tiny_weights(network: nn.Module, images: Tensor) -> int:
     kept = [parameter.detach().clone() for parameter in small]
     with torch.no_grad():
         try:
-            before = network(images)
+            before = logits_of(network, images)
             for parameter, mask in small.items():
                 parameter[mask] = 0
-            unchanged = torch.allclose(network(images), before, rtol=1e-5, atol=1e-6)
+            unchanged = torch.allclose(logits_of(network, images), before, rtol=1e-5, atol=1e-6)
         finally:
             for parameter, values in zip(small, kept, strict=True):
                 parameter.copy_(values)
@@ -182,11 +182,12 @@ def _gradients(network: nn.Module, images: Tensor, parameters: list[nn.Parameter
     try:
         for parameter in parameters:
             parameter.requires_grad_(True)
-        logits = network(images)
+        logits = logits_of(network, images)
         if not logits.requires_grad:
             return [None] * len(parameters)
         mixed = logits * torch.linspace(1, 2, logits.numel(), device=logits.device).view_as(logits)
-        return list(torch.autograd.grad(mixed.sum(), parameters, allow_unused=True))
+        with foreign_code("the gradient of the network cannot be computed"):
+            return list(torch.autograd.grad(mixed.sum(), parameters, allow_unused=True))
     finally:
         for parameter, before in zip(parameters, asked, strict=True):
             parameter.requires_grad_(before)
@@ -296,54 +297,3 @@ def check_sparsity(
     if differs(finding.matched, declared, SPARSITY_WARNING):
         return finding, [sparsity_warning(shares, declared)]
     return finding, []
-
-
-def check_behaviour(network: nn.Module, images: Tensor, labels: Tensor, classes: int) -> list[EvaluationWarning]:
-    """Warn, on a few images in [0, 1], of probabilities instead of logits, non-determinism and zero gradients.
-
-    Raises:
-        NetworkError: If the network is in training mode, fails, or returns something else than finite logits
-            of shape ``(n, classes)``.
-    """
-    if network.training:
-        raise NetworkError("the network is in training mode; call .eval() before it is evaluated")
-    try:
-        with torch.no_grad():
-            logits, again = network(images), network(images)
-    except RuntimeError as error:
-        raise NetworkError(f"the network cannot process images of shape {tuple(images.shape)}: {error}") from error
-    if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise NetworkError(f"the network returns {shape} for {len(images)} images; expected ({len(images)}, {classes})")
-    if not torch.isfinite(logits).all():
-        raise NetworkError("the network returns NaN or infinite logits; the checkpoint may hold broken weights")
-    warnings = {}
-    if not torch.equal(logits, again):
-        warnings["non-deterministic"] = (
-            "Two forward passes of the same images differ: the network is not deterministic, "
-            "so AutoAttack and FMN may fail on it."
-        )
-    sums = logits.sum(1)
-    if (logits >= 0).all() and (logits <= 1).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
-        warnings["softmax-output"] = (
-            "The network returns probabilities instead of logits, which weakens gradient attacks."
-        )
-    dead = dead_gradients(network, images, labels)
-    if dead > 0:
-        warnings["dead-gradients"] = (
-            f"The gradient of the loss is exactly zero for {dead:.1%} of the first {len(images)} images: "
-            "gradient attacks cannot start there."
-        )
-    return [EvaluationWarning(code, message) for code, message in warnings.items()]
-
-
-def dead_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images at which the gradients of cross-entropy and of the DLR loss are both exactly zero."""
-    x = images.clone().requires_grad_(True)
-    logits = network(x)
-    if not logits.requires_grad:
-        return 1.0
-    first = torch.autograd.grad(nn.functional.cross_entropy(logits, labels, reduction="sum"), x, retain_graph=True)[0]
-    second = torch.autograd.grad(dlr_margin(logits, labels).sum(), x)[0]
-    dead = (first.flatten(1) == 0).all(1) & (second.flatten(1) == 0).all(1)
-    return float(dead.float().mean())

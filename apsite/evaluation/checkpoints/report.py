@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from apsite.errors import ApsiteError, CheckpointError, NetworkError
 from apsite.evaluation.attacks.execution import as_inputs
-from apsite.evaluation.checkpoints.audit import SparsityFinding, check_behaviour, check_sparsity, check_weights
+from apsite.evaluation.checkpoints.audit import SparsityFinding, check_sparsity, check_weights
+from apsite.evaluation.checkpoints.behaviour import check_behaviour
 from apsite.evaluation.checkpoints.loading import (
     IN_MEMORY,
     Declared,
@@ -182,12 +183,13 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork) -> CheckpointRepo
     refusals: list[str] = []
     warnings: list[EvaluationWarning] = []
     try:
-        warnings += check_behaviour(network, images, labels, report.dataset.classes)
+        warnings, notes = check_behaviour(network, images, labels, report.dataset.classes)
+        report = replace(report, notes=(*report.notes, *notes))
     except NetworkError as error:
         refusals.append(str(error))
     try:
         counts, found = check_weights(network, images, own_code=loaded.own_code)
-    except RuntimeError:  # the images do not fit; check_behaviour has said so
+    except NetworkError:  # it fails; check_behaviour has said so
         return replace(report, inputs=inputs, refusals=tuple(refusals))
     families = [one for one in Architecture if membership(counts.layers, counts.macs, one, report.dataset)]
     member = membership(counts.layers, counts.macs, families[0], report.dataset) if families else None

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +20,8 @@ from apsite.documents.texts import person_problem, text_problem, url_problem
 from apsite.errors import CheckpointError, EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.search import Trial, best_of
-from apsite.evaluation.checkpoints.audit import (
-    SparsityFinding,
-    check_behaviour,
-    check_census,
-    check_sparsity,
-    check_weights,
-)
+from apsite.evaluation.checkpoints.audit import SparsityFinding, check_census, check_sparsity, check_weights
+from apsite.evaluation.checkpoints.behaviour import check_behaviour
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
@@ -151,14 +147,15 @@ def run_request(
     if network is None:
         file = read_checkpoint(request.checkpoint, state=request.state)
         network = open_network(file, Declared.of(key, request.factory, request.layout))
-    if images is None:
-        images = load_test_set(key.dataset, request.data_dir).first(settings.n_examples)
-    if images.dataset is not key.dataset:
-        raise ValueError(f"images are of {images.dataset.value}, not of {key.dataset.value}")
+    whole = load_test_set(key.dataset, request.data_dir) if images is None else images
+    if whole.dataset is not key.dataset:
+        raise ValueError(f"images are of {whole.dataset.value}, not of {key.dataset.value}")
+    images = images or whole.first(settings.n_examples)
     request, evaluated = replace(request, settings=settings), network.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
 
-    audit, finding, warnings = audit_model(network, key, images, device)
+    audit, finding, warnings, notes = audit_model(network, key, whole, device)
+    network = replace(network, notes=(*network.notes, *notes))
     reporter.say(
         f"{audit.parameters:,} parameters, {finding.measured:.2%} of the weights are removed, "
         f"{audit.effective_macs / 1e6:.1f} of {audit.macs / 1e6:.1f} M multiply-accumulates remain"
@@ -187,6 +184,8 @@ def run_request(
             "workers": workers.count if workers else 1, "folded_norms": outcome.simplified.folded_norms,
             "removed_channels": outcome.simplified.removed_channels, "channels": outcome.simplified.channels or None,
         }  # fmt: skip
+        if outcome.simplified.as_it_is:
+            described["attacked_as_it_is"] = outcome.simplified.as_it_is
         record, path = _record(request, network, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
             record, path = write_run(request.output, record, outcome.samples)
@@ -194,9 +193,16 @@ def run_request(
     return Evaluation(record, outcome.samples, outcome.trials, path)
 
 
-def audit_model(
-    model: LoadedNetwork, key: ModelKey, images: ImageSet, device: torch.device
-) -> tuple[CheckpointAudit, SparsityFinding, list[EvaluationWarning]]:
+class AuditedModel(NamedTuple):
+    """What was found before any attack: counts, sparsity, warnings, and what was done to run the network."""
+
+    audit: CheckpointAudit
+    finding: SparsityFinding
+    warnings: list[EvaluationWarning]
+    notes: list[str]
+
+
+def audit_model(model: LoadedNetwork, key: ModelKey, images: ImageSet, device: torch.device) -> AuditedModel:
     """Counts, family, sparsity and behaviour of a network that is on the device of the attacks.
 
     Raises:
@@ -204,7 +210,7 @@ def audit_model(
     """
     some = images.first(min(64, len(images)))
     x, labels = as_inputs(some.images[:], device), torch.from_numpy(some.labels).to(device)
-    warnings = check_behaviour(model.network, x, labels, images.dataset.classes)
+    warnings, notes = check_behaviour(model.network, x, labels, images.dataset.classes)
     audit, found = check_weights(model.network, x, own_code=model.own_code)
     dense = check_census(audit, key.architecture, key.dataset) if key.architecture.registered else None
     finding, sparsity = check_sparsity(audit, key.structure, key.sparsity, dense)
@@ -212,7 +218,7 @@ def audit_model(
         removed = f"{finding.measured:.2%} of its weights are removed"
         raise CheckpointError(f"declared dense, but {removed}; give --structure and --sparsity")
     audit = replace(audit, sparsity_basis=finding.basis if key.structure else None)
-    return audit, finding, [*sparsity, *found, *warnings]
+    return AuditedModel(audit, finding, [*sparsity, *found, *warnings], notes)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:

@@ -102,7 +102,7 @@ def verify_record(
     images = _same_images(record, recorded, data_dir)
     model = _network(record, file, factory)
     network = model.network.to(chosen_device)
-    _, audited, _ = audit_model(model, record.key, images, chosen_device)
+    audited = audit_model(model, record.key, images, chosen_device).finding
     assert record.samples is not None
     identity = {
         "verification": record.samples.sha256, "checkpoint": file.sha256, "factory": model.factory_sha256,

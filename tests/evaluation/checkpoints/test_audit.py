@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from apsite.errors import CheckpointError, NetworkError
-from apsite.evaluation.checkpoints.audit import audit_network, check_behaviour, check_sparsity, dead_gradients
+from apsite.errors import CheckpointError
+from apsite.evaluation.checkpoints.audit import audit_network, check_sparsity
 from apsite.vocabulary import Structure
 
 
@@ -81,55 +81,3 @@ def test_a_dense_network_has_no_declared_sparsity():
     finding, warnings = check_sparsity(audit_network(small_network(), torch.rand(1, 3, 8, 8)), None, 0.0)
     assert finding.measured == 0
     assert warnings == []
-
-
-class Behaviour(nn.Module):
-    def __init__(self, habit):
-        super().__init__()
-        self.linear, self.habit = nn.Linear(12, 10), habit
-
-    def forward(self, x):
-        logits = self.linear(x.flatten(1))
-        return {
-            "none": logits,
-            "softmax": logits.softmax(1),
-            "random": logits + torch.rand_like(logits),
-            "dead": logits.detach() + 0 * x.sum(),
-            "nan": logits * float("nan"),
-            "shape": logits[:, :5],
-        }[self.habit]
-
-
-@pytest.mark.parametrize(
-    ("habit", "codes"),
-    [("none", []), ("softmax", ["softmax-output"]), ("random", ["non-deterministic"]), ("dead", ["dead-gradients"])],
-)
-def test_bad_habits_are_named(habit, codes):
-    x = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    found = check_behaviour(Behaviour(habit).eval(), x, torch.arange(4), 10)
-    assert [warning.code for warning in found] == codes
-
-
-@pytest.mark.parametrize(("habit", "message"), [("nan", "NaN or infinite logits"), ("shape", r"\(4, 5\).*\(4, 10\)")])
-def test_networks_that_cannot_be_evaluated_are_refused(habit, message):
-    with pytest.raises(NetworkError, match=message):
-        check_behaviour(Behaviour(habit).eval(), torch.rand(4, 3, 2, 2), torch.arange(4), 10)
-
-
-def test_training_mode_is_refused():
-    """Batch statistics would change while attacking."""
-    with pytest.raises(NetworkError, match=r"call \.eval\(\)"):
-        check_behaviour(Behaviour("none").train(), torch.rand(4, 3, 2, 2), torch.arange(4), 10)
-
-
-def test_share_of_dead_gradients():
-    """A network that saturates for half of the images has dead gradients for that half."""
-
-    class Half(nn.Module):
-        def forward(self, x):
-            alive = (x.flatten(1)[:, :1] > 0.5).float()
-            return torch.cat([x.flatten(1)[:, :3] * alive, torch.zeros(len(x), 7)], dim=1)
-
-    x = torch.full((4, 3, 2, 2), 0.1)
-    x[:2] = torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.55
-    assert dead_gradients(Half(), x, torch.zeros(4, dtype=torch.int64)) == 0.5
