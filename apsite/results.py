@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from apsite.metrics import median_distance
-from apsite.protocol import APB_1_ATTACKS, SPARSITY_WARNING
+from apsite.protocol import APB_1_ATTACKS, PUBLISHED_BEST, SPARSITY_WARNING
 from apsite.records import (
     AttackCount,
     AttackResult,
@@ -24,10 +24,19 @@ from apsite.records import (
 )
 from apsite.records.census import Census, dense_network
 from apsite.samples import SampleResults
-from apsite.vocabulary import Attack, AttackName, Structure
+from apsite.vocabulary import Attack, AttackName, Structure, epsilon_value
 
 TOLERANCE = 1e-9
 """Difference of two fractions that is rounding."""
+
+CHANCE = 1.25
+"""Clean accuracy, as a multiple of what naming the most frequent class reaches, up to which a network is at chance."""
+
+FAR_ABOVE = 0.15
+"""Robust accuracy above the best published one for its dataset that is worth a warning."""
+
+BARELY = 0.05
+"""Share of the attacked samples that is nearly nothing. Published networks lose 17 % of theirs or more."""
 
 GAIN = 0.002
 """Share of samples that a later attack may break after APGD before it is worth a warning (AutoAttack's own limit)."""
@@ -178,8 +187,62 @@ def warnings_of(record: EvaluationRecord) -> list[EvaluationWarning]:
     return [EvaluationWarning(code, message) for code, message in _warnings(record)]
 
 
+def _implausible(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
+    """Codes and messages of results that are hardly those of a network that works and was attacked in earnest."""
+    results, dataset = record.results, record.dataset
+    clean, robust, hofmn = results.clean_accuracy, results.aa_robust_accuracy, results.hofmn
+    chance = max(dataset.class_counts) / dataset.test_samples
+    if clean is not None and clean <= CHANCE * chance + TOLERANCE:
+        yield (
+            "at-chance",
+            (
+                f"Clean accuracy is {clean:.2%}; always naming one class would reach {chance:.2%}. "
+                "Inputs, order of the classes or weights may be wrong."
+            ),
+        )
+    epsilon = record.threat_model.epsilon
+    if epsilon is None or epsilon_value(epsilon) >= epsilon_value(dataset.epsilon):
+        if robust is not None and robust > PUBLISHED_BEST[dataset] + FAR_ABOVE + TOLERANCE:
+            yield (
+                "above-published",
+                (
+                    f"Robust accuracy of {robust:.2%} is far above the best published one for {dataset.label}, "
+                    f"{PUBLISHED_BEST[dataset]:.2%}: the network may know the test set, or mislead attacks."
+                ),
+            )
+        correct = round((clean or 0) * (results.n_samples or 0))
+        broken = correct - round((robust or 0) * (results.n_samples or 0))
+        if robust is not None and correct and broken <= BARELY * correct:
+            yield (
+                "autoattack-broke-little",
+                (
+                    f"AutoAttack broke {broken} of {correct} correctly classified samples, and 17 % or more "
+                    "of those of every published network: gradients may mislead it."
+                ),
+            )
+    if (first := results.stages.get(Attack.APGD_CE)) is not None and not first.broken:
+        later = sum(count.broken for count in results.stages.values())
+        if later > BARELY * first.attacked:
+            yield (
+                "apgd-ce-broke-nothing",
+                (
+                    f"APGD-CE broke none of {first.attacked} samples, and the attacks after it {later}: "
+                    "the cross-entropy may saturate."
+                ),
+            )
+    if hofmn is not None and hofmn.not_found and hofmn.median_distance is None:
+        yield (
+            "hofmn-found-little",
+            (
+                f"HO-FMN found no adversarial example at any distance for {hofmn.not_found} samples, at least half of "
+                "those that are classified correctly: gradients may mislead it."
+            ),
+        )
+
+
 def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
     """Codes and messages."""
+    yield from _implausible(record)
     results = record.results
     n, m, stages = results.n_samples, record.hofmn_samples or 1, results.stages
     for attack, meaning in (

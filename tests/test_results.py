@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from apsite.catalogue import load_catalogue
+from apsite.protocol import PUBLISHED_BEST
 from apsite.records import (
     AttackCount,
     AttackResult,
@@ -15,11 +19,12 @@ from apsite.records import (
     JointResult,
     Results,
     SearchResult,
+    ThreatModel,
     record_from_json,
 )
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults
-from apsite.vocabulary import Attack, AttackName
+from apsite.vocabulary import Attack, AttackName, Dataset, ProvenanceKind
 from tests.builders import MODEL, audit_document, changed, own_document
 
 N = 1000
@@ -107,3 +112,43 @@ def test_warnings_of_the_checkpoint_and_the_data() -> None:
         "unsafe-load",
     ]
     assert "Declared sparsity is 90.00%, but 90.51% of the weights are removed." in warnings_of(few)[0].message
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"clean": 0.12}, "at-chance", "Clean accuracy is 12.00%; always naming one class would reach 10.00%"),
+        ({"clean": 1.0, "autoattack": 1.0}, "autoattack-broke-little", "AutoAttack broke 0 of 1000 correctly"),
+        ({"clean": 0.44, "autoattack": 0.42}, "autoattack-broke-little", "AutoAttack broke 20 of 440 correctly"),
+        ({"clean": 0.95, "autoattack": 0.65}, "above-published", "65.00% is far above .* CIFAR-10, 49.48%"),
+    ],
+)
+def test_results_that_are_hardly_true_are_warned_of(changes: dict[str, float], code: str, words: str) -> None:
+    values = {"clean": 0.8, "autoattack": 0.4} | changes
+    found = Results(N, values["clean"], (AttackResult(AttackName.AUTOATTACK, values["autoattack"]),))
+    messages = {warning.code: warning.message for warning in warnings_of(record(found))}
+    assert re.search(words, messages[code])
+    small = record(found, threat_model=ThreatModel("linf", "1/255"))
+    assert {warning.code for warning in warnings_of(small)} <= {"at-chance"}
+
+
+def test_saturated_cross_entropy_and_distances_that_were_not_found_are_warned_of() -> None:
+    """APGD-CE alone breaks nothing where softmax saturates; HO-FMN finds an example for nearly every network."""
+    stages = (AttackCount(Attack.APGD_CE, 800, 0, 800), AttackCount(Attack.APGD_T, 800, 400, 400))
+    results = Results(N, 0.8, (
+        AttackResult(AttackName.AUTOATTACK, 0.4, stages), AttackResult(AttackName.HOFMN, 0.42, not_found=400)
+    ))  # fmt: skip
+    messages = {warning.code: warning.message for warning in warnings_of(record(results))}
+    assert "APGD-CE broke none of 800 samples, and the attacks after it 400" in messages["apgd-ce-broke-nothing"]
+    assert "for 400 samples, at least half" in messages["hofmn-found-little"]
+
+
+def test_no_published_result_is_implausible_and_the_best_ones_are_known() -> None:
+    records = [
+        one for one in load_catalogue(Path()).records.values() if one.provenance.kind is ProvenanceKind.PUBLISHED
+    ]
+    best: dict[Dataset, float] = {}
+    for one in records:
+        best[one.dataset] = max(best.get(one.dataset, 0.0), one.robust_accuracy or 0.0)
+        assert not {"at-chance", "above-published", "autoattack-broke-little"} & {it.code for it in warnings_of(one)}
+    assert best == PUBLISHED_BEST
