@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from apsite.evaluation.testsets.imagenet import SYNSETS
 from apsite.vocabulary import Dataset
 
 FACTORY = """
@@ -78,7 +79,7 @@ def _write_imagenet(folder: Path, dataset: Dataset) -> None:
 
     last = folder
     for number, label in enumerate(map(int, labels(dataset)), 1):
-        path = folder / "val" / f"n{label:08d}" / f"ILSVRC2012_val_{number:08d}.JPEG"
+        path = folder / "val" / SYNSETS[label] / f"ILSVRC2012_val_{number:08d}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
         if number > 8:
             os.link(last, path)

@@ -14,6 +14,12 @@ from apsite.evaluation.testsets.image_files import ImageFiles, Labels
 from apsite.evaluation.testsets.official import OfficialFiles
 from apsite.vocabulary import Dataset
 
+SYNSETS = tuple(Path(__file__).with_name("imagenet_synsets.txt").read_text(encoding="utf-8").split())
+"""WordNet identifiers of the classes, in the order of the labels."""
+
+MAPPING = "classes.txt"
+"""File among the class folders that says, a line each, which synset a folder of another name holds."""
+
 
 def find(data_dir: Path) -> Path | None:
     """Folder ``val``, or the data folder itself if it holds 1,000 class folders."""
@@ -23,21 +29,44 @@ def find(data_dir: Path) -> Path | None:
 
 
 def read(folder: Path) -> tuple[ImageFiles, Labels]:
-    """Images and labels, classes numbered in the order of the names of their folders.
+    """Images and labels, classes numbered in the order of their synsets, after which the folders are named.
 
     Images come in the order of their file names (``ILSVRC2012_val_00000001`` first), so that the first so many are
-    spread over the classes.
+    spread over the classes. Folders may have other names where a file :data:`MAPPING` gives their synsets.
     """
     classes = _class_folders(folder)
     if len(classes) != Dataset.IMAGENET.classes:
         raise DatasetError(f"{folder}: holds {len(classes)} class folders; the ImageNet validation set has 1,000")
     found = sorted(
         (path.name, number, path)
-        for number, name in enumerate(classes)
+        for name, number in _labels(folder, classes).items()
         for path in (folder / name).iterdir()
         if path.suffix.lower() in {".jpeg", ".jpg", ".png"}
     )
     return ImageFiles([path for _, _, path in found]), np.array([number for _, number, _ in found], np.int64)
+
+
+def _labels(folder: Path, classes: list[str]) -> dict[str, int]:
+    """Label of each class folder, by its name or the mapping."""
+    try:
+        lines = (folder / MAPPING).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{folder / MAPPING}: cannot be read ({error})") from None
+    given = {" ".join(words[:-1]): words[-1] for words in map(str.split, lines) if words}
+    labels: dict[str, int] = {}
+    for name in classes:
+        synset = given.get(" ".join(name.split()), name)
+        if synset not in SYNSETS:
+            raise DatasetError(
+                f"{folder}: class folder {name!r} is not named after a synset of ImageNet, such as 'n01440764', so its "
+                f"label is unknown; rename the folders, or add a file {MAPPING} with a line '{name} n01440764' for each"
+            )
+        labels[name] = SYNSETS.index(synset)
+    if len(set(labels.values())) < len(labels):
+        raise DatasetError(f"{folder / MAPPING}: gives two folders the same synset")
+    return labels
 
 
 def _class_folders(folder: Path) -> list[str]:

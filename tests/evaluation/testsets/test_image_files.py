@@ -14,6 +14,7 @@ from apsite.evaluation.testsets import imagenet as class_folders
 from apsite.evaluation.testsets import svhn
 from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
 from apsite.evaluation.testsets.image_files import ImageFiles
+from apsite.evaluation.testsets.imagenet import SYNSETS
 from apsite.evaluation.testsets.official import Download
 from apsite.vocabulary import Dataset
 
@@ -113,10 +114,10 @@ def imagenet(tmp_path_factory):
     picture(0, 9, 8).save(stream, "JPEG")
     for position, number in enumerate(numbers):
         label = position % 1000
-        path = folder / f"n{label:08d}" / f"ILSVRC2012_val_{number + 1:08d}.JPEG"
+        path = folder / SYNSETS[label] / f"ILSVRC2012_val_{number + 1:08d}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(stream.getvalue())
-    (folder / "n00000000" / "README.txt").write_text("not an image")
+    (folder / SYNSETS[0] / "README.txt").write_text("not an image")
     (folder / "synsets.txt").write_text("not a folder")
     return folder, numbers
 
@@ -192,6 +193,25 @@ def test_grey_images_have_three_channels_and_damaged_ones_are_named(tmp_path):
     for name in ("cut.JPEG", "text.JPEG", "gone.JPEG"):
         with pytest.raises(DatasetError, match=rf"{name}: is not a readable image"):
             ImageFiles([tmp_path / name])[:]
+
+
+def test_class_folders_are_named_after_synsets_or_mapped_to_them(tmp_path):
+    """Numbers sort in another order than the labels, so they are never taken for them."""
+    for number in range(1000):
+        (tmp_path / "val" / f"class {number}").mkdir(parents=True)
+        (tmp_path / "val" / f"class {number}" / f"{number:04d}.png").touch()
+    with pytest.raises(DatasetError, match=r"class folder 'class 0' is not named after a synset .* add a file classes"):
+        class_folders.read(tmp_path / "val")
+    lines = [f"class {number} {synset}" for number, synset in enumerate(SYNSETS)]
+    (tmp_path / "val" / "classes.txt").write_text("\n".join(lines))
+    _, labels = class_folders.read(tmp_path / "val")
+    assert np.array_equal(labels, np.arange(1000))
+    (tmp_path / "val" / "classes.txt").write_text("\n".join([*lines[:-1], f"class 999 {SYNSETS[0]}"]))
+    with pytest.raises(DatasetError, match=r"classes\.txt: gives two folders the same synset"):
+        class_folders.read(tmp_path / "val")
+    (tmp_path / "val" / "classes.txt").write_bytes(b"\xff")
+    with pytest.raises(DatasetError, match=r"classes\.txt: cannot be read"):
+        class_folders.read(tmp_path / "val")
 
 
 def test_another_number_of_class_folders_is_refused(imagenet, tmp_path):
