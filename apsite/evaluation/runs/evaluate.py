@@ -27,7 +27,7 @@ from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
 from apsite.evaluation.runs.ray_pool import RayPool
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.runner import Outcome, run
+from apsite.evaluation.runs.runner import Outcome, device_errors, run
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
@@ -210,7 +210,8 @@ def audit_model(model: LoadedNetwork, key: ModelKey, images: ImageSet, device: t
     """
     some = images.first(min(64, len(images)))
     x, labels = as_inputs(some.images[:], device), torch.from_numpy(some.labels).to(device)
-    warnings, notes = check_behaviour(model.network, x, labels, images.dataset.classes)
+    with device_errors(device):
+        warnings, notes = check_behaviour(model.network, x, labels, images.dataset.classes)
     audit, found = check_weights(model.network, x, own_code=model.own_code)
     dense = check_census(audit, key.architecture, key.dataset) if key.architecture.registered else None
     finding, sparsity = check_sparsity(audit, key.structure, key.sparsity, dense)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,14 +108,18 @@ def run(
             f"--protocol {settings.preset.value}: the search takes the first {settings.left_out} samples, which the "
             f"results of HO-FMN leave out, and there are only {len(images)}; evaluate more or choose another protocol"
         )
+    with device_errors(device), arithmetic(Precision.FLOAT32):
+        settings = settings.on(device.type)
+        epsilon = settings.epsilon_value(images.dataset)
+        worker = Worker(network, np.asarray(images.images[:8]), settings, epsilon, device)
+        return _Run(images, settings, state, reporter, worker, workers or LocalPool(worker)).outcome(parameters, only)
+
+
+@contextlib.contextmanager
+def device_errors(device: torch.device) -> Iterator[None]:
+    """Context in which what `device` raises is one line that says how to resume."""
     try:
-        with arithmetic(Precision.FLOAT32):
-            settings = settings.on(device.type)
-            epsilon = settings.epsilon_value(images.dataset)
-            worker = Worker(network, np.asarray(images.images[:8]), settings, epsilon, device)
-            return _Run(images, settings, state, reporter, worker, workers or LocalPool(worker)).outcome(
-                parameters, only
-            )
+        yield
     except torch.OutOfMemoryError:
         raise EvaluationError(
             f"{device} has too little memory even for one sample; free it or use another --device; "
