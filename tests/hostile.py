@@ -90,7 +90,7 @@ def _walk(node: Any, root: Any, parts: tuple[str | int, ...]) -> Iterator[tuple[
     if isinstance(node.get("items"), dict):
         yield from _walk(node["items"], root, (*parts, 0))
     if isinstance(node.get("additionalProperties"), dict):
-        free = "paper" if "propertyNames" in node else FREE_NAME
+        free = "paper" if parts[-1:] == ("sources",) else FREE_NAME
         yield from _walk(node["additionalProperties"], root, (*parts, free))
 
 
@@ -119,6 +119,7 @@ def documents(name: str, folder: Path) -> tuple[list[Document], dict[Place, str]
     record = own_document(f"{key}_R18_CIFAR10_US_90")
     record["provenance"]["location"] = "a place"
     record["changes"] = [{**change, "kind": "disputed"}]
+    record["checkpoint"]["factory_sha256"] = "c" * 64
     for free in ("settings", "environment"):
         record[free][FREE_NAME] = "a word"
     base = {"entry": entry, "record": record}
