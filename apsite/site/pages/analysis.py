@@ -90,7 +90,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "misprints": MISPRINTS,
         "mean_difference": sum(measured) / len(measured) if measured else None,
         "measured": len(measured),
-        "by_others": [(entry, item) for entry, item in compared if item.others],
+        "own_differences": [item.difference for _, item in compared if item.measured],
         "positive": sum(value > 0 for value in measured),
         "starts": starts,
         "start_spread": start_spread(starts),
