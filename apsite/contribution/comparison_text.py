@@ -10,7 +10,7 @@ from apsite.numbers import MISSING, percent
 from apsite.validation.reports import number
 
 _SHOWN = 5
-"""Names of people that a line lists."""
+"""People or changes that a line lists."""
 
 NOT_PLAIN = re.compile(r"[^\n -_a-~¡-¬®-ɏΑ-Ωα-ω–—‘’“”…→−≤≥]")  # noqa: RUF001
 """A character that plain text does not hold: anything but line ends, ASCII, Latin and Greek letters, and some
@@ -45,8 +45,9 @@ def to_text(comparison: Comparison) -> str:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    for claim in comparison.claims:
-        yield from _claim_lines(claim)
+    if comparison.claims:
+        yield "Check who proposes changes of these methods:"
+        yield from map(_claim, comparison.claims)
     for new in comparison.methods_added:
         yield f"New method: {new.name} ({new.key})"
     for gone in comparison.methods_removed:
@@ -63,17 +64,13 @@ def _lines(comparison: Comparison) -> Iterator[str]:
             yield f"  rank {_change(model.rank_before, model.rank_after)}  {model.name}  AutoAttack {robust}"
 
 
-def _claim_lines(claim: Claim) -> Iterator[str]:
-    state = "a new method" if claim.new else "here already"
-    yield f"Check who proposes this: {claim.name} ({claim.key}), {state}"
-    yield f"  paper by {_listed(claim.authors)}" + (
-        f"; results so far by {_listed(claim.known)}" if claim.known else ""
-    )
-    if claim.fields:
-        yield f"  edits the entry: {', '.join(claim.fields)}"
-    if claim.models:
-        by = f", run by {_listed(claim.sources)}" if claim.sources else ""
-        yield f"  adds or changes {number(len(claim.models), 'record')}{by}"
+def _claim(claim: Claim) -> str:
+    """Whose method it is, and what is done to it by whom."""
+    run = f" run by {_listed(claim.sources)}" if claim.sources else ""
+    edits = [*claim.fields, *([f"{number(len(claim.models), 'record')}{run}"] if claim.models else [])]
+    known = f", results so far by {_listed(claim.known)}" if claim.known else ""
+    state = "new" if claim.new else "here already"
+    return f"  {claim.name} ({claim.key}), {state}, paper by {_listed(claim.authors)}{known}: {_listed(edits)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -101,9 +101,9 @@ def test_a_reviewer_sees_whose_method_it_is(run, tmp_path: Path) -> None:
     shown = run("submit-check", METHOD, "--root", root).stdout
     assert "[-] Evaluations name an author of the paper: run by Eve Other, not named in the paper" in shown
     assert (
-        f"Check who proposes this: Tiny ({METHOD}), here already\n"
-        "  paper by Jane Doe; results so far by Piras2024Adversarial\n"
-        "  edits the entry: notes\n  adds or changes 1 record, run by Eve Other\n"
+        "Check who proposes changes of these methods:\n"
+        f"  Tiny ({METHOD}), here already, paper by Jane Doe, results so far by Piras2024Adversarial: "
+        "notes, 1 record run by Eve Other\n"
     ) in shown
 
 

@@ -205,7 +205,7 @@ def test_a_new_method_by_its_authors_claims_nothing_of_others(folder: Folder) ->
     head = folder("three", new, changed(run, "provenance.source", "Eve Other"))
     comparison = compare(base, head)
     assert to_text(comparison).startswith(
-        "Check who proposes this: New (New_Doe2024Small), a new method\n"
-        "  paper by Jane Doe\n  adds or changes 1 record, run by Eve Other\n"
+        "Check who proposes changes of these methods:\n"
+        "  New (New_Doe2024Small), new, paper by Jane Doe: 1 record run by Eve Other\n"
     )
     assert comparison_to_json(comparison)["claims"][0]["sources"] == ("Eve Other",)
