@@ -174,7 +174,7 @@ def finetune(
     }  # fmt: skip
     removed = sum(int((~mask).sum()) for mask in masks.values())
     reporter.say(f"{recipe.summary}, {resolved} on {place}; {removed:,} values stay zero")
-    with RunState(run_dir, about, fresh=fresh) as state:
+    with RunState(run_dir, about, fresh=fresh, about=f"finetune: {output}") as state:
         seconds = train(
             loaded.network, images, labels, recipe, masks=masks, device=place, precision=precision, state=state,
             reporter=reporter,

@@ -72,7 +72,7 @@ def export(root: Path, output: Path | None, style: str) -> None:
 
     catalogue = load_catalogue(root)
     writers = {"csv": exporting.to_csv, "json": exporting.to_json_rows, "robustbench": exporting.to_robustbench}
-    emit(writers[style](catalogue), output)
+    emit(writers[style](catalogue), output, is_json=style != "csv")
 
 
 @cli.command()

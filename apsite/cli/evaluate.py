@@ -1,10 +1,11 @@
-"""Commands that run networks: eval, demo."""
+"""Commands that run networks: eval, demo, runs."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,49 @@ def demo(root: Path, output: Path, n_examples: int, with_site: bool, quiet: bool
         index = build_site(output, output / "build", commands=reference(cli, "apsite"))
         click.echo(f"Site:   {index}")
         click.echo("        open it in a browser, or run: apsite serve " + str(output / "build"))
+
+
+@cli.command()
+@options.run_dir
+@click.option("--clean", is_flag=True, help="Remove the runs that were abandoned.")
+@click.option("--older-than", type=click.IntRange(0), default=7, metavar="DAYS",
+              help="Days since the last work on a run that --clean removes.")  # fmt: skip
+@options.as_json
+def runs(run_dir: Path, clean: bool, older_than: int, as_json: bool) -> None:
+    """List the unfinished runs whose state is kept, and remove those that were abandoned.
+
+    \b
+    Examples:
+      apsite runs
+      apsite runs --clean --older-than 30
+
+    A finished run removes its own state. An unfinished one resumes when its command is repeated. A run that a process
+    works on is never removed.
+    """
+    from rich.text import Text
+
+    from apsite.evaluation.runs.run_state import kept_runs, remove_run
+    from apsite.validation.reports import number
+
+    found, now = kept_runs(run_dir), time.time()
+    if clean:
+        old = [run for run in found if now - run.changed >= older_than * 86_400]
+        found = [run for run in old if not run.running and remove_run(run)]
+    if as_json:
+        emit_json([{**asdict(run), "path": str(run.path)} for run in found])
+        return
+    if not found:
+        click.echo(f"{run_dir}: no {'abandoned' if clean else 'unfinished'} run")
+        return
+    title = f"{number(len(found), 'unfinished run')} in {run_dir}"
+    table = new_table(title, "Run", "Of", ">Units", ">MB", ">Days", "State")
+    for run in found:
+        state = "running" if run.running else "removed" if clean else "interrupted"
+        days = f"{(now - run.changed) / 86_400:.1f}"
+        table.add_row(
+            run.path.name, Text(run.about or "unknown"), f"{run.units:,}", f"{run.size / 1e6:.1f}", days, state
+        )
+    display(table)
 
 
 def resolver(root: Path) -> Callable[[str], str]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -13,7 +18,7 @@ from apsite.errors import ApsiteError
 
 PARTS = {
     "See results": ("show", "export", "build", "serve"),
-    "Evaluate a network": ("demo", "data", "models", "audit", "eval", "import-distances"),
+    "Evaluate a network": ("demo", "data", "models", "audit", "eval", "runs", "import-distances"),
     "Add a method or a result": ("new", "submit-check", "validate", "diff"),
     "Make baselines": ("prune", "finetune", "baselines"),
     "Maintain the benchmark": ("verify", "supersede", "amend", "migrate", "snapshot", "links"),
@@ -31,6 +36,21 @@ MODULES = {
     "site": ("altair", "griffe", "jinja2", "markupsafe", "mkdocs", "vl_convert", "yaml"),
 }  # fmt: skip
 """Top-level modules by the extra of ``pyproject.toml`` that brings them."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a full or read-only disk says."""
+_PLAIN = {"\u2013": "-", "\u2014": "-", "\u2026": "...", "\u2192": "->", "\u2605": "*", "\u00d7": "x"}
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal of another encoding shows in place of the characters that it lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter) or ascii(letter)[1:-1] for letter in lacking), error.end
+
+
+codecs.register_error("apsite", _replaced)
 
 
 def advice(module: str | None) -> str | None:
@@ -70,6 +90,9 @@ class ApsiteGroup(SentenceGroup):
         """Run the command line; in standalone mode exits with the code of the outcome."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="apsite")
         try:
             outcome = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             code = outcome if isinstance(outcome, int) else 0
@@ -88,6 +111,14 @@ class ApsiteGroup(SentenceGroup):
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output went away; that is no error of ours
             code = 0
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            with contextlib.suppress(OSError):  # what is left to print would fail again when Python ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            place = error.filename or "the output"
+            click.echo(f"Error: {place}: cannot be written: {error.strerror}; free some space and try again", err=True)
+            code = 1
         return sys.exit(code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -79,11 +81,13 @@ def progress(*, quiet: bool, log_file: Path | None = None, kept: str = KEPT) -> 
             raise
 
 
-def emit(text: str, output: Path | None) -> None:
+def emit(text: str, output: Path | None, *, is_json: bool = False) -> None:
     """Write a result to stdout or, atomically, to a file."""
     from apsite.documents.json_files import atomic_file
 
     if output is None:
+        if is_json and not sys.stdout.encoding.lower().startswith("utf"):  # a character and its escape mean the same
+            text = "".join(letter if letter.isascii() else json.dumps(letter)[1:-1] for letter in text)
         click.echo(text, nl=False)
         return
     with atomic_file(output) as temporary:
@@ -95,7 +99,7 @@ def emit_json(document: Any, output: Path | None = None) -> None:
     """Write a result as JSON."""
     from apsite.documents.json_files import to_json
 
-    emit(to_json(document), output)
+    emit(to_json(document), output, is_json=True)
 
 
 def new_table(title: str | None, *columns: str, **more: Any) -> Table:

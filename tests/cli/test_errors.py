@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +17,11 @@ import click
 import pytest
 
 from apsite import validation
+from apsite.catalogue import load_catalogue
 from apsite.cli import cli
 from apsite.errors import ApsiteError, CheckpointError, DatasetError, DocumentError, EvaluationError, NetworkError
+from apsite.evaluation.runs.demonstration import network_path
+from apsite.export import to_json_rows
 from tests.cli.conftest import Run
 
 MENDABLE = (ApsiteError, CheckpointError, DatasetError, NetworkError, EvaluationError)
@@ -94,3 +100,84 @@ def test_a_command_can_be_called_from_a_program() -> None:
         cli(["validate", "--root", "/nonexistent"], standalone_mode=False)
     with pytest.raises(click.UsageError):
         cli(["validate", "--wrong"], standalone_mode=False)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "utf-16"])
+@pytest.mark.parametrize(
+    "command", [["show"], ["show", "HARP"], ["export", "--format", "json"], ["submit-check", "HARP_Zhao2023Holistic"]]
+)
+def test_output_in_another_encoding_has_no_traceback(repository: Path, command: list[str], encoding: str) -> None:
+    """Characters that it lacks are replaced or escaped; JSON stays the same document."""
+    done = subprocess.run(
+        [sys.executable, "-m", "apsite", *command, "--root", str(repository)], capture_output=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    used = "utf-8" if encoding == "ascii" and command[0] not in ("show", "export") else encoding  # as click has it
+    text = done.stdout.decode(used)
+    if command[0] == "export":
+        assert json.loads(text) == json.loads(to_json_rows(load_catalogue(repository)))
+    else:
+        assert "HARP" in text
+
+
+@pytest.mark.parametrize("command", [["show"], ["export"], ["export", "--format", "json"], ["validate"], ["--help"]])
+def test_a_full_disk_behind_the_output_is_one_line(repository: Path, command: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "apsite", *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=repository,
+        )  # fmt: skip
+    wrong = "Error: the output: cannot be written: No space left on device; free some space and try again\n"
+    assert (done.returncode, done.stderr) == (1, wrong)
+
+
+PRUNE = "prune dense.safetensors --arch resnet8 --criterion lwm --locality global --sparsity 0.9 -o out/x.safetensors"
+EVAL = (
+    f"eval {network_path()} --method LAMP_Lee2021Layer --dataset cifar10 --arch resnet8 --structure unstructured "
+    "--sparsity 0.90 --data-dir embedded --n-examples 2 --protocol quick --attacks hofmn --output out --run-dir runs"
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "limit", "place"),
+    [
+        ("export -o out/x.csv", 1_000, "out/x.csv"),
+        ("snapshot --output out/x.zip", 10_000, "out/x.zip"),
+        (PRUNE, 10_000, "out/x.safetensors"),
+        ("build --output out", 20_000, "the output"),
+        (EVAL, 100, "runs/"),
+        (EVAL, 2_500, "out/LAMP_Lee2021Layer"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    repository: Path, tmp_path: Path, command: str, limit: int, place: str
+) -> None:
+    """Old files stay, nothing half-written is left, and the same command works once there is space."""
+    for name in ("entries", "evaluations"):
+        (tmp_path / name).symlink_to(repository / name)
+    (tmp_path / "dense.safetensors").symlink_to(
+        repository / "baselines/resnet8/LWM_Han2015Learning_R8_CIFAR10_dense.safetensors"
+    )
+
+    def run(size: int) -> subprocess.CompletedProcess[str]:
+        def limited() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        return subprocess.run(
+            [sys.executable, "-m", "apsite", *shlex.split(command)], capture_output=True, text=True, check=False,
+            cwd=tmp_path, preexec_fn=limited, env=os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    full = run(limit)
+    assert full.returncode == 1
+    *_, line = full.stderr.splitlines()
+    assert line.startswith(f"Error: {place}")
+    assert ": cannot be written: File too large" in line or "cannot keep the state" in line
+    assert "Traceback" not in full.stderr
+    if command.startswith("build"):  # starts again from nothing, and takes long
+        return
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    again = run(resource.RLIM_INFINITY)
+    assert again.returncode == 0, again.stderr
+    assert ("resuming: " in again.stderr) == (place == "out/LAMP_Lee2021Layer")

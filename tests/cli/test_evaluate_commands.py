@@ -1,4 +1,4 @@
-"""`apsite eval` and `apsite demo` as a user runs them."""
+"""`apsite eval`, `apsite demo` and `apsite runs` as a user runs them."""
 
 import json
 import os
@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from filelock import FileLock
 
 from apsite.evaluation.runs.demonstration import network_path
+from apsite.evaluation.runs.run_state import RunState
 
 QUICK = [
     "--method", "LAMP_Lee2021Layer", "--dataset", "cifar10", "--arch", "resnet8", "--structure", "unstructured",
@@ -121,3 +124,31 @@ def test_demo_evaluates_the_embedded_network(run, away):
 
 def test_demo_needs_data_for_the_site(run, away):
     assert "--no-site" in run("demo", code=1).stderr
+
+
+def test_unfinished_runs_are_listed_and_abandoned_ones_removed(run, tmp_path):
+    """By the time of the last work; never one that a process works on. A finished run leaves nothing to list."""
+    folder, month = tmp_path / "runs", 30 * 86_400
+    for name, age in (("new", 0), ("old", month), ("used", month)):
+        with RunState(folder, {"run": name}, about=f"{name}: model.pt") as state:
+            state.put("clean", values=np.zeros(3))
+        for path in state.path.iterdir():
+            os.utime(path, (path.stat().st_mtime - age,) * 2)
+    with RunState(folder, {"run": "finished"}) as state:
+        state.clear()
+    used = FileLock(folder / f"{RunState(folder, {'run': 'used'}).path.name}.lock")
+    with used:
+        table = run("runs", "--run-dir", folder).stdout
+        assert "3 unfinished runs" in table
+        listed = json.loads(run("runs", "--run-dir", folder, "--json").stdout)
+        assert listed[0]["about"] == "new: model.pt"
+        assert {one["about"]: one["running"] for one in listed} == {
+            "new: model.pt": False, "old: model.pt": False, "used: model.pt": True
+        }  # fmt: skip
+        assert all(one["units"] == 1 and one["size"] > 100 for one in listed)
+        (removed,) = json.loads(run("runs", "--run-dir", folder, "--clean", "--json").stdout)
+        assert removed["about"] == "old: model.pt"
+        assert "no abandoned run" in run("runs", "--run-dir", folder, "--clean").stdout
+    assert "2 unfinished runs" in run("runs", "--run-dir", folder, "--clean", "--older-than", "0").stdout
+    assert "no unfinished run" in run("runs", "--run-dir", folder).stdout
+    assert "no unfinished run" in run("runs", "--run-dir", tmp_path / "absent").stdout

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from apsite import records
+from apsite.documents.json_files import atomic_file
 from apsite.documents.schema import load_schema
 from apsite.documents.texts import person_problem, text_problem, url_problem
 from apsite.errors import CheckpointError, EvaluationError
@@ -170,7 +171,7 @@ def run_request(
         "factory": network.factory_sha256, "data": images.sha256, "dataset": key.dataset.value, "settings": binding,
         "torch": torch.__version__, "version": 1,
     }  # fmt: skip
-    with RunState(request.run_dir, identity, fresh=request.fresh) as state:
+    with RunState(request.run_dir, identity, fresh=request.fresh, about=f"{key}: {request.checkpoint}") as state:
         if len(state):
             reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
         with contextlib.ExitStack() as stack:
@@ -283,6 +284,8 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
 def write_run(output: Path, record: EvaluationRecord, samples: SampleResults) -> tuple[EvaluationRecord, Path]:
     """The record with the hash of its per-sample file, and its path, once both are written."""
     samples_path = (output / record.path).with_suffix(".npz")
-    digest = write_samples(samples_path, samples)
-    record = replace(record, samples=records.SamplesFile(samples_path.name, digest))
-    return record, records.write_record(output, record)
+    with atomic_file(samples_path) as temporary:  # takes its place once the record is written
+        digest = write_samples(temporary, samples)
+        record = replace(record, samples=records.SamplesFile(samples_path.name, digest))
+        path = records.write_record(output, record)
+    return record, path

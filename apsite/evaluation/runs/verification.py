@@ -109,7 +109,7 @@ def verify_record(
         "data": images.sha256, "settings": settings.as_scalars(record.dataset), "samples": samples, "seed": seed,
         "parameters": None if parameters is None else parameters.as_dict(), "torch": torch.__version__, "version": 2,
     }  # fmt: skip
-    with RunState(run_dir, identity) as kept:
+    with RunState(run_dir, identity, about=f"verify {record.model_key}: {checkpoint}") as kept:
         seed = _seed(kept, seed)
         drawn = draw(record, recorded, samples, seed)
         counts = ", ".join(f"{int(flags.sum()):,} for {attack.label}" for attack, flags in drawn.items())

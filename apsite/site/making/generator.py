@@ -80,7 +80,8 @@ def run_generator(configuration: Path) -> None:
     command = [sys.executable, "-P", "-m", "mkdocs", "build", "--strict", "--clean", "-f", str(configuration)]
     try:
         done = subprocess.run(  # noqa: S603 - no shell, our own arguments
-            command, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, timeout=_TIMEOUT,
+            command, env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"},
+            capture_output=True, encoding="utf-8", errors="replace", timeout=_TIMEOUT,
             check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
