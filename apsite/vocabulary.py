@@ -128,6 +128,8 @@ class Dataset(Term):
     CIFAR10 = "cifar10", "CIFAR10", "CIFAR-10", (3, 32, 32), (1000,) * 10, "8/255"
     SVHN = "svhn", "SVHN", "SVHN", (3, 32, 32), (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595), "8/255"
     IMAGENET = "imagenet", "ImageNet", "ImageNet", (3, 224, 224), (50,) * 1000, "4/255"
+    CIFAR100 = "cifar100", "CIFAR100", "CIFAR-100", (3, 32, 32), (100,) * 100, "8/255"
+    TINY_IMAGENET = "tiny-imagenet", "TinyImageNet", "Tiny-ImageNet", (3, 64, 64), (50,) * 200, "4/255"
 
     @property
     def classes(self) -> int:
@@ -162,6 +164,13 @@ class Architecture(OpenTerm):
     VGG16 = "vgg16", "V16", "VGG16", False
     RESNET50 = "resnet50", "R50", "ResNet50", False
     RESNET8 = "resnet8", "R8", "ResNet8", True
+    RESNET34 = "resnet34", "R34", "ResNet34", False
+    WRN_28_4 = "wrn-28-4", "WRN-28-4", "WRN-28-4", False
+    WRN_28_10 = "wrn-28-10", "WRN-28-10", "WRN-28-10", False
+    WRN_34_10 = "wrn-34-10", "WRN-34-10", "WRN-34-10", False
+    MOBILENETV2 = "mobilenetv2", "MNV2", "MobileNetV2", False
+    DEIT_TINY = "deit-tiny", "DeiT-Tiny", "DeiT-Tiny", False
+    DEIT_SMALL = "deit-small", "DeiT-Small", "DeiT-Small", False
 
     @classmethod
     def other_form(cls) -> str:

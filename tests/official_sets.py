@@ -65,6 +65,26 @@ def _write_cifar10(folder: Path, dataset: Dataset) -> None:
     rows.tofile(folder / "cifar-10-batches-bin" / "test_batch.bin")
 
 
+def _write_cifar100(folder: Path, dataset: Dataset) -> None:
+    pixels = images(dataset, labels(dataset)).reshape(-1, 3072)
+    (folder / "cifar-100-binary").mkdir()
+    both = np.stack([labels(dataset) // 5, labels(dataset)], 1).astype(np.uint8)
+    np.concatenate([both, pixels], 1).tofile(folder / "cifar-100-binary" / "test.bin")
+
+
+def _write_tiny_imagenet(folder: Path, dataset: Dataset) -> None:
+    from PIL import Image
+
+    val = folder / "tiny-imagenet-200" / "val"
+    (val / "images").mkdir(parents=True)
+    synsets, rows = sorted(f"n{number * 7919 % 10**8:08d}" for number in range(1, dataset.classes + 1)), []
+    for number, label in enumerate(map(int, labels(dataset))):
+        pixels = images(dataset, np.array([label]))[0].transpose(1, 2, 0)
+        Image.fromarray(pixels).save(val / "images" / f"val_{number}.JPEG", "JPEG", quality=95)
+        rows.append(f"val_{number}.JPEG\t{synsets[label]}\t0\t32\t44\t62\n")
+    (val / "val_annotations.txt").write_text("".join(rows), encoding="utf-8")
+
+
 def _write_svhn(folder: Path, dataset: Dataset) -> None:
     from scipy.io import savemat
 
@@ -93,5 +113,7 @@ WRITERS: dict[Dataset, Callable[[Path, Dataset], None]] = {
     Dataset.CIFAR10: _write_cifar10,
     Dataset.SVHN: _write_svhn,
     Dataset.IMAGENET: _write_imagenet,
+    Dataset.CIFAR100: _write_cifar100,
+    Dataset.TINY_IMAGENET: _write_tiny_imagenet,
 }
 """What writes the test set of a dataset into a folder, as its authors publish it."""

@@ -14,6 +14,8 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 
 METHOD = "HARP_Zhao2023Holistic"
 
+NETWORKS, DATASETS = ("|".join(term.code for term in kind) for kind in (Architecture, Dataset))
+
 method_keys = st.from_regex(METHOD_KEY, fullmatch=True)
 networks = st.sampled_from(Architecture)
 datasets = st.sampled_from(Dataset)
@@ -53,14 +55,14 @@ def test_a_published_key_is_spelt_as_in_the_survey() -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("", "is not of the form <method key>_<R18|V16|R50|R8>_<CIFAR10|SVHN|ImageNet>_<US|S|SS>_<percent>"),
+    ("", f"is not of the form <method key>_<{NETWORKS}>_<{DATASETS}>_<US|S|SS>_<percent>"),
     (METHOD, "is not of the form <method key>_"),
     (f"{METHOD}_R18_CIFAR10", "is not of the form"),
     (f"{METHOD}_R18_CIFAR10_US", "is not of the form"),
     (f"{METHOD}_R18_CIFAR10_US_90_x", "is not of the form"),
     (f"{METHOD}_R18_CIFAR10_Dense", "is not of the form"),
-    (f"{METHOD}_R34_CIFAR10_US_90", "architecture 'R34' is not one of R18, V16, R50, R8"),
-    (f"{METHOD}_R34_CIFAR10_dense", "architecture 'R34' is not one of R18, V16, R50, R8"),
+    (f"{METHOD}_R99_CIFAR10_US_90", "architecture 'R99' is not one of R18, V16, R50, R8"),
+    (f"{METHOD}_R99_CIFAR10_dense", "architecture 'R99' is not one of R18, V16, R50, R8"),
     (f"{METHOD}_R18_cifar10_US_90", "dataset 'cifar10' is not one of CIFAR10, SVHN, ImageNet"),
     (f"{METHOD}_R18_CIFAR10_us_90", "structure 'us' is not one of US, S"),
     (f"{METHOD}_R18_CIFAR10_US_0", "sparsity '0' is not a whole percentage from 1 to 99"),

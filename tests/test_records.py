@@ -48,7 +48,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("model_key", "x", "model_key", f"'x' does not match the file name '{MODEL}.json'; rename one"),
     ("model_key", f"{METHOD}_R18_CIFAR10_US_95", "model_key", "does not match the file name"),
     ("model_key", f"{METHOD}_R18_CIFAR10_US_95", "sparsity.declared", "0.9 contradicts the model key, which says 0.95"),
-    ("model_key", f"{METHOD}_R34_CIFAR10_US_90", "model_key", "architecture 'R34' is not one of R18, V16, R50, R8"),
+    ("model_key", f"{METHOD}_R99_CIFAR10_US_90", "model_key", "architecture 'R99' is not one of R18, V16, R50, R8"),
     ("method", RIVAL, "method", f"'{RIVAL}' does not match the folder '{METHOD}'"),
     ("method", RIVAL, "method", f"'{RIVAL}' contradicts the model key, which says '{METHOD}'"),
     ("method", None, "method", f"None contradicts the model key, which says '{METHOD}'"),

@@ -95,14 +95,14 @@ def test_the_walk_for_a_dataset_ends_in_a_valid_record(copy: Copy, tmp_path: Pat
     """Three files of the package and a writer for the tests; the check fails until the last of them is there."""
     every = (*CHECK, "tests/evaluation/testsets/test_every_dataset.py")
     row, module, listed, writer = copy.blocks("Add a dataset")
-    copy.insert("apsite/vocabulary.py", row, after="IMAGENET = ")
+    copy.insert("apsite/vocabulary.py", row, after="TINY_IMAGENET = ")
     copy.write("apsite/evaluation/testsets/shapes.py", module)
     assert "SHAPES" in copy.run(*every, "-k", "listed_and_written", fails=True)
     datasets, sets = "apsite/evaluation/testsets/datasets.py", "tests/official_sets.py"
-    copy.insert(datasets, listed, after="imagenet.FILES")
-    copy.replace(datasets, "import cifar10, imagenet, svhn", "import cifar10, imagenet, shapes, svhn")
+    copy.insert(datasets, listed, after="tiny_imagenet.FILES")
+    copy.replace(datasets, "imagenet, svhn, tiny_imagenet", "imagenet, shapes, svhn, tiny_imagenet")
     copy.insert(sets, f"{writer}\n\n", before="WRITERS")
-    copy.insert(sets, "Dataset.SHAPES: _write_shapes,\n", after="Dataset.IMAGENET: ")
+    copy.insert(sets, "Dataset.SHAPES: _write_shapes,\n", after="Dataset.TINY_IMAGENET: ")
     copy.run(*every, "-k", "shapes or listed_and_written")
 
     data = tmp_path / "data"

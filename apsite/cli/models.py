@@ -65,7 +65,8 @@ def info(layout: str) -> None:
     click.echo(f"Layout:        {found.name}")
     click.echo(f"Network:       {found.architecture.label} (--arch {found.architecture})")
     click.echo(f"Methods:       {', '.join(found.methods) or 'none in particular'}")
-    click.echo(f"Datasets:      {', '.join(found.datasets)}, images of shape {found.input_shape} in [0, 1]")
+    sizes = " or ".join(f"{size} × {size}" for size in found.network.sizes)
+    click.echo(f"Datasets:      {', '.join(found.datasets)}; images of {sizes} pixels in [0, 1]")
     click.echo(f"Parameters:    {found.parameter_count():,}")
     click.echo(f"MACs:          {layout_macs(found.name):,} for one image")
     for dataset in found.datasets:

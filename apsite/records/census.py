@@ -49,7 +49,7 @@ class WeightShape(NamedTuple):
 
 @dataclass(frozen=True)
 class Census:
-    """Weight tensors of a dense network of one family, in order of registration.
+    """Weight tensors of a dense network of one family for images of one shape, in order of registration.
 
     Attributes:
         layouts: Registered layouts that have it.
@@ -100,7 +100,7 @@ def censuses(architecture: Architecture, dataset: Dataset) -> tuple[Census, ...]
 
 
 def layout_macs(layout: str) -> int:
-    """Multiply-accumulates of a registered layout for one image.
+    """Multiply-accumulates of a registered layout for one image, of the smallest that it is for.
 
     >>> layout_macs("resnet8")
     13936192
@@ -178,8 +178,9 @@ def _read() -> dict[Architecture, tuple[Census, ...]]:
     document = json.loads(files("apsite.records").joinpath(FILE).read_text(encoding="utf-8"))
     return {
         Architecture(name): tuple(
-            Census(tuple(one["layouts"]), tuple(one["shape"]), one["macs"], tuple(_shape(*it) for it in one["layers"]))
+            Census(tuple(one["layouts"]), tuple(shape), macs, tuple(_shape(*it) for it in one["layers"]))
             for one in family
+            for shape, macs in one["macs"]
         )
         for name, family in document.items()
     }

@@ -8,12 +8,23 @@ from apsite.baselines.channels import channel_groups
 from apsite.errors import NetworkError
 from apsite.evaluation.checkpoints.networks.layers import Parametrisation
 from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.resnet import ResNetLayout
+from apsite.evaluation.checkpoints.networks.vgg import VGGLayout
 from apsite.vocabulary import Dataset
 
 PLAIN = [one for one in layouts().values() if one.parametrisation is Parametrisation.PLAIN]
+UNKNOWN = [one for one in PLAIN if not isinstance(one.network, ResNetLayout | VGGLayout)]
 
 
-@pytest.mark.parametrize("layout", PLAIN, ids=lambda one: one.name)
+@pytest.mark.parametrize("layout", UNKNOWN, ids=lambda one: one.name)
+def test_convolutions_in_groups_and_attention_are_not_followed(layout):
+    with torch.device("meta"):
+        network = layout.build(layout.datasets[0])
+    with pytest.raises(NetworkError, match="its effect on channels is not known"):
+        channel_groups(network)
+
+
+@pytest.mark.parametrize("layout", [one for one in PLAIN if one not in UNKNOWN], ids=lambda one: one.name)
 def test_every_filter_of_every_layout_is_in_exactly_one_group(layout):
     """All convolutions write one group each, batch norms are of one group each, and the sizes agree."""
     with torch.device("meta"):

@@ -10,7 +10,7 @@ WORDS = [
     record("schema_version", "1", "'1' is not 2"),
     record("model_key", MODELS[95], "does not match the file name"),
     record("model_key", f"{METHOD}_R18_CIFAR10_US_0", "does not have the required form"),
-    record("model_key", f"{METHOD}_R34_CIFAR10_US_90", "architecture 'R34' is not one of R18, V16, R50, R8"),
+    record("model_key", f"{METHOD}_R99_CIFAR10_US_90", "architecture 'R99' is not one of R18, V16, R50, R8"),
     record("method", RIVAL, "does not match the folder"),
     record("protocol", "apb-2", "'apb-2' is not one of 'apb-1', 'piras-2024', 'custom'"),
     record("protocol", "apb-1 ", "is not one of 'apb-1'"),

@@ -109,6 +109,11 @@ def check_weights(
     return audit, warnings
 
 
+def weight_shapes(network: nn.Module) -> list[WeightShape]:
+    """Shapes of the weight tensors that the audit counts, in order of registration."""
+    return [one.shape for one in _weights(network)]
+
+
 def multiply_accumulates(network: nn.Module, example: Tensor) -> int:
     """Multiply-accumulates of a network for one image, zeros counted like other weights.
 

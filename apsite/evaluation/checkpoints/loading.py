@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -150,8 +150,8 @@ def load_network(
 
     Args:
         checkpoint: A safetensors file, or one that ``torch.save`` wrote.
-        architecture: ``resnet18``, ``vgg16``, ``resnet50`` or ``resnet8``, the name of a registered layout, or your own
-            factory as ``path/to/file.py:factory`` or ``package.module:factory``.
+        architecture: A network family such as ``resnet18``, the name of a registered layout, or your own factory as
+            ``path/to/file.py:factory`` or ``package.module:factory``.
         method: Method key or name, which decides between layouts that have the same tensors.
         dataset: Decides the constants of layouts that normalise inside the network.
         sparsity: Declared sparsity, a fraction. Required only where a checkpoint holds scores instead of zeros.
@@ -367,14 +367,18 @@ def _match(checkpoint: CheckpointFile, resolved: Resolved, layout: Layout, datas
 
     Then a file without MAD's masks fits MAD's layouts, as in the method's own test, which ignores them.
     """
-    expected = layout.tensors()
+    expected, stored = layout.tensors(dataset), _without(layout.unused, checkpoint.state)
     masks = {name: spec for name, spec in expected.items() if name.rpartition(".")[2].startswith("mask_")}
     unmasked = own and bool(masks) and not any(name.rpartition(".")[2].startswith("mask_") for name in checkpoint.state)
     if unmasked:
         expected = {name: spec for name, spec in expected.items() if name not in masks}
     groups = _layout_aliases(layout)
     own_prefixes = [layout.prefix] if layout.prefix else ["model."] if groups else []
-    match = best_match(checkpoint.state, resolved, expected, aliases=groups, own_prefixes=own_prefixes)
+    resolved = replace(resolved, state=_without(layout.unused, resolved.state))
+    match = best_match(stored, resolved, expected, aliases=groups, own_prefixes=own_prefixes)
+    if spare := len(checkpoint.state) - len(stored):
+        unused = f"{spare} tensors of {', '.join(layout.unused)}, on which no output depends, left out."
+        match = replace(match, notes=(*match.notes, unused))
     inside = layout.normalisation_of(dataset)
     if match.normalisation and inside and not _close(match.normalisation, inside):
         problem = f"normalisation in the file {_constants(match.normalisation)}, in the layout {_constants(inside)}"
@@ -384,6 +388,11 @@ def _match(checkpoint: CheckpointFile, resolved: Resolved, layout: Layout, datas
         note = "The file has no masks; every mask was set to 1."
         return replace(match, tensors={**match.tensors, **neutral}, notes=(*match.notes, note))
     return match
+
+
+def _without(modules: Sequence[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the tensors of some modules, whatever wraps the network."""
+    return {name: value for name, value in state.items() if not set(modules) & set(name.split("."))}
 
 
 def _filled(network: nn.Module, match: Match, notes: list[str]) -> nn.Module:

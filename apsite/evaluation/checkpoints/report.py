@@ -191,8 +191,13 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork) -> CheckpointRepo
         counts, found = check_weights(network, images, own_code=loaded.own_code)
     except NetworkError:  # it fails; check_behaviour has said so
         return replace(report, inputs=inputs, refusals=tuple(refusals))
-    families = [one for one in Architecture if membership(counts.layers, counts.macs, one, report.dataset)]
-    member = membership(counts.layers, counts.macs, families[0], report.dataset) if families else None
+    families = [
+        (one, known)
+        for one in Architecture
+        if (known := membership(counts.layers, counts.macs, one, report.dataset)) is not None
+    ]
+    # A whole network of one family may also be a narrower one of another.
+    family, member = min(families, key=lambda pair: pair[1].narrowed, default=(None, None))
     finding = None
     try:
         dense = member.census if member else None
@@ -203,7 +208,7 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork) -> CheckpointRepo
     if finding is not None and report.structure is not None:
         counts = replace(counts, sparsity_basis=finding.basis)
     return replace(
-        report, family=families[0] if families else None, narrowed=bool(member and member.narrowed), counts=counts,
+        report, family=family, narrowed=bool(member and member.narrowed), counts=counts,
         finding=finding, inputs=inputs, warnings=tuple(warnings), refusals=tuple(refusals),
     )  # fmt: skip
 

@@ -28,7 +28,15 @@ def find(data_dir: Path) -> Path | None:
 
 def read(path: Path) -> tuple[Pixels, Labels]:
     """Images and labels of one batch of either layout."""
-    rows, labels = _read_binary(path) if path.suffix == ".bin" else _read_python(path)
+    return read_batch(Dataset.CIFAR10, path, "labels", 1)
+
+
+def read_batch(dataset: Dataset, path: Path, key: str, label_bytes: int) -> tuple[Pixels, Labels]:
+    """Images and labels of one batch of CIFAR-10 or CIFAR-100, in either layout.
+
+    Labels are those under `key` in the Python layout, and the last of `label_bytes` before each image in the binary.
+    """
+    rows, labels = _read_binary(path, label_bytes) if path.suffix == ".bin" else _read_python(dataset, path, key)
     return rows.reshape(-1, 3, 32, 32), labels
 
 
@@ -58,25 +66,27 @@ def embedded() -> tuple[Pixels, Labels]:
     return images, np.array(labels, np.int64)
 
 
-def _read_binary(path: Path) -> tuple[Pixels, Labels]:
-    content = np.fromfile(path, np.uint8)
-    if content.size == 0 or content.size % 3073:
-        raise DatasetError(f"{path}: has {content.size:,} bytes, which is not a multiple of 3073; fetch it again")
-    rows = content.reshape(-1, 3073)
-    return rows[:, 1:], rows[:, 0].astype(np.int64)
+def _read_binary(path: Path, label_bytes: int) -> tuple[Pixels, Labels]:
+    content, width = np.fromfile(path, np.uint8), 3072 + label_bytes
+    if content.size == 0 or content.size % width:
+        raise DatasetError(f"{path}: has {content.size:,} bytes, which is not a multiple of {width}; fetch it again")
+    rows = content.reshape(-1, width)
+    return rows[:, label_bytes:], rows[:, label_bytes - 1].astype(np.int64)
 
 
-def _read_python(path: Path) -> tuple[Pixels, Labels]:
+def _read_python(dataset: Dataset, path: Path, key: str) -> tuple[Pixels, Labels]:
     try:
         with path.open("rb") as stream:
             stored = read_pickle(stream)
         # Python 2 wrote the official file; a copy that Python 3 wrote has bytes for keys.
-        batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in stored.items()}
-        rows, labels = array_of(batch["data"]), np.asarray(batch["labels"], np.int64)
+        batch = {name.decode() if isinstance(name, bytes) else name: value for name, value in stored.items()}
+        rows, labels = array_of(batch["data"]), np.asarray(batch[key], np.int64)
         if rows is None or rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
             raise ValueError("'data' holds no rows of 3072 bytes")
     except (PickleError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DatasetError(f"{path}: is not the official CIFAR-10 test batch ({error}); fetch it again") from None
+        raise DatasetError(
+            f"{path}: is not the official {dataset.label} test batch ({error}); fetch it again"
+        ) from None
     return rows, labels
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.errors import DatasetError
-from apsite.evaluation.testsets import cifar10, imagenet, svhn
+from apsite.evaluation.testsets import cifar10, cifar100, imagenet, svhn, tiny_imagenet
 from apsite.evaluation.testsets.downloads import DownloadError, fetch, has_hash, unpack
 from apsite.evaluation.testsets.image_files import ImageFiles, Images, Labels, Pixels
 from apsite.progress import Reporter
@@ -21,6 +21,8 @@ TEST_SETS = {files.dataset: files for files in (
     cifar10.FILES,
     svhn.FILES,
     imagenet.FILES,
+    cifar100.FILES,
+    tiny_imagenet.FILES,
 )}  # fmt: skip
 """Official files of every dataset."""
 
@@ -117,7 +119,7 @@ def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
     if files.known_sha256 is not None:
         known = array_hash(images, labels) == files.known_sha256
     else:
-        known = files.download is not None and has_hash(path, files.download.known_hash)
+        known = any(has_hash(path, known_hash) for known_hash in files.hashes_of_file)
     return ImageSet(dataset, images, labels, np.arange(len(images), dtype=np.int32), path.name, known)
 
 

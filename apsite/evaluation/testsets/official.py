@@ -38,6 +38,8 @@ class OfficialFiles:
             `find` gives. Raises `DatasetError` if it is damaged.
         known_sha256: SHA-256 of images and labels of the whole test set, see :func:`datasets.array_hash`; ``None`` for
             a set that is known by the checksum of its file, or not at all.
+        file_hashes: Hashes of what `find` gives, one per layout, ``algorithm:hexadecimal``; a download that is no
+            archive needs none.
         download: The file to fetch; ``None`` if its terms forbid that.
         read_training: Images and labels of the training set below a data folder; ``None`` if none is offered.
         embedded: Test images inside the package and their labels; ``None`` if there are none.
@@ -49,6 +51,7 @@ class OfficialFiles:
     find: Callable[[Path], Path | None]
     read: Callable[[Path], tuple[Images, Labels]]
     known_sha256: str | None = None
+    file_hashes: tuple[str, ...] = ()
     download: Download | None = None
     read_training: Callable[[Path], tuple[Pixels, Labels]] | None = None
     embedded: Callable[[], tuple[Pixels, Labels]] | None = None
@@ -56,7 +59,14 @@ class OfficialFiles:
     @property
     def recognisable(self) -> bool:
         """Whether a set can be recognised as the official one."""
-        return self.known_sha256 is not None or self.download is not None
+        return self.known_sha256 is not None or bool(self.hashes_of_file)
+
+    @property
+    def hashes_of_file(self) -> tuple[str, ...]:
+        """Hashes by which the file of the test set is known, any of them."""
+        if self.download is not None and self.download.member is None:
+            return (self.download.known_hash, *self.file_hashes)
+        return self.file_hashes
 
 
 def first_file(*candidates: Path) -> Path | None:

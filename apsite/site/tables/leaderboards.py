@@ -14,6 +14,7 @@ from apsite.site.tables.methods import stage_order
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
+"""Networks of the survey's leaderboards; others have columns where results of them rank."""
 DATASETS = tuple(dataset for dataset in Dataset if dataset is not Dataset.IMAGENET)
 """All but ImageNet, which has a separate leaderboard with other networks and sparsities."""
 
@@ -73,8 +74,29 @@ class RankedResult:
 
 def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
     """Leaderboards of each dataset, unstructured and structured: those of the survey's Tables 3 to 6 come first."""
-    structures = [structure for structure in Structure if structure.sparsities]
-    return [leaderboard(catalogue, dataset, structure, NETWORKS) for dataset in DATASETS for structure in structures]
+    return [
+        leaderboard(catalogue, dataset, structure, _networks(catalogue, dataset, structure))
+        for dataset in DATASETS
+        for structure in Structure
+        if structure.sparsities
+    ]
+
+
+def _networks(catalogue: Catalogue, dataset: Dataset, structure: Structure) -> tuple[Architecture, ...]:
+    """Networks with a ranking result on a dataset; both of the survey's where one of these has any, or none has."""
+    found = {
+        record.architecture
+        for record in catalogue.records.values()
+        if (record.dataset, record.structure) == (dataset, structure) and _ranks(catalogue, record)
+        if not record.architecture.small
+    }
+    survey = NETWORKS if found & set(NETWORKS) or not found else ()
+    return (*survey, *sorted(found - set(survey)))
+
+
+def _ranks(catalogue: Catalogue, record: EvaluationRecord) -> bool:
+    """Whether a record has a place in a leaderboard."""
+    return setting_of(record) is not None and rankable(record) and not catalogue.entries[record.method].baseline
 
 
 def leaderboard(
@@ -89,7 +111,7 @@ def leaderboard(
     methods: set[str] = set()
     for record in catalogue.records.values():
         setting = setting_of(record)
-        if setting is None or not rankable(record) or catalogue.entries[record.method].baseline:
+        if setting is None or not _ranks(catalogue, record):
             continue
         if setting.structure is structure and setting.architecture in networks:
             methods.add(record.method)
@@ -222,7 +244,8 @@ def _grid(
 
 def imagenet_board(catalogue: Catalogue) -> Leaderboard | None:
     """ImageNet results (survey, Table 10) as a leaderboard; ``None`` where there are none."""
-    board = leaderboard(catalogue, Dataset.IMAGENET, Structure.UNSTRUCTURED, (Architecture.RESNET50,))
+    networks = _networks(catalogue, Dataset.IMAGENET, Structure.UNSTRUCTURED)
+    board = leaderboard(catalogue, Dataset.IMAGENET, Structure.UNSTRUCTURED, networks)
     return board if board.rows else None
 
 

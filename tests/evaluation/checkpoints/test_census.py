@@ -37,7 +37,7 @@ QUICK = Settings(n_examples=2, trials=2, search_steps=2, attack_steps=2, attacks
 def built(layout: ResNetLayout) -> ResNet:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return ResNet(layout, None, 0.0).eval()
+        return ResNet(layout, 10).eval()
 
 
 R8 = layouts()["resnet8"].network
@@ -59,11 +59,13 @@ def test_the_file_of_censuses_is_that_of_the_registered_layouts() -> None:
         (Architecture.RESNET18, Dataset.SVHN, 11_164_352),
         (Architecture.VGG16, Dataset.CIFAR10, 15_302_848),
         (Architecture.RESNET50, Dataset.IMAGENET, 25_502_912),
+        (Architecture.RESNET18, Dataset.CIFAR100, 11_164_352 + 90 * 512),
+        (Architecture.WRN_28_10, Dataset.CIFAR10, 36_461_232),
     ],
 )
 def test_a_family_has_the_weights_of_its_paper(architecture, dataset, weights) -> None:
     assert census.censuses(architecture, dataset)[0].count("weights") == weights
-    assert census.censuses(Architecture.RESNET50, Dataset.CIFAR10) == ()
+    assert census.censuses(Architecture.WRN_28_10, Dataset.IMAGENET) == ()
 
 
 class Own(nn.Module):

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from apsite.baselines.pruning import prunable_weights
+from apsite.evaluation.checkpoints.audit import audit_network
 from apsite.evaluation.checkpoints.loading import Declared, open_network
 from apsite.evaluation.checkpoints.networks.layers import (
     NEUTRAL_MASK,
@@ -30,10 +31,16 @@ from apsite.evaluation.checkpoints.networks.layers import (
 from apsite.evaluation.checkpoints.networks.registry import layouts, layouts_of, method_layouts, published_method
 from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
 from apsite.evaluation.checkpoints.reading import read_checkpoint
+from apsite.records.census import layout_macs, membership
 from apsite.vocabulary import Architecture, Dataset
+from tests.fitting import checkpoint_of
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "layouts.json").read_text(encoding="utf-8"))["layouts"]
-OURS = {"rst_resnet18", "rst_vgg16", "rst_own_resnet18", "rst_own_vgg16", "resnet50", "resnet50_normalised", "resnet8"}
+OURS = {
+    "rst_resnet18", "rst_vgg16", "rst_own_resnet18", "rst_own_vgg16", "resnet50", "resnet50_normalised", "resnet8",
+    "preactresnet18", "preactresnet18_no_last_norm", "resnet34", "resnet50_small_images", "wrn_28_4", "wrn_28_10",
+    "wrn_34_10", "mobilenetv2", "deit_tiny", "deit_tiny_64", "deit_small", "deit_small_64",
+}  # fmt: skip
 SPARSITY = 0.9
 
 
@@ -64,13 +71,16 @@ def built(request):
                 if module.weight is not None:
                     module.weight.uniform_(0.7, 1.3)
                     module.bias.uniform_(-0.2, 0.2)
+            if isinstance(module, nn.LayerNorm):
+                module.weight.uniform_(0.7, 1.3)
+                module.bias.uniform_(-0.2, 0.2)
             if isinstance(module, SoftplusConv2d):
                 module.mask_weight.uniform_(-2, 2)
     return layout, network
 
 
 def images_for(layout, count=2, seed=1):
-    return torch.rand(count, *layout.input_shape, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(count, *layout.input_shapes[0], generator=torch.Generator().manual_seed(seed))
 
 
 def test_the_registry_has_every_layout_of_the_published_checkpoints():
@@ -113,6 +123,66 @@ def test_the_tensors_of_resnet50_have_their_usual_names():
     assert tensors["fc.weight"].shape == (1000, 2048)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [
+        ("preactresnet18", 11.2e6, 0.56e9),
+        ("preactresnet18_no_last_norm", 11.2e6, 0.56e9),
+        ("resnet34", 21.3e6, 1.16e9),
+        ("resnet50_small_images", 23.5e6, 1.30e9),
+        ("wrn_28_4", 5.8e6, 0.85e9),
+        ("wrn_28_10", 36.5e6, 5.2e9),
+        ("wrn_34_10", 46.2e6, 6.7e9),
+        ("mobilenetv2", 2.3e6, 0.09e9),
+        ("deit_tiny", 5.4e6, 0.36e9),
+        ("deit_small", 21.3e6, 1.4e9),
+    ],
+)
+def test_a_network_for_small_images_has_the_published_size(name, parameters, macs):
+    assert layouts()[name].parameter_count() == pytest.approx(parameters, rel=0.01)
+    assert layout_macs(name) == pytest.approx(macs, rel=0.02)
+
+
+def test_the_tensors_of_wide_networks_have_the_names_of_hydra_s_code():
+    tensors = layouts()["wrn_28_4"].tensors()
+    assert list(tensors)[:6] == ["conv1.weight", *(f"block1.layer.0.bn1.{part}" for part in _NORM)]
+    assert tensors["block1.layer.0.convShortcut.weight"].shape == (64, 16, 1, 1)
+    assert tensors["block3.layer.3.conv2.weight"].shape == (256, 256, 3, 3)
+    assert "block1.layer.1.convShortcut.weight" not in tensors
+    assert list(tensors)[-7:] == [*(f"bn1.{part}" for part in _NORM), "fc.weight", "fc.bias"]
+
+
+def test_the_stage_that_hydra_s_wide_networks_never_use_is_left_out():
+    """Its checkpoints hold ``sub_block1``, with scores as everywhere."""
+    torch.manual_seed(5)
+    network = layouts()["wrn_28_4"].build(Dataset.CIFAR10)
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    spare = {name.replace("block1", "sub_block1"): value for name, value in state.items() if ".block1." in name}
+    scores = {"module.sub_block1.layer.0.conv1.popup_scores": torch.ones(64, 16, 3, 3)}
+    checkpoint = checkpoint_of(state | spare | scores)
+    fitted = open_network(checkpoint, Declared(Architecture.WRN_28_4, "HYDRA_Sehwag2020Hydra"))
+    assert fitted.layout == "wrn_28_4"
+    assert any("sub_block1, on which no output depends, left out" in note for note in fitted.notes)
+    assert sum(weight.numel() for weight in fitted.network.parameters()) == layouts()["wrn_28_4"].parameter_count()
+
+
+@pytest.mark.parametrize("name", ["base_vgg16_bn", "wrn_28_4", "mobilenetv2", "deit_tiny_64"])
+def test_a_layout_has_the_classes_and_images_of_the_dataset(name):
+    layout = layouts()[name]
+    network = layout.build(Dataset.TINY_IMAGENET).eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, *Dataset.TINY_IMAGENET.shape)).shape == (1, 200)
+    state = network.state_dict()
+    assert {key: tuple(value.shape) for key, value in state.items()} == {
+        key: spec.shape for key, spec in layout.tensors(Dataset.TINY_IMAGENET).items()
+    }
+    audit = audit_network(network, torch.zeros(1, *Dataset.TINY_IMAGENET.shape))
+    found = membership(audit.layers, audit.macs, layout.architecture, Dataset.TINY_IMAGENET)
+    assert found is not None
+    assert name in found.census.layouts
+    assert not found.narrowed
+
+
 def test_the_tensors_of_the_demonstration_network_keep_their_names():
     tensors = layouts()["resnet8"].tensors()
     assert list(tensors)[:7] == ["conv1.weight", *(f"bn1.{part}" for part in _NORM), "layer1.0.conv1.weight"]
@@ -127,7 +197,7 @@ def test_every_layout_gives_one_finite_logit_a_class(built):
     layout, network = built
     with torch.no_grad():
         logits = network(images_for(layout, 1))
-    assert logits.shape == (1, 1000 if layout.architecture is Architecture.RESNET50 else 10)
+    assert logits.shape == (1, layout.datasets[0].classes)
     assert logits.dtype is torch.float32
     assert bool(torch.isfinite(logits).all())
 
@@ -171,7 +241,8 @@ def test_every_layout_survives_saving_and_loading_through_each_container(built, 
         assert read.keys() == state.keys()
         assert all(torch.equal(read[name], value) for name, value in state.items())
     method = layout.methods[0] if layout.methods else None
-    name = layout.name if layout.named_only else None
+    # RobustBird's networks have the tensors of a PreActResNet18, and normalise images.
+    name = layout.name if layout.named_only or layout.name == "preactresnet18" else None
     fitted = open_network(
         checkpoint, Declared(layout.architecture, method, layout.datasets[0], sparsity=SPARSITY, layout=name)
     )
@@ -208,7 +279,12 @@ def test_a_forward_pass_is_the_published_one(built):
     layout, network = built
     state = {name.removeprefix(layout.prefix): value for name, value in network.state_dict().items()}
     x = images_for(layout, 1)
-    reference = {Architecture.VGG16: reference_vgg, Architecture.RESNET50: reference_resnet50}
+    reference = {
+        Architecture.VGG16: reference_vgg, Architecture.RESNET50: reference_resnet50,
+        Architecture.WRN_28_4: reference_wide, Architecture.WRN_28_10: reference_wide,
+        Architecture.WRN_34_10: reference_wide, Architecture.MOBILENETV2: reference_mobilenet,
+        Architecture.DEIT_TINY: reference_vit, Architecture.DEIT_SMALL: reference_vit,
+    }  # fmt: skip
     with torch.no_grad():
         expected = reference.get(layout.architecture, reference_resnet)(layout.name, state, x)
         assert torch.allclose(network(x), expected, atol=1e-4, rtol=1e-4)
@@ -261,12 +337,12 @@ def linear(state, layer, x):
 
 def reference_resnet(name, state, x):
     """CIFAR ResNet: stem, stages of basic blocks, average pooling, one last layer."""
-    before = name.startswith(("robustbird", "flyingbird"))
+    before = name.startswith(("robustbird", "flyingbird", "preactresnet18"))
     out = conv(state, "conv1", normalised(name, x), 2 if name == "resnet8" else 1)
     if not before:
         out = functional.relu(norm(state, "bn1", out))
     for stage in range(1, 5):
-        for number in range(2):
+        for number in range(6):
             block = f"layer{stage}.{number}"
             if f"{block}.conv1.weight" not in state:
                 continue
@@ -282,7 +358,7 @@ def reference_resnet(name, state, x):
                 if f"{block}.shortcut.0.weight" in state:
                     out = norm(state, f"{block}.shortcut.1", conv(state, f"{block}.shortcut.0", out, stride))
                 out = functional.relu(norm(state, f"{block}.bn2", conv(state, f"{block}.conv2", inner)) + out)
-    if before:
+    if before and name != "preactresnet18_no_last_norm":
         out = functional.relu(norm(state, "bn", out))
     return linear(state, "fc" if name.startswith("rst_own") else "linear", functional.avg_pool2d(out, 4).flatten(1))
 
@@ -323,18 +399,74 @@ def reference_vgg(name, state, x):
 
 
 def reference_resnet50(name, state, x):
-    """7x7 stem with stride 2, 3x3 max-pooling, bottlenecks whose 3x3 convolution has the stride."""
-    out = functional.relu(norm(state, "bn1", conv(state, "conv1", normalised(name, x), 2)))
-    out = functional.max_pool2d(out, 3, 2, 1)
+    """7x7 stem with stride 2 and max-pooling, or a 3x3 stem; bottlenecks whose 3x3 convolution has the stride."""
+    small = name == "resnet50_small_images"
+    shortcut, last = ("shortcut", "linear") if small else ("downsample", "fc")
+    out = functional.relu(norm(state, "bn1", conv(state, "conv1", normalised(name, x), 1 if small else 2)))
+    out = out if small else functional.max_pool2d(out, 3, 2, 1)
     for stage, count in enumerate((3, 4, 6, 3), start=1):
         for number in range(count):
             block, stride = f"layer{stage}.{number}", 2 if stage > 1 and number == 0 else 1
             inner = functional.relu(norm(state, f"{block}.bn1", conv(state, f"{block}.conv1", out)))
             inner = functional.relu(norm(state, f"{block}.bn2", conv(state, f"{block}.conv2", inner, stride)))
             if number == 0:
-                out = norm(state, f"{block}.downsample.1", conv(state, f"{block}.downsample.0", out, stride))
+                out = norm(state, f"{block}.{shortcut}.1", conv(state, f"{block}.{shortcut}.0", out, stride))
             out = functional.relu(norm(state, f"{block}.bn3", conv(state, f"{block}.conv3", inner)) + out)
-    return linear(state, "fc", functional.avg_pool2d(out, 7).flatten(1))
+    return linear(state, last, functional.avg_pool2d(out, 4 if small else 7).flatten(1))
+
+
+def reference_wide(name, state, x):
+    """Pre-activation blocks in three stages; where the width changes, the shortcut sees the activated input."""
+    out = conv(state, "conv1", x)
+    for stage in range(1, 4):
+        for number in range((int(name.split("_")[1]) - 4) // 6):
+            block, stride = f"block{stage}.layer.{number}", 2 if stage > 1 and number == 0 else 1
+            activated = functional.relu(norm(state, f"{block}.bn1", out))
+            inner = functional.relu(norm(state, f"{block}.bn2", conv(state, f"{block}.conv1", activated, stride)))
+            shortcut = out if number else conv(state, f"{block}.convShortcut", activated, stride)
+            out = conv(state, f"{block}.conv2", inner) + shortcut
+    out = functional.relu(norm(state, "bn1", out))
+    return linear(state, "fc", functional.avg_pool2d(out, 8).flatten(1))
+
+
+def reference_mobilenet(name, state, x):
+    """Inverted residuals; the shapes of the weights say how each widens and whether its shortcut has a weight."""
+    out = functional.relu(norm(state, "bn1", conv(state, "conv1", x)))
+    for number in range(17):
+        block, stride = f"layers.{number}", 2 if number in (3, 6, 13) else 1
+        inner = functional.relu(norm(state, f"{block}.bn1", conv(state, f"{block}.conv1", out)))
+        depthwise = state[f"{block}.conv2.weight"]
+        inner = functional.conv2d(inner, depthwise, None, stride, 1, groups=len(depthwise))
+        inner = functional.relu(norm(state, f"{block}.bn2", inner))
+        inner = norm(state, f"{block}.bn3", conv(state, f"{block}.conv3", inner))
+        if f"{block}.shortcut.0.weight" in state:
+            out = norm(state, f"{block}.shortcut.1", conv(state, f"{block}.shortcut.0", out))
+        out = inner if stride == 2 else inner + out
+    out = functional.relu(norm(state, "bn2", conv(state, "conv2", out)))
+    return linear(state, "linear", functional.avg_pool2d(out, 4).flatten(1))
+
+
+def reference_vit(name, state, x):
+    """torch's own encoder layer with the weights of each block, between patches and the head."""
+    width = state["cls_token"].shape[2]
+    kernel = state["patch_embed.proj.weight"]
+    patches = functional.conv2d(x, kernel, state["patch_embed.proj.bias"], kernel.shape[-1])
+    tokens = torch.cat([state["cls_token"], patches.flatten(2).transpose(1, 2)], 1) + state["pos_embed"]
+    names = {
+        "self_attn.in_proj_weight": "attn.qkv.weight", "self_attn.in_proj_bias": "attn.qkv.bias",
+        "self_attn.out_proj.weight": "attn.proj.weight", "self_attn.out_proj.bias": "attn.proj.bias",
+        "linear1.weight": "mlp.fc1.weight", "linear1.bias": "mlp.fc1.bias", "linear2.weight": "mlp.fc2.weight",
+        "linear2.bias": "mlp.fc2.bias", "norm1.weight": "norm1.weight", "norm1.bias": "norm1.bias",
+        "norm2.weight": "norm2.weight", "norm2.bias": "norm2.bias",
+    }  # fmt: skip
+    layer = nn.TransformerEncoderLayer(
+        width, width // 64, 4 * width, activation="gelu", layer_norm_eps=1e-6, batch_first=True, norm_first=True
+    ).eval()
+    for number in range(12):
+        layer.load_state_dict({theirs: state[f"blocks.{number}.{ours}"] for theirs, ours in names.items()})
+        tokens = layer(tokens)
+    tokens = functional.layer_norm(tokens, (width,), state["norm.weight"], state["norm.bias"], 1e-6)
+    return linear(state, "head", tokens[:, 0])
 
 
 @pytest.mark.parametrize("name", ["mad_resnet18", "robustbird_resnet18", "rst_own_resnet18"])
@@ -414,7 +546,9 @@ def test_no_layout_has_biased_convolutions_with_masks():
 
 
 def test_a_layout_is_built_for_its_datasets_only():
-    with pytest.raises(ValueError, match="layout base_resnet18 is for cifar10, svhn, not for imagenet"):
+    with pytest.raises(
+        ValueError, match="base_resnet18 is for cifar10, svhn, cifar100, tiny-imagenet, not for imagenet"
+    ):
         layouts()["base_resnet18"].build(Dataset.IMAGENET)
     with pytest.raises(ValueError, match="layout resnet50 is for imagenet, not for svhn"):
         layouts()["resnet50"].build(Dataset.SVHN)
@@ -426,6 +560,7 @@ def test_a_layout_is_built_for_its_datasets_only():
         ("HARP_Zhao2023Holistic", Architecture.RESNET18, "base_resnet18"),
         ("HYDRA", Architecture.VGG16, "base_vgg16_bn"),
         ("HYDRA", Architecture.RESNET50, "resnet50"),
+        ("HYDRA", Architecture.WRN_28_10, "wrn_28_10"),
         ("RADMM_Ye2019Adversarial", Architecture.VGG16, "radmm_vgg16"),
         ("RADMM_Ye2019Sparsity", Architecture.RESNET18, "radmm_resnet18"),
         ("FlyingBird_Chen2021Sparsity", Architecture.RESNET18, "flyingbird_resnet18"),
@@ -456,5 +591,5 @@ def test_layouts_of_scores_need_the_sparsity():
 
 
 def test_the_demonstration_network_is_built_from_its_description_alone():
-    network = ResNet(ResNetLayout(widths=(32, 64, 160), blocks=(1, 1, 1), stem_stride=2))
+    network = ResNet(ResNetLayout(widths=(32, 64, 160), blocks=(1, 1, 1), stem_stride=2), 10)
     assert list(network.state_dict()) == list(layouts()["resnet8"].tensors())

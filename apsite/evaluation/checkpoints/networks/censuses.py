@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from apsite.evaluation.checkpoints.audit import audit_network
+from apsite.evaluation.checkpoints.audit import multiply_accumulates, weight_shapes
 from apsite.evaluation.checkpoints.networks.layers import multiply_out
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.records import census
@@ -21,12 +21,12 @@ def document() -> dict[str, list[dict[str, Any]]]:
     """The censuses by network family; layouts with the same one share it."""
     families: dict[str, list[dict[str, Any]]] = {}
     for layout in layouts().values():
-        network = layout.build(layout.datasets[0]).eval()
-        multiply_out(network)
-        audit = audit_network(network, torch.zeros(1, *layout.input_shape))
-        layers = [[one.kind, one.filters, one.channels, one.kernel, one.stride, one.groups] for one in audit.layers]
+        with torch.device("meta"):  # which costs neither memory nor time
+            network = layout.build(layout.datasets[0]).eval()
+            multiply_out(network)
+            macs = [[shape, multiply_accumulates(network, torch.zeros(1, *shape))] for shape in layout.input_shapes]
         family = families.setdefault(layout.architecture.value, [])
-        found = {"shape": layout.input_shape, "macs": audit.macs, "layers": layers}
+        found = {"macs": macs, "layers": [list(shape) for shape in weight_shapes(network)]}
         for other in family:
             if all(other[name] == value for name, value in found.items()):
                 other["layouts"].append(layout.name)
@@ -39,7 +39,7 @@ def document() -> dict[str, list[dict[str, Any]]]:
 def text() -> str:
     """The file: one weight tensor a line."""
     written = json.dumps(document())
-    return written.replace("[[", "[\n  [").replace("]], ", "]\n ], ").replace('], ["', '],\n  ["') + "\n"
+    return written.replace('[["', '[\n  ["').replace("]], ", "]\n ], ").replace('], ["', '],\n  ["') + "\n"
 
 
 if __name__ == "__main__":

@@ -171,12 +171,12 @@ class LayerMaker:
     affine: bool = True
 
     def conv(
-        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, bias: bool = False
+        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, bias: bool = False, groups: int = 1
     ) -> nn.Conv2d:
         """Convolution that keeps the resolution at stride 1 (odd kernels)."""
         shape = (channels_in, channels_out, kernel, stride, kernel // 2)
         if self.parametrisation is Parametrisation.PLAIN:
-            return nn.Conv2d(*shape, bias=bias)
+            return nn.Conv2d(*shape, bias=bias, groups=groups)
         if bias:
             raise ValueError(f"no published layout has convolutions with a bias and {self.parametrisation} weights")
         if self.parametrisation is Parametrisation.SOFTPLUS:

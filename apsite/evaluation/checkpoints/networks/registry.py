@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from apsite.evaluation.checkpoints.networks.layers import Normalisation, Parametrisation
+from apsite.evaluation.checkpoints.networks.mobilenet import MobileNetLayout, MobileNetV2
 from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
 from apsite.evaluation.checkpoints.networks.vgg import VGG, VGGLayout
+from apsite.evaluation.checkpoints.networks.vit import ViT, ViTLayout
 from apsite.vocabulary import Architecture, Dataset
 
 
@@ -38,37 +40,41 @@ class Layout:
         architecture: Network family.
         methods: Names of the methods whose checkpoints have it.
         network: What is built.
-        normalisation: Constants applied inside the network, per dataset; a dataset without any has none applied.
+        normalisation: Constants applied inside the network, per dataset; if there are any, it is for these datasets.
         prefix: What all names of tensors start with, as in the file of an inner module; ends in a dot or is empty.
         named_only: Whether it is used only if named, since its tensors equal those of another layout
             and its outputs do not.
+        unused: Modules of the published code that no output depends on; their tensors may be in a checkpoint.
         note: What a user should know about it; one sentence or nothing.
     """
 
     name: str
     architecture: Architecture
     methods: tuple[str, ...]
-    network: ResNetLayout | VGGLayout
+    network: ResNetLayout | VGGLayout | MobileNetLayout | ViTLayout
     normalisation: tuple[tuple[Dataset, Normalisation], ...] = ()
     prefix: str = ""
     named_only: bool = False
+    unused: tuple[str, ...] = ()
     note: str = ""
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """Datasets whose number of classes and image size it has."""
-        takes = (self.network.classes, self.input_shape)
-        return tuple(dataset for dataset in Dataset if (dataset.classes, dataset.shape) == takes)
+        """Datasets with images of its sizes, in the constants of its normalisation if it has any."""
+        fitting = (one for one in Dataset if one.shape in self.input_shapes)
+        return tuple(one for one in fitting if not self.normalisation or self.normalisation_of(one))
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
-        return (3, 224, 224) if self.architecture is Architecture.RESNET50 else (3, 32, 32)
+    def input_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels, height and width of the images that it is for."""
+        return tuple((3, size, size) for size in self.network.sizes)
 
     @property
     def parametrisation(self) -> Parametrisation:
         """How its weights store what is pruned."""
-        return self.network.parametrisation
+        if isinstance(self.network, ResNetLayout | VGGLayout):
+            return self.network.parametrisation
+        return Parametrisation.PLAIN
 
     @property
     def needs_sparsity(self) -> bool:
@@ -82,25 +88,32 @@ class Layout:
     def build(self, dataset: Dataset, sparsity: float | None = None) -> nn.Module:
         """A network of this layout with freshly initialised weights, in training mode.
 
-        It maps ``(n, 3, 32, 32)`` images (ImageNet: 224) to ``(n, classes)`` logits, and its state dict has exactly the
-        tensors of :meth:`tensors`. Scores leave out the fraction `sparsity` of the weights.
+        It maps images of the dataset, ``(n, 3, height, width)``, to ``(n, classes)`` logits, and its state dict has
+        exactly the tensors of :meth:`tensors`. Scores leave out the fraction `sparsity` of the weights.
 
         Raises:
             ValueError: If the layout has no network for `dataset`, or `sparsity` is outside [0, 1).
         """
         if dataset not in self.datasets:
             raise ValueError(f"layout {self.name} is for {', '.join(self.datasets)}, not for {dataset}")
-        constants, left_out = self.normalisation_of(dataset), sparsity or 0.0
-        network: nn.Module
-        if isinstance(self.network, VGGLayout):
-            network = VGG(self.network, constants, left_out)
-        else:
-            network = ResNet(self.network, constants, left_out)
+        constants, left_out, network = self.normalisation_of(dataset), sparsity or 0.0, nn.Module()
+        match self.network:
+            case ResNetLayout():
+                network = ResNet(self.network, dataset.classes, constants, left_out)
+            case VGGLayout():
+                network = VGG(self.network, dataset.classes, constants, left_out)
+            case MobileNetLayout():
+                network = MobileNetV2(dataset.classes, constants)
+            case ViTLayout():
+                network = ViT(self.network, dataset.classes, constants)
         return Inner(self.prefix.rstrip("."), network) if self.prefix else network
 
-    def tensors(self) -> Mapping[str, TensorSpec]:
-        """Names, shapes and types of the tensors of its checkpoints, in order of registration."""
-        return _tensors(self)
+    def tensors(self, dataset: Dataset | None = None) -> Mapping[str, TensorSpec]:
+        """Names, shapes and types of the tensors of its checkpoints for a dataset, in order of registration.
+
+        Only the last layer depends on the dataset; ``None`` means the first of :attr:`datasets`.
+        """
+        return _tensors(self, dataset or self.datasets[0])
 
     def parameter_count(self) -> int:
         """Number of parameters, masks and scores included; tensors with two names count once."""
@@ -123,9 +136,9 @@ class Inner(nn.Module):
 
 
 @cache
-def _tensors(layout: Layout) -> Mapping[str, TensorSpec]:
+def _tensors(layout: Layout, dataset: Dataset) -> Mapping[str, TensorSpec]:
     with torch.device("meta"):
-        state = layout.build(layout.datasets[0]).state_dict()
+        state = layout.build(dataset).state_dict()
     return MappingProxyType({key: TensorSpec(tuple(value.shape), value.dtype) for key, value in state.items()})
 
 
@@ -134,7 +147,11 @@ def _on_both(constants: Normalisation) -> tuple[tuple[Dataset, Normalisation], .
 
 
 # RobustBird and FlyingBird normalise SVHN with the constants of CIFAR-10 too.
-_BIRD = _on_both(Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
+_BIRD = (
+    *_on_both(Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))),
+    (Dataset.CIFAR100, Normalisation((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))),
+    (Dataset.TINY_IMAGENET, Normalisation((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262))),
+)
 _MAD = (
     (Dataset.CIFAR10, Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))),
     (Dataset.SVHN, Normalisation((0.43090966, 0.4302428, 0.44634357), (0.19759192, 0.20029082, 0.19811132))),
@@ -149,7 +166,8 @@ _R18, _V16, _R50, _R8 = Architecture.RESNET18, Architecture.VGG16, Architecture.
 _SOFTPLUS, _SCORES = Parametrisation.SOFTPLUS, Parametrisation.SCORES
 _RESNET18 = ResNetLayout()
 _PREACTIVATION = ResNetLayout(preactivation=True)
-_RESNET50 = ResNetLayout(blocks=(3, 4, 6, 3), classes=1000, bottleneck=True, classifier="fc")
+_DEEPER = ResNetLayout(blocks=(3, 4, 6, 3))
+_RESNET50 = replace(_DEEPER, imagenet=True, bottleneck=True, classifier="fc")
 _BASE_VGG = VGGLayout(pooled_groups=4, grid=2, hidden=(256, 256))
 _BIASED_VGG = VGGLayout(conv_bias=True)
 _MAD_VGG = VGGLayout(pooled_groups=4, features="feature", parametrisation=_SOFTPLUS)
@@ -159,12 +177,23 @@ _RST_OWN = "As in RST's own repository: batch norm without weight and bias, and 
 _MASKS = "Every weight is multiplied by the softplus of its mask, so a weight removed by its mask alone is not zero."
 
 _TWICE = "Every tensor has two names; a file that holds only one of them is completed."
+_SMALLER_STEM = "A 3x3 stem without max-pooling, for small images."
 _USUAL = "For networks trained on images normalised with the usual ImageNet constants."
 
 
 def _own_rst(network: ResNetLayout | VGGLayout, classifier: str) -> ResNetLayout | VGGLayout:
     return replace(network, parametrisation=_SCORES, affine=False, classifier=classifier, convolutional_classifier=True)
 
+
+def _wide(depth: int, factor: int) -> ResNetLayout:
+    return ResNetLayout(
+        widths=(16 * factor, 32 * factor, 64 * factor), blocks=((depth - 4) // 6,) * 3, stem=16, preactivation=True,
+        wide=True, classifier="fc",
+    )  # fmt: skip
+
+
+# HYDRA's wide networks hold a second first stage that its forward pass does not use.
+_SPARE = ("sub_block1",)
 
 # Within an architecture, earlier layouts are preferred when several fit with equal outputs.
 _LAYOUTS = (
@@ -187,6 +216,18 @@ _LAYOUTS = (
     Layout("rst_own_vgg16", _V16, ("RST",), _own_rst(VGGLayout(), "classifier"), _RST, note=_RST_OWN),
     Layout("resnet50", _R50, ("HARP", "HYDRA"), _RESNET50),
     Layout("resnet50_normalised", _R50, (), _RESNET50, _IMAGENET, named_only=True, note=_USUAL),
+    Layout("preactresnet18", _R18, (), _PREACTIVATION),
+    Layout("preactresnet18_no_last_norm", _R18, (), replace(_PREACTIVATION, last_norm=False)),
+    Layout("resnet34", Architecture.RESNET34, (), _DEEPER),
+    Layout("resnet50_small_images", _R50, (), replace(_DEEPER, bottleneck=True), note=_SMALLER_STEM),
+    Layout("wrn_28_4", Architecture.WRN_28_4, ("HARP", "HYDRA"), _wide(28, 4), unused=_SPARE),
+    Layout("wrn_28_10", Architecture.WRN_28_10, ("HARP", "HYDRA"), _wide(28, 10), unused=_SPARE),
+    Layout("wrn_34_10", Architecture.WRN_34_10, ("HARP", "HYDRA"), _wide(34, 10), unused=_SPARE),
+    Layout("mobilenetv2", Architecture.MOBILENETV2, (), MobileNetLayout()),
+    Layout("deit_tiny", Architecture.DEIT_TINY, (), ViTLayout(192, 3)),
+    Layout("deit_tiny_64", Architecture.DEIT_TINY, (), ViTLayout(192, 3, size=64, patch=8)),
+    Layout("deit_small", Architecture.DEIT_SMALL, (), ViTLayout(384, 6)),
+    Layout("deit_small_64", Architecture.DEIT_SMALL, (), ViTLayout(384, 6, size=64, patch=8)),
     Layout("resnet8", _R8, (), ResNetLayout(widths=(32, 64, 160), blocks=(1, 1, 1), stem_stride=2)),
 )  # fmt: skip
 _BY_NAME = MappingProxyType({layout.name: layout for layout in _LAYOUTS})

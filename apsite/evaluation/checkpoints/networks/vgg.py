@@ -32,7 +32,6 @@ class VGGLayout:
         doubled: Whether both parts are registered a second time inside a sequence ``model``, at 0 and 3, so that a
             checkpoint holds every tensor twice.
         convolutional_classifier: Whether the last part is a 1x1 convolution without bias instead of linear layers.
-        classes: Number of logits.
         parametrisation: How weights store what is pruned.
         affine: Whether batch norm has a weight and a bias.
     """
@@ -48,28 +47,35 @@ class VGGLayout:
     numbered: bool = False
     doubled: bool = False
     convolutional_classifier: bool = False
-    classes: int = 10
     parametrisation: Parametrisation = Parametrisation.PLAIN
     affine: bool = True
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Heights of the square images that it is for."""
+        return (32, 64)
+
 
 class VGG(nn.Module):
-    """VGG network for 32x32 images in [0, 1], as `layout` describes it.
+    """VGG network for 32x32 or 64x64 images in [0, 1], as `layout` describes it.
 
     Layouts with scores leave out the fraction `sparsity` of the weights.
     """
 
-    def __init__(self, layout: VGGLayout, normalisation: Normalisation | None = None, sparsity: float = 0.0) -> None:
+    def __init__(
+        self, layout: VGGLayout, classes: int, normalisation: Normalisation | None = None, sparsity: float = 0.0
+    ) -> None:
         super().__init__()
         self.layout = layout
         make = LayerMaker(layout.parametrisation, sparsity, layout.affine)
         self.normalise = normaliser(normalisation)
         groups = _groups(layout, make)
         if layout.numbered:
-            units = [*(_nested(group) for group in groups), *_linears(layout, make)]
+            units = [*(_nested(group) for group in groups), *_linears(layout, classes, make)]
             parts = {f"layer{number}": unit for number, unit in enumerate(units, 1)}
         else:
-            parts = {layout.features: nn.Sequential(*chain(*groups)), layout.classifier: _classifier(layout, make)}
+            classifier = _classifier(layout, classes, make)
+            parts = {layout.features: nn.Sequential(*chain(*groups)), layout.classifier: classifier}
         for name, part in parts.items():
             self.add_module(name, part)
         self._parts = tuple(parts)
@@ -78,7 +84,7 @@ class VGG(nn.Module):
             self.model = nn.Sequential(features, nn.AdaptiveAvgPool2d(layout.grid), nn.Flatten(), classifier)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, 32, 32)``."""
+        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, height, width)``."""
         out = self.normalise(x)
         convolutional = len(self.layout.groups) if self.layout.numbered else 1
         for name in self._parts[:convolutional]:
@@ -113,18 +119,18 @@ def _nested(group: list[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*(nn.Sequential(*group[at : at + 3]) for at in range(0, end, 3)), *group[end:])
 
 
-def _linears(layout: VGGLayout, make: LayerMaker) -> list[nn.Module]:
+def _linears(layout: VGGLayout, classes: int, make: LayerMaker) -> list[nn.Module]:
     """Layers of the classifier; hidden ones are a sequence of linear layer and ReLU."""
     widths = [layout.groups[-1][-1] * layout.grid**2, *layout.hidden]
     hidden = [nn.Sequential(make.linear(width, wider), nn.ReLU()) for width, wider in pairwise(widths)]
-    return [*hidden, make.linear(widths[-1], layout.classes)]
+    return [*hidden, make.linear(widths[-1], classes)]
 
 
-def _classifier(layout: VGGLayout, make: LayerMaker) -> nn.Module:
+def _classifier(layout: VGGLayout, classes: int, make: LayerMaker) -> nn.Module:
     """The classifier: one layer where nothing is hidden, else a flat sequence."""
     if layout.convolutional_classifier:
-        return make.conv(layout.groups[-1][-1], layout.classes, 1)
-    *hidden, last = _linears(layout, make)
+        return make.conv(layout.groups[-1][-1], classes, 1)
+    *hidden, last = _linears(layout, classes, make)
     if not hidden:
         return last
     steps: list[nn.Module] = []
