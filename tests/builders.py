@@ -86,6 +86,11 @@ def record_document(model_key: str = MODEL, *, clean: float | None = 0.8, robust
     }  # fmt: skip
 
 
+def reduced_document(model_key: str = MODEL) -> Document:
+    """Record of a published figure over few samples, which any own run may replace."""
+    return changed(changed(record_document(model_key), "protocol", "custom"), "results.n_samples", 8)
+
+
 def samples() -> SampleResults:
     """Verdicts of eight samples; :func:`own_document` states the figures that follow from them."""
 

@@ -24,6 +24,7 @@ from tests.builders import (
     measured,
     own_document,
     record_document,
+    reduced_document,
     write_data,
 )
 from tests.repositories import git, repository_with
@@ -40,6 +41,8 @@ OTHERS_MODEL = f"{RIVAL}_R18_CIFAR10_US_90"
 OTHERS_RECORD = f"evaluations/{RIVAL}/{OTHERS_MODEL}.json"
 PUBLISHED_MODEL = f"{RIVAL}_V16_CIFAR10_US_90"
 PUBLISHED = f"evaluations/{RIVAL}/{PUBLISHED_MODEL}.json"
+REDUCED_MODEL = f"{RIVAL}_V16_SVHN_US_90"
+REDUCED = f"evaluations/{RIVAL}/{REDUCED_MODEL}.json"
 
 
 Spoil = Callable[[Path], object]
@@ -120,6 +123,7 @@ def others() -> list[Document]:
     return [
         entry_document(RIVAL, aliases=["Rival_Roe2023Old"]),
         record_document(PUBLISHED_MODEL),
+        reduced_document(REDUCED_MODEL),
         changed(changed(own, "provenance.kind", "submitted"), "verification"),
     ]
 

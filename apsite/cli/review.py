@@ -105,11 +105,15 @@ _KINDS = [kind.value for kind in ChangeKind if kind is not ChangeKind.SUPERSEDES
 @click.option("--reason", required=True, help="Why the new run is better, as a sentence for readers.")
 @click.option("--url", help="Where that was discussed, https only.")
 @click.option("--date", help="Date, YYYY-MM-DD.  [default: today]")
-def supersede(root: Path, record: Path, reason: str, url: str | None, date: str | None) -> None:
+@click.option("--by", help="Your name, if you decide as a maintainer what the rules below do not allow.")
+def supersede(root: Path, record: Path, reason: str, url: str | None, date: str | None, by: str | None) -> None:
     """Replace the record of a model with RECORD, a new run; the old one moves to history/ unchanged.
 
     Evaluate the better checkpoint with `apsite eval --output new` first; RECORD is then
     new/<method key>/<model key>.json. The per-sample file next to it is copied, too.
+
+    RECORD ranks if the old record does, has all its attacks and as many samples, and is by the same people unless the
+    old result was published. Only maintainers can merge a record that --by marks as their decision.
 
     \b
     Example:
@@ -117,7 +121,7 @@ def supersede(root: Path, record: Path, reason: str, url: str | None, date: str 
     """
     from apsite.contribution import history
 
-    click.echo(f"Record: {history.supersede(root, record, reason, url=url, date=date)}")
+    click.echo(f"Record: {history.supersede(root, record, reason, url=url, date=date, by=by)}")
 
 
 @cli.command()

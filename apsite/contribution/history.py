@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from apsite.catalogue import scan
 from apsite.documents.changes import Change
 from apsite.documents.converter import converter
 from apsite.documents.json_files import atomic_file, read_json, write_json
 from apsite.entries import entry_problems
 from apsite.errors import ApsiteError, DocumentError
 from apsite.records import EvaluationRecord, read_record, record_problems, record_to_json, write_record
+from apsite.validation import plausibility_problems, samples_problems
 from apsite.validation.plausibility import date_problems
+from apsite.validation.proposal import replacement_problems
+from apsite.validation.together import combined_problems
 from apsite.vocabulary import ChangeKind
 
 
-def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, date: str | None = None) -> Path:
+def supersede(
+    root: Path, new: Path, reason: str, *, url: str | None = None, date: str | None = None, by: str | None = None
+) -> Path:
     """Replace the current record and its per-sample file by a new one; the old ones move to ``history/``.
 
     Args:
@@ -26,10 +32,11 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
         reason: Why it is better, as a sentence for readers.
         url: Where that was discussed.
         date: ISO day; ``None`` for today.
+        by: Maintainer who decides so, where the rules for contributors do not allow it; the record then says it.
 
     Raises:
-        ApsiteError: If there is no record to replace, the new one is broken, or its per-sample file is not the one it
-            names. Nothing is changed then.
+        ApsiteError: If there is no record to replace, or `apsite validate` would refuse the new one in its place: it is
+            broken, less well founded than the old one, or somebody else's. Nothing is changed then.
     """
     record = read_record(new)
     evaluations = root / "evaluations"
@@ -39,13 +46,15 @@ def supersede(root: Path, new: Path, reason: str, *, url: str | None = None, dat
     if current.resolve() == new.resolve():
         raise ApsiteError(f"{new}: is the current record; write the new one elsewhere (`apsite eval --output new`)")
     old = read_record(current)
-    change = Change(date or _today(), ChangeKind.SUPERSEDES, reason, url, old.version)
+    change = Change(date or _today(), ChangeKind.SUPERSEDES, reason, url, old.version, by)
     record = replace(record, changes=(change,))
-    for problem in record_problems(current, record_to_json(record)) + date_problems(current, {"date": change.date}):
+    for problem in record_problems(current, record_to_json(record)):
         raise problem
     if replace(record, changes=()) == replace(old, changes=()):
         raise ApsiteError(f"{new}: is already the run at {current}; nothing is superseded")
-    samples = _samples_of(new, record)
+    for problem in _problems(root, new, old, record):
+        raise problem
+    samples = new.with_suffix(".npz").read_bytes() if record.samples else None
     kept = evaluations / old.history_path
     for suffix in (".json", ".npz"):
         source, target = current.with_suffix(suffix), kept.with_suffix(suffix)
@@ -94,17 +103,17 @@ def amend(
     return path
 
 
-def _samples_of(path: Path, record: EvaluationRecord) -> bytes | None:
-    """Content of the per-sample file of a new record, if it names one."""
-    if record.samples is None:
-        return None
-    source = path.with_suffix(".npz")
-    if not source.is_file() or source.is_symlink():
-        raise DocumentError(path, "samples.file", f"{source.name} is not there; keep both files together")
-    content = source.read_bytes()
-    if hashlib.sha256(content).hexdigest() != record.samples.sha256:
-        raise DocumentError(path, "samples.sha256", f"does not match {source.name}; run `apsite eval` again")
-    return content
+def _problems(root: Path, new: Path, old: EvaluationRecord, record: EvaluationRecord) -> Iterator[DocumentError]:
+    """What `apsite validate` would say about a record, read from the file `new`, in the place of an old one."""
+    current, key, catalogue = root / "evaluations" / old.path, record.model_key, scan(root)[0]
+    if all(change.by is None for change in record.changes):
+        documents = record_to_json(old), record_to_json(record)
+        yield from (DocumentError(current, *found) for found in replacement_problems(*documents))
+    versions = {**catalogue.superseded, key: (*catalogue.superseded.get(key, ()), old)}
+    after = replace(catalogue, records={**catalogue.records, key: record}, superseded=versions)
+    yield from (problem for problem in combined_problems(after) if problem.path == current)
+    yield from samples_problems(new, record)[0]
+    yield from plausibility_problems(current, record)
 
 
 def _today() -> str:

@@ -21,6 +21,7 @@ class Change:
         reason: Why, as a sentence for readers.
         url: Where it was discussed, ``https`` only; ``None`` if nowhere.
         version: For ``supersedes`` the version that was replaced, 1 being the first; ``None`` for all other kinds.
+        by: Maintainer who decided on a supersession that the rules alone do not allow; ``None`` elsewhere.
     """
 
     date: str
@@ -28,6 +29,12 @@ class Change:
     reason: str
     url: str | None = None
     version: int | None = None
+    by: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The reason, and who decided, for readers."""
+        return self.reason if self.by is None else f"{self.reason} Decided by {self.by}."
 
 
 def open_dispute(changes: Sequence[Change]) -> Change | None:
@@ -54,8 +61,9 @@ def _disorder(items: list[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
         kind, date = item["kind"], item["date"]
         if kind == ChangeKind.SUPERSEDES and "version" not in item:
             yield number, ".version", "is missing; say which version was replaced, 1 being the first"
-        if kind != ChangeKind.SUPERSEDES and "version" in item:
-            yield number, ".version", f"belongs to a change of kind 'supersedes' only, not {kind!r}; remove it"
+        for name in ("version", "by"):
+            if kind != ChangeKind.SUPERSEDES and name in item:
+                yield number, f".{name}", f"belongs to a change of kind 'supersedes' only, not {kind!r}; remove it"
         if kind == ChangeKind.SUPERSEDES and number:
             yield number, ".kind", "'supersedes' must be the first change of a record"
         if kind == ChangeKind.SETTLED and not disputed:

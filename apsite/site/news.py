@@ -106,7 +106,7 @@ def _changes(catalogue: Catalogue) -> Iterator[News]:
     for method, what, changes, models in changed:
         for change in changes:
             title = f"{catalogue.entries[method].name}: {what} {change.kind.label.lower()}"
-            yield News(change.date, change.kind.value, method, title, change.reason, models, change.url)
+            yield News(change.date, change.kind.value, method, title, change.text, models, change.url)
 
 
 def atom(events: Sequence[News], title: str, site_url: str | None) -> str:

@@ -134,21 +134,13 @@ class _Proposal:
 
     def _superseding(self, old: _Document, new: _Document) -> Found:
         """A new run in place of an old record; that the old one is kept is checked by :meth:`_history`."""
-        version, (kind, source), (old_kind, old_source) = _version(old), _provenance(new), _provenance(old)
+        version = _version(old)
         if _version(new) != version + 1:
             wrong = f"{_version(new) - 1} is not the version in {self.base_name}, {version}"
             redo = f"restore the record and {HISTORY}/ from there, then run `apsite supersede` once"
             yield "changes[0].version", f"{wrong}; {redo}"
-            return
-        if self.maintainer:
-            return
-        yield from _unverified(new)
-        if kind == ProvenanceKind.PUBLISHED:
-            yield "provenance.kind", "'published' cannot supersede a record; a new run is 'submitted'"
-        if old_kind != ProvenanceKind.PUBLISHED and source != old_source:
-            wrong = f"{source!r} is not {old_source!r}, whose run this would replace"
-            who = "only they or a maintainer may replace it. If you doubt the result, open a dispute"
-            yield "provenance.source", f"{wrong}; {who}"
+        elif not self.maintainer:
+            yield from replacement_problems(old, new)
 
     def _edited(self, old: _Document, new: _Document) -> Found:
         """A contributor's edit of the same version."""
@@ -190,6 +182,20 @@ class _Proposal:
             yield "", f"was never published: {self.base_name} has no {current}, and {HISTORY}/ holds its older versions"
         else:
             yield "", f"is history, but {current} has not been replaced; remove it"
+
+
+def replacement_problems(old: _Document, new: _Document) -> Found:
+    """Why only a maintainer may put one record in the place of another, whatever they hold."""
+    (kind, source), (old_kind, old_source) = _provenance(new), _provenance(old)
+    yield from _unverified(new)
+    if kind == ProvenanceKind.PUBLISHED:
+        yield "provenance.kind", "'published' cannot supersede a record; a new run is 'submitted'"
+    if old_kind != ProvenanceKind.PUBLISHED and source != old_source:
+        wrong = f"{source!r} is not {old_source!r}, whose run this would replace"
+        who = "only they or a maintainer may replace it. If you doubt the result, open a dispute"
+        yield "provenance.source", f"{wrong}; {who}"
+    if any("by" in change for change in _changes(new)):
+        yield "changes[0].by", "names a maintainer's decision, which only a pull request of theirs can bring; remove it"
 
 
 def _entry(changed: ChangedFile, old: _Document | None, new: _Document | None) -> Found:

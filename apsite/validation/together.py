@@ -1,10 +1,11 @@
-"""Checks across files: checkpoints that a method requires to rank, duplicate files."""
+"""Checks across files: checkpoints that a method requires to rank, duplicate files, records that replace others."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, pairwise
 
 from apsite.catalogue import Catalogue
 from apsite.comparable import rankable
@@ -15,7 +16,7 @@ from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
 
 def combined_problems(catalogue: Catalogue) -> Iterator[DocumentError]:
     """All problems of this module."""
-    return chain(_too_few_checkpoints(catalogue), _files_twice(catalogue))
+    return chain(_too_few_checkpoints(catalogue), _files_twice(catalogue), _successions(catalogue))
 
 
 def _too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
@@ -61,3 +62,31 @@ def _files_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
             first = seen.setdefault((field, digest), record.model_key)
             if digest is not None and first != record.model_key:
                 yield DocumentError(path, field, f"is also that of {first}; two models cannot share one {name}")
+
+
+def _successions(catalogue: Catalogue) -> Iterator[DocumentError]:
+    """Records that are less well founded than those that they have replaced."""
+    for key in catalogue.superseded:
+        current = catalogue.records.get(key) or catalogue.retracted.get(key)
+        for old, new in pairwise(catalogue.versions(key)):
+            path = catalogue.root / "evaluations" / (new.path if new is current else new.history_path)
+            for place, problem in _worse(old, new):
+                decided = "only a maintainer may decide otherwise, with `apsite supersede --by NAME`"
+                yield DocumentError(path, place, f"{problem} version {old.version}, which this one replaces; {decided}")
+
+
+def _worse(old: EvaluationRecord, new: EvaluationRecord) -> Iterator[tuple[str, str]]:
+    """What makes a record less well founded than the one it has replaced; nothing if a maintainer has decided so.
+
+    Any record may replace a retracted result.
+    """
+    change = new.supersedes
+    if old.retracted or (change and change.by):
+        return
+    if rankable(old) and not rankable(replace(new, changes=())):
+        yield "protocol", f"{new.protocol.value!r} does not rank, unlike"
+    lacking = [one.attack.value for one in old.results.attacks if new.results.of(one.attack) is None]
+    if lacking:
+        yield "results.attacks", f"lacks {', '.join(lacking)}, unlike"
+    if (old.results.n_samples or 0) > (new.results.n_samples or 0):
+        yield "results.n_samples", f"{new.results.n_samples} is fewer than the {old.results.n_samples} of"

@@ -11,7 +11,18 @@ import pytest
 
 from apsite.catalogue import load_catalogue
 from apsite.validation import validate
-from tests.builders import METHOD, MODEL, changed, entry_document, own_document, record_document, version_1, write_data
+from tests.builders import (
+    METHOD,
+    MODEL,
+    Document,
+    changed,
+    entry_document,
+    own_document,
+    record_document,
+    reduced_document,
+    version_1,
+    write_data,
+)
 from tests.cli.conftest import Run
 
 RECORD = f"evaluations/{METHOD}/{MODEL}.json"
@@ -37,7 +48,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_new_run_takes_the_place_of_a_published_figure(run: Run, tmp_path: Path) -> None:
-    root = write_data(tmp_path / "data", entry_document(), record_document())
+    root = write_data(tmp_path / "data", entry_document(), reduced_document())
     before = (root / RECORD).read_bytes()
     result = run("supersede", new_run(tmp_path / "new"), "--root", root, *REASON, "--url", "https://example.org/1")
     assert result.stdout == f"Record: {root / RECORD}\n"
@@ -68,8 +79,10 @@ def test_history_grows(run: Run, tmp_path: Path) -> None:
 
 def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: Path) -> None:
     root = write_data(tmp_path / "data", entry_document(), own_document())
-    run("supersede", new_run(tmp_path / "new", record_document()), "--root", root, *REASON)
+    decided = ("--by", "Jane Doe, maintainer")
+    run("supersede", new_run(tmp_path / "new", reduced_document()), "--root", root, *REASON, *decided)
     assert not (root / RECORD).with_suffix(".npz").exists()
+    assert json.loads((root / RECORD).read_text())["changes"][0]["by"] == "Jane Doe, maintainer"
     assert validate(root).problems == ()
 
 
@@ -77,8 +90,8 @@ def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: P
     ("spoil", "arguments", "message"),
     [
         (lambda root, new: (root / RECORD).unlink(), (), "does not exist, so nothing is superseded"),
-        (lambda root, new: new.with_suffix(".npz").unlink(), (), f"samples.file: {MODEL}.npz is not there"),
-        (lambda root, new: new.with_suffix(".npz").write_bytes(b"x"), (), "samples.sha256: does not match"),
+        (lambda root, new: new.with_suffix(".npz").unlink(), (), f"{MODEL}.npz: is missing; add the file"),
+        (lambda root, new: new.with_suffix(".npz").write_bytes(b"x"), (), "is not a readable .npz file"),
         (lambda root, new: new.write_text("{}"), (), "lacks 'schema_version'"),
         (lambda root, new: new.unlink(), (), "cannot be read"),
         (lambda root, new: (root / RECORD).write_text("{}"), (), "lacks 'schema_version'"),
@@ -91,7 +104,7 @@ def test_a_figure_without_samples_leaves_no_samples_behind(run: Run, tmp_path: P
 def test_what_cannot_be_superseded_changes_nothing(
     run: Run, tmp_path: Path, spoil: Callable[[Path, Path], object], arguments: tuple[str, ...], message: str
 ) -> None:
-    root, new = write_data(tmp_path / "data", entry_document(), record_document()), new_run(tmp_path / "new")
+    root, new = write_data(tmp_path / "data", entry_document(), reduced_document()), new_run(tmp_path / "new")
     spoil(root, new)
     before = contents(tmp_path)
     result = run("supersede", new, "--root", root, *REASON, *arguments, code=1)
@@ -99,6 +112,57 @@ def test_what_cannot_be_superseded_changes_nothing(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert contents(tmp_path) == before
+
+
+FEW = "results.n_samples: 8 is fewer than the 9 of version 1, which this one replaces"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (record_document(), submitted(), "protocol: 'custom' does not rank, unlike version 1, which this one replaces"),
+        (changed(reduced_document(), "results.n_samples", 9), submitted(), FEW),
+        (submitted(), changed(submitted(), "results.attacks[1]"), "results.attacks: lacks hofmn, unlike version 1"),
+        (submitted(), reduced_document(), "provenance.kind: 'published' cannot supersede a record"),
+        (reduced_document(), own_document(), "provenance.kind: 'verified' is set by maintainers"),
+        (submitted(), changed(submitted(), "provenance.source", "Rick Roe"), "'Rick Roe' is not 'Jane Doe', whose run"),
+        (reduced_document(), changed(submitted(), "audit.layers[3].filters", 65), "audit"),
+        (reduced_document(), changed(submitted(), "results.clean_accuracy", 0.875), "contradicts the per-sample file"),
+    ],
+)  # fmt: skip
+def test_what_is_less_well_founded_is_refused_at_once(
+    run: Run, tmp_path: Path, old: Document, new: Document, message: str
+) -> None:
+    """By the same rules as by `apsite validate`, once it is in its place."""
+    if "joint" in new["results"] and len(new["results"]["attacks"]) == 1:
+        del new["results"]["joint"]
+    root = write_data(tmp_path / "data", entry_document(), old)
+    before = contents(root)
+    result = run("supersede", new_run(tmp_path / "new", new), "--root", root, *REASON, code=1)
+    assert message in result.stderr
+    assert contents(root) == before
+
+
+def test_a_maintainer_may_decide_otherwise_and_is_named(run: Run, tmp_path: Path) -> None:
+    """What is wrong in itself stays refused; see above."""
+    root, new = write_data(tmp_path / "data", entry_document(), record_document()), new_run(tmp_path / "new")
+    run("supersede", new, "--root", root, *REASON, "--by", "Jane Doe")
+    assert validate(root).problems == ()
+    record = load_catalogue(root).records[MODEL]
+    assert record.supersedes.text == "Trained for longer. Decided by Jane Doe."
+    undecided = json.loads((root / RECORD).read_text())
+    del undecided["changes"][0]["by"]
+    (root / RECORD).write_text(json.dumps(undecided))
+    assert {problem.field for problem in validate(root).problems} == {"protocol", "results.n_samples"}
+
+
+def test_a_retracted_result_may_be_replaced_by_any(run: Run, tmp_path: Path) -> None:
+    root, new = write_data(tmp_path / "data", entry_document(), record_document()), new_run(tmp_path / "new")
+    run("amend", MODEL, "--root", root, "--kind", "retracted", *REASON)
+    run("supersede", new, "--root", root, *REASON)
+    assert validate(root).problems == ()
+    run("amend", MODEL, "--root", root, "--kind", "retracted", *REASON)
+    assert validate(root).problems == ()
 
 
 def write_kept(root: Path) -> None:
@@ -132,7 +196,7 @@ def test_a_run_supersedes_once(run: Run, tmp_path: Path) -> None:
 )
 def test_a_day_that_cannot_be_is_refused_at_once(run: Run, tmp_path: Path, day: str, message: str) -> None:
     """The gate would refuse it later."""
-    root, new = write_data(tmp_path / "data", entry_document(), record_document()), new_run(tmp_path / "new")
+    root, new = write_data(tmp_path / "data", entry_document(), reduced_document()), new_run(tmp_path / "new")
     before = contents(root)
     for arguments in (
         ("supersede", new),
@@ -182,7 +246,7 @@ def test_old_records_are_converted_once(run: Run, tmp_path: Path) -> None:
     new = {**submitted(), "changes": [{"date": "2026-02-03", "kind": "supersedes", "reason": "x", "version": 1}]}
     root = write_data(tmp_path, entry_document(), version_1(new), version_1(record_document(other)))
     (root / f"{KEPT}.1.json").parent.mkdir()
-    (root / f"{KEPT}.1.json").write_text(json.dumps(version_1(record_document())), encoding="utf-8")
+    (root / f"{KEPT}.1.json").write_text(json.dumps(version_1(reduced_document())), encoding="utf-8")
     before, catalogue = contents(root), load_catalogue(root)
     old = [root / RECORD, root / f"evaluations/{METHOD}/{other}.json"]
     checked = run("migrate", "--root", root, "--check", code=1)

@@ -21,6 +21,8 @@ from tests.submissions import (
     PUBLISHED,
     PUBLISHED_MODEL,
     RECORD,
+    REDUCED,
+    REDUCED_MODEL,
     N,
     Spoil,
     edit,
@@ -52,13 +54,20 @@ def superseding(old: str, model: str, document: dict[str, Any], kept: Callable[[
     return spoil
 
 
-def own_run_of_rival(**changes: Any) -> dict[str, Any]:
+def own_run_of_rival(model: str = PUBLISHED_MODEL, **changes: Any) -> dict[str, Any]:
     """A new run of somebody else's model, by whoever submits."""
-    document = own_document(PUBLISHED_MODEL)
+    document = own_document(model)
     document["provenance"] = {"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-02"}
     document["checkpoint"]["sha256"] = "c" * 64
     del document["verification"]
     return {**document, **changes}
+
+
+def without_autoattack() -> dict[str, Any]:
+    """The same of a record that few samples support, with HO-FMN only."""
+    document = own_run_of_rival(REDUCED_MODEL)
+    del document["results"]["attacks"][0], document["results"]["joint"]
+    return document
 
 
 def submodule(root: Path) -> None:
@@ -188,6 +197,15 @@ PROPOSALS = [
         f"{FOLDER}/history/{MODELS[90]}.1.json", "", "was never published: main has no evaluations/"),
     Bad("superseded by a verified run", superseding(PUBLISHED, PUBLISHED_MODEL, own_document(PUBLISHED_MODEL)), PUBLISHED,
         "provenance.kind", "'verified' is set by maintainers"),
+    Bad("superseded by a reduced run", superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival()), PUBLISHED,
+        "protocol", "'custom' does not rank, unlike version 1, which this one replaces; only a maintainer may decide"),
+    Bad("superseded by fewer samples", superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival()), PUBLISHED,
+        "results.n_samples", "8 is fewer than the 10000 of version 1"),
+    Bad("superseded without AutoAttack", superseding(REDUCED, REDUCED_MODEL, without_autoattack()), REDUCED,
+        "results.attacks", "lacks autoattack, unlike version 1"),
+    Bad("superseded by an assumed decision", several(superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival()),
+        edit(PUBLISHED, ("changes[0].by", "Mary Maintainer"))), PUBLISHED, "changes[0].by",
+        "names a maintainer's decision, which only a pull request of theirs can bring; remove it"),
     Bad("superseded by a figure", superseding(PUBLISHED, PUBLISHED_MODEL, record_document(PUBLISHED_MODEL, robust=0.7)),
         PUBLISHED, "provenance.kind", "'published' cannot supersede a record; a new run is 'submitted'"),
     Bad("version skipped", several(superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival()),

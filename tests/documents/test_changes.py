@@ -23,6 +23,7 @@ from tests.builders import (
     entry_document,
     own_document,
     record_document,
+    reduced_document,
     write_data,
     write_document,
 )
@@ -89,6 +90,8 @@ def test_the_last_open_dispute_is_shown() -> None:
     ([change("supersedes")], "changes[0].version", "is missing; say which version was replaced"),
     ([change("supersedes", version=0)], "changes[0].version", "0 is below the minimum 1"),
     ([change("corrected", version=1)], "changes[0].version", "belongs to a change of kind 'supersedes' only"),
+    ([change("corrected", by="Jane Doe")], "changes[0].by", "belongs to a change of kind 'supersedes' only"),
+    ([change("supersedes", version=1, by="")], "changes[0].by", "is empty"),
     (
         [change("corrected"), change("supersedes", version=1)], "changes[1].kind",
         "'supersedes' must be the first change of a record",
@@ -145,7 +148,7 @@ def history_folder(root: Path) -> Path:
     """Data in which an own run has replaced a published figure, and another own run that one."""
     write_data(root, entry_document(), own_document())
     (root / HISTORY).mkdir()
-    write_document(root / HISTORY / f"{MODEL}.1.json", record_document())
+    write_document(root / HISTORY / f"{MODEL}.1.json", reduced_document())
     second = with_changes(change("supersedes", version=1), document=own_document())
     write_document(root / HISTORY / f"{MODEL}.2.json", second)
     npz = (root / PATH).with_suffix(".npz")

@@ -15,7 +15,16 @@ from apsite.samples import SampleResults, samples_bytes
 from apsite.site.page import SiteFacts
 from apsite.site.pages.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
 from apsite.vocabulary import Architecture
-from tests.builders import changed, entry_document, own_document, record_document, samples, write_data
+from tests.builders import (
+    audit_document,
+    changed,
+    entry_document,
+    measured,
+    own_document,
+    record_document,
+    samples,
+    write_data,
+)
 from tests.site.conftest import page_text, site_facts
 from tests.site.html_tables import PageContent, read_page
 
@@ -157,11 +166,13 @@ def test_where_fine_tuning_did_not_help_the_page_says_so(root: Path) -> None:
 def test_a_figure_of_the_survey_that_was_replaced_still_stands_beside_ours(root: Path) -> None:
     """An own run on the survey's network takes the place of its figure, which moves to the history."""
     document = own_document(f"{LAMP}_R18_CIFAR10_US_99")
+    document["audit"] = audit = audit_document(document["model_key"], 0.99)
+    document["sparsity"] = {"declared": 0.99, "measured": measured(audit)}
     new = root.parent / f"new/{LAMP}/{LAMP}_R18_CIFAR10_US_99.json"
     new.parent.mkdir(parents=True)
-    new.write_text(json.dumps(changed(document, "sparsity.declared", 0.99)), encoding="utf-8")
+    new.write_text(json.dumps(document), encoding="utf-8")
     new.with_suffix(".npz").write_bytes(samples_bytes(samples()))
-    supersede(root, new, "Evaluated again by this project.")
+    supersede(root, new, "Evaluated again by this project.", by="the apsite maintainers")
     catalogue = load_catalogue(root)
     study = next(one for one in studies(site_facts(catalogue)) if one.architecture is Architecture.RESNET8)
     (line,) = agreements(catalogue, study)

@@ -24,8 +24,9 @@ from tests.submissions import (
     OTHERS_ENTRY,
     OTHERS_RECORD,
     PUBLISHED,
-    PUBLISHED_MODEL,
     RECORD,
+    REDUCED,
+    REDUCED_MODEL,
     edit,
     full_run,
     submission,
@@ -149,19 +150,19 @@ def test_what_a_pull_request_would_lack_is_said(root: Path) -> None:
 
 
 def test_a_new_run_may_take_the_place_of_a_published_figure(root: Path) -> None:
-    superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival())(root)
+    superseding(REDUCED, REDUCED_MODEL, own_run_of_rival(REDUCED_MODEL))(root)
     assert checked(root) == (0, [])
     commit(root)
     assert checked(root) == (0, [])
 
 
 def test_history_never_changes(root: Path) -> None:
-    superseding(PUBLISHED, PUBLISHED_MODEL, own_run_of_rival())(root)
+    superseding(REDUCED, REDUCED_MODEL, own_run_of_rival(REDUCED_MODEL))(root)
     commit(root)
     git(root, "checkout", "--quiet", "main")
     git(root, "merge", "--quiet", "work")
     git(root, "checkout", "--quiet", "-b", "later")
-    kept = f"evaluations/{RIVAL}/history/{PUBLISHED_MODEL}.1.json"
+    kept = f"evaluations/{RIVAL}/history/{REDUCED_MODEL}.1.json"
     (root / kept).write_text((root / kept).read_text() + "\n")
     assert [(one["path"], one["problem"][:8]) for one in checked(root)[1]] == [(kept, "differs;")]
     (root / kept).unlink()

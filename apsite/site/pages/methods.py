@@ -70,16 +70,14 @@ def rivals(catalogue: Catalogue, method: str, models: Sequence[Standing]) -> lis
 
 def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
     """What happened to the entry and the records of a method since they were first published, newest first."""
-    events = [
-        Event(change.date, "entry", change.kind.label, change.reason, change.url, None) for change in entry.changes
-    ]
+    events = [Event(change.date, "entry", change.kind.label, change.text, change.url, None) for change in entry.changes]
     keys = {key for key in (*catalogue.records, *catalogue.retracted) if ModelKey.parse(key).method == entry.key}
     for key in sorted(keys):
         *replaced, _ = versions = catalogue.versions(key)
         older = {record.version: f"evaluations/{record.history_path.as_posix()}" for record in replaced}
         for record in versions:
             events += [
-                Event(change.date, key, change.kind.label, change.reason, change.url, older.get(change.version or 0))
+                Event(change.date, key, change.kind.label, change.text, change.url, older.get(change.version or 0))
                 for change in record.changes
             ]
             if found := record.verification:
