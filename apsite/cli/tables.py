@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -18,9 +21,21 @@ from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Attack, Criterion, Dataset, Structure
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """One of several tables with the same content: the first that is not wider than the terminal, or the last."""
+
+    variants: Sequence[Table]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unlimited = options.update_width(1_000)
+        fits = (one for one in self.variants if Measurement.get(console, unlimited, one).maximum <= options.max_width)
+        yield next(fits, self.variants[-1])
+
+
 def leaderboard_tables(
     catalogue: Catalogue, dataset: str | None = None, architecture: str | None = None, structure: str | None = None
-) -> list[Table]:
+) -> list[Fitting]:
     """One table per dataset, structure and network: methods by sparsities, with ranks, and leaders marked."""
     groups: dict[tuple[Dataset, Structure, Architecture], dict[int, Standings]] = {}
     for setting, standings in Judge(catalogue).settings.items():
@@ -32,26 +47,38 @@ def leaderboard_tables(
 
 def _leaderboard(
     catalogue: Catalogue, dataset: Dataset, structure: Structure, network: Architecture, columns: dict[int, Standings]
-) -> Table:
+) -> Fitting:
+    """In full, without clean accuracy, and with a row for each result."""
     title = f"{dataset.label}, {structure.value} pruning, {network.label}"
-    table = new_table(title, "Method", *(f">{percentage} %" for percentage in sorted(columns)))
-    table.caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack"
+    wide, narrow = (new_table(title, "Method", *(f">{percentage} %" for percentage in sorted(columns))) for _ in "12")
+    rows = new_table(title, "Method", ">Pruned", ">AutoAttack")
+    wide.caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack"
+    narrow.caption = rows.caption = "AutoAttack, %, and rank; ★ leads"
     best: dict[str, float] = {}
-    cells: dict[tuple[str, int], Text] = {}
+    cells: dict[tuple[str, int], tuple[Text, Text]] = {}
     for percentage, standings in columns.items():
         marked = leaders((model.record for model in standings.models), leader_count(structure))
         for model in standings.models:
             record, leads = model.record, model.key in marked
             best[record.method] = max(best.get(record.method, 0.0), model.share)
-            text = f"{percent(record.results.clean_accuracy)} / {percent(model.share)} {standings.ranks[model.key]:>2}"
-            cells[record.method, percentage] = Text(f"★ {text}" if leads else text, style="bold" if leads else "")
+            robust = f"{percent(model.share)} {standings.ranks[model.key]:>2}"
+            full, short = (
+                Text(f"★ {text}" if leads else text, style="bold" if leads else "")
+                for text in (f"{percent(record.results.clean_accuracy)} / {robust}", robust)
+            )
+            cells[record.method, percentage] = full, short
     for method in sorted(best, key=lambda method: (-best[method], method)):
-        row = (cells.get((method, percentage), Text(MISSING)) for percentage in sorted(columns))
-        table.add_row(Text(catalogue.entries[method].name), *row)
-    return table
+        name, none = Text(catalogue.entries[method].name), (Text(MISSING), Text(MISSING))
+        found = {percentage: cells.get((method, percentage), none) for percentage in sorted(columns)}
+        wide.add_row(name, *(full for full, _ in found.values()))
+        narrow.add_row(name, *(short for _, short in found.values()))
+        for percentage, (_, short) in found.items():
+            if short is not none[1]:
+                rows.add_row(name, f"{percentage} %", short)
+    return Fitting((wide, narrow, rows))
 
 
-def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Table | Text]:
+def method_report(catalogue: Catalogue, entry: Entry) -> Iterable[Fitting | Text]:
     """What is known about one method: its description, then its results."""
     pipeline, specifics = entry.pipeline, entry.specifics
     steps = (
@@ -80,10 +107,11 @@ def _criterion(word: Criterion | None) -> str:
     return "not specified" if word is None else f"{word} ({word.label.lower()})" if word.registered else word.value
 
 
-def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> Table:
-    """Every result of a method, a row each, narrow enough for 80 columns."""
+def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> Fitting:
+    """Every result of a method, a row each: in full, narrow enough for 80 columns, or by AutoAttack alone."""
     columns = ("Model", ">Pruned", ">Clean", ">AutoAttack", ">HO-FMN", ">Joint", "Source")
     table = new_table("Results (%)", *columns, show_edge=False, pad_edge=False)
+    narrow = new_table("Results (%)", "Model", ">Pruned", ">AutoAttack", show_edge=False, pad_edge=False)
     for record in records:
         clean, robust, *others = record.results.accuracies
         rank = f" ({ranks[record.model_key]})" if record.model_key in ranks else ""
@@ -91,10 +119,12 @@ def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> T
         source = f"{record.provenance.kind.value}{'' if record.protocol.ranks else '*'}"
         setting, shares = f"{record.dataset.label} {record.architecture.label}", map(percent, others)
         table.add_row(setting, pruned, percent(clean), percent(robust) + rank, *shares, source)
+        narrow.add_row(setting, pruned, percent(robust) + rank + ("" if record.protocol.ranks else "*"))
     table.caption = "US: unstructured, S: structured; the sparsity is the declared one; in brackets: the rank"
     if not all(record.protocol.ranks for record in records):
         table.caption += "\n* reduced run, not ranked"
-    return table
+    narrow.caption = table.caption
+    return Fitting((table, narrow))
 
 
 def _happened(catalogue: Catalogue, entry: Entry) -> Iterable[str]:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from apsite.catalogue import load_catalogue
 from apsite.cli import cli
+from apsite.numbers import percent
+from apsite.vocabulary import Architecture
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, record_document, write_data
 from tests.cli.conftest import Run
 
@@ -270,3 +273,26 @@ def test_help_is_quick_because_it_imports_nothing_heavy(arguments: list[str]) ->
 def test_export_speaks_robustbench(run: Run, tiny_data: Path) -> None:
     result = run("export", "--root", tiny_data, "--format", "robustbench")
     assert json.loads(result.stdout)[MODEL]["autoattack_acc"] == "37.50"
+
+
+@pytest.mark.parametrize("columns", [32, 40, 50, 60, 72, 80, 120])
+def test_every_robust_accuracy_is_shown_in_a_narrow_terminal(
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:  # fmt: skip
+    """Clean accuracy goes first; nothing is cut off."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    catalogue = load_catalogue(repository)
+    shown = run("show", "HARP", "--root", repository).stdout
+    for record in catalogue.records_of("HARP_Zhao2023Holistic"):
+        assert percent(record.robust_accuracy) in shown
+    boards = run("show", "--root", repository, "--arch", "resnet18").stdout
+    for record in catalogue.records.values():
+        if (
+            record.architecture is Architecture.RESNET18
+            and record.structure
+            and not catalogue.entries[record.method].baseline
+        ):
+            assert percent(record.robust_accuracy) in boards
+    assert "\u2026" not in shown + boards
+    assert ("clean / AutoAttack" in boards) == (columns >= 80)
+    assert max(map(len, boards.splitlines())) <= columns
