@@ -225,6 +225,10 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
         network = chosen.build(dataset, sparsity)
     if not match.fits:
         _resize(network, match.tensors)
+        try:
+            network(torch.zeros(2, *dataset.shape))
+        except RuntimeError:  # layers of which one does not take what the other gives
+            raise CheckpointError(_misfit(file, declared)) from None
     return LoadedNetwork(_filled(network, match, notes), file, chosen.name, tuple(notes))
 
 
