@@ -127,7 +127,8 @@ class Settings:
         search_batch: Which samples the trials attack.
         search_steps: FMN steps in each trial.
         attack_steps: FMN steps of the final attack.
-        n_examples: Evaluate only the first so many samples; ``None`` for the whole test set.
+        n_examples: Evaluate only the first so many samples; ``None`` for those that rank, which is the whole test set,
+            or of ImageNet the 5,000 images of RobustBench's list.
 
     Raises:
         EvaluationError: If a value is not allowed.
@@ -235,10 +236,11 @@ class Settings:
         return epsilon_value(self.epsilon_text(dataset))
 
     def protocol(self, dataset: Dataset, n_samples: int) -> Protocol:
-        """``apb-1`` for the whole test set at the benchmark's ε with ranking settings, else ``custom``."""
+        """``apb-1`` for the images that rank at the benchmark's ε with ranking settings, else ``custom``."""
         stated = self.as_scalars(dataset)
-        whole = n_samples == dataset.test_samples and stated["epsilon"] == dataset.epsilon
-        return Protocol.APB_1 if whole and not departures(stated) else Protocol.CUSTOM
+        ranked = n_samples == dataset.ranked_samples and self.n_examples in (None, dataset.test_samples)
+        unchanged = stated["epsilon"] == dataset.epsilon and not departures(stated)
+        return Protocol.APB_1 if ranked and unchanged else Protocol.CUSTOM
 
     def as_scalars(self, dataset: Dataset) -> dict[str, Scalar]:
         """Every setting by name, as records state them."""

@@ -141,6 +141,11 @@ class Dataset(Term):
         """Number of images in the whole test (ImageNet: validation) set."""
         return sum(self.class_counts)
 
+    @property
+    def ranked_samples(self) -> int:
+        """Number of images whose results rank: the whole test set, or of ImageNet RobustBench's list."""
+        return 5000 if self is Dataset.IMAGENET else self.test_samples
+
 
 
 class Architecture(OpenTerm):

@@ -46,7 +46,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--data-dir", help="Folder with the official files of the dataset, or 'embedded' for 256 CIFAR-10 test "
               "images of the package.  [default: where `apsite data fetch` puts them]")  # fmt: skip
 @options.device
-@click.option("--n-examples", type=click.IntRange(1), help="Attack only the first N samples; such a run does not rank.")
+@click.option("--n-examples", type=click.IntRange(1), help="Attack only the first N samples; such a run does not rank. "
+              "[default: those that rank: the whole test set, of ImageNet 5,000 images]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1),
               help="Images attacked together; lower it if memory runs out.  [default: 128 on a CPU, 1024 on a "
               "GPU]")  # fmt: skip

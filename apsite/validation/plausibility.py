@@ -129,11 +129,11 @@ def _own_run(record: EvaluationRecord) -> Found:
 def _apb_1(record: EvaluationRecord) -> Found:
     """What a run must be to rank: nothing reduced or changed, and no warning left out."""
     epsilon, settings = record.threat_model.epsilon, record.settings
-    n, size = record.results.n_samples, record.dataset.test_samples
+    n, size = record.results.n_samples, record.dataset.ranked_samples
     if epsilon not in (None, record.dataset.epsilon):
         yield "threat_model.epsilon", f"apb-1 requires {record.dataset.epsilon}, not {epsilon}"
     if n not in (None, size):
-        yield "results.n_samples", f"{n} is not the whole test set of {size}; such a run has protocol 'custom'"
+        yield "results.n_samples", f"{n} are not the {size} images that rank; such a run has protocol 'custom'"
     for attack in protocol.APB_1_ATTACKS:
         if record.results.of(attack) is None:
             yield record.results.place(attack), "is missing; apb-1 has both attacks"

@@ -10,9 +10,10 @@ import numpy as np
 from apsite.errors import DocumentError
 from apsite.protocol import APB_1_ATTACKS
 from apsite.records import EvaluationRecord
+from apsite.records.ranked_images import ranked_images
 from apsite.results import differs, numbers, results_of
 from apsite.samples import SampleResults, read_samples_and_hash
-from apsite.vocabulary import AttackName, ProvenanceKind, epsilon_value
+from apsite.vocabulary import AttackName, Protocol, ProvenanceKind, epsilon_value
 
 
 def samples_problems(path: Path, record: EvaluationRecord) -> tuple[list[DocumentError], bool]:
@@ -72,6 +73,9 @@ def _out_of_range(record: EvaluationRecord, samples: SampleResults) -> Iterator[
     dataset, counts = record.dataset, record.dataset.class_counts
     if not samples.indexed and record.provenance.kind is not ProvenanceKind.PUBLISHED:
         yield "label", "is -1, unknown; only imported distance files may leave it open"
+    ranked = ranked_images(dataset)
+    if record.protocol is Protocol.APB_1 and ranked is not None and not np.array_equal(samples.index, ranked):
+        yield "index", f"is not that of the {len(ranked)} images of {dataset.label} that rank; see docs/protocol.md"
     if samples.index[-1] >= dataset.test_samples:
         yield "index", f"{samples.index[-1]} is outside the test set of {dataset.test_samples} images"
     if not samples.indexed:

@@ -15,6 +15,7 @@ from apsite.evaluation.testsets import cifar10, cifar100, imagenet, svhn, tiny_i
 from apsite.evaluation.testsets.downloads import DownloadError, fetch, has_hash, unpack
 from apsite.evaluation.testsets.image_files import ImageFiles, Images, Labels, Pixels
 from apsite.progress import Reporter
+from apsite.records.ranked_images import ranked_images
 from apsite.vocabulary import Dataset
 
 TEST_SETS = {files.dataset: files for files in (
@@ -59,13 +60,14 @@ class ImageSet:
         return array_hash(self.images, self.labels)
 
     def first(self, count: int | None) -> ImageSet:
-        """The first `count` images in official order; all of them for ``None``.
+        """The first `count` images in official order; for ``None`` those that rank, of ImageNet a list, else all.
 
         Raises:
             DatasetError: If there are fewer.
         """
         if count is None:
-            return self
+            ranked = ranked_images(self.dataset)
+            return self if ranked is None else self.take(np.flatnonzero(np.isin(self.index, ranked)))
         if not 1 <= count <= len(self):
             raise DatasetError(f"--n-examples {count}: {self.source} has {len(self)} images; choose 1 to {len(self)}")
         return self.take(np.arange(count))

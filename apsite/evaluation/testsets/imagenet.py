@@ -43,6 +43,10 @@ def read(folder: Path) -> tuple[ImageFiles, Labels]:
         for path in (folder / name).iterdir()
         if path.suffix.lower() in {".jpeg", ".jpg", ".png"}
     )
+    if len(found) == Dataset.IMAGENET.test_samples:  # then the numbers in the names are the positions
+        for number, (_, _, path) in enumerate(found, 1):
+            if path.stem != (official := f"ILSVRC2012_val_{number:08d}"):
+                raise DatasetError(f"{path}: is in the place of {official}; keep the official names of the images")
     return ImageFiles([path for _, _, path in found]), np.array([number for _, number, _ in found], np.int64)
 
 

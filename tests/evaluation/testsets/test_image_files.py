@@ -3,6 +3,7 @@
 import hashlib
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,17 @@ from PIL import Image
 from apsite.errors import DatasetError
 from apsite.evaluation.testsets import imagenet as class_folders
 from apsite.evaluation.testsets import svhn
-from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
+from apsite.evaluation.testsets.datasets import TEST_SETS, ImageSet, load_test_set
 from apsite.evaluation.testsets.image_files import ImageFiles
 from apsite.evaluation.testsets.imagenet import SYNSETS
 from apsite.evaluation.testsets.official import Download
-from apsite.vocabulary import Dataset
+from apsite.protocol import Settings
+from apsite.records.documents import record_from_json
+from apsite.records.ranked_images import ranked_images
+from apsite.samples import SampleResults
+from apsite.validation.sample_files import _out_of_range
+from apsite.vocabulary import Dataset, Protocol
+from tests.builders import record_document
 
 
 def matlab(count: int, *, labels=None, compressed: bool = True, **changes) -> bytes:
@@ -148,6 +155,30 @@ def test_imagenet_images_are_decoded_when_they_are_sliced(imagenet, monkeypatch)
     assert np.array_equal(some[1:], images[np.array([1000])])
     assert images[:0].shape == (0, 3, 224, 224)
     assert len(decoded) == 4
+
+
+def test_imagenet_ranks_on_the_images_of_robustbench_s_list():
+    """Sorted, the names of the published list have this hash; the first 5,000 images are others."""
+    ranked = ranked_images(Dataset.IMAGENET)
+    names = "\n".join(f"ILSVRC2012_val_{position + 1:08d}.JPEG" for position in ranked)
+    digest = "1f7d0bdb93c332b850911832011aaa2ce1512c406b44d81e7d4a6877c78502a0"
+    assert hashlib.sha256(names.encode()).hexdigest() == digest
+    assert len(ranked) == Dataset.IMAGENET.ranked_samples
+    files = ImageFiles([Path(str(number)) for number in range(50_000)])
+    whole = ImageSet(Dataset.IMAGENET, files, np.zeros(50_000, np.int64), np.arange(50_000, dtype=np.int32), "", False)
+    assert np.array_equal(whole.first(None).index, ranked)
+    assert len(whole.first(50_000)) == 50_000
+    protocols = [Settings(n_examples=count).protocol(Dataset.IMAGENET, count or 5000) for count in (None, 5000, 50_000)]
+    assert protocols == [Protocol.APB_1, Protocol.CUSTOM, Protocol.CUSTOM]
+
+
+def test_a_ranking_record_of_imagenet_has_the_images_of_the_list():
+    document = record_document("Tiny_Doe2024Small_R50_ImageNet_US_90")
+    record = replace(record_from_json(document), protocol=Protocol.APB_1)
+    flags, labels = np.ones(5000, np.bool_), (np.arange(5000) % 1000).astype(np.int16)
+    for index, fields in ((ranked_images(Dataset.IMAGENET), []), (np.arange(5000, dtype=np.int32), ["index"])):
+        samples = SampleResults(index=index, label=labels, clean_correct=flags)
+        assert [field for field, _ in _out_of_range(record, samples)] == fields
 
 
 def triangle_resized(pixels: np.ndarray, size: int) -> np.ndarray:
