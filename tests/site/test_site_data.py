@@ -15,6 +15,7 @@ from apsite.site.downloads import Snapshot, snapshot, write_downloads
 from apsite.site.news import atom, news
 from apsite.site.pages.data import citation
 from tests.builders import METHOD, MODEL, RIVAL, entry_document, own_document, record_document
+from tests.site.conftest import page_text, site_facts
 
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
 
@@ -54,6 +55,12 @@ def test_news_tell_every_event_once_newest_first(changed_data):
     results = [event for event in news(changed_data) if event.kind in ("published", "submitted")]
     assert sum(len(event.models) for event in results) == 3
     assert len({event.identity for event in news(changed_data)}) == len(told)
+
+
+def test_the_page_of_a_method_says_what_its_verification_would_have_detected(changed_data):
+    text = page_text(site_facts(changed_data), f"methods/{METHOD}.md")
+    assert "Verified on 2026-01-05 by a maintainer. Classified all 8 samples again, and attacked again" in text
+    assert 'title="verified: Jane Doe; an inflation of 12.50 points would have been detected"' in text
 
 
 def test_news_of_the_benchmark_count_its_records(benchmark_data):
