@@ -1,6 +1,6 @@
 """Networks as others write them, one habit each: factories for ``--arch tests/foreign_networks.py:NAME``.
 
-Most wrap the ResNet8 layout under ``body``, so that the embedded weights make them classify images.
+Most wrap the ResNet8 layout under ``body``, so that its weights make them classify images.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ class Threshold(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight that acts."""
-        return weight * (weight.abs() > 1e-3)
+        return weight * (weight.abs() > 1e-5)
 
 
 def replaced(make: Callable[[nn.Conv2d], nn.Module]) -> nn.Module:

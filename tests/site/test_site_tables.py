@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from html import escape
 from operator import attrgetter
 
 import pytest
@@ -15,6 +16,7 @@ from apsite.site.tables import leaderboards as results
 from apsite.site.tables import studies
 from apsite.site.tables.methods import facets, traits
 from apsite.vocabulary import Dataset, Stage, Structure
+from tests.site.conftest import page_text
 
 TABLE_OF = {
     ("cifar10", "unstructured"): 3, ("cifar10", "structured"): 4,
@@ -213,3 +215,17 @@ def test_links_inside_the_site_lead_somewhere(benchmark_pages):
                 posixpath.join(posixpath.dirname(path), link.partition("#")[0].partition("?")[0])
             )
             assert target in known | documents or target.startswith(("data/", "feed.xml")), f"{path}: {link}"
+
+
+def test_numbers_of_records_with_warnings_are_marked(benchmark_facts):
+    """In the table of all results and on the page of the method, each with its words."""
+    for path, records in (
+        ("results.md", benchmark_facts.catalogue.records.values()),
+        ("methods/L1_Li2017Pruning.md", benchmark_facts.catalogue.records_of("L1_Li2017Pruning")),
+    ):
+        rows = page_text(benchmark_facts, path).split('<tr id="')[1:]
+        found = {row.partition('"')[0]: row.partition("</tr>")[0] for row in rows}
+        for record in records:
+            row = found[record.model_key]
+            assert ("ap-caution" in row) == bool(record.warnings)
+            assert all(escape(warning.message) in row for warning in record.warnings)

@@ -260,14 +260,16 @@ def _readings(images: Tensor) -> Iterator[tuple[str, Tensor, int]]:
 def _conventions(network: nn.Module, images: Tensor, labels: Tensor, logits: Tensor) -> Found:
     """Warning of a network that is right far more often by another convention; refuses one that is at chance else."""
     n, own = len(images), logits.argmax(1) == labels
+    chance = n / logits.shape[1]
+    at_chance = int(own.sum()) <= chance + 3 * math.sqrt(chance)
+    deviations = 3.5 if at_chance else 2.5
     for name, read, start in _readings(images):
         right = (logits_of(network, read).argmax(1) - start) % logits.shape[1] == labels
         gained, lost = int((right & ~own).sum()), int((own & ~right).sum())
-        if gained - lost <= 3.5 * math.sqrt(gained + lost):
+        if gained - lost <= deviations * math.sqrt(gained + lost):
             continue
         found = f"{int(own.sum())} of the first {n} images correctly, but {int(right.sum())} by the convention: {name}"
-        chance = n / logits.shape[1]
-        if int(own.sum()) <= chance + 3 * math.sqrt(chance):
+        if at_chance:
             raise NetworkError(
                 f"the network classifies {found}. It is given RGB images in [0, 1] and classes are numbered from 0; "
                 "convert both inside its forward pass"
