@@ -6,12 +6,15 @@ import sys
 import types
 
 import pytest
+import torch
 
 from apsite.catalogue import load_catalogue
 from apsite.errors import ApsiteError
+from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.published import pins_path, published_checkpoints
 from apsite.evaluation.runs.demonstration import network_path
+from apsite.vocabulary import Dataset
 from tests.builders import METHOD, entry_document, record_document
 from tests.loopback import loopback_server
 
@@ -99,6 +102,25 @@ def test_a_checkpoint_is_fetched_pinned_and_ready_to_evaluate(run, hub, tmp_path
     again = run("models", "fetch", f"Tiny_Doe2024Old_{KEY.split('_', 2)[2]}", "--root", root, "--quiet")
     assert again.stdout == result.stdout
     assert again.stderr == ""
+
+
+def test_a_network_is_loaded_by_its_model_key(hub, tmp_path):
+    """Fetched once, with what the key says of it; a file needs its network named."""
+    root, files = hub({"url": "gdrive://one"}, {"url": "gdrive://two"})
+    torch.manual_seed(0)
+    network = layouts()["base_resnet18"].build(Dataset.CIFAR10).eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    files["two"] = (tmp_path / "model.pt").read_bytes()
+    with pytest.raises(ApsiteError, match="2 checkpoints are published; say which"):
+        load_network(KEY, root=root)
+    loaded = load_network(KEY, root=root, choose=2)
+    files.clear()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), network(images))
+        assert torch.equal(load_network(KEY, root=root, choose=2)(images), network(images))
+    with pytest.raises(ApsiteError, match=r"model\.pt: say which network it holds"):
+        load_network(tmp_path / "model.pt")
 
 
 def test_another_file_from_the_same_address_is_refused(run, hub, tmp_path):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
+from apsite.catalogue import load_catalogue
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.matching import Match, best_match
@@ -31,9 +32,11 @@ from apsite.evaluation.checkpoints.networks.layers import (
     multiply_out,
 )
 from apsite.evaluation.checkpoints.networks.registry import Layout, TensorSpec, layouts, layouts_of, method_layouts
+from apsite.evaluation.checkpoints.published import fetch_checkpoint
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.checkpoints.stored_masks import Resolved, multiply_masks
 from apsite.keys import ModelKey
+from apsite.progress import Reporter
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 IN_MEMORY = "in memory"
@@ -137,11 +140,14 @@ class LayoutFit(NamedTuple):
 
 
 def load_network(
-    checkpoint: str | Path, *, architecture: str | Architecture, method: str | None = None,
+    checkpoint: str | Path, *, architecture: str | Architecture | None = None, method: str | None = None,
     dataset: str | Dataset = Dataset.CIFAR10, sparsity: float | None = None, layout: str | None = None,
-    state: str | None = None,
+    state: str | None = None, root: str | Path = ".", choose: int | None = None,
 ) -> nn.Module:  # fmt: skip
     """The pruned network of a checkpoint, in evaluation mode, float32, on the CPU.
+
+    A model key in place of a file, such as ``HARP_Zhao2023Holistic_R18_CIFAR10_US_90``, fetches the checkpoint that the
+    data in `root` names for it, once; the key says all of architecture, method, dataset and sparsity.
 
     >>> from apsite.evaluation.runs.demonstration import network_path  # the embedded checkpoint
     >>> network = load_network(network_path(), architecture="resnet8")
@@ -149,7 +155,7 @@ def load_network(
     (2, 10)
 
     Args:
-        checkpoint: A safetensors file, or one that ``torch.save`` wrote.
+        checkpoint: A safetensors file, or one that ``torch.save`` wrote; or a model key, without `architecture`.
         architecture: A network family such as ``resnet18``, the name of a registered layout, or your own factory as
             ``path/to/file.py:factory`` or ``package.module:factory``.
         method: Method key or name, which decides between layouts that have the same tensors.
@@ -157,15 +163,24 @@ def load_network(
         sparsity: Declared sparsity, a fraction. Required only where a checkpoint holds scores instead of zeros.
         layout: Name of a registered layout, to choose it explicitly.
         state: Dotted keys of the state dict to read, where the file holds several.
+        root: Folder with the data that model keys are looked up in, such as a checkout of the repository.
+        choose: Which checkpoint, from 1, if several are published for a model key.
 
     Returns:
         A network from images ``(n, 3, height, width)`` in [0, 1] to logits ``(n, classes)``.
 
     Raises:
+        ApsiteError: If nothing is published for a model key, or the file cannot be fetched.
         CheckpointError: If the file cannot be read or does not fit exactly.
         NetworkError: If the architecture or layout is unknown, or the factory fails.
         ValueError: If `dataset` is not one of the known words.
     """
+    if architecture is None:
+        if Path(checkpoint).exists():
+            raise NetworkError(f"{checkpoint}: say which network it holds, such as architecture='resnet18'")
+        fetched = fetch_checkpoint(load_catalogue(root), str(checkpoint), Reporter(), choose=choose)
+        declared = Declared.of(fetched.key, layout=layout)
+        return open_network(read_checkpoint(fetched.path, state=state), declared).network
     if architecture not in tuple(Architecture) and architecture in layouts():
         architecture, layout = layouts()[architecture].architecture, layout or architecture
     declared = Declared(architecture, method, Dataset(dataset), None, sparsity, layout)
@@ -196,7 +211,7 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
         match = _match(file, resolved, one, dataset, own=own)
         if own or not one.named_only:
             fitting += [(one, match)] if match.fits else []
-            narrower += [(one, match)] if _is_narrower(match, one) else []
+            narrower += [(one, match)] if _is_narrower(match, one, dataset) else []
     fitting = fitting or narrower
     preferred = [pair for pair in fitting if pair[0].name in published] or fitting
     if not preferred:
@@ -232,12 +247,12 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
     return LoadedNetwork(_filled(network, match, notes), file, chosen.name, tuple(notes))
 
 
-def _is_narrower(match: Match, layout: Layout) -> bool:
+def _is_narrower(match: Match, layout: Layout, dataset: Dataset) -> bool:
     """Whether the tensors are those of a layout with fewer filters and channels, as pruning tools leave them."""
     differs = match.missing or match.unexpected or match.problems
     if match.fits or differs or layout.parametrisation is not Parametrisation.PLAIN:
         return False
-    shapes = [(tuple(match.tensors[name].shape), spec.shape) for name, spec in layout.tensors().items()]
+    shapes = [(tuple(match.tensors[name].shape), spec.shape) for name, spec in layout.tensors(dataset).items()]
     return all(
         len(mine) == len(whole)
         and mine[2:] == whole[2:]
