@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from apsite.errors import EvaluationError
-from apsite.vocabulary import AttackName, Dataset, Protocol, epsilon_value
+from apsite.vocabulary import Attack, AttackName, Dataset, Protocol, epsilon_value
 
 Scalar = str | int | float | bool | None
 """A value of the open mappings ``settings`` and ``environment`` of a record."""
@@ -20,8 +20,15 @@ Scalar = str | int | float | bool | None
 SURVEY_CITATION = "Piras2024Adversarial"
 """Citation key of the survey, the only source of results of protocol ``piras-2024``."""
 
+SURVEY_DATE = "2024-09-02"
+"""Day on which it appeared, and with it the attacks together that a run consists of."""
+
 APB_1_ATTACKS = (AttackName.AUTOATTACK, AttackName.HOFMN)
 """Attacks that a ranking run must have; further ones change no rank."""
+
+LEAST_PASSES: Mapping[Attack, int] = {Attack.APGD_CE: 100, Attack.APGD_T: 900, Attack.FAB_T: 900, Attack.SQUARE: 5000}
+"""Passes that each attack of AutoAttack makes at least on a sample that it does not break: steps times targets, or
+queries."""
 
 SEARCH_SPACE: Mapping[str, tuple[float, float]] = {
     "learning_rate": (8 / 255, 10.0),

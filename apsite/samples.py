@@ -234,6 +234,8 @@ def _contradictions(samples: SampleResults) -> Iterator[tuple[str, str]]:
                 yield name, "marks samples as robust that are misclassified without an attack"
         elif np.isnan(array).any() or (array < 0).any():
             yield name, "holds a negative or NaN value"
+        elif (array[np.isfinite(array)] > 1).any():
+            yield name, "holds a distance above 1, the largest that two images can have"
         elif ((array == 0) != ~samples.clean_correct).any():
             yield name, "must be 0 exactly where clean_correct is false"
     before = samples.clean_correct

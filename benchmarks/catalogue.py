@@ -25,6 +25,7 @@ import numpy as np
 from apsite.documents.json_files import write_json
 from apsite.entries import entry_from_json
 from apsite.keys import ModelKey
+from apsite.official_sets import known_sha256, official_labels
 from apsite.records import (
     AttackCount,
     AttackResult,
@@ -35,6 +36,7 @@ from apsite.records import (
     EvaluationWarning,
     JointResult,
     LayerAudit,
+    Passes,
     Provenance,
     Results,
     SamplesFile,
@@ -46,6 +48,7 @@ from apsite.records import (
 from apsite.records.census import censuses
 from apsite.results import warnings_of
 from apsite.samples import SampleResults, write_samples
+from apsite.validation.runs import PHASES
 from apsite.vocabulary import (
     Architecture,
     Attack,
@@ -67,7 +70,8 @@ SETTINGS = {
     "epsilon": "8/255", "search_trials": 32, "search_samples": 64, "search_steps": 100, "attack_steps": 200,
     "n_examples": None,
 }  # fmt: skip
-LABELS = np.repeat(np.arange(10, dtype=np.int16), N // 10)
+IMAGES = known_sha256(Dataset.CIFAR10, N)
+LABELS = official_labels(Dataset.CIFAR10)
 
 
 def write_catalogue(root: Path, count: int) -> None:
@@ -180,7 +184,9 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
         environment={"torch": "2.13.0", "device": "cuda"},
         audit=audit,
         settings=SETTINGS,
-        data=EvaluatedData("whole test set", "b" * 64, known=True),
+        passes={phase: Passes(30_000_000, 10_000_000) for phase in PHASES},
+        seconds=dict.fromkeys(PHASES, 600.0),
+        data=EvaluatedData("whole test set", IMAGES, known=True),
     )
     return replace(record, warnings=(*record.warnings, *warnings_of(record))), samples
 
@@ -188,8 +194,8 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
 def pruned(key: ModelKey) -> CheckpointAudit:
     """Audit of the registered network of a model, with the declared share of the filters of each layer zero."""
     census = censuses(key.architecture, key.dataset)[0]
-    zeros = [round(one.weights * key.sparsity) for one in census.layers]
     filters = [round(one.filters * key.sparsity) for one in census.layers]
+    zeros = [empty * one.weights // one.filters for one, empty in zip(census.layers, filters, strict=True)]
     layers = tuple(
         LayerAudit(f"{place}", one.weights, zero, one.filters, empty, one.channels, 0, 0, zero, one.kind, *one[3:])
         for place, (one, zero, empty) in enumerate(zip(census.layers, zeros, filters, strict=True))

@@ -34,6 +34,11 @@ class _Removed:
 REMOVED = _Removed()
 
 
+def digest(text: str) -> str:
+    """SHA-256 that is that of something."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def entry_document(key: str = METHOD, **changes: Any) -> Document:
     """Entry of an A-method, with top-level fields replaced by `changes`."""
     document: Document = {
@@ -99,7 +104,7 @@ def samples() -> SampleResults:
 
     return SampleResults(
         index=np.arange(8, dtype=np.int32),
-        label=np.arange(8, dtype=np.int16),
+        label=np.array([3, 8, 8, 0, 6, 6, 1, 6], dtype=np.int16),
         clean_correct=flags("11111100"),
         aa_robust=flags("11100000"),
         # Of 8/255 = 8.03/256: the first, second and fourth lie beyond it.
@@ -159,14 +164,20 @@ def own_document(model_key: str = MODEL) -> Document:
         warnings=[{"code": "few-search-samples", "message": "Only 2 samples were there for the search."}],
         notes=["A remark."],
         checkpoint={
-            "url": "https://example.org/model.pt", "sha256": "a" * 64, "size": 1000, "layout": "resnet18",
-            "format": "safetensors", "unsafe_load": False, "state": "model_ema",
+            "url": "https://example.org/model.pt", "sha256": digest(model_key), "size": 45_000_000,
+            "layout": "resnet18", "format": "safetensors", "unsafe_load": False, "state": "model_ema",
         },
         audit=audit_document(model_key, 0.9002),
         settings={"seed": 0, "preset": "quick", "deterministic": True, "note": None, "epsilon": "8/255"},
-        data={"split": "test, first 8", "sha256": "b" * 64, "known": True, "source": "official files"},
-        passes={"autoattack": {"forward": 100, "backward": 200}},
-        seconds={"autoattack": 1.5},
+        data={"split": "first 8 test samples", "sha256": digest("data"), "known": True, "source": "official files"},
+        passes={
+            phase: {"forward": forward, "backward": backward}
+            for phase, forward, backward in [
+                ("clean", 8, 0), ("apgd-ce", 16, 560), ("apgd-t", 16, 3900), ("fab-t", 3200, 4100),
+                ("square", 20_000, 0), ("hofmn-search", 8, 80), ("hofmn", 8, 120),
+            ]
+        },
+        seconds=dict.fromkeys(("clean", "apgd-ce", "apgd-t", "fab-t", "square", "hofmn-search", "hofmn"), 1.5),
         samples={"file": f"{model_key}.npz", "sha256": hashlib.sha256(samples_bytes(samples())).hexdigest()},
         environment={"torch": "2.13.0", "device": "cpu"},
         verification=verification({"autoattack": 3, "hofmn": 3}, 8),
@@ -191,6 +202,7 @@ def audit_document(model_key: str, share: float) -> Document:
     if key.structure is Structure.STRUCTURED:
         for layer in layers:
             layer["zero_filters"] = round(share * layer["filters"])
+            layer["zero_weights"] = layer["zero_filters"] * layer["weights"] // layer["filters"]
     weights, zero = (sum(layer[name] for layer in layers) for name in ("weights", "zero_weights"))
     return {
         "parameters": weights + 1_000, "nonzero_parameters": weights - zero + 1_000, "weights": weights,

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from apsite.official_sets import known_sha256, official_labels
 from apsite.samples import SampleResults, samples_bytes
-from apsite.vocabulary import Attack
+from apsite.vocabulary import Attack, Dataset
 from tests.builders import (
     METHOD,
     RIVAL,
@@ -49,7 +50,7 @@ Spoil = Callable[[Path], object]
 
 
 def verdicts(percent: int = 90) -> SampleResults:
-    """Verdicts of the whole test set, the fewer robust the sparser the network."""
+    """Verdicts of the whole test set, the fewer robust the sparser the network; no two distances are alike."""
     position = np.arange(N)
     clean = position % 10 < 8
     robust = clean & (position % 100 < 130 - percent)
@@ -57,12 +58,13 @@ def verdicts(percent: int = 90) -> SampleResults:
     after |= dict.fromkeys((Attack.APGD_T, Attack.FAB_T, Attack.SQUARE), robust)
     # All that AutoAttack left robust, and some more, lie beyond 8/255.
     beyond = clean & (position % 100 < 132 - percent)
-    distance = np.where(clean, np.where(beyond, 12 / 255, 4 / 255), 0).astype(np.float32)
+    spread = 1 + np.random.default_rng(percent).random(N) / 5
+    distance = np.where(clean, np.where(beyond, 12 / 255, 4 / 255) * spread, 0).astype(np.float32)
     distance[0] = np.inf
     tuning = np.zeros(N, dtype=np.bool_)
     tuning[np.flatnonzero(clean)[:64]] = True
     return SampleResults(
-        position.astype(np.int32), (position // 10 % 10).astype(np.int16), clean, robust, distance, tuning, after
+        position.astype(np.int32), official_labels(Dataset.CIFAR10), clean, robust, distance, tuning, after
     )
 
 
@@ -111,7 +113,19 @@ def full_run(percent: int = 90) -> Document:
         samples={"file": f"{key}.npz", "sha256": hashlib.sha256(samples_bytes(samples)).hexdigest()},
         provenance={"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-01"},
     )  # fmt: skip
-    document["checkpoint"]["sha256"] = hashlib.sha256(key.encode()).hexdigest()
+    document["data"] |= {"split": "whole test set", "sha256": known_sha256(Dataset.CIFAR10, N)}
+    document["passes"] = {
+        phase: {"forward": forward, "backward": backward}
+        for phase, forward, backward in [
+            ("clean", N, 0),
+            ("apgd-ce", 20_000, 900_000),
+            ("apgd-t", 20_000, 4_000_000),
+            ("fab-t", 3_000_000, 4_000_000),
+            ("square", 18_000_000, 0),
+            ("hofmn-search", 2_048, 204_800),
+            ("hofmn", 8_000, 1_600_000),
+        ]
+    }
     document["audit"] = audit_document(key, percent / 100)
     document["sparsity"] = {"declared": percent / 100, "measured": measured(document["audit"])}
     return document
@@ -192,6 +206,22 @@ def put_samples(root: Path, name: str, content: bytes, *, stated: bool = True) -
     (root / name).write_bytes(content)
     if stated:
         edit(name.replace(".npz", ".json"), ("samples.sha256", hashlib.sha256(content).hexdigest()))(root)
+
+
+def raw(change: Callable[[bytes], bytes]) -> Spoil:
+    """Change the bytes of the per-sample file; its hash in the record follows."""
+    return lambda root: put_samples(root, SAMPLES, change((root / SAMPLES).read_bytes()))
+
+
+def members(change: Callable[[str, bytes], bytes]) -> Spoil:
+    """Change the members of the per-sample file by name."""
+
+    def spoil(root: Path) -> None:
+        with zipfile.ZipFile(root / SAMPLES) as archive:
+            changed_members = {name: change(name, archive.read(name)) for name in archive.namelist()}
+        packed(changed_members)(root)
+
+    return spoil
 
 
 def packed(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Spoil:

@@ -140,7 +140,9 @@ def test_the_file_has_the_documented_arrays(tmp_path: Path) -> None:
 
 def test_arrays_of_other_types_are_stored_in_the_documented_ones() -> None:
     """What torch or Python hands over, such as int64, does not reach the file."""
-    wide = replace(samples(), index=np.arange(8), label=np.arange(8), distance=samples().distance.astype(float))  # type: ignore[union-attr]
+    wide = replace(
+        samples(), index=np.arange(8), label=samples().label.astype(int), distance=samples().distance.astype(float)
+    )  # type: ignore[union-attr]
     assert samples_bytes(wide) == samples_bytes(samples())
 
 

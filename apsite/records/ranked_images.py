@@ -29,3 +29,17 @@ def ranked_images(dataset: Dataset) -> NDArray[np.int32] | None:
         return None
     numbers = files("apsite.records").joinpath(FILE).read_text(encoding="ascii").split()
     return np.array(numbers, np.int32) - 1
+
+
+def split_of(dataset: Dataset, index: NDArray[np.integer]) -> str:
+    """How a record names the images at ascending positions of a test set.
+
+    >>> split_of(Dataset.CIFAR10, np.arange(64)), split_of(Dataset.CIFAR10, np.arange(1, 65))
+    ('first 64 test samples', '64 test samples')
+    """
+    count, ranked = len(index), ranked_images(dataset)
+    if count == dataset.test_samples:
+        return "whole test set"
+    if ranked is not None and np.array_equal(index, ranked):
+        return f"the {count} test samples that rank"
+    return f"{'first ' * bool(index[-1] == count - 1)}{count} test samples"

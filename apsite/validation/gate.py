@@ -10,6 +10,7 @@ from pathlib import Path
 
 from apsite.catalogue import scan
 from apsite.errors import DocumentError
+from apsite.records import EvaluationRecord
 from apsite.validation.entries import entry_problems
 from apsite.validation.files import file_problems, kind_problems
 from apsite.validation.plausibility import plausibility_problems
@@ -17,6 +18,7 @@ from apsite.validation.proposal import proposal_problems
 from apsite.validation.revisions import HEAD, proposed_data, uncommitted_files
 from apsite.validation.sample_files import samples_problems
 from apsite.validation.together import combined_problems
+from apsite.validation.twins import Fingerprint, fingerprint, twin_problems
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,19 @@ def _report(root: Path, proposed: Iterable[DocumentError]) -> Report:
         problems += plausibility_problems(path, record)
     # Unpacking and hashing, most of the work, run in parallel: both release the interpreter.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        sampled = list(pool.map(lambda pair: samples_problems(*pair), every))
+        sampled = list(pool.map(_sampled, every))
     problems = _with_kinds([*problems, *(problem for found, _ in sampled for problem in found)])
-    problems += [*file_problems(root), *combined_problems(catalogue), *proposed]
+    runs = [(*pair, prints) for pair, (_, prints) in zip(every, sampled, strict=True) if prints is not None]
+    problems += [*file_problems(root), *combined_problems(catalogue), *twin_problems(runs), *proposed]
     unique = {(str(problem.path), problem.field, problem.problem): problem for problem in problems}
     ordered = tuple(unique[key] for key in sorted(unique))
-    checked = sum(present for _, present in sampled)
-    return Report(len(catalogue.entries), len(every), checked, ordered)
+    return Report(len(catalogue.entries), len(every), len(runs), ordered)
+
+
+def _sampled(pair: tuple[Path, EvaluationRecord]) -> tuple[list[DocumentError], Fingerprint | None]:
+    """Problems of a per-sample file, and what of it is compared with others, if it can be read."""
+    problems, samples = samples_problems(*pair)
+    return problems, None if samples is None else fingerprint(samples)
 
 
 def _moved(problem: DocumentError, folder: Path, root: Path) -> DocumentError:

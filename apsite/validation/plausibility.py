@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from math import prod
 from operator import attrgetter
 from pathlib import Path
 
 from apsite import protocol
+from apsite.documents.references import load_references
 from apsite.errors import DocumentError
+from apsite.keys import YEARS_APART
+from apsite.official_sets import PUBLISHED
 from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
 from apsite.records.census import dense_network, difference
 from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
+from apsite.validation.runs import hash_problem, run_problems
 from apsite.validation.verification import verification_problems
 from apsite.vocabulary import Attack, AttackName, Granularity, Protocol, ProvenanceKind, Structure
 
@@ -38,7 +43,7 @@ def plausibility_problems(path: Path, record: EvaluationRecord) -> list[Document
         "verification.date": record.verification.date if record.verification else None,
         **{f"changes[{number}].date": change.date for number, change in enumerate(record.changes)},
     }
-    rules = (_order, _counts, _granularity, _audit, verification_problems, own)
+    rules = (_order, _counts, _granularity, _audit, verification_problems, _changes, own)
     return [*(DocumentError(path, *one) for rule in rules for one in rule(record)), *date_problems(path, dates)]
 
 
@@ -54,6 +59,15 @@ def date_problems(path: Path, days: Mapping[str, str | None]) -> list[DocumentEr
         except ValueError:
             problems.append(DocumentError(path, field, f"{text!r} is not a day of the calendar; write year-month-day"))
     return problems
+
+
+def _changes(record: EvaluationRecord) -> Found:
+    """A hash is that of a file, and nothing changes before it is there."""
+    if wrong := hash_problem(record.checkpoint.sha256):
+        yield "checkpoint.sha256", wrong
+    for number, change in enumerate(record.changes):
+        if change.date < record.provenance.date:
+            yield f"changes[{number}].date", f"{change.date!r} is before provenance.date {record.provenance.date!r}"
 
 
 def _order(record: EvaluationRecord) -> Found:
@@ -106,6 +120,12 @@ def _granularity(record: EvaluationRecord) -> Found:
 def _published(record: EvaluationRecord) -> Found:
     """What a result from a paper may claim."""
     epsilon, needed, source = record.threat_model.epsilon, record.dataset.epsilon, record.provenance.source
+    cited, year = load_references().get(source), int(record.provenance.date[:4])
+    if year < (first := max(PUBLISHED[record.dataset], cited.year - YEARS_APART if cited else 0)):
+        yield (
+            "provenance.date",
+            f"{record.provenance.date!r} is before {first}, when {record.dataset.label} or the paper appeared",
+        )
     if record.protocol is Protocol.APB_1:
         yield "protocol", "a published result was not obtained by apb-1; use 'piras-2024' or 'custom'"
     if record.protocol is Protocol.SURVEY:
@@ -120,6 +140,12 @@ def _own_run(record: EvaluationRecord) -> Found:
     for place in _REQUIRED:
         if attrgetter(place)(record) is None:
             yield place, "is missing; `apsite eval` writes the record of a run"
+    yield from run_problems(record)
+    if record.provenance.date < protocol.SURVEY_DATE:
+        yield (
+            "provenance.date",
+            f"{record.provenance.date!r} is before {protocol.SURVEY_DATE}, when the protocol appeared",
+        )
     if record.protocol is Protocol.SURVEY:
         yield "protocol", "'piras-2024' is for the survey's published results only; use 'apb-1' or 'custom'"
     if record.protocol is Protocol.APB_1:
@@ -179,10 +205,9 @@ def _audit(record: EvaluationRecord) -> Found:
     for number, layer in enumerate(audit.layers):
         for part, count, whole, total in _exceeding(layer):
             yield f"audit.layers[{number}].{part}", f"{count} exceeds {whole} {total} of this layer"
-    for name in ("weights", "zero_weights"):
-        count, total = getattr(audit, name), sum(getattr(layer, name) for layer in audit.layers)
-        if count != total:
-            yield f"audit.{name}", f"{count} is not the sum over audit.layers, {total}"
+        for name, wrong in _layer(layer):
+            yield f"audit.layers[{number}].{name}", wrong
+    yield from _sums(audit)
     share = zero_shares(audit, None, dense_network(record))["weights"]
     if measured is not None and differs(measured, share):
         yield "sparsity.measured", f"{measured} contradicts the zero weights of the audit, {share} of the dense network"
@@ -205,6 +230,50 @@ def _audit(record: EvaluationRecord) -> Found:
     if matched is not None and differs(matched, declared, limit := protocol.SPARSITY_LIMIT):
         apart = f"more than {limit * 100:g} points from the measured share of removed {basis}, {matched:.4f}"
         yield "sparsity.declared", f"{declared} is {apart}; evaluate the pruned checkpoint, or declare its sparsity"
+
+
+def _sums(audit: CheckpointAudit) -> Found:
+    """Totals are those of the layers, and weights that are not zero are parameters that are not, used at least once."""
+    whole, computing = audit.layers, [layer for layer in audit.layers if layer.kind != "other"]
+    convolutions = [layer for layer in whole if layer.kernel]
+    for name in ("weights", "zero_weights", "filters", "zero_filters", "channels", "zero_channels"):
+        layers = whole if "weights" in name else convolutions
+        counts, count = [getattr(layer, name) for layer in layers], getattr(audit, name)
+        if counts and None not in (count, *counts) and count != sum(counts):
+            yield f"audit.{name}", f"{count} is not the sum over audit.layers, {sum(counts)}"
+    least, most = audit.weights - audit.zero_weights, audit.parameters - audit.zero_weights
+    if not least <= audit.nonzero_parameters <= most:
+        counted = f"{audit.parameters} parameters and {audit.zero_weights} zeros in {audit.weights} weights"
+        yield "audit.nonzero_parameters", f"{audit.nonzero_parameters} is not from {least} to {most}, as {counted} give"
+    used = sum(layer.weights - layer.zero_weights for layer in computing)
+    if audit.effective_macs < used or audit.macs < 1:
+        yield (
+            "audit.effective_macs",
+            f"{audit.effective_macs} is less than one for each of {used} weights that are not zero",
+        )
+
+
+def _layer(layer: LayerAudit) -> Found:
+    """Zeros of a layer are those of its filters, channels and kernels, and perhaps more."""
+    for part, whole in (("zero_filters", layer.filters), ("zero_channels", layer.channels)):
+        if getattr(layer, part) and whole is None:
+            yield part, f"{getattr(layer, part)} is stated without {part.removeprefix('zero_')}; state both or none"
+    filters, channels = layer.filters, layer.channels
+    if not filters or not channels:
+        return
+    area = layer.weights // (filters * channels)
+    if layer.kind not in (None, "other") and layer.weights != filters * channels * prod(layer.kernel or ()):
+        yield "weights", f"{layer.weights} is not filters {filters} times channels {channels} times the kernel"
+    zero_filters, zero_channels = layer.zero_filters or 0, layer.zero_channels or 0
+    least = area * (zero_filters * channels + zero_channels * filters - zero_filters * zero_channels)
+    zeros = {"zero_weights": layer.zero_weights, "removed_weights": layer.removed_weights}
+    for name, count in zeros.items():
+        if count is not None and count < max(least, area * (layer.zero_kernels or 0)):
+            yield name, f"{count} is less than the zero filters, channels and kernels of this layer have"
+    if layer.removed_weights is not None:
+        most = min(layer.zero_weights, least + area * (layer.zero_kernels or 0))
+        if layer.removed_weights > most:
+            yield "removed_weights", f"{layer.removed_weights} is more than the {most} that are zero in this way"
 
 
 def _exceeding(counts: CheckpointAudit | LayerAudit) -> Iterator[tuple[str, int, str, int]]:

@@ -8,6 +8,7 @@ from tests.corpus.identity import PRETENDED
 from tests.corpus.plausibility import IMPLAUSIBLE
 from tests.corpus.proposals import PROPOSALS
 from tests.corpus.records import WORDS
+from tests.corpus.runs import RUNS
 from tests.corpus.sample_files import SAMPLED
 
-CORPUS = [*ENTRIES, *WORDS, *RAW, *IDENTITY, *SAMPLED, *PRETENDED, *IMPLAUSIBLE, *PROPOSALS]
+CORPUS = [*ENTRIES, *WORDS, *RAW, *IDENTITY, *SAMPLED, *PRETENDED, *IMPLAUSIBLE, *RUNS, *PROPOSALS]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.builders import METHOD, RIVAL, own_document, record_document, verification, write_data
+from tests.builders import METHOD, RIVAL, digest, own_document, record_document, verification, write_data
 from tests.corpus.cases import Bad, added, move, record, remove, several
 from tests.repositories import git
 from tests.submissions import (
@@ -58,7 +58,7 @@ def own_run_of_rival(model: str = PUBLISHED_MODEL, **changes: Any) -> dict[str, 
     """A new run of somebody else's model, by whoever submits."""
     document = own_document(model)
     document["provenance"] = {"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-02"}
-    document["checkpoint"]["sha256"] = "c" * 64
+    document["checkpoint"]["sha256"] = digest("another")
     del document["verification"]
     return {**document, **changes}
 
@@ -151,7 +151,7 @@ PROPOSALS = [
         "differs from main; published results are fixed"),
     Bad("others' record verified", edit(OTHERS_RECORD, ("provenance.kind", "verified"),
         ("verification", own_document()["verification"])), OTHERS_RECORD, "provenance", "differs"),
-    Bad("others' checkpoint swapped", edit(OTHERS_RECORD, ("checkpoint.sha256", "d" * 64)), OTHERS_RECORD,
+    Bad("others' checkpoint swapped", edit(OTHERS_RECORD, ("checkpoint.sha256", digest("swapped"))), OTHERS_RECORD,
         "checkpoint.sha256", "differs from main; another file needs a new run"),
     Bad("others' unpinned address moved", edit(PUBLISHED, ("checkpoint.url", "https://evil.example/x.pt")), PUBLISHED,
         "checkpoint.url", "differs, and no SHA-256 identifies the file; only a maintainer may move such a file"),

@@ -34,7 +34,7 @@ from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import NEUTRAL, SPARSITY_LIMIT, EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
 from apsite.records import CheckpointAudit, EvaluationRecord, EvaluationWarning, Results
-from apsite.records.ranked_images import ranked_images
+from apsite.records.ranked_images import split_of
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults, write_samples
 from apsite.vocabulary import Dataset, Granularity, ProvenanceKind, Structure
@@ -243,11 +243,7 @@ def _record(
 ) -> EvaluationRecord:  # fmt: skip
     settings, key, file = request.settings, request.key, model.file
     today = datetime.now(UTC).date().isoformat()
-    split, ranked = f"first {len(images)} test samples", ranked_images(key.dataset)
-    if len(images) == key.dataset.test_samples:
-        split = "whole test set"
-    elif ranked is not None and np.array_equal(images.index, ranked):
-        split = f"the {len(images)} test samples that rank"
+    split = split_of(key.dataset, images.index)
     checkpoint = records.Checkpoint(
         request.url, file.sha256, file.size, model.layout, file.format, state=request.state,
         factory_sha256=model.factory_sha256,

@@ -217,11 +217,6 @@ def _settings(record: EvaluationRecord, batch_size: int | None) -> tuple[Setting
     if results.autoattack is not None:
         attacks.append(AttackName.AUTOATTACK)
     if results.hofmn is not None and (results.hofmn.parameters or results.hofmn.robust_accuracy):
-        missing = [name for name in SEARCH_SPACE if name not in results.hofmn.parameters]
-        if missing:
-            raise EvaluationError(
-                f"{results.place(AttackName.HOFMN)}.parameters of the record lacks {', '.join(missing)}"
-            )
         attacks.append(AttackName.HOFMN)
         parameters = FmnParameters(**{name: float(results.hofmn.parameters[name]) for name in SEARCH_SPACE})
         steps = results.hofmn.steps or steps

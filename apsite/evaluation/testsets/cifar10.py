@@ -5,7 +5,6 @@ Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 200
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from apsite.documents.unpickling import PickleError, array_of, read_pickle
 from apsite.errors import DatasetError
 from apsite.evaluation.testsets.image_files import Labels, Pixels
 from apsite.evaluation.testsets.official import Download, OfficialFiles, first_file
+from apsite.official_sets import known_sha256, official_labels
 from apsite.vocabulary import Dataset
 
 
@@ -62,8 +62,9 @@ def embedded() -> tuple[Pixels, Labels]:
     with folder.joinpath("cifar10_test_first256.png").open("rb") as stream, Image.open(stream) as sheet:
         tiles = np.asarray(sheet.convert("RGB")).reshape(16, 32, 16, 32, 3)
     images = np.ascontiguousarray(tiles.transpose(0, 2, 4, 1, 3).reshape(256, 3, 32, 32))
-    labels = json.loads(folder.joinpath("cifar10_test_first256.json").read_text(encoding="utf-8"))
-    return images, np.array(labels, np.int64)
+    labels = official_labels(Dataset.CIFAR10)
+    assert labels is not None
+    return images, labels[: len(images)].astype(np.int64)
 
 
 def _read_binary(path: Path, label_bytes: int) -> tuple[Pixels, Labels]:
@@ -94,7 +95,7 @@ FILES = OfficialFiles(
     Dataset.CIFAR10,
     terms="no licence stated; https://www.cs.toronto.edu/~kriz/cifar.html",
     expected="'cifar-10-batches-bin/test_batch.bin' or 'cifar-10-batches-py/test_batch'",
-    known_sha256="9a4c74f5c8b6f2c4e13d3a1dfb43a5a8cda8a9da515e99fd620d2013a1a6287a",
+    known_sha256=known_sha256(Dataset.CIFAR10, Dataset.CIFAR10.test_samples),
     download=Download(
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "cifar-10-binary.tar.gz",
         "md5:c32a1d4ab5d03f1284b67883e8d87530", 170_052_171, "cifar-10-batches-bin",

@@ -81,7 +81,7 @@ def test_a_record_can_be_written_and_is_valid(away, demo_network):
     assert record == evaluation.record
     assert record.provenance.source == "Jane Doe"
     assert "In memory." in record.notes
-    assert samples_problems(evaluation.path, record) == ([], True)
+    assert samples_problems(evaluation.path, record)[0] == []
     assert np.array_equal(read_samples(evaluation.path.with_suffix(".npz")).distance, evaluation.samples.distance)
     with pytest.raises(EvaluationError, match="exists already"):
         apsite.evaluate(demo_network, **MODEL, output="out")
