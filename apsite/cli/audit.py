@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from apsite.cli import options
-from apsite.cli.group import cli
+from apsite.cli.group import cli, printable
 from apsite.cli.options import display, emit_json, new_table
 from apsite.vocabulary import Dataset, Structure
 
@@ -56,7 +56,7 @@ def audit(
     else:
         _print(report)
     for refusal in report.refusals:
-        click.echo(f"Error: {refusal}", err=True)
+        click.echo(f"Error: {printable(str(refusal))}", err=True)
     if report.refused:
         raise click.exceptions.Exit(1)
 

@@ -53,6 +53,11 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("apsite", _replaced)
 
 
+def printable(text: str) -> str:
+    """Text with escapes in place of what could command the terminal: names in a file may hold anything."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+
+
 def advice(module: str | None) -> str | None:
     """What to install for a module that is missing; ``None`` if no extra brings it, and its absence is a bug."""
     top = (module or "").partition(".")[0]
@@ -100,7 +105,7 @@ class ApsiteGroup(SentenceGroup):
             message = advice(error.name) if isinstance(error, ModuleNotFoundError) else error
             if message is None:
                 raise
-            click.echo(f"Error: {message}", err=True)
+            click.echo(f"Error: {printable(str(message))}", err=True)
             code = 1
         except click.exceptions.Abort:
             click.echo("Interrupted.", err=True)

@@ -27,7 +27,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from apsite.documents.unpickling import PickleError
+from apsite.documents.unpickling import MAX_DIMENSIONS, PickleError
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints import packed
 from apsite.evaluation.checkpoints.state_dicts import BARE, find_state, listed, tensors_of, usable_tensors
@@ -43,6 +43,10 @@ from apsite.evaluation.checkpoints.torch_files import (
 
 MAX_BYTES = 4 * 2**30
 """No file may be larger, packed or unpacked: the largest network of the benchmark has 0.1 GiB of weights."""
+HOLES = 100
+"""How many times its bytes on the disk a file may seem to have; a disk that compresses weights saves less."""
+HOLES_FROM = 64 * 2**20
+"""Size of a file from which that is checked: a smaller one takes little memory, whatever it holds."""
 MAX_GROWTH = 20
 """How many times larger than its file a checkpoint may become; float masks stored as bits grow the most."""
 
@@ -140,6 +144,11 @@ def _open(path: Path) -> BufferedReader:
             f"{path}: {status.st_size} bytes, more than the {MAX_BYTES} that are read. Save the network alone, without "
             "optimiser and history."
         )
+    if hasattr(status, "st_blocks") and 512 * status.st_blocks * HOLES < status.st_size - HOLES_FROM:
+        raise CheckpointError(
+            f"{path}: of its {status.st_size:,} bytes almost none are on the disk; the others are a hole, as an "
+            f"interrupted download leaves it. {_TRANSFER_AGAIN}"
+        )
     return path.open("rb")
 
 
@@ -234,7 +243,10 @@ def _check_zip(path: Path, file: BufferedReader, size: int) -> str:
 
 def _read_safetensors(path: Path, file: BufferedReader) -> dict[str, Tensor]:
     try:
-        return dict(sorted(safetensors.torch.load(file.read()).items()))  # their order there is random
+        stored = dict(sorted(safetensors.torch.load(file.read()).items()))  # their order there is random
+        if most := max((tensor.dim() for tensor in stored.values() if tensor.dim() > MAX_DIMENSIONS), default=0):
+            raise ValueError(f"a tensor has {most} dimensions")
+        return stored
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: truncated or damaged safetensors: {_first_line(error)}. {_TRANSFER_AGAIN}"
