@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -119,7 +120,7 @@ def documents(name: str, folder: Path) -> tuple[list[Document], dict[Place, str]
     record = own_document(f"{key}_R18_CIFAR10_US_90")
     record["provenance"]["location"] = "a place"
     record["changes"] = [{**change, "kind": "disputed"}]
-    record["checkpoint"]["factory_sha256"] = "c" * 64
+    record["checkpoint"]["factory_sha256"] = hashlib.sha256(b"code").hexdigest()
     for free in ("settings", "environment"):
         record[free][FREE_NAME] = "a word"
     base = {"entry": entry, "record": record}
