@@ -110,8 +110,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         ApsiteError: If the folder cannot be made or written to, or `path` is a folder.
     """
-    target = Path(os.path.realpath(path))
-    special = target.exists() and not target.is_file()
+    special = path.exists() and not path.is_file()
+    target = path if special else Path(os.path.realpath(path))  # a pipe behind /dev/stdout has no real path
     try:
         if target.is_dir():
             raise ApsiteError(f"{path}: is a folder; name a file in it")

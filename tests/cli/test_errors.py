@@ -181,3 +181,13 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     again = run(resource.RLIM_INFINITY)
     assert again.returncode == 0, again.stderr
     assert ("resuming: " in again.stderr) == (place == "out/LAMP_Lee2021Layer")
+
+
+def test_a_pipe_behind_a_link_is_an_output(repository: Path) -> None:
+    command = [sys.executable, "-m", "apsite", "export", "--root", str(repository)]
+    to_pipe, plain = (
+        subprocess.run([*command, *more], capture_output=True, text=True, check=True)
+        for more in (["-o", "/dev/stdout"], [])
+    )
+    assert to_pipe.stdout == plain.stdout
+    assert to_pipe.stderr == "Written: /dev/stdout\n"
