@@ -26,7 +26,7 @@ IMPLAUSIBLE = [
         PUBLISHED, "results", "holds no number at all; `apsite eval` writes them"),
     record("results.clean_accuracy", 0.9, "0.9 contradicts the per-sample file, which gives 0.8"),
     record("results.clean_accuracy", None, "None contradicts the per-sample file, which gives 0.8"),
-    record("results.n_samples", 9_999, "9999 is not the whole test set of 10000; such a run has protocol 'custom'"),
+    record("results.n_samples", 9_999, "9999 are not the 10000 images that rank; such a run has protocol 'custom'"),
     record("results.n_samples", 10_001, "10001 exceeds the test set of 10000 images"),
     record("results.attacks[hofmn]", REMOVED, "is missing; apb-1 has both attacks"),
     record("results.attacks[autoattack]", REMOVED, "is missing; apb-1 has both attacks"),

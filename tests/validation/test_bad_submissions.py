@@ -83,6 +83,15 @@ def test_a_bad_submission_is_refused(root: Path, bad: Bad) -> None:
         assert len(one["problem"]) < 2_000
 
 
+@pytest.mark.slow
+def test_checking_any_submission_stays_small() -> None:
+    """Each is refused without a traceback, within 2 seconds of CPU time and 300 MB."""
+    command = [sys.executable, "-m", "tests.corpus.costs"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert len(found) == len(CORPUS) >= 300
+    assert [one for one in found if one[1] != "refused" or one[2] > 2 or one[3] > 300] == []
+
+
 def test_what_a_maintainer_may_do_is_not_refused(root: Path) -> None:
     verified()(root)
     edit(OTHERS_RECORD, ("changes", [{**CHANGE, "kind": "retracted"}]))(root)
