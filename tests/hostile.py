@@ -72,7 +72,8 @@ def places() -> tuple[Place, ...]:
     found = [
         (name, *place) for name in ("entry", "record") for place in _walk(load_schema(name), load_schema(name), ())
     ]
-    unique = {(name, parts): limit for name, parts, limit in found}
+    # Who decided on a replacement is a field of that change alone, and the examples are of other changes.
+    unique = {(name, parts): limit for name, parts, limit in found if parts[-1] != "by" or "changes" not in parts}
     return tuple(Place(*key, limit, number) for number, (key, limit) in enumerate(unique.items()))
 
 
@@ -128,8 +129,9 @@ def documents(name: str, folder: Path) -> tuple[list[Document], dict[Place, str]
     chosen = {place: place.text(TEXTS[name]) for place in places()}
     for place in _refused(folder, base, chosen):
         chosen[place] = place.shortened(TEXTS[name])
-    for place in _refused(folder, base, chosen):
-        del chosen[place]
+    while refused := _refused(folder, base, chosen):  # some rules ask only once the others are satisfied
+        for place in refused:
+            del chosen[place]
     spoilt = _spoilt(base, chosen)
     assert not (left := _problems(folder, base, spoilt)), left
     return list(spoilt.values()), chosen
