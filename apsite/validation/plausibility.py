@@ -121,7 +121,7 @@ def _published(record: EvaluationRecord) -> Found:
     """What a result from a paper may claim."""
     epsilon, needed, source = record.threat_model.epsilon, record.dataset.epsilon, record.provenance.source
     cited, year = load_references().get(source), int(record.provenance.date[:4])
-    if year < (first := max(PUBLISHED[record.dataset], cited.year - YEARS_APART if cited else 0)):
+    if year < (first := max(PUBLISHED.get(record.dataset, 0), cited.year - YEARS_APART if cited else 0)):
         yield (
             "provenance.date",
             f"{record.provenance.date!r} is before {first}, when {record.dataset.label} or the paper appeared",

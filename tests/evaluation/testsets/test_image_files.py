@@ -17,6 +17,7 @@ from apsite.evaluation.testsets.datasets import TEST_SETS, ImageSet, load_test_s
 from apsite.evaluation.testsets.image_files import ImageFiles
 from apsite.evaluation.testsets.imagenet import SYNSETS
 from apsite.evaluation.testsets.official import Download
+from apsite.official_sets import official_labels
 from apsite.protocol import Settings
 from apsite.records.documents import record_from_json
 from apsite.records.ranked_images import ranked_images
@@ -175,9 +176,9 @@ def test_imagenet_ranks_on_the_images_of_robustbench_s_list():
 def test_a_ranking_record_of_imagenet_has_the_images_of_the_list():
     document = record_document("Tiny_Doe2024Small_R50_ImageNet_US_90")
     record = replace(record_from_json(document), protocol=Protocol.APB_1)
-    flags, labels = np.ones(5000, np.bool_), (np.arange(5000) % 1000).astype(np.int16)
+    flags, official = np.ones(5000, np.bool_), official_labels(Dataset.IMAGENET)
     for index, fields in ((ranked_images(Dataset.IMAGENET), []), (np.arange(5000, dtype=np.int32), ["index"])):
-        samples = SampleResults(index=index, label=labels, clean_correct=flags)
+        samples = SampleResults(index=index, label=official[index], clean_correct=flags)
         assert [field for field, _ in _out_of_range(record, samples)] == fields
 
 
