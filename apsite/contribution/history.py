@@ -64,11 +64,12 @@ def supersede(
             with atomic_file(target) as temporary:
                 temporary.write_bytes(source.read_bytes())
     if samples is None:
+        written = write_record(evaluations, record)
         current.with_suffix(".npz").unlink(missing_ok=True)
-    else:
-        with atomic_file(current.with_suffix(".npz")) as temporary:
-            temporary.write_bytes(samples)
-    return write_record(evaluations, record)
+        return written
+    with atomic_file(current.with_suffix(".npz")) as temporary:  # takes its place once the record is written
+        temporary.write_bytes(samples)
+        return write_record(evaluations, record)
 
 
 def amend(

@@ -49,14 +49,17 @@ def fetch(
     Raises:
         DownloadError: If it cannot be fetched, is a web page, or has another hash.
     """
+    if target.exists() and not target.is_file():
+        raise DownloadError(f"{target}: is not an ordinary file, and is not replaced; choose another place")
     if target.exists() and (known_hash is None or has_hash(target, known_hash)):
         reporter.say(f"{target.name}: already there{'' if known_hash is None else ', checksum right'}")
         return target
+    real = Path(os.path.realpath(target))  # of a link the file that it leads to
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        real.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DownloadError(f"{target.parent}: cannot be made: {error.strerror}; choose another folder") from None
-    part = target.with_name(f"{target.name}.part")
+        raise DownloadError(f"{real.parent}: cannot be made: {error.strerror}; choose another folder") from None
+    part = real.with_name(f"{real.name}.part")
     scheme = url.split(":", 1)[0]
     if scheme in ("https", "http"):
         _http(url, part, reporter, size)
@@ -74,7 +77,7 @@ def fetch(
     if known_hash is not None and not has_hash(part, known_hash):
         part.unlink()
         raise DownloadError(f"{url}: the file does not have the checksum {known_hash}; it was removed, fetch it again")
-    part.replace(target)
+    part.replace(real)
     return target
 
 

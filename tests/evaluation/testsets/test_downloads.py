@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import sys
 import tarfile
 import types
@@ -44,6 +45,18 @@ def test_a_file_arrives_whole_and_is_fetched_once(server, tmp_path):
     assert server.ranges_asked == [None]
     assert "model.pt: 3.0 MB" in log.getvalue()
     assert "model.pt: already there, checksum right" in log.getvalue()
+
+
+def test_a_link_is_followed_and_a_pipe_never_replaced(server, tmp_path):
+    url, link, pipe = server.serve("model.pt", CONTENT), tmp_path / "link.pt", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "elsewhere.pt")
+    os.mkfifo(pipe)
+    fetch(url, link, Reporter(), known_hash=SHA256)
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere.pt").read_bytes() == CONTENT
+    with pytest.raises(DownloadError, match="is not an ordinary file, and is not replaced"):
+        fetch(url, pipe, Reporter(), known_hash=SHA256)
+    assert pipe.is_fifo()
 
 
 def test_a_cut_download_goes_on_where_it_stopped(server, tmp_path):
