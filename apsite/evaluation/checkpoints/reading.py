@@ -146,7 +146,7 @@ def _open(path: Path) -> BufferedReader:
         )
     if hasattr(status, "st_blocks") and 512 * status.st_blocks * HOLES < status.st_size - HOLES_FROM:
         raise CheckpointError(
-            f"{path}: of its {status.st_size:,} bytes almost none are on the disk; the others are a hole, as an "
+            f"{path}: of its {status.st_size:,} bytes almost none are on the disk, as an "
             f"interrupted download leaves it. {_TRANSFER_AGAIN}"
         )
     return path.open("rb")
