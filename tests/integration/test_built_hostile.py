@@ -12,7 +12,7 @@ from tests.hostile import TEXTS, documents, places
 from tests.integration.conftest import all_addresses
 
 NOT_SHOWN = {
-    "checkpoint.layout", "checkpoint.format", "audit.layers[0].name", "settings.host", "data.split", "data.source",
+    "checkpoint.layout", "checkpoint.format", "audit.layers[0].name", "settings.host", "data.source",
 }  # fmt: skip
 """Fields that take text and stand on no page; their files can be downloaded."""
 PAGES = (
