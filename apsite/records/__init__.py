@@ -7,6 +7,7 @@ write and convert it.
 from __future__ import annotations
 
 from apsite.protocol import Scalar
+from apsite.records.counts import CheckpointAudit, LayerAudit
 from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
 from apsite.records.record import (
     AUTHORS,
@@ -14,12 +15,10 @@ from apsite.records.record import (
     AttackCount,
     AttackResult,
     Checkpoint,
-    CheckpointAudit,
     EvaluatedData,
     EvaluationRecord,
     EvaluationWarning,
     JointResult,
-    LayerAudit,
     Passes,
     Provenance,
     RepeatedAttack,

@@ -16,7 +16,8 @@ from importlib.resources import files
 from math import prod
 from typing import NamedTuple
 
-from apsite.records.record import EvaluationRecord, LayerAudit
+from apsite.records.counts import LayerAudit
+from apsite.records.record import EvaluationRecord
 from apsite.vocabulary import Architecture, Dataset
 
 FILE = "censuses.json"

@@ -23,14 +23,9 @@ from torch.nn.parameter import is_lazy
 from apsite.catalogue import load_catalogue
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.checkpoints.factories import build_network
+from apsite.evaluation.checkpoints.fitting import is_narrower, multiply_own_masks, plain_layers, resize
 from apsite.evaluation.checkpoints.matching import Match, best_match
-from apsite.evaluation.checkpoints.networks.layers import (
-    NEUTRAL_MASK,
-    Normalisation,
-    Normalise,
-    Parametrisation,
-    multiply_out,
-)
+from apsite.evaluation.checkpoints.networks.layers import NEUTRAL_MASK, Normalisation, Normalise
 from apsite.evaluation.checkpoints.networks.registry import Layout, TensorSpec, layouts, layouts_of, method_layouts
 from apsite.evaluation.checkpoints.published import fetch_checkpoint
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
@@ -211,7 +206,7 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
         match = _match(file, resolved, one, dataset, own=own)
         if own or not one.named_only:
             fitting += [(one, match)] if match.fits else []
-            narrower += [(one, match)] if _is_narrower(match, one, dataset) else []
+            narrower += [(one, match)] if is_narrower(match, one, dataset) else []
     fitting = fitting or narrower
     preferred = [pair for pair in fitting if pair[0].name in published] or fitting
     if not preferred:
@@ -239,44 +234,12 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
     with torch.random.fork_rng(devices=[]):
         network = chosen.build(dataset, sparsity)
     if not match.fits:
-        _resize(network, match.tensors)
+        resize(network, match.tensors)
         try:
             network(torch.zeros(2, *dataset.shape))
         except RuntimeError:  # layers of which one does not take what the other gives
             raise CheckpointError(_misfit(file, declared)) from None
     return LoadedNetwork(_filled(network, match, notes), file, chosen.name, tuple(notes))
-
-
-def _is_narrower(match: Match, layout: Layout, dataset: Dataset) -> bool:
-    """Whether the tensors are those of a layout with fewer filters and channels, as pruning tools leave them."""
-    differs = match.missing or match.unexpected or match.problems
-    if match.fits or differs or layout.parametrisation is not Parametrisation.PLAIN:
-        return False
-    shapes = [(tuple(match.tensors[name].shape), spec.shape) for name, spec in layout.tensors(dataset).items()]
-    return all(
-        len(mine) == len(whole)
-        and mine[2:] == whole[2:]
-        and all(1 <= one <= most for one, most in zip(mine, whole, strict=True))
-        for mine, whole in shapes
-    )
-
-
-def _resize(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give the layers of a network the sizes of `tensors`, in place."""
-    sizes = {
-        nn.Conv2d: ("out_channels", "in_channels"), nn.Linear: ("out_features", "in_features"),
-        nn.BatchNorm2d: ("num_features",),
-    }  # fmt: skip
-    for name, value in tensors.items():
-        parent, _, last = name.rpartition(".")
-        module = network.get_submodule(parent)
-        if last in module._parameters:
-            module._parameters[last] = nn.Parameter(torch.empty_like(value))
-        else:
-            module._buffers[last] = torch.empty_like(value)
-        if last == "weight":
-            for attribute, size in zip(sizes[type(module)], value.shape, strict=False):
-                setattr(module, attribute, size)
 
 
 def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
@@ -296,7 +259,7 @@ def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
         prefixes = [first[: at + 1] for at, letter in enumerate(first) if letter == "."]
         prefixes = [prefix for prefix in prefixes if all(name.startswith(prefix) for name in state)]
         matches.append(best_match(file.state, resolved, expected, aliases=_aliases(state), own_prefixes=prefixes))
-        if matches[-1].fits or not _plain(network):  # a file may have the weights that its layers compute
+        if matches[-1].fits or not plain_layers(network):  # a file may have the weights that its layers compute
             break
     match = min(matches, key=lambda one: one.distance)
     if not match.fits:
@@ -306,40 +269,8 @@ def _of_factory(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
         )
     notes = [*file.notes, *match.notes]
     network = _filled(network, match, notes)
-    _multiply_own_masks(network, declared.dataset, notes)
+    multiply_own_masks(network, declared.dataset, notes)
     return LoadedNetwork(network, file, built.name, tuple(notes), built.sha256)
-
-
-def _plain(network: nn.Module) -> tuple[str, ...]:
-    """Names of the layers of which :func:`multiply_out` made ordinary ones."""
-    try:
-        return multiply_out(network)
-    except Exception as error:  # a parametrisation is the user's program
-        raise NetworkError(f"the weights of the network cannot be computed: {type(error).__name__}: {error}") from error
-
-
-def _multiply_own_masks(network: nn.Module, dataset: Dataset, notes: list[str]) -> None:
-    """Make the pruned weights zeros of layers that multiply a mask in their forward pass, if no output changes."""
-    state = network.state_dict()
-    masked = {
-        name: value for name, value in multiply_masks(state, None).state.items()
-        if name in state and state[name].is_floating_point() and not torch.equal(value, state[name])
-    }  # fmt: skip
-    if not masked:
-        return
-    images = torch.rand(2, *dataset.shape, generator=torch.Generator().manual_seed(0))
-    dense = {name: state[name].clone() for name in masked}
-    try:
-        with torch.no_grad():
-            before = network(images)
-            network.load_state_dict(masked, strict=False)
-            same = torch.equal(network(images), before)
-    except Exception:  # whatever fails here fails when the network is audited, with a message
-        same = False
-    if same:
-        notes.append(f"Masks of {len(masked)} tensors multiplied in; the network's outputs stay the same.")
-    else:
-        network.load_state_dict(dense, strict=False)
 
 
 def in_memory(network: nn.Module) -> LoadedNetwork:
@@ -361,7 +292,7 @@ def in_memory(network: nn.Module) -> LoadedNetwork:
         ) from error
     digest = hashlib.sha256(canonical).hexdigest()
     file = CheckpointFile(Path(IN_MEMORY), state, IN_MEMORY, "bare", digest, len(canonical))
-    _plain(mine.eval())
+    plain_layers(mine.eval())
     return LoadedNetwork(mine, file, IN_MEMORY)
 
 
@@ -422,7 +353,7 @@ def _filled(network: nn.Module, match: Match, notes: list[str]) -> nn.Module:
         for name, value in match.tensors.items()
         if name.rpartition(".")[2] == "mask_weight"
     )
-    replaced = _plain(network.eval())
+    replaced = plain_layers(network.eval())
     if replaced:
         notes.append(f"Masks or scores of {len(replaced)} layers multiplied out.")
     if weakened:
