@@ -16,7 +16,7 @@ from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.records import LayerAudit
 from apsite.samples import read_samples
-from apsite.vocabulary import Structure
+from apsite.vocabulary import Dataset, Structure
 
 MAX_BYTES = 5_000_000
 
@@ -53,7 +53,7 @@ def test_the_stored_checkpoints_are_those_that_were_evaluated(series, benchmark_
 
 def test_their_sparsity_is_exact(series):
     """To the weight globally and in every layer, to the channel for filters; half precision has made no zero."""
-    total = sum(weight.numel() for weight in prunable_weights(layouts()["resnet8"].build("cifar10")).values())
+    total = sum(weight.numel() for weight in prunable_weights(layouts()["resnet8"].build(Dataset.CIFAR10)).values())
     for one in series.prunings:
         weights = prunable_weights(load_network(series.checkpoint(one.key), architecture="resnet8"))
         left = {name: int((weight != 0).sum()) for name, weight in weights.items()}

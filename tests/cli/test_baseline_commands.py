@@ -238,7 +238,7 @@ class Hidden(Own):
 class Attention(nn.Module):
     def __init__(self, size, outputs):
         super().__init__()
-        self.attention, self.out = nn.MultiheadAttention(8, 1), nn.Linear(size, outputs)
+        self.attention, self.out = nn.MultiheadAttention(8, 1, batch_first=True), nn.Linear(size, outputs)
 
     def forward(self, x):
         y = x.view(len(x), -1, 8)

@@ -255,7 +255,7 @@ def test_every_layout_survives_saving_and_loading_through_each_container(built, 
         if isinstance(module, nn.Conv2d | nn.Linear)
     }
     loaded = prunable_weights(fitted.network)
-    assert list(loaded) == list(effective)
+    assert [name for name in loaded if name != "pos_embed"] == list(effective)
     assert all(torch.equal(loaded[key], value) for key, value in effective.items())
     statistics = {key: value for key, value in fitted.network.state_dict().items() if "running" in key}
     assert all(torch.equal(value, state[key]) for key, value in statistics.items())
