@@ -85,7 +85,7 @@ class Layout:
         """Constants applied to images of `dataset` inside the network; ``None`` where there are none."""
         return dict(self.normalisation).get(dataset)
 
-    def build(self, dataset: Dataset, sparsity: float | None = None) -> nn.Module:
+    def build(self, dataset: str | Dataset, sparsity: float | None = None) -> nn.Module:
         """A network of this layout with freshly initialised weights, in training mode.
 
         It maps images of the dataset, ``(n, 3, height, width)``, to ``(n, classes)`` logits, and its state dict has
@@ -94,6 +94,7 @@ class Layout:
         Raises:
             ValueError: If the layout has no network for `dataset`, or `sparsity` is outside [0, 1).
         """
+        dataset = Dataset(dataset)
         if dataset not in self.datasets:
             raise ValueError(f"layout {self.name} is for {', '.join(self.datasets)}, not for {dataset}")
         constants, left_out, network = self.normalisation_of(dataset), sparsity or 0.0, nn.Module()
