@@ -115,18 +115,37 @@ def membership(
     """What a counted network is in its family; ``None`` if it is not of this family.
 
     A network is of a family if it has the same weight tensors, or if one can be matched with each of them, in order,
-    that has the same kind and kernel and no more filters and channels. Records without shapes of tensors, as version
+    that has the same kind and kernel and no more filters and channels. A dense network of another family, such as a
+    WRN-28-4 next to a WRN-28-10, is none with filters removed. Records without shapes of tensors, as version
     1 of the format had them, are compared by number of weights, filters and channels.
     """
+    dense = _dense(layers, macs, architecture, dataset)
+    if dense is not None:
+        return Membership(dense, narrowed=False)
     known = all(layer.kind is not None for layer in layers)
     mine = [(_kind(layer, known), layer.filters or 0, layer.channels or 0) for layer in layers]
     family = censuses(architecture, dataset)
-    for census in family:
-        whole = [(_kind(layer, known), layer.filters, layer.channels) for layer in census.layers]
-        if Counter(mine) == Counter(whole) and macs == census.macs:
-            return Membership(census, narrowed=False)
     narrower = [census for census in family if known and macs < census.macs and _fits(mine, census)]
+    if narrower and _other(layers, macs, architecture, dataset):
+        return None
     return Membership(min(narrower, key=lambda census: census.count("weights")), narrowed=True) if narrower else None
+
+
+def _dense(layers: Sequence[LayerAudit], macs: int, architecture: Architecture, dataset: Dataset) -> Census | None:
+    """The census of a family that is exactly that of a counted network."""
+    known = all(layer.kind is not None for layer in layers)
+    mine = Counter((_kind(layer, known), layer.filters, layer.channels) for layer in layers)
+    for census in censuses(architecture, dataset):
+        whole = Counter((_kind(layer, known), layer.filters, layer.channels) for layer in census.layers)
+        if mine == whole and macs == census.macs:
+            return census
+    return None
+
+
+def _other(layers: Sequence[LayerAudit], macs: int, architecture: Architecture, dataset: Dataset) -> str | None:
+    """Name of another family of which a counted network is a dense one."""
+    others = (one for one in Architecture if one is not architecture and _dense(layers, macs, one, dataset))
+    return next((one.label for one in others), None)
 
 
 def dense_network(record: EvaluationRecord) -> Census | None:
@@ -137,9 +156,12 @@ def dense_network(record: EvaluationRecord) -> Census | None:
     return found.census if found else None
 
 
-def difference(layers: Sequence[LayerAudit], architecture: Architecture, dataset: Dataset) -> str:
+def difference(layers: Sequence[LayerAudit], macs: int, architecture: Architecture, dataset: Dataset) -> str:
     """Why a network is not of a family, in words that follow "the network is not a ResNet18:"."""
     family = censuses(architecture, dataset)
+    other = _other(layers, macs, architecture, dataset)
+    if other is not None:
+        return f"it is a {other}"
     if not family:
         return f"none is registered for images of {'x'.join(map(str, dataset.shape))}"
     nearest = min(family, key=lambda census: abs(len(census.layers) - len(layers)))

@@ -222,7 +222,7 @@ def _audit(record: EvaluationRecord) -> Found:
     if record.structure is None and share > protocol.SPARSITY_LIMIT:
         yield "sparsity.measured", f"{share:.4f} of the weights are removed, but the model key says that it is dense"
     if record.architecture.registered and dense_network(record) is None:
-        why = difference(audit.layers, record.architecture, record.dataset)
+        why = difference(audit.layers, audit.macs, record.architecture, record.dataset)
         yield (
             "audit.layers",
             f"are not those of a {record.architecture.label}: {why}; evaluate what the checkpoint holds",

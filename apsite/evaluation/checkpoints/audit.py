@@ -268,7 +268,7 @@ def check_census(audit: CheckpointAudit, architecture: Architecture, dataset: Da
     """
     found = membership(audit.layers, audit.macs, architecture, dataset)
     if found is None:
-        why = difference(audit.layers, architecture, dataset)
+        why = difference(audit.layers, audit.macs, architecture, dataset)
         raise NetworkError(
             f"the network is not a {architecture.label}: {why}. Declare the network that it is, or "
             "--as other:NAME, which is shown and does not rank"

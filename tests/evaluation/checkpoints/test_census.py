@@ -25,7 +25,7 @@ from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
 from apsite.evaluation.checkpoints.report import audit
 from apsite.evaluation.runs.python_interface import evaluate_samples
 from apsite.protocol import Settings
-from apsite.records import census, read_record
+from apsite.records import LayerAudit, census, read_record
 from apsite.results import zero_shares
 from apsite.validation.plausibility import plausibility_problems
 from apsite.vocabulary import Architecture, Dataset, Structure
@@ -265,3 +265,19 @@ def test_another_network_is_refused_before_any_attack(network: nn.Module, found:
             network, method="Other_Doe2026Other", dataset="cifar10", architecture="resnet18", data_dir="embedded",
             settings=QUICK,
         )  # fmt: skip
+
+
+def test_a_dense_network_of_another_family_is_none_with_filters_removed() -> None:
+    """A WRN-28-4 has the layers of a WRN-28-10, each narrower."""
+    small = census.censuses(Architecture("wrn-28-4"), Dataset.CIFAR10)[0]
+    layers = [
+        LayerAudit("a", one.weights, 0, one.filters, 0, one.channels, 0, 0, 0, one.kind, *one[3:])
+        for one in small.layers
+    ]
+    wide = Architecture("wrn-28-10"), Dataset.CIFAR10
+    assert census.membership(layers, small.macs, *wide) is None
+    assert census.difference(layers, small.macs, *wide) == "it is a WRN-28-4"
+    layers[5] = replace(layers[5], filters=layers[5].filters - 1)
+    found = census.membership(layers, small.macs - 1, *wide)
+    assert found is not None
+    assert found.narrowed
