@@ -43,7 +43,9 @@ def resize(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         else:
             module._buffers[last] = torch.empty_like(value)
         if last == "weight":
-            for attribute, size in zip(sizes[type(module)], value.shape, strict=False):
+            if isinstance(module, nn.Conv2d) and module.groups > 1:  # depthwise: a filter for each channel
+                module.groups = len(value)
+            for attribute, size in zip(sizes.get(type(module), ()), value.shape, strict=False):
                 setattr(module, attribute, size)
 
 

@@ -237,7 +237,7 @@ def open_network(file: CheckpointFile, declared: Declared) -> LoadedNetwork:
         resize(network, match.tensors)
         try:
             network(torch.zeros(2, *dataset.shape))
-        except RuntimeError:  # layers of which one does not take what the other gives
+        except (RuntimeError, AssertionError):  # layers of which one does not take what the other gives
             raise CheckpointError(_misfit(file, declared)) from None
     return LoadedNetwork(_filled(network, match, notes), file, chosen.name, tuple(notes))
 

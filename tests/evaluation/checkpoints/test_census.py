@@ -20,7 +20,7 @@ from apsite.evaluation.checkpoints.audit import (
 )
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks import censuses
-from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.registry import layouts, layouts_of
 from apsite.evaluation.checkpoints.networks.resnet import ResNet, ResNetLayout
 from apsite.evaluation.checkpoints.report import audit
 from apsite.evaluation.runs.python_interface import evaluate_samples
@@ -244,6 +244,22 @@ def test_a_checkpoint_without_the_removed_filters_needs_no_factory(tmp_path: Pat
             tmp_path / "half.pt", method="Half_Doe2026Half", dataset="cifar10", architecture="resnet8",
             data_dir="embedded", settings=QUICK,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("architecture", ["mobilenetv2", "deit-tiny"])
+def test_narrower_networks_of_other_kinds_load_or_are_answered(tmp_path: Path, architecture: str) -> None:
+    """Depthwise convolutions get as many groups as channels; an attention of another width is no network of ours."""
+    dense = layouts_of(Architecture(architecture))[0].build(Dataset.CIFAR10).eval()
+    half = {
+        name: value[tuple(slice(size if size in (1, 3, 10) else size // 2) for size in value.shape[:2])].clone()
+        for name, value in dense.state_dict().items()
+    }
+    torch.save(half, tmp_path / "half.pt")
+    if architecture == "deit-tiny":
+        with pytest.raises(CheckpointError, match="does not fit any layout of deit-tiny"):
+            load_network(tmp_path / "half.pt", architecture=architecture)
+    else:
+        assert load_network(tmp_path / "half.pt", architecture=architecture)(IMAGES).shape == (4, 10)
 
 
 WIDE = ResNetLayout(widths=(32, 64, 128), blocks=(2, 2, 2))
