@@ -208,7 +208,7 @@ class Structure(Term):
 
     UNSTRUCTURED = "unstructured", "US", (0.90, 0.95, 0.99), "Single weights are removed; the layers keep their shape."
     STRUCTURED = "structured", "S", (0.50, 0.75, 0.90), "Whole filters, channels or kernels are removed."
-    SEMI_STRUCTURED = "semi-structured", "SS", (), "Of every M neighbouring weights, N are removed or kept (N:M)."
+    SEMI_STRUCTURED = "semi-structured", "SS", (), "Of every M neighbouring weights, at most N are kept (N:M)."
 
 
 class Granularity(OpenTerm):

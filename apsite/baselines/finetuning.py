@@ -10,10 +10,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from apsite.baselines.pruning import BaselineCriterion, apply_masks, masks_for, prunable_weights, zero_masks
+from apsite.baselines.pruning import (
+    BaselineCriterion,
+    apply_masks,
+    masks_for,
+    pattern_masks,
+    prunable_weights,
+    zero_masks,
+)
 from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
-from apsite.evaluation.checkpoints.audit import audit_network, check_sparsity
+from apsite.evaluation.checkpoints.audit import audit_network, check_pattern, check_sparsity
 from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, in_memory, open_network
 from apsite.evaluation.checkpoints.networks.layers import Normalise, Parametrisation
@@ -26,6 +33,7 @@ from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
 from apsite.progress import Reporter
 from apsite.records import CheckpointAudit
+from apsite.records.patterns import Pattern
 from apsite.vocabulary import Locality, Structure
 
 CHANCE = 0.001
@@ -106,11 +114,12 @@ def load_dense(source: Source) -> LoadedNetwork:
 
 def prune(
     source: Source, criterion: BaselineCriterion, locality: Locality, sparsity: float, output: Path, *,
-    written: Format = Format(), seed: int = 0,
+    written: Format = Format(), seed: int = 0, pattern: Pattern | None = None,
 ) -> Written:  # fmt: skip
     """Mask a dense network exactly to a sparsity, a fraction in (0, 1), and write it.
 
-    The other arguments are those of :func:`apsite.baselines.pruning.masks_for`.
+    With a `pattern` N weights of each group of M stay, those of largest magnitude; the other arguments are those of
+    :func:`apsite.baselines.pruning.masks_for`.
 
     Raises:
         ApsiteError: If the network cannot be loaded or pruned in this way.
@@ -119,20 +128,26 @@ def prune(
         raise EvaluationError("there is nothing to prune without a checkpoint")
     _check_output(output, source)
     loaded = load_dense(source)
-    masks = masks_for(loaded.network, criterion, locality, sparsity, seed)
+    if pattern is None:
+        masks, structure = masks_for(loaded.network, criterion, locality, sparsity, seed), criterion.structure
+    else:
+        masks, structure = pattern_masks(loaded.network, pattern), Structure.SEMI_STRUCTURED
     apply_masks(loaded.network, masks)
-    if criterion.structure is Structure.UNSTRUCTURED:
+    if structure is not Structure.STRUCTURED:
         for name, weight in prunable_weights(loaded.network).items():
             if not torch.equal(weight != 0, masks[name]):
                 raise EvaluationError(
                     f"{source.checkpoint}: {name} already has more zeros than {sparsity:.2%} removes; choose a "
                     "higher --sparsity"
                 )
-    audit = audit_network(loaded.network, torch.zeros(1, *source.dataset.shape))
-    check_sparsity(audit, criterion.structure, sparsity)
+    audit = audit_network(loaded.network, torch.zeros(1, *source.dataset.shape), pattern=pattern)
+    if pattern is not None:
+        check_pattern(loaded.network, audit, pattern)
+    check_sparsity(audit, structure, sparsity)
     about = {
         "made_by": "apsite prune", "dense_sha256": loaded.file.sha256, "layout": loaded.layout,
         "criterion": criterion.value, "locality": locality.value, "sparsity": sparsity,
+        **({"pattern": str(pattern)} if pattern else {}),
         **({"seed": seed} if criterion is BaselineCriterion.RANDOM else {}),
     }  # fmt: skip
     return _write(output, loaded.network, written, audit, about)

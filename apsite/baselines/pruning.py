@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from apsite.baselines.channels import ChannelGroup, channel_groups
 from apsite.errors import EvaluationError
+from apsite.records.patterns import Pattern
 from apsite.vocabulary import Locality, Structure
 
 Masks = dict[str, Tensor]
@@ -64,6 +65,33 @@ def masks_for(
     else:
         scores = (lamp_scores if criterion is BaselineCriterion.LAMP else lwm_scores)(weights)
     return global_masks(scores, sparsity) if locality is Locality.GLOBAL else local_masks(scores, sparsity)
+
+
+def pattern_masks(network: nn.Module, pattern: Pattern) -> Masks:
+    """Masks that keep the N weights of largest magnitude in every group of M along the input dimension.
+
+    The first convolution, the last linear layer, layers whose input dimension is not divisible by M and layers of other
+    kinds stay dense.
+    Groups are those of :mod:`apsite.records.patterns`; of equal magnitudes the first stays.
+
+    Source: Mishra et al., *Accelerating Sparse Deep Neural Networks*, 2021.
+    """
+    weights = prunable_weights(network)
+    first = next((name for name, weight in weights.items() if weight.dim() > 2), None)
+    last = next((name for name, weight in reversed(weights.items()) if weight.dim() == 2), None)
+    known = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    pruned = {f"{name}.weight" for name in known} - {first, last}
+    masks: Masks = {}
+    for name, weight in weights.items():
+        masks[name] = torch.ones(weight.shape, dtype=torch.bool)
+        if name not in pruned or weight.shape[1] % pattern.group:
+            continue
+        magnitudes = weight.detach().abs().movedim(1, -1)
+        groups = magnitudes.reshape(-1, pattern.group)
+        largest = torch.sort(groups, descending=True, stable=True).indices[:, : pattern.kept]
+        stays = torch.zeros(groups.shape, dtype=torch.bool).scatter_(1, largest, True)
+        masks[name] = stays.view(magnitudes.shape).movedim(-1, 1)
+    return masks
 
 
 def check_locality(criterion: BaselineCriterion, locality: Locality) -> None:

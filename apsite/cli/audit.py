@@ -11,6 +11,7 @@ import click
 from apsite.cli import options
 from apsite.cli.group import cli, printable
 from apsite.cli.options import display, emit_json, new_table
+from apsite.records.patterns import declared_pattern, left_dense
 from apsite.vocabulary import Dataset, Structure
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
               help="Training dataset; sets image size, classes and normalisation.")  # fmt: skip
 @click.option("--structure", type=options.values(Structure), help="Structure of the pruning.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
+@options.pattern
 @options.layout
 @options.state
 @options.as_json
 def audit(
     checkpoint: Path, arch: str, method: str | None, dataset: str, structure: str | None, sparsity: float | None,
-    layout: str | None, state: str | None, as_json: bool,
+    pattern: str | None, layout: str | None, state: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure layout, sparsity, costs and behaviour of CHECKPOINT without attacking it.
 
@@ -47,9 +49,13 @@ def audit(
 
     if (structure is None) != (not sparsity):
         raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")
+    try:
+        declared_pattern(Structure(structure) if structure else None, pattern)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     report = reports.audit(
         checkpoint, architecture=arch, method=method, dataset=dataset, structure=structure, sparsity=sparsity,
-        layout=layout, state=state,
+        layout=layout, state=state, pattern=pattern,
     )  # fmt: skip
     if as_json:
         emit_json(report.to_json())
@@ -99,7 +105,10 @@ def _summary(report: CheckpointReport) -> Table:
         if report.finding is not None and report.structure is not None:
             finding = report.finding
             difference = (finding.matched - (report.declared or 0)) * 100
-            rows.insert(7, ("Sparsity difference", f"{difference:+.2f} points, by {finding.basis}"))
+            rows.insert(-4, ("Sparsity difference", f"{difference:+.2f} points, by {finding.basis}"))
+        if counts.pattern is not None:
+            rows.append(("Pattern", f"{counts.pattern}, in layers with {counts.pattern_share:.2%} of the weights"))
+            rows.append(("Left dense", ", ".join(layer.name for layer in left_dense(counts)) or "no layer"))
     if report.inputs:
         rows.append(("Behaviour", _behaviour(report)))
     for name, value in rows:

@@ -12,6 +12,7 @@ from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import emit_json
 from apsite.errors import ApsiteError
+from apsite.records.patterns import Pattern
 from apsite.vocabulary import Dataset, Locality
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _PACKED = click.option("--packed", is_flag=True,
               help="Whether the sparsity holds in each layer or in the whole network; lamp is global.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True,
               help="Fraction to remove, such as 0.90, of weights or of filters.")  # fmt: skip
+@click.option("--pattern", metavar="N:M", help="Keep the N largest of every M weights along the input dimension, with "
+              "--criterion lwm --locality local.")  # fmt: skip
 @_DATASET
 @options.layout
 @options.method
@@ -46,8 +49,8 @@ _PACKED = click.option("--packed", is_flag=True,
 @_PACKED
 @options.as_json
 def prune(
-    checkpoint: Path, arch: str, criterion: str, locality: str, sparsity: float, dataset: str, layout: str | None,
-    method: str | None, seed: int, output: Path, half: bool, packed: bool, as_json: bool,
+    checkpoint: Path, arch: str, criterion: str, locality: str, sparsity: float, pattern: str | None, dataset: str,
+    layout: str | None, method: str | None, seed: int, output: Path, half: bool, packed: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Prune the dense network CHECKPOINT to an exact sparsity with a simple baseline criterion.
 
@@ -64,11 +67,26 @@ def prune(
     from apsite.baselines.pruning import BaselineCriterion
 
     source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint)
+    chosen = _pattern(pattern, criterion, locality, sparsity)
     written = prune_network(
         source, BaselineCriterion(criterion), Locality(locality), sparsity, output, written=Format(half, packed),
-        seed=seed,
+        seed=seed, pattern=chosen,
     )  # fmt: skip
     _print(written, f"pruned by {criterion}, {locality}", as_json=as_json)
+
+
+def _pattern(text: str | None, criterion: str, locality: str, sparsity: float) -> Pattern | None:
+    """Pattern to prune to; a usage error if it contradicts the other options."""
+    if text is None:
+        return None
+    try:
+        pattern = Pattern.parse(text)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
+    removed = pattern.zeros / pattern.group
+    if (criterion, locality) != ("lwm", "local") or abs(removed - sparsity) > 5e-3:
+        raise click.UsageError(f"--pattern {text} goes with --criterion lwm --locality local --sparsity {removed:.3g}")
+    return pattern
 
 
 @cli.command()

@@ -41,6 +41,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--structure", type=options.values(Structure),
               help="Structure of the pruning. Omit together with --sparsity for a dense network.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
+@options.pattern
 @click.option("--granularity", type=options.values(Granularity), help="Unit that was removed.")
 @click.option("--layout", help="Name of the registered parameter layout, if several fit (`apsite models list`).")
 @click.option("--data-dir", help="Folder with the official files of the dataset, or 'embedded' for 256 CIFAR-10 test "

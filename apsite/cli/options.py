@@ -36,6 +36,8 @@ records = click.option("--output", type=FOLDER, default=Path("evaluations"), hel
 network = click.option(
     "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
 )
+pattern = click.option("--pattern", metavar="N:M",
+                       help="Pattern of semi-structured pruning, such as 2:4: N weights kept of every M.")  # fmt: skip
 layout = click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
 method = click.option("--method", help="Method key; selects between layouts that have the same tensors.")
 state = click.option("--state", metavar="KEYS",

@@ -120,7 +120,8 @@ def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> F
         setting, shares = f"{record.dataset.label} {record.architecture.label}", map(percent, others)
         table.add_row(setting, pruned, percent(clean), percent(robust) + rank, *shares, source)
         narrow.add_row(setting, pruned, percent(robust) + rank + ("" if record.protocol.ranks else "*"))
-    table.caption = "US: unstructured, S: structured; the sparsity is the declared one; in brackets: the rank"
+    codes = "US: unstructured, S: structured, SS: semi-structured"
+    table.caption = f"{codes}; the sparsity is the declared one; in brackets: the rank"
     if not all(record.protocol.ranks for record in records):
         table.caption += "\n* reduced run, not ranked"
     narrow.caption = table.caption
@@ -146,8 +147,12 @@ def result_table(record: EvaluationRecord) -> Table:
         count = round(share * n)
         low, high = wilson_interval(count, n)
         table.add_row(Text(name), f"{count:,}", percent(share), f"{percent(low)} – {percent(high)}")
-    if record.warnings:
-        table.caption = Text("\n".join(f"! {warning.message}" for warning in record.warnings), justify="left")
+    lines = [f"! {warning.message}" for warning in record.warnings]
+    if record.audit is not None and record.audit.pattern is not None:
+        follow = f"in layers with {record.audit.pattern_share:.2%} of the weights"
+        lines.insert(0, f"Pattern {record.audit.pattern}, measured {follow}; shown, not ranked")
+    if lines:
+        table.caption = Text("\n".join(lines), justify="left")
     return table
 
 

@@ -23,6 +23,8 @@ class LayerAudit:
         kernel: Size of a kernel along each dimension; empty for linear layers.
         stride: Steps along the same dimensions.
         groups: Groups of channels that do not see each other.
+        broken_groups: Groups of M weights along the input dimension that break the N:M pattern of the network; ``None``
+            without a pattern, or if that dimension is not divisible by M.
     """
 
     name: str
@@ -38,6 +40,7 @@ class LayerAudit:
     kernel: tuple[int, ...] | None = None
     stride: tuple[int, ...] | None = None
     groups: int | None = None
+    broken_groups: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class CheckpointAudit:
         zero_channels: Convolution input channels with no weight left.
         channels: Convolution input channels.
         sparsity_basis: Share that matches the declared sparsity: ``weights``, ``filters``, ``channels`` or ``kernels``.
+        pattern: N:M pattern against which a semi-structured network was measured, such as ``2:4``.
+        pattern_share: Share of the weights that are in layers that follow it, a fraction.
     """
 
     parameters: int
@@ -71,3 +76,5 @@ class CheckpointAudit:
     zero_channels: int | None = None
     channels: int | None = None
     sparsity_basis: str | None = None
+    pattern: str | None = None
+    pattern_share: float | None = None

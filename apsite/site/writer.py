@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from apsite import numbers
+from apsite.records.patterns import left_dense
 from apsite.site import links
 from apsite.site.charts import palette
 from apsite.site.charts.drawings import Spec, no_drawing
@@ -61,6 +62,7 @@ def environment(drawn: Callable[[str, Spec], Markup] = no_drawing, **shared: Any
         "budget": numbers.budget,
         "raw": lambda value: "" if value is None else value,
         "json_block": json_block,
+        "left_dense": left_dense,
     }
     made.globals |= {
         "external": links.external,

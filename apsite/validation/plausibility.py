@@ -15,6 +15,7 @@ from apsite.keys import YEARS_APART
 from apsite.official_sets import PUBLISHED
 from apsite.records import CheckpointAudit, EvaluationRecord, LayerAudit
 from apsite.records.census import dense_network, difference
+from apsite.records.patterns import declared_pattern, pattern_share, violations
 from apsite.results import TOLERANCE, differs, matching_share, warnings_of, zero_shares
 from apsite.validation.runs import hash_problem, run_problems
 from apsite.validation.verification import verification_problems
@@ -208,12 +209,13 @@ def _audit(record: EvaluationRecord) -> Found:
         for name, wrong in _layer(layer):
             yield f"audit.layers[{number}].{name}", wrong
     yield from _sums(audit)
+    yield from _pattern(record, audit)
     share = zero_shares(audit, None, dense_network(record))["weights"]
     if measured is not None and differs(measured, share):
         yield "sparsity.measured", f"{measured} contradicts the zero weights of the audit, {share} of the dense network"
     basis, matched = audit.sparsity_basis or "weights", matching_share(record)
-    if basis != "weights" and record.structure is Structure.UNSTRUCTURED:
-        yield "audit.sparsity_basis", f"{basis!r} is not of unstructured pruning; 'weights' is"
+    if basis != "weights" and record.structure not in (Structure.STRUCTURED, None):
+        yield "audit.sparsity_basis", f"{basis!r} is not of {record.structure} pruning; 'weights' is"
     if matched is None and record.structure is not None:
         yield (
             "audit.sparsity_basis",
@@ -230,6 +232,34 @@ def _audit(record: EvaluationRecord) -> Found:
     if matched is not None and differs(matched, declared, limit := protocol.SPARSITY_LIMIT):
         apart = f"more than {limit * 100:g} points from the measured share of removed {basis}, {matched:.4f}"
         yield "sparsity.declared", f"{declared} is {apart}; evaluate the pruned checkpoint, or declare its sparsity"
+
+
+def _pattern(record: EvaluationRecord, audit: CheckpointAudit) -> Found:
+    """A semi-structured network states its N:M pattern, and its layers follow it as they say."""
+    try:
+        pattern = declared_pattern(record.structure, audit.pattern)
+    except ValueError as error:
+        yield "audit.pattern", f"{error}; `apsite eval --pattern` writes it"
+        return
+    if pattern is None:
+        return
+    for number, layer in enumerate(audit.layers):
+        broken, groups = layer.broken_groups, pattern.groups(layer)
+        wrong = None
+        if (broken is None) != (groups is None) or (broken or 0) > (groups or 0):
+            wrong = f"{broken} is not a count of {groups or 'no'} groups of {pattern.group} input channels"
+        elif broken is not None and groups is not None:
+            least, most = (groups - broken) * pattern.zeros, groups * pattern.group - broken * (pattern.kept + 1)
+            if not least <= layer.zero_weights <= most:
+                wrong = f"{broken} of {groups} groups contradicts {layer.zero_weights} zeros of this layer"
+        if wrong:
+            yield f"audit.layers[{number}].broken_groups", f"{wrong}; run `apsite eval` again"
+    if found := violations(audit):
+        yield "audit.pattern", f"{pattern} is not what {found[0].name} follows; evaluate a network that does"
+    if not (share := pattern_share(audit)):
+        yield "audit.pattern", f"{pattern} is followed by no layer; evaluate a network that does"
+    if audit.pattern_share is None or differs(audit.pattern_share, share):
+        yield "audit.pattern_share", f"{audit.pattern_share} contradicts audit.layers, which give {share}"
 
 
 def _sums(audit: CheckpointAudit) -> Found:

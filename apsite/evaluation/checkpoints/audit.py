@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from apsite.evaluation.attacks.execution import foreign_code, logits_of
 from apsite.protocol import SPARSITY_LIMIT, SPARSITY_WARNING
 from apsite.records import CheckpointAudit, EvaluationWarning, LayerAudit
 from apsite.records.census import Census, WeightShape, difference, membership
+from apsite.records.patterns import Pattern, follows, pattern_share, violations
 from apsite.results import differs, sparsity_warning, zero_shares
 from apsite.vocabulary import Architecture, Dataset, Structure
 
@@ -47,19 +48,22 @@ class _Weight(NamedTuple):
     shape: WeightShape
 
 
-def audit_network(network: nn.Module, example: Tensor, *, unused: Collection[str] = ()) -> CheckpointAudit:
+def audit_network(
+    network: nn.Module, example: Tensor, *, unused: Collection[str] = (), pattern: Pattern | None = None
+) -> CheckpointAudit:
     """Zero counts and multiply-accumulates of a network in evaluation mode, weight tensor by weight tensor.
 
     Counts are over all parameters (`parameters`) and over those of two or more dimensions (`weights`);
     multiply-accumulates are those for `example`, one image of shape ``(1, 3, height, width)``. Tensors that are
-    `unused`, see :func:`unused_weights`, are left out of all counts.
+    `unused`, see :func:`unused_weights`, are left out of all counts. With a `pattern` the groups that break it are
+    counted as well.
     """
     positions, macs = _passes(network, example)
     weights, audits = _weights(network), []
     macs -= sum(one.value.numel() * positions.get(one.module, 0) for one in weights if one.name in unused)
     effective = macs
     for name, module, _, value, shape in (one for one in weights if one.name not in unused):
-        zero = value.transpose(0, 1) == 0 if shape.kind == "transposed" else value == 0
+        zero = _by_filters(value, shape) == 0
         effective -= int(zero.sum()) * positions.get(module, 0)
         area = prod(shape.kernel)
         filters, channels = zero.flatten(1).all(1), zero.transpose(0, 1).flatten(1).all(1)
@@ -68,13 +72,13 @@ def audit_network(network: nn.Module, example: Tensor, *, unused: Collection[str
         audits.append(LayerAudit(
             name, value.numel(), int(zero.sum()), shape.filters, int(filters.sum()), shape.channels,
             int(channels.sum()), int(kernels.sum()), int(gone.sum()) * area, shape.kind, shape.kernel,
-            shape.stride, shape.groups,
+            shape.stride, shape.groups, _broken_groups(zero, pattern),
         ))  # fmt: skip
     convolutions = [audit for audit in audits if audit.kernel]
     own = {id(one.parameter): one.value for one in weights}
     left_out = {id(one.parameter) for one in weights if one.name in unused}
     parameters = [own.get(id(one), one) for one in network.parameters() if id(one) not in left_out]
-    return CheckpointAudit(
+    audit = CheckpointAudit(
         parameters=sum(value.numel() for value in parameters),
         nonzero_parameters=sum(int((value != 0).sum()) for value in parameters),
         weights=sum(audit.weights for audit in audits), zero_weights=sum(audit.zero_weights for audit in audits),
@@ -84,10 +88,11 @@ def audit_network(network: nn.Module, example: Tensor, *, unused: Collection[str
         zero_channels=sum(audit.zero_channels or 0 for audit in convolutions),
         channels=sum(audit.channels or 0 for audit in convolutions),
     )  # fmt: skip
+    return replace(audit, pattern=str(pattern), pattern_share=pattern_share(audit)) if pattern else audit
 
 
 def check_weights(
-    network: nn.Module, images: Tensor, *, own_code: bool
+    network: nn.Module, images: Tensor, *, own_code: bool, pattern: Pattern | None = None
 ) -> tuple[CheckpointAudit, list[EvaluationWarning]]:
     """Counts of a network, and warnings of weights that are there and do nothing.
 
@@ -97,7 +102,7 @@ def check_weights(
     if unused:
         message = f"No output depends on {', '.join(unused[:5])}{' and others' if len(unused) > 5 else ''}"
         warnings.append(EvaluationWarning("unused-weights", f"{message}: {len(unused)} tensors are not counted."))
-    audit = audit_network(network, images[:1], unused=unused)
+    audit = audit_network(network, images[:1], unused=unused, pattern=pattern)
     tiny = tiny_weights(network, images)
     if tiny:
         share = (
@@ -107,6 +112,53 @@ def check_weights(
             EvaluationWarning("tiny-weights", f"{share}; only those that are exactly zero count as pruned.")
         )
     return audit, warnings
+
+
+def check_pattern(network: nn.Module, audit: CheckpointAudit, pattern: Pattern) -> None:
+    """Refuse a network, audited with an N:M pattern, that does not follow it.
+
+    Raises:
+        CheckpointError: If a group of a layer that was pruned breaks the pattern, or no layer follows it.
+    """
+    required = [layer for layer in audit.layers if follows(layer)] + violations(audit)
+    if not required:
+        raise CheckpointError(
+            f"no layer follows {pattern}: none with zeros has an input dimension that is divisible by {pattern.group}; "
+            "check that this is the pruned checkpoint, or declare its structure"
+        )
+    broken = {layer.name: layer for layer in violations(audit)}
+    if not broken:
+        return
+    one = next(one for one in _weights(network) if one.name in broken)
+    zeros = _grouped(_by_filters(one.value, one.shape) == 0, pattern).sum(-1)
+    *at, group = (zeros < pattern.zeros).nonzero()[0].tolist()
+    channels = f"inputs {group * pattern.group} to {(group + 1) * pattern.group - 1}"
+    place = f"filter {at[0]}{f', kernel position {tuple(at[1:])}' if at[1:] else ''}, {channels}"
+    share = sum(layer.broken_groups or 0 for layer in required) / sum(pattern.groups(one) or 0 for one in required)
+    raise CheckpointError(
+        f"the network does not follow {pattern}: in {one.name}, {place}, {int(zeros[(*at, group)])} of {pattern.group} "
+        f"weights are zero, not {pattern.zeros} or more; {share:.2%} of the groups break the pattern. Groups are "
+        "neighbouring input channels (convolutions) or inputs (linear layers). Declare the pattern that it has, or "
+        "--structure unstructured"
+    )
+
+
+def _by_filters(value: Tensor, shape: WeightShape) -> Tensor:
+    """A weight tensor as ``(filters, channels, *kernel)``; transposed convolutions store channels first."""
+    return value.transpose(0, 1) if shape.kind == "transposed" else value
+
+
+def _grouped(zero: Tensor, pattern: Pattern) -> Tensor:
+    """Flags of shape ``(filters, channels, *kernel)`` as ``(filters, *kernel, groups, M)``, groups along channels."""
+    along = zero.movedim(1, -1)
+    return along.reshape(*along.shape[:-1], -1, pattern.group)
+
+
+def _broken_groups(zero: Tensor, pattern: Pattern | None) -> int | None:
+    """Groups with fewer zeros than a pattern has; ``None`` if they cannot be divided."""
+    if pattern is None or zero.shape[1] % pattern.group:
+        return None
+    return int((_grouped(zero, pattern).sum(-1) < pattern.zeros).sum())
 
 
 def weight_shapes(network: nn.Module) -> list[WeightShape]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from apsite.errors import ApsiteError, CheckpointError, NetworkError
 from apsite.evaluation.attacks.execution import as_inputs
-from apsite.evaluation.checkpoints.audit import SparsityFinding, check_sparsity, check_weights
+from apsite.evaluation.checkpoints.audit import SparsityFinding, check_pattern, check_sparsity, check_weights
 from apsite.evaluation.checkpoints.behaviour import check_behaviour
 from apsite.evaluation.checkpoints.loading import (
     IN_MEMORY,
@@ -26,6 +26,7 @@ from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoin
 from apsite.evaluation.testsets.datasets import TEST_SETS, embedded_images
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.records.census import membership
+from apsite.records.patterns import Pattern, declared_pattern
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 _SMALL = 64
@@ -102,7 +103,7 @@ def audit(
     network: nn.Module | str | Path, *, dataset: str | Dataset = Dataset.CIFAR10,
     architecture: str | Architecture | None = None, method: str | None = None,
     structure: str | Structure | None = None, sparsity: float | None = None, layout: str | None = None,
-    state: str | None = None,
+    state: str | None = None, pattern: str | None = None,
 ) -> CheckpointReport:  # fmt: skip
     """Zeros, parameters, multiply-accumulates and behaviour of a network; nothing is attacked or written.
 
@@ -121,6 +122,7 @@ def audit(
         sparsity: Declared sparsity, a fraction; 0 or ``None`` declares nothing.
         layout: Registered parameter layout of a checkpoint, where several fit.
         state: Dotted keys of the state dict to read, where the file holds several.
+        pattern: N:M pattern of semi-structured pruning, such as ``2:4``; ``None`` for other pruning.
 
     Returns:
         The report. What would make an evaluation refuse the network is in its `refusals`; shares are fractions.
@@ -132,6 +134,7 @@ def audit(
     """
     if (structure is None) != (not sparsity):
         raise ValueError("give both structure and sparsity for a pruned network, neither for a dense one")
+    expected = declared_pattern(Structure(structure) if structure else None, pattern)
     loaded = in_memory(network) if isinstance(network, nn.Module) else None
     if architecture is None and loaded is None:
         raise ValueError("a checkpoint needs an architecture, such as 'resnet18' or 'file.py:factory'")
@@ -145,7 +148,7 @@ def audit(
         declared.structure, declared.sparsity, notes=file.notes,
     )  # fmt: skip
     if loaded is not None:
-        return _measured(report, loaded)
+        return _measured(report, loaded, expected)
     try:
         loaded = open_network(file, declared)
     except CheckpointError as error:
@@ -153,7 +156,7 @@ def audit(
         return replace(report, others=others, refusals=(str(error),))
     if not declared.by_factory:
         report = replace(report, layout=loaded.layout, others=_others(file, declared, loaded.layout))
-    return _measured(replace(report, notes=loaded.notes), loaded)
+    return _measured(replace(report, notes=loaded.notes), loaded, expected)
 
 
 def _others(file: CheckpointFile, declared: Declared, chosen: str | None) -> tuple[OtherLayout, ...]:
@@ -176,7 +179,7 @@ def _why_unused(layout: Layout, architecture: str, chosen: str | None) -> str:
     return f"fits as well; {chosen} comes first" if chosen else "fits; ask for it by name"
 
 
-def _measured(report: CheckpointReport, loaded: LoadedNetwork) -> CheckpointReport:
+def _measured(report: CheckpointReport, loaded: LoadedNetwork, pattern: Pattern | None) -> CheckpointReport:
     """The report with what running the network shows."""
     images, labels, inputs = _images(report.dataset)
     network = loaded.network.cpu()
@@ -188,7 +191,7 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork) -> CheckpointRepo
     except NetworkError as error:
         refusals.append(str(error))
     try:
-        counts, found = check_weights(network, images, own_code=loaded.own_code)
+        counts, found = check_weights(network, images, own_code=loaded.own_code, pattern=pattern)
     except NetworkError:  # it fails; check_behaviour has said so
         return replace(report, inputs=inputs, refusals=tuple(refusals))
     families = [
@@ -200,6 +203,8 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork) -> CheckpointRepo
     family, member = min(families, key=lambda pair: pair[1].narrowed, default=(None, None))
     finding = None
     try:
+        if pattern is not None:
+            check_pattern(network, counts, pattern)
         dense = member.census if member else None
         finding, differing = check_sparsity(counts, report.structure, report.declared or 0.0, dense)
         warnings = [*differing, *found, *warnings]

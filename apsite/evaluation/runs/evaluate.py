@@ -21,7 +21,13 @@ from apsite.documents.texts import person_problem, text_problem, url_problem
 from apsite.errors import CheckpointError, EvaluationError
 from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.search import Trial, best_of
-from apsite.evaluation.checkpoints.audit import SparsityFinding, check_census, check_sparsity, check_weights
+from apsite.evaluation.checkpoints.audit import (
+    SparsityFinding,
+    check_census,
+    check_pattern,
+    check_sparsity,
+    check_weights,
+)
 from apsite.evaluation.checkpoints.behaviour import check_behaviour
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
@@ -34,6 +40,7 @@ from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import NEUTRAL, SPARSITY_LIMIT, EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
 from apsite.records import CheckpointAudit, EvaluationRecord, EvaluationWarning, Results
+from apsite.records.patterns import Pattern, declared_pattern
 from apsite.records.ranked_images import split_of
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults, write_samples
@@ -68,6 +75,7 @@ class Request:
     overwrite: bool = False
     state: str | None = None
     url: str | None = None
+    pattern: str | None = None
     source: str = records.AUTHORS
     notes: Sequence[str] = ()
 
@@ -75,7 +83,8 @@ class Request:
         """Refuse at once what `apsite validate` would refuse after the run.
 
         Raises:
-            EvaluationError: If the unit is not what the structure removes, or a URL or text is not allowed.
+            EvaluationError: If the unit is not what the structure removes, the pattern is not one or not declared for
+                semi-structured pruning only, or a URL or text is not allowed.
         """
         for name in ("checkpoint", "data_dir", "output", "run_dir"):
             if "\0" in str(getattr(self, name)):
@@ -91,6 +100,10 @@ class Request:
             raise EvaluationError(
                 f"granularity {self.granularity.value!r} is not what {self.key} prunes; allowed: {allowed}"
             )
+        try:
+            declared_pattern(self.key.structure, self.pattern)
+        except ValueError as error:
+            raise EvaluationError(str(error)) from None
         rule = load_schema("record")["properties"]["checkpoint"]["properties"]["url"]["anyOf"][0]
         if self.url is not None:
             fits = len(self.url) <= rule["maxLength"] and re.fullmatch(rule["pattern"].removesuffix("$"), self.url)
@@ -156,7 +169,8 @@ def run_request(
     request, evaluated = replace(request, settings=settings), network.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
 
-    audit, finding, warnings, notes = audit_model(network, key, whole, device)
+    pattern = declared_pattern(key.structure, request.pattern)
+    audit, finding, warnings, notes = audit_model(network, key, whole, device, pattern)
     network = replace(network, notes=(*network.notes, *notes))
     reporter.say(
         f"{audit.parameters:,} parameters, {finding.measured:.2%} of the weights are removed, "
@@ -204,18 +218,23 @@ class AuditedModel(NamedTuple):
     notes: list[str]
 
 
-def audit_model(model: LoadedNetwork, key: ModelKey, images: ImageSet, device: torch.device) -> AuditedModel:
+def audit_model(
+    model: LoadedNetwork, key: ModelKey, images: ImageSet, device: torch.device, pattern: Pattern | None = None
+) -> AuditedModel:
     """Counts, family, sparsity and behaviour of a network that is on the device of the attacks.
 
     Raises:
-        ApsiteError: If it does not suit the protocol, is of another family than its key says, or has another sparsity.
+        ApsiteError: If it does not suit the protocol, is of another family than its key says, or has another sparsity
+            or pattern.
     """
     some = images.first(min(64, len(images)))
     x, labels = as_inputs(some.images[:], device), torch.from_numpy(some.labels).to(device)
     with device_errors(device):
         warnings, notes = check_behaviour(model.network, x, labels, images.dataset.classes)
-    audit, found = check_weights(model.network, x, own_code=model.own_code)
+    audit, found = check_weights(model.network, x, own_code=model.own_code, pattern=pattern)
     dense = check_census(audit, key.architecture, key.dataset) if key.architecture.registered else None
+    if pattern is not None:
+        check_pattern(model.network, audit, pattern)
     finding, sparsity = check_sparsity(audit, key.structure, key.sparsity, dense)
     if key.structure is None and finding.measured > SPARSITY_LIMIT:
         removed = f"{finding.measured:.2%} of its weights are removed"

@@ -24,13 +24,14 @@ from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import EARLIER, NEUTRAL, EngineName, Precision, Preset, Settings, WorkersKind, parse_workers
 from apsite.records import EvaluationRecord, read_record
+from apsite.records.patterns import declared_pattern
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
 
 Options = Mapping[str, Any]
 """Options of ``apsite eval`` by name, with ``_`` for ``-``; what is not there, or ``None``, has its default."""
 
 REQUIRED = ("checkpoint", "method", "dataset", "arch")
-IDENTITY = (*REQUIRED, "as", "structure", "sparsity", "granularity", "layout", "checkpoint_url")
+IDENTITY = (*REQUIRED, "as", "structure", "sparsity", "pattern", "granularity", "layout", "checkpoint_url")
 """Options that say which model is evaluated; the others say how and where."""
 
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -40,7 +41,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _BUILDS = f"{', '.join(Architecture)}, or other:NAME (letters, digits and hyphens) for any other network"
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
-_TEXTS = ("method", "arch", "as", "layout", "state", "device", "attacks", "checkpoint_url", "workers")
+_TEXTS = ("pattern", "method", "arch", "as", "layout", "state", "device", "attacks", "checkpoint_url", "workers")
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
 _FLAGS = ("overwrite", "resume", "remove_channels")
 NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
@@ -100,6 +101,10 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         key = ModelKey.of(method, architecture, dataset, Structure(structure) if structure else None, sparsity)
     except ValueError as error:
         raise ApsiteError(str(error)) from None
+    try:
+        declared_pattern(key.structure, given.get("pattern"))
+    except ValueError as error:
+        raise OptionsError(str(error)) from None
     return Request(
         checkpoint=Path(given["checkpoint"]), key=key, factory=given["arch"] if declared.by_factory else None,
         layout=given.get("layout"), granularity=Granularity(given["granularity"]) if "granularity" in given else None,
@@ -108,7 +113,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         output=Path(given.get("output", "evaluations")), device=given.get("device"),
         workers=given.get("workers", WorkersKind.LOCAL), run_dir=Path(given.get("run_dir", RUNS)),
         fresh=not given.get("resume", True), overwrite=given.get("overwrite", False), state=given.get("state"),
-        url=given.get("checkpoint_url"),
+        url=given.get("checkpoint_url"), pattern=given.get("pattern"),
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def evaluate_samples(
     images: ImageSet | None = None, output: str | Path | None = None, overwrite: bool = False,
     device: str | None = None, settings: Settings | None = None, reporter: Reporter | None = None,
     run_dir: str | Path | None = None, fresh: bool = False, state: str | None = None, url: str | None = None,
-    source: str = AUTHORS, notes: Sequence[str] = (),
+    source: str = AUTHORS, notes: Sequence[str] = (), pattern: str | None = None,
 ) -> Evaluation:  # fmt: skip
     """Evaluate a network: audit, clean accuracy, AutoAttack, HO-FMN; record and result of every sample.
 
@@ -57,7 +57,7 @@ def evaluate_samples(
         method: Method key, such as ``HARP_Zhao2023Holistic``.
         dataset: A :class:`~apsite.vocabulary.Dataset` or its value, such as ``cifar10``.
         architecture: ``resnet18``, ``vgg16``, ``resnet50`` or ``resnet8``: the family that the model key names.
-        structure: ``unstructured`` or ``structured``; ``None`` for a dense network.
+        structure: ``unstructured``, ``structured`` or ``semi-structured``; ``None`` for a dense network.
         sparsity: Declared share of pruned parameters, a fraction of whole percent such as ``0.90``; 0 for a dense
             network.
         granularity: ``weight``, ``filter``, ``channel`` or ``kernel``; ``None`` if unknown, and for unstructured
@@ -80,6 +80,7 @@ def evaluate_samples(
         url: URL of the checkpoint, for the record.
         source: Who ran the evaluation, for the record.
         notes: Remarks for the record.
+        pattern: N:M pattern of semi-structured pruning, such as ``2:4``; ``None`` for other pruning.
 
     Returns:
         `record`; `samples`, whose arrays have the shape ``(n_samples,)``: ``index`` into the test set, ``label``,
@@ -114,7 +115,7 @@ def evaluate_samples(
             layout=layout, granularity=Granularity(granularity) if granularity else None,
             data_dir=data_dir if data_dir is not None else default_data_dir(), settings=settings or Settings(),
             output=None if output is None else Path(output), device=device, run_dir=Path(folder), fresh=fresh,
-            overwrite=overwrite, state=state, url=url, source=source, notes=notes,
+            overwrite=overwrite, state=state, url=url, source=source, notes=notes, pattern=pattern,
         )  # fmt: skip
         return run_request(request, reporter, network=loaded, images=images)
 

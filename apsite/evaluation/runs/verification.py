@@ -22,7 +22,7 @@ from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.checkpoints.loading import IN_MEMORY, Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.runs.environment import choose_device
-from apsite.evaluation.runs.evaluate import RUNS, audit_model
+from apsite.evaluation.runs.evaluate import RUNS, AuditedModel, audit_model
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
@@ -37,6 +37,7 @@ from apsite.records import (
     record_to_json,
     with_verification,
 )
+from apsite.records.patterns import declared_pattern
 from apsite.samples import SampleResults, read_samples
 from apsite.validation import plausibility_problems, samples_problems
 from apsite.validation.verification import claims, detectable_inflation, fewest_to_draw
@@ -102,7 +103,8 @@ def verify_record(
     images = _same_images(record, recorded, data_dir)
     model = _network(record, file, factory)
     network = model.network.to(chosen_device)
-    audited = audit_model(model, record.key, images, chosen_device).finding
+    pattern = declared_pattern(record.structure, record.audit.pattern if record.audit else None)
+    audited = audit_model(model, record.key, images, chosen_device, pattern)
     assert record.samples is not None
     identity = {
         "verification": record.samples.sha256, "checkpoint": file.sha256, "factory": model.factory_sha256,
@@ -117,7 +119,7 @@ def verify_record(
         settings = replace(settings, seed=seed)
         again = run(network, images, settings, kept, chosen_device, reporter, parameters, only=drawn).samples
         kept.clear()
-    return judge(path, record, recorded, again, drawn, seed, by, audited.measured)
+    return judge(path, record, recorded, again, drawn, seed, by, audited)
 
 
 def draw(
@@ -138,11 +140,12 @@ def draw(
 
 def judge(
     path: Path, record: EvaluationRecord, recorded: SampleResults, again: SampleResults,
-    drawn: Mapping[AttackName, NDArray[np.bool_]], seed: int, by: str | None = None, sparsity: float | None = None,
+    drawn: Mapping[AttackName, NDArray[np.bool_]], seed: int, by: str | None = None,
+    audited: AuditedModel | None = None,
 ) -> Finding:  # fmt: skip
     """Outcome of a re-run: what broke of the samples drawn, and what of the rule the record does not satisfy.
 
-    `sparsity` is that measured in the re-run; ``None`` leaves it out.
+    `audited` is what the re-run measured on the network; ``None`` leaves that out.
     """
     attacks = []
     for attack, (claimed, of) in claims(record).items():
@@ -153,9 +156,16 @@ def judge(
     today = datetime.now(UTC).date().isoformat()
     verification = Verification(today, seed, len(again), different, tuple(attacks), by)
     verified, objections = with_verification(record, verification), []
-    stated = record.sparsity.measured
-    if sparsity is not None and (stated is None or abs(stated - sparsity) > _SPARSITY_SLACK):
-        objections.append(f"sparsity.measured: {stated} is not what the checkpoint has, {sparsity}")
+    if audited is not None and record.audit is not None:
+        shares = {
+            "sparsity.measured": (record.sparsity.measured, audited.finding.measured),
+            "audit.pattern_share": (record.audit.pattern_share, audited.audit.pattern_share),
+        }
+        objections += [
+            f"{place}: {stated} is not what the checkpoint has, {found}"
+            for place, (stated, found) in shares.items()
+            if found is not None and (stated is None or abs(stated - found) > _SPARSITY_SLACK)
+        ]
     objections += [f"{problem.field}: {problem.problem}" for problem in plausibility_problems(path, verified)]
     return Finding(verified, verification, tuple(objections))
 

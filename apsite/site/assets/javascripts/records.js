@@ -79,6 +79,7 @@
           ["Broken only by HO-FMN", count(joint?.broken_only_by?.hofmn)],
           ["State dict", record.checkpoint?.state],
           ["Measured sparsity", percent(record.sparsity.measured)],
+          ["Pattern", record.audit?.pattern && record.audit.pattern + ", measured in " + percent(record.audit.pattern_share) + " of the weights"],
           ["Parameters not zero", count(record.audit?.nonzero_parameters)],
           ["Effective MACs", count(record.audit?.effective_macs)],
         ]),
