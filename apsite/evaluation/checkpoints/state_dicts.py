@@ -94,26 +94,93 @@ def find_state(path: Path, content: object, wanted: str | None = None) -> tuple[
             )
         (chosen,) = usual
     others = [keys for keys in found if keys != chosen]
-    masks = _masks_beside(content, chosen, found[chosen])
+    masks = _masks_beside(path, content, chosen, found[chosen])
     notes = [f"The state dict under {chosen} was taken; {listed(others)} left aside."] if others else []
     notes += [f"{len(masks)} masks beside the state dict belong to its tensors."] if masks else []
     return found[chosen] | masks, chosen, tuple(notes)
 
 
-def _masks_beside(content: object, chosen: str, state: dict[str, Any]) -> dict[str, Any]:
-    """Masks of the tensors of a state dict in a dict of their own beside it or beside what holds it, as ``X_mask``."""
+def _masks_beside(path: Path, content: object, chosen: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Masks of the tensors of a state dict in a container beside it or beside what holds it, as ``X_mask``.
+
+    They have the names of their tensors or layers, or only an order, see :func:`_in_order`.
+
+    Raises:
+        CheckpointError: If it is not known which tensor a mask belongs to.
+    """
     beside = [content]
     for key in chosen.split(".") if chosen != BARE else ():
         beside.append(dict(_children(beside[-1])).get(key))
-    names = {str(name).removeprefix("module."): str(name) for name in state}
-    masks = {}
+    masks: dict[str, Any] = {}
     for held in (held for value in beside for key, held in _children(value) if "mask" in key.lower()):
-        for name, mask in _dict(held).items():
-            bare = re.sub(r"^module\.|[._]mask$", "", str(name))
-            target = names.get(bare) or names.get(f"{bare}.weight")
-            if target is not None and _dimensions(mask) >= 0:
-                masks[f"{target}_mask"] = mask
+        inside = _inside(held)
+        if not any(_dimensions(mask) > 0 for mask in inside.values()):
+            continue
+        if all(name.isdecimal() for name in inside):
+            order = sorted(inside, key=int)
+            assigned = zip(_in_order(path, [inside[at] for at in order], state), order, strict=True)
+        else:
+            assigned = zip((_owner(path, name, state) for name in inside), inside, strict=True)
+        masks |= {f"{target}_mask": inside[name] for target, name in assigned if _dimensions(inside[name]) >= 0}
     return masks
+
+
+def _inside(held: object, depth: int = 0) -> dict[str, Any]:
+    """Tensors in a container by dotted keys, and what is ``None`` in their place."""
+    found: dict[str, Any] = {}
+    for key, value in _children(held) if depth < _DEEPEST else ():
+        if value is None or _dimensions(value) >= 0:
+            found[key] = value
+        found |= {f"{key}.{name}": one for name, one in _inside(value, depth + 1).items()}
+    return found
+
+
+def _owner(path: Path, name: str, state: dict[str, Any]) -> str:
+    """Tensor of a state dict to which a mask belongs by its name."""
+    names = {str(one).removeprefix("module.").removesuffix("_orig"): str(one).removesuffix("_orig") for one in state}
+    bare = re.sub(r"^module\.|[._]mask$", "", name)
+    target = names.get(bare) or names.get(f"{bare}.weight")
+    if target is None:
+        raise CheckpointError(
+            f"{path}: the mask {listed([name])} has the name of no tensor of the state dict. {_NAME_MASKS}"
+        )
+    return target
+
+
+def _in_order(path: Path, masks: list[Any], state: dict[str, Any]) -> list[str]:
+    """Tensors of a state dict to which masks without names belong, one for each, in the order of the layers.
+
+    Masks have the shapes of their weights, and ``None`` is in the place of a layer without one. The assignment is
+    known if taking the first weight that fits each, or the last, gives the same.
+    """
+    least = min(_dimensions(mask) for mask in masks if mask is not None)
+    weights = [
+        (str(name).removesuffix("_orig"), _shape(tensor))
+        for name, tensor in state.items()
+        if _dimensions(tensor) >= min(least, 2) and not str(name).endswith(("_mask", "running_mean", "running_var"))
+    ]
+    shapes = [None if mask is None else _shape(mask) for mask in masks]
+    first = _placed(shapes, weights)
+    last = _placed(shapes[::-1], weights[::-1])[::-1]
+    if len(first) == len(last) == len(masks) and first == last:
+        return first
+    raise CheckpointError(
+        f"{path}: holds {len(masks)} masks without names, and their shapes and order do not say which of its "
+        f"{len(weights)} weights each belongs to. {_NAME_MASKS}"
+    )
+
+
+def _placed(shapes: list[Any], weights: list[tuple[str, Any]]) -> list[str]:
+    """Names of the earliest weights that have these shapes in this order; fewer if there are not enough."""
+    left = iter(weights)
+    found = (next((name for name, own in left if shape in (None, own)), None) for shape in shapes)
+    return [name for name in found if name is not None]
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Shape of a tensor as described; empty for tensors that are not read."""
+    array = array_parts(value) if isinstance(value, Object) else None
+    return tuple(array[2]) if array else tuple(getattr(value, "shape", ()))
 
 
 def _of_network(network: Object, modules: Iterator[int]) -> dict[str, Any]:
@@ -299,6 +366,7 @@ def usable_tensors(path: Path, stored: Mapping[str, Tensor]) -> tuple[Mapping[st
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _AGAIN = "Save it again with torch.save(network.state_dict(), ...)."
+_NAME_MASKS = "Name each mask after its weight, such as conv1.weight, or save the weights as the layers multiply them."
 _EXPECTED = "Save {'state_dict': network.state_dict()}, or the state dict alone."
 
 
