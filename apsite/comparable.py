@@ -35,7 +35,7 @@ class Setting:
     dataset: Dataset
     architecture: Architecture
     structure: Structure
-    percent: int
+    percent: float
 
 
 def setting_of(record: EvaluationRecord) -> Setting | None:
@@ -49,12 +49,28 @@ def setting_of(record: EvaluationRecord) -> Setting | None:
 def rankable(record: EvaluationRecord) -> bool:
     """Whether a record may be ranked.
 
-    That is, a pruned network of a registered family and of a structure that the benchmark compares, attacked with
-    AutoAttack under a protocol that ranks, and not retracted.
+    That is, a pruned network of a registered family at a sparsity that the benchmark compares, attacked with AutoAttack
+    under a protocol that ranks, and not retracted.
     """
-    compared = record.structure is not None and bool(record.structure.sparsities)
-    evaluated = compared and record.robust_accuracy is not None
-    return record.protocol.ranks and evaluated and record.architecture.registered and record.retracted is None
+    evaluated = record.structure is not None and record.robust_accuracy is not None
+    return evaluated and not unranked(record)
+
+
+def unranked(record: EvaluationRecord) -> list[str]:
+    """Labels that say what keeps a record from ranking; empty where it may rank, or is only dense or not attacked."""
+    key, found = record.key, []
+    if record.retracted is not None:
+        found.append("retracted")
+    if not record.protocol.ranks:
+        found.append("reduced run")
+    if not key.architecture.registered:
+        found.append("other network")
+    if key.structure is not None and not key.compared:
+        pattern = record.audit.pattern if record.audit else None
+        found.append(
+            f"{pattern}, measured" if pattern else "other sparsity" if key.structure.sparsities else key.structure.value
+        )
+    return found
 
 
 def ranking(records: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:

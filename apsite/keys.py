@@ -24,8 +24,19 @@ OTHER_NETWORK = re.compile(f"{OTHER}{OTHER_NAME}")
 """A network of no registered family, such as ``other:MyNet``."""
 
 _NETWORK = f"{_NETWORKS}|{OTHER_CODE}{OTHER_NAME}"
-MODEL_KEY = re.compile(rf"{METHOD_KEY.pattern}_(?:{_NETWORK})_(?:{_DATASETS})_(?:(?:{_STRUCTURES})_[1-9][0-9]?|dense)")
+PERCENT = re.compile(r"[1-9][0-9]?(?:p[0-9]?[1-9])?")
+"""A sparsity in percent with ``p`` for the decimal point, such as ``90``, ``99p5`` or ``93p75``.
+
+Tenths are what methods report; hundredths are there for the survey's 93.75 %. No zero ends it, so that a sparsity has
+one text only.
+"""
+MODEL_KEY = re.compile(
+    rf"{METHOD_KEY.pattern}_(?:{_NETWORK})_(?:{_DATASETS})_(?:(?:{_STRUCTURES})_{PERCENT.pattern}|dense)"
+)
 """``<method key>_<network>_<dataset>_<structure>_<percent>``, or ``_dense`` in place of the last two parts."""
+
+PERCENTAGE = "a percentage from 1 to 99.99 with at most two decimals"
+_WRITTEN = "such as 90, 99p5 or 93p75, without a zero at the end"
 
 YEARS_APART = 1
 """A key may carry the year of the preprint and the paper that of the publication."""
@@ -42,14 +53,15 @@ class ModelKey:
         architecture: Network family.
         dataset: Dataset.
         structure: What pruning removed; ``None`` for a dense pretrained network.
-        percent: Declared sparsity in whole percent, 1..99; ``None`` for a dense network.
+        percent: Declared sparsity in percent, from 1 to 99.99 with at most two decimals; an ``int`` where it is whole,
+            and ``None`` for a dense network.
     """
 
     method: str
     architecture: Architecture
     dataset: Dataset
     structure: Structure | None
-    percent: int | None
+    percent: float | None
 
     def __post_init__(self) -> None:
         if not METHOD_KEY.fullmatch(self.method):
@@ -57,17 +69,27 @@ class ModelKey:
             raise ValueError(f"method key {self.method!r} is not of the form {form}")
         if (self.structure is None) != (self.percent is None):
             raise ValueError("a dense model has neither structure nor sparsity; a pruned one has both")
-        if self.percent is not None and not 1 <= self.percent <= 99:
-            raise ValueError(f"declared sparsity must be a whole percentage from 1 to 99, not {self.percent}")
+        if self.percent is not None:
+            object.__setattr__(self, "percent", _percent(self.percent / 100))
 
     def __str__(self) -> str:
         head = f"{self.method}_{self.architecture.code}_{self.dataset.code}"
-        return f"{head}_dense" if self.structure is None else f"{head}_{self.structure.code}_{self.percent}"
+        return f"{head}_dense" if self.structure is None else f"{head}_{self.structure.code}_{self.percent_code}"
+
+    @property
+    def percent_code(self) -> str:
+        """Sparsity as the model key writes it, such as ``99p5``; empty for a dense network."""
+        return "" if self.percent is None else str(self.percent).replace(".", "p")
 
     @property
     def sparsity(self) -> float:
         """Declared sparsity as a fraction; 0 for a dense network."""
-        return 0.0 if self.percent is None else self.percent / 100
+        return 0.0 if self.percent is None else round(self.percent / 100, 4)
+
+    @property
+    def compared(self) -> bool:
+        """Whether the sparsity is one of those at which the benchmark compares models of the structure."""
+        return self.structure is not None and self.sparsity in self.structure.sparsities
 
     @classmethod
     def of(
@@ -76,7 +98,7 @@ class ModelKey:
         """Key of a model described by words and a sparsity fraction, 0 for dense.
 
         Raises:
-            ValueError: If the sparsity is not a whole percentage, or the parts contradict each other.
+            ValueError: If the sparsity is no percentage with at most two decimals, or the parts contradict each other.
         """
         try:
             fraction = 0 <= sparsity < 1
@@ -84,10 +106,8 @@ class ModelKey:
             fraction = False
         if not fraction:
             raise ValueError(f"sparsity must be a fraction such as 0.90, or 0 for a dense network, not {sparsity!r}")
-        percent = round(sparsity * 100)
-        if abs(sparsity * 100 - percent) > 1e-6:
-            raise ValueError(f"declared sparsity must be a whole percentage such as 0.90, not {sparsity}")
-        return cls(method, architecture, dataset, structure, percent if structure or percent else None)
+        pruned = structure is not None or sparsity > 0
+        return cls(method, architecture, dataset, structure, _percent(sparsity) if pruned else None)
 
     @classmethod
     def parse(cls, text: str) -> ModelKey:
@@ -101,15 +121,37 @@ class ModelKey:
             structure, percent = None, None
         elif len(parts) == 6:
             structure = _of_code(Structure, parts[4], text)
-            if not re.fullmatch(r"[1-9][0-9]?", parts[5]):
-                raise ValueError(f"model key {text!r}: sparsity {parts[5]!r} is not a whole percentage from 1 to 99")
-            percent = int(parts[5])
+            if not PERCENT.fullmatch(parts[5]):
+                raise ValueError(f"model key {text!r}: sparsity {parts[5]!r} is not {PERCENTAGE}, {_WRITTEN}")
+            percent = float(parts[5].replace("p", "."))
         else:
             pruned = f"<method key>_<{_NETWORKS}>_<{_DATASETS}>_<{_STRUCTURES}>_<percent>"
             dense = "<method key>_<network>_<dataset>_dense"
             raise ValueError(f"model key {text!r} is not of the form {pruned}, or {dense}")
         architecture, dataset = _of_code(Architecture, parts[2], text), _of_code(Dataset, parts[3], text)
         return cls(f"{parts[0]}_{parts[1]}", architecture, dataset, structure, percent)
+
+
+def check_declared(sparsity: float) -> float:
+    """The same sparsity, a fraction, if a model key can state it.
+
+    Raises:
+        ValueError: If it is not a percentage from 1 to 99.99 with at most two decimals.
+
+    >>> check_declared(0.9375)
+    0.9375
+    """
+    _percent(sparsity)
+    return sparsity
+
+
+def _percent(sparsity: float) -> float:
+    """A fraction in percent as model keys have it: at most two decimals, and an ``int`` where it is whole."""
+    percent = round(sparsity * 100, 2)
+    if not 1 <= percent < 100 or abs(sparsity * 100 - percent) > 1e-6:
+        stated = f"{sparsity:.12g}"
+        raise ValueError(f"declared sparsity must be {PERCENTAGE}, such as 0.90, 0.995 or 0.9375, not {stated}")
+    return int(percent) if percent.is_integer() else percent
 
 
 def _of_code(kind: type[_Term], code: str, text: str) -> _Term:

@@ -45,10 +45,30 @@ PUBLISHED_BEST: Mapping[Dataset, float] = {Dataset.CIFAR10: 0.4948, Dataset.SVHN
 """Highest robust accuracy under AutoAttack of the published results in the catalogue, dense networks included."""
 
 SPARSITY_WARNING = 0.005
-"""Difference of declared and measured sparsity above which a record carries a warning."""
+"""Difference of a sparsity declared in whole percent and the measured one above which a record carries a warning."""
 
 SPARSITY_LIMIT = 0.02
-"""Difference of declared and measured sparsity above which nothing is evaluated and no record accepted."""
+"""The same above which nothing is evaluated and no record accepted."""
+
+FINE_WARNING, FINE_LIMIT = 0.001, 0.005
+"""The same two where a sparsity is declared in tenths or hundredths of a percent, and so claims more."""
+
+
+def sparsity_tolerance(declared: float) -> tuple[float, float]:
+    """Differences of declared and measured sparsity from which on there is a warning, and an error.
+
+    Where a sparsity has decimals, both are at most a tenth and a half of what the declared one leaves.
+
+    >>> sparsity_tolerance(0.9), sparsity_tolerance(0.9375)
+    ((0.005, 0.02), (0.001, 0.005))
+    >>> [round(limit, 6) for limit in sparsity_tolerance(0.995)]
+    [0.0005, 0.0025]
+    """
+    if abs(declared * 100 - round(declared * 100)) < 1e-6:
+        return SPARSITY_WARNING, SPARSITY_LIMIT
+    left = 1 - declared
+    return min(FINE_WARNING, left / 10), min(FINE_LIMIT, left / 2)
+
 
 SEED_DIFFERENCE = 0.002
 """Share of the samples robust under AutoAttack with one seed that another seed breaks, as a verification allows it.

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from apsite.metrics import median_distance
-from apsite.protocol import APB_1_ATTACKS, PUBLISHED_BEST, SPARSITY_WARNING
+from apsite.protocol import APB_1_ATTACKS, PUBLISHED_BEST, sparsity_tolerance
 from apsite.records import (
     AttackCount,
     AttackResult,
@@ -273,7 +273,8 @@ def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
             few = f"Only {search.samples} correctly classified samples were there for the search"
             yield "few-search-samples", f"{few}; {usual} are usual."
     share, structure = matching_share(record), record.structure
-    if share is not None and record.audit and structure and differs(share, record.sparsity.declared, SPARSITY_WARNING):
+    warns, _ = sparsity_tolerance(record.sparsity.declared)
+    if share is not None and record.audit and structure and differs(share, record.sparsity.declared, warns):
         shares = zero_shares(record.audit, structure, dense_network(record))
         warning = sparsity_warning(shares, record.sparsity.declared)
         yield warning.code, warning.message

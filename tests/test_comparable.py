@@ -33,12 +33,23 @@ from apsite.comparable import (
     ranking,
     robust_bounds,
     setting_of,
+    unranked,
 )
 from apsite.metrics import mcnemar_p_value
 from apsite.records import EvaluationRecord, record_from_json
 from apsite.samples import SampleResults
 from apsite.vocabulary import Architecture, Dataset, Structure
-from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
+from tests.builders import (
+    METHOD,
+    MODEL,
+    RIVAL,
+    changed,
+    entry_document,
+    own_document,
+    record_document,
+    reduced_document,
+    write_data,
+)
 
 # What the survey prints in bold, by table, network and sparsity.
 BOLD = {
@@ -165,6 +176,23 @@ def test_what_ranks(document: dict[str, Any], ranks: bool) -> None:
     one = record_from_json(document)
     assert rankable(one) is ranks
     assert ranking([one]) == ([one] if ranks else [])
+
+
+@pytest.mark.parametrize(("model_key", "why"), [
+    (MODEL, []),
+    (f"{METHOD}_R18_CIFAR10_US_99p5", ["other sparsity"]),
+    (f"{METHOD}_R18_CIFAR10_US_93p75", ["other sparsity"]),
+    (f"{METHOD}_R18_CIFAR10_US_80", ["other sparsity"]),
+    (f"{METHOD}_R18_CIFAR10_S_95", ["other sparsity"]),
+    (f"{METHOD}_R18_CIFAR10_SS_50", ["semi-structured"]),
+    (f"{METHOD}_other-Net_CIFAR10_US_99p5", ["other network", "other sparsity"]),
+    (f"{METHOD}_R18_CIFAR10_dense", []),
+])  # fmt: skip
+def test_what_keeps_a_record_from_ranking_has_a_label(model_key: str, why: list[str]) -> None:
+    one = record_from_json(record_document(model_key))
+    assert unranked(one) == why
+    assert rankable(one) is (not why and one.structure is not None)
+    assert unranked(record_from_json(reduced_document(model_key))) == ["reduced run", *why]
 
 
 def test_a_custom_run_never_leads_however_good(tmp_path: Path) -> None:

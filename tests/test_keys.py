@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsite import numbers
 from apsite.documents.schema import load_schema
 from apsite.keys import METHOD_KEY, ModelKey
 from apsite.vocabulary import Architecture, Dataset, Structure
@@ -19,7 +20,8 @@ NETWORKS, DATASETS = ("|".join(term.code for term in kind) for kind in (Architec
 method_keys = st.from_regex(METHOD_KEY, fullmatch=True)
 networks = st.sampled_from(Architecture)
 datasets = st.sampled_from(Dataset)
-pruned_keys = st.builds(ModelKey, method_keys, networks, datasets, st.sampled_from(Structure), st.integers(1, 99))
+percents = st.integers(1, 99) | st.integers(100, 9999).map(lambda hundredths: hundredths / 100)
+pruned_keys = st.builds(ModelKey, method_keys, networks, datasets, st.sampled_from(Structure), percents)
 dense_keys = st.builds(ModelKey, method_keys, networks, datasets, st.none(), st.none())
 
 
@@ -33,14 +35,34 @@ def test_the_schemas_accept_every_model_key(key: ModelKey) -> None:
     assert re.search(load_schema("record")["$defs"]["model_key"]["pattern"], str(key))
 
 
-@given(method_keys, networks, datasets, st.sampled_from(Structure), st.integers(1, 99))
-def test_a_key_of_words_and_a_fraction_has_whole_percent(
-    method: str, network: Architecture, dataset: Dataset, structure: Structure, percent: int
+@given(method_keys, networks, datasets, st.sampled_from(Structure), st.integers(100, 9999))
+def test_a_key_of_words_and_a_fraction_has_percent_without_needless_decimals(
+    method: str, network: Architecture, dataset: Dataset, structure: Structure, hundredths: int
 ) -> None:
-    key = ModelKey.of(method, network, dataset, structure, percent / 100)
-    assert key.percent == percent
-    assert key.sparsity == percent / 100
-    assert str(key).endswith(f"_{structure.code}_{percent}")
+    key = ModelKey.of(method, network, dataset, structure, hundredths / 10_000)
+    assert (key.percent, key.sparsity) == (hundredths / 100, hundredths / 10_000)
+    assert isinstance(key.percent, int) == (hundredths % 100 == 0)
+    whole, decimals = divmod(hundredths, 100)
+    assert key.percent_code == (f"{whole}p{decimals:02}".rstrip("0") if decimals else f"{whole}")
+    assert str(key).endswith(f"_{structure.code}_{key.percent_code}")
+
+
+@pytest.mark.parametrize(("sparsity", "code", "label", "compared"), [
+    (0.90, "90", "90 %", True),
+    (0.995, "99p5", "99.5 %", False),
+    (0.9375, "93p75", "93.75 %", False),  # a level of the survey's Table 9
+    (0.9005, "90p05", "90.05 %", False),
+    (0.80, "80", "80 %", False),
+])  # fmt: skip
+def test_a_sparsity_has_one_text_in_keys_and_one_on_pages(
+    sparsity: float, code: str, label: str, compared: bool
+) -> None:
+    key = ModelKey.of(METHOD, Architecture.RESNET18, Dataset.CIFAR10, Structure.UNSTRUCTURED, sparsity)
+    assert str(key) == f"{METHOD}_R18_CIFAR10_US_{code}"
+    assert ModelKey.parse(str(key)) == key
+    assert (key.sparsity, f"{key.percent} %", numbers.sparsity(sparsity), key.compared) == (
+        sparsity, label, label, compared,
+    )  # fmt: skip
 
 
 def test_a_dense_key_has_no_structure_and_sparsity_zero() -> None:
@@ -65,12 +87,18 @@ def test_a_published_key_is_spelt_as_in_the_survey() -> None:
     (f"{METHOD}_R99_CIFAR10_dense", "architecture 'R99' is not one of R18, V16, R50, R8"),
     (f"{METHOD}_R18_cifar10_US_90", "dataset 'cifar10' is not one of CIFAR10, SVHN, ImageNet"),
     (f"{METHOD}_R18_CIFAR10_us_90", "structure 'us' is not one of US, S"),
-    (f"{METHOD}_R18_CIFAR10_US_0", "sparsity '0' is not a whole percentage from 1 to 99"),
-    (f"{METHOD}_R18_CIFAR10_US_100", "sparsity '100' is not a whole percentage from 1 to 99"),
-    (f"{METHOD}_R18_CIFAR10_US_9.5", "sparsity '9.5' is not a whole percentage"),
-    (f"{METHOD}_R18_CIFAR10_US_09", "sparsity '09' is not a whole percentage"),
-    (f"{METHOD}_R18_CIFAR10_US_90\n", r"sparsity '90\n' is not a whole percentage"),
-    (f"{METHOD}_R18_CIFAR10_US_٩٠", "is not a whole percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_0", "sparsity '0' is not a percentage from 1 to 99.99 with at most two decimals"),
+    (f"{METHOD}_R18_CIFAR10_US_100", "sparsity '100' is not a percentage from 1 to 99.99 with at most two decimals"),
+    (f"{METHOD}_R18_CIFAR10_US_9.5", "sparsity '9.5' is not a percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_95p0", "such as 90, 99p5 or 93p75, without a zero at the end"),
+    (f"{METHOD}_R18_CIFAR10_US_93p750", "sparsity '93p750' is not a percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_90p50", "sparsity '90p50' is not a percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_0p5", "sparsity '0p5' is not a percentage from 1 to 99.99"),
+    (f"{METHOD}_R18_CIFAR10_US_95p", "sparsity '95p' is not a percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_95P5", "sparsity '95P5' is not a percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_09", "sparsity '09' is not a percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_90\n", r"sparsity '90\n' is not a percentage"),
+    (f"{METHOD}_R18_CIFAR10_US_٩٠", "is not a percentage"),
     ("HARP_zhao2023Holistic_R18_CIFAR10_US_90", "method key 'HARP_zhao2023Holistic' is not of the form"),
     ("HARP_Zhao23Holistic_R18_CIFAR10_US_90", "<Name>_<FirstAuthor><Year><FirstTitleWord>"),
     ("HÄRP_Zhao2023Holistic_R18_CIFAR10_US_90", "such as 'HARP_Zhao2023Holistic'"),
@@ -81,9 +109,11 @@ def test_a_malformed_model_key_says_which_part_is_wrong_and_what_is_allowed(text
 
 
 @pytest.mark.parametrize(("structure", "sparsity", "message"), [
-    (Structure.UNSTRUCTURED, 0.905, "must be a whole percentage such as 0.90, not 0.905"),
+    (Structure.UNSTRUCTURED, 0.93751, "with at most two decimals, such as 0.90, 0.995 or 0.9375, not 0.93751"),
+    (Structure.UNSTRUCTURED, 0.99999, "must be a percentage from 1 to 99.99"),
+    (Structure.UNSTRUCTURED, float("nan"), "sparsity must be a fraction such as 0.90"),
     (Structure.UNSTRUCTURED, 90, "sparsity must be a fraction such as 0.90"),
-    (Structure.UNSTRUCTURED, 0.0, "must be a whole percentage from 1 to 99, not 0"),
+    (Structure.UNSTRUCTURED, 0.0, "must be a percentage from 1 to 99.99 with"),
     (Structure.UNSTRUCTURED, 1.0, "sparsity must be a fraction such as 0.90"),
     (Structure.STRUCTURED, -0.5, "sparsity must be a fraction such as 0.90"),
     (None, 0.9, "a dense model has neither structure nor sparsity"),

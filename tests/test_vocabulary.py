@@ -22,7 +22,7 @@ def test_the_schemas_get_their_terms_from_the_vocabulary() -> None:
     dataset, model_key = (load_schema("record")["$defs"][name] for name in ("dataset", "model_key"))
     assert dataset == {"enum": list(Dataset), "description": "Dataset."}
     datasets = "|".join(dataset.code for dataset in Dataset)
-    assert f"_(?:{datasets})_(?:(?:US|S|SS)_[1-9][0-9]?|dense)$" in model_key["pattern"]
+    assert f"_(?:{datasets})_(?:(?:US|S|SS)_[1-9][0-9]?(?:p[0-9]?[1-9])?|dense)$" in model_key["pattern"]
 
 
 def test_a_pipeline_has_one_form_per_stage() -> None:

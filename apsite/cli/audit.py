@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--dataset", type=options.values(Dataset), default="cifar10",
               help="Training dataset; sets image size, classes and normalisation.")  # fmt: skip
 @click.option("--structure", type=options.values(Structure), help="Structure of the pruning.")
-@click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
+@options.sparsity
 @options.pattern
 @options.layout
 @options.state

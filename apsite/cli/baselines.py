@@ -37,7 +37,8 @@ _PACKED = click.option("--packed", is_flag=True,
 @click.option("--locality", type=options.values(Locality), required=True,
               help="Whether the sparsity holds in each layer or in the whole network; lamp is global.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True,
-              help="Fraction to remove, such as 0.90, of weights or of filters.")  # fmt: skip
+              callback=options.stated_sparsity,
+              help=f"Fraction of weights or of filters to remove, {options.SPARSITY_HELP}.")  # fmt: skip
 @click.option("--pattern", metavar="N:M", help="Keep the N largest of every M weights along the input dimension, with "
               "--criterion lwm --locality local.")  # fmt: skip
 @_DATASET

@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=Path)
               "other:NAME for any other, which is shown and does not rank.")  # fmt: skip
 @click.option("--structure", type=options.values(Structure),
               help="Structure of the pruning. Omit together with --sparsity for a dense network.")  # fmt: skip
-@click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), help="Declared sparsity, such as 0.90.")
+@options.sparsity
 @options.pattern
 @click.option("--granularity", type=options.values(Granularity), help="Unit that was removed.")
 @click.option("--layout", help="Name of the registered parameter layout, if several fit (`apsite models list`).")
@@ -265,14 +265,15 @@ def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[
 
 def _print_result(record: EvaluationRecord, path: Path, *, as_json: bool) -> None:
     from apsite.cli.tables import result_table
+    from apsite.comparable import unranked
     from apsite.records import record_to_json
 
     if as_json:
         emit_json(record_to_json(record))
         return
     display(result_table(record))
-    ranks = "" if record.protocol.ranks else " (reduced run: shown, never ranked)"
-    click.echo(f"Protocol: {record.protocol.value}{ranks}")
+    reasons = ", ".join(unranked(record))
+    click.echo(f"Protocol: {record.protocol.value}" + (f" ({reasons}: shown, not ranked)" if reasons else ""))
     click.echo(f"Record: {path}")
 
 

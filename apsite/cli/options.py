@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apsite.keys import check_declared
 from apsite.vocabulary import Architecture
 
 if TYPE_CHECKING:
@@ -47,6 +48,19 @@ proposal = click.option(
     help="Read the data of this revision, such as a fetched pull request, without a checkout. Refused if it changes "
     "anything but data.",
 )  # fmt: skip
+SPARSITY_HELP = "such as 0.90; tenths and hundredths of a percent, such as 0.995 or 0.9375, are allowed"
+
+
+def stated_sparsity(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    """Value of an option, if a model key can state it; for ``callback``."""
+    try:
+        return check_declared(value) if value else value
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+sparsity = click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), callback=stated_sparsity,
+                        help=f"Declared sparsity, {SPARSITY_HELP}.")  # fmt: skip
 device = click.option("--device", help="cpu, cuda or cuda:<number>.  [default: cuda if available]")
 run_dir = click.option("--run-dir", type=FOLDER, default=Path(".apsite/runs"),
                        help="Folder for the state of unfinished runs.")  # fmt: skip

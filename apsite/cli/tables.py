@@ -12,7 +12,7 @@ from rich.text import Text
 
 from apsite.catalogue import Catalogue
 from apsite.cli.options import new_table
-from apsite.comparable import Judge, Separation, Standings, leader_count, leaders
+from apsite.comparable import Judge, Separation, Standings, leader_count, leaders, unranked
 from apsite.entries import Entry
 from apsite.metrics import wilson_interval
 from apsite.numbers import MISSING, percent
@@ -37,7 +37,7 @@ def leaderboard_tables(
     catalogue: Catalogue, dataset: str | None = None, architecture: str | None = None, structure: str | None = None
 ) -> list[Fitting]:
     """One table per dataset, structure and network: methods by sparsities, with ranks, and leaders marked."""
-    groups: dict[tuple[Dataset, Structure, Architecture], dict[int, Standings]] = {}
+    groups: dict[tuple[Dataset, Structure, Architecture], dict[float, Standings]] = {}
     for setting, standings in Judge(catalogue).settings.items():
         group = setting.dataset, setting.structure, setting.architecture
         if all(wanted in (None, has) for wanted, has in zip((dataset, structure, architecture), group, strict=True)):
@@ -46,7 +46,7 @@ def leaderboard_tables(
 
 
 def _leaderboard(
-    catalogue: Catalogue, dataset: Dataset, structure: Structure, network: Architecture, columns: dict[int, Standings]
+    catalogue: Catalogue, dataset: Dataset, structure: Structure, network: Architecture, columns: dict[float, Standings]
 ) -> Fitting:
     """In full, without clean accuracy, and with a row for each result."""
     title = f"{dataset.label}, {structure.value} pruning, {network.label}"
@@ -55,7 +55,7 @@ def _leaderboard(
     wide.caption = "clean / AutoAttack, %, and rank; ★ leads by AutoAttack"
     narrow.caption = rows.caption = "AutoAttack, %, and rank; ★ leads"
     best: dict[str, float] = {}
-    cells: dict[tuple[str, int], tuple[Text, Text]] = {}
+    cells: dict[tuple[str, float], tuple[Text, Text]] = {}
     for percentage, standings in columns.items():
         marked = leaders((model.record for model in standings.models), leader_count(structure))
         for model in standings.models:
@@ -115,15 +115,17 @@ def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> F
     for record in records:
         clean, robust, *others = record.results.accuracies
         rank = f" ({ranks[record.model_key]})" if record.model_key in ranks else ""
-        pruned = f"{record.structure.code} {record.sparsity.declared * 100:.0f} %" if record.structure else "dense"
-        source = f"{record.provenance.kind.value}{'' if record.protocol.ranks else '*'}"
+        pruned = f"{record.structure.code} {record.key.percent} %" if record.structure else "dense"
+        apart = "*" if unranked(record) else ""
+        source = f"{record.provenance.kind.value}{apart}"
         setting, shares = f"{record.dataset.label} {record.architecture.label}", map(percent, others)
         table.add_row(setting, pruned, percent(clean), percent(robust) + rank, *shares, source)
-        narrow.add_row(setting, pruned, percent(robust) + rank + ("" if record.protocol.ranks else "*"))
+        narrow.add_row(setting, pruned, percent(robust) + rank + apart)
     codes = "US: unstructured, S: structured, SS: semi-structured"
     table.caption = f"{codes}; the sparsity is the declared one; in brackets: the rank"
-    if not all(record.protocol.ranks for record in records):
-        table.caption += "\n* reduced run, not ranked"
+    reasons = dict.fromkeys(why for record in records for why in unranked(record))
+    if reasons:
+        table.caption += f"\n* not ranked: {', '.join(reasons)}"
     narrow.caption = table.caption
     return Fitting((table, narrow))
 

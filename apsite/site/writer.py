@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from apsite import numbers
+from apsite.comparable import unranked
 from apsite.records.patterns import left_dense
 from apsite.site import links
 from apsite.site.charts import palette
@@ -59,6 +60,7 @@ def environment(drawn: Callable[[str, Spec], Markup] = no_drawing, **shared: Any
         "count": numbers.count,
         "large": numbers.large,
         "distance": numbers.distance,
+        "unranked": unranked,
         "budget": numbers.budget,
         "raw": lambda value: "" if value is None else value,
         "json_block": json_block,

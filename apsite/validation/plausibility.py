@@ -229,7 +229,7 @@ def _audit(record: EvaluationRecord) -> Found:
             "audit.layers",
             f"are not those of a {record.architecture.label}: {why}; evaluate what the checkpoint holds",
         )
-    if matched is not None and differs(matched, declared, limit := protocol.SPARSITY_LIMIT):
+    if matched is not None and differs(matched, declared, limit := protocol.sparsity_tolerance(declared)[1]):
         apart = f"more than {limit * 100:g} points from the measured share of removed {basis}, {matched:.4f}"
         yield "sparsity.declared", f"{declared} is {apart}; evaluate the pruned checkpoint, or declare its sparsity"
 

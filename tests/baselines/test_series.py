@@ -256,7 +256,7 @@ def test_an_unknown_model_is_an_error(series, places):
         ("epochs = 1", "epochs = true", "training: epochs must be of type int, not True"),
         ("epochs = 1", "epochs = 0", "epochs must be at least 1, not 0"),
         ('"lamp"', '"lump"', "'lump' is not a valid BaselineCriterion"),
-        ("[0.99]", "[0.995]", "whole percentage"),
+        ("[0.99]", "[0.99501]", "at most two decimals"),
         ("[0.99]", '["much"]', r"criterion 1: sparsities must be fractions such as \[0.90"),
         ("[0.99]", "[inf]", "criterion 1: sparsities must be fractions"),
         ("n_examples = 2", "n_examples = 0", "n_examples must be at least 1, not 0"),

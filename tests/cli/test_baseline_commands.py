@@ -54,6 +54,8 @@ def pruned(run, dense, output, *options, code=0):
         ("lwm", "global", "0.9", 369_936),
         ("lamp", "global", "0.99", 406_930),
         ("random", "global", "0.95", 390_488),
+        ("lwm", "global", "0.995", 408_985),  # 411,040 (1 - 0.995) = 2,055.2 stay
+        ("lwm", "global", "0.9375", 385_350),
         # 864, 3 x 9,216, 18,432, 2,048, 36,864, ... each rounded for itself
         ("lwm", "local", "0.9", None),
     ],

@@ -188,7 +188,7 @@ def test_show_lists_every_result_of_a_method(run: Run, tiny_data: Path, monkeypa
     (own,) = (line for line in text.splitlines() if "verified" in line)
     for cell in ("CIFAR-10 ResNet18", "US 90 %", "75.00", "37.50", "25.00", "verified*"):
         assert cell in own
-    assert "* reduced run, not ranked" in text
+    assert "* not ranked: reduced run" in text
     (dense,) = (line for line in text.splitlines() if "dense" in line)
     for cell in ("SVHN VGG16", "80.00", "–", "published"):
         assert cell in dense

@@ -59,7 +59,7 @@ def test_eval_can_print_the_record_as_json_and_keep_a_log(run, away):
     ("changes", "code", "message"),
     [
         ({"--sparsity": "0.95"}, 1, "about 0.90"),
-        ({"--sparsity": "0.905"}, 1, "whole percentage"),
+        ({"--sparsity": "0.90001"}, 2, "at most two decimals, such as 0.90, 0.995 or 0.9375"),
         ({"--arch": "alexnet"}, 1, "is not one of resnet18"),
         ({"--arch": "nowhere.py:make"}, 2, "--as"),
         ({"--method": "../x"}, 1, "method key"),

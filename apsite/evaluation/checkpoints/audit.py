@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.attacks.execution import foreign_code, logits_of
-from apsite.protocol import SPARSITY_LIMIT, SPARSITY_WARNING
+from apsite.protocol import SPARSITY_LIMIT, sparsity_tolerance
 from apsite.records import CheckpointAudit, EvaluationWarning, LayerAudit
 from apsite.records.census import Census, WeightShape, difference, membership
 from apsite.records.patterns import Pattern, follows, pattern_share, violations
@@ -336,21 +336,22 @@ def check_sparsity(
     For structured pruning removed filters, channels or kernels decide, or the share of the weights that they had.
 
     Raises:
-        CheckpointError: If they differ by more than 2 points.
+        CheckpointError: If they differ by more than 2 points, or less where the declared one has decimals.
     """
     shares, measured = zero_shares(audit, structure, dense), zero_shares(audit, None, dense)["weights"]
     if structure is None:
         return SparsityFinding(measured, "weights", measured), []
     basis = min(shares, key=lambda name: round(abs(shares[name] - declared), 3))  # of equal ones the first
     finding = SparsityFinding(measured, basis, shares[basis])
-    if differs(finding.matched, declared, SPARSITY_LIMIT):
+    warns, limit = sparsity_tolerance(declared)
+    if differs(finding.matched, declared, limit):
         listed = ", ".join(f"{share:.2%} of the {name}" for name, share in shares.items())
-        nearest = round(finding.matched * 100)
+        nearest = f"{finding.matched:.{2 if limit == SPARSITY_LIMIT else 4}f}"
         raise CheckpointError(
             f"declared sparsity is {declared:.2%} but {listed} are removed; give the right --sparsity"
-            + (f" (about {nearest / 100:.2f})" if 1 <= nearest <= 99 else "")
+            + (f" (about {nearest})" if 0.01 <= float(nearest) < 1 else "")
             + ", or check that this is the pruned checkpoint and that its mask was saved"
         )
-    if differs(finding.matched, declared, SPARSITY_WARNING):
+    if differs(finding.matched, declared, warns):
         return finding, [sparsity_warning(shares, declared)]
     return finding, []

@@ -24,6 +24,7 @@ from apsite.evaluation.checkpoints.loading import (
 from apsite.evaluation.checkpoints.networks.registry import Layout
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
 from apsite.evaluation.testsets.datasets import TEST_SETS, embedded_images
+from apsite.keys import check_declared
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.records.census import membership
 from apsite.records.patterns import Pattern, declared_pattern
@@ -134,6 +135,8 @@ def audit(
     """
     if (structure is None) != (not sparsity):
         raise ValueError("give both structure and sparsity for a pruned network, neither for a dense one")
+    if sparsity:
+        check_declared(sparsity)
     expected = declared_pattern(Structure(structure) if structure else None, pattern)
     loaded = in_memory(network) if isinstance(network, nn.Module) else None
     if architecture is None and loaded is None:

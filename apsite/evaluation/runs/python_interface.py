@@ -58,8 +58,8 @@ def evaluate_samples(
         dataset: A :class:`~apsite.vocabulary.Dataset` or its value, such as ``cifar10``.
         architecture: ``resnet18``, ``vgg16``, ``resnet50`` or ``resnet8``: the family that the model key names.
         structure: ``unstructured``, ``structured`` or ``semi-structured``; ``None`` for a dense network.
-        sparsity: Declared share of pruned parameters, a fraction of whole percent such as ``0.90``; 0 for a dense
-            network.
+        sparsity: Declared share of pruned parameters, a fraction such as ``0.90``, ``0.995`` or ``0.9375``, in percent
+            with at most two decimals; 0 for a dense network.
         granularity: ``weight``, ``filter``, ``channel`` or ``kernel``; ``None`` if unknown, and for unstructured
             pruning ``weight``.
         factory: ``path/to/file.py:factory`` or ``module:factory`` that builds the network of a checkpoint.

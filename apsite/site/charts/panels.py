@@ -123,7 +123,7 @@ def panels(catalogue: Catalogue, method: str, rankings: Mapping[Setting, list[Ev
 
     `rankings` are all models that rank, baselines too, by setting.
     """
-    groups: dict[tuple[Dataset, Architecture, Structure], dict[int, list[EvaluationRecord]]] = {}
+    groups: dict[tuple[Dataset, Architecture, Structure], dict[float, list[EvaluationRecord]]] = {}
     for setting, records in sorted(rankings.items()):
         group = setting.dataset, setting.architecture, setting.structure
         groups.setdefault(group, {})[setting.percent] = records
@@ -140,7 +140,7 @@ def _panel(
     name: str,
     method: str,
     key: tuple[Dataset, Architecture, Structure],
-    fields: dict[int, list[EvaluationRecord]],
+    fields: dict[float, list[EvaluationRecord]],
     top: float,
 ) -> Panel:
     places = {percent: (number + 0.5) / len(fields) for number, percent in enumerate(fields)}
@@ -149,7 +149,7 @@ def _panel(
         tuple((place, f"{percent} %") for percent, place in places.items()),
         tuple((tenth / 10 / top, f"{10 * tenth}") for tenth in range(0, round(10 * top) + 1, 2)),
     )  # fmt: skip
-    lines: dict[str, dict[int, float]] = {}
+    lines: dict[str, dict[float, float]] = {}
     dots, said = [], []
     for percent, records in fields.items():
         for record in records:
@@ -163,7 +163,7 @@ def _panel(
                 dots.append(Dot(frame.x(places[percent]), y, low, high, numbers.percent(robust, 1), round(label, 1)))
                 said.append(f"{numbers.percent(robust, 1)} % at {percent} %")
 
-    def path(values: Mapping[int, float]) -> str:
+    def path(values: Mapping[float, float]) -> str:
         points = {percent: f"{frame.x(places[percent])} {frame.y(share / top)}" for percent, share in values.items()}
         joined = (f"M{points[a]}L{points[b]}" for a, b in itertools.pairwise(fields) if a in points and b in points)
         return "".join([*joined, *(f"M{point}h0" for point in points.values())])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ class Study:
 class Agreement:
     """A line of the survey's Table 8 and our results on another network, at one sparsity; fractions."""
 
-    percent: int
+    percent: float
     survey: tuple[EvaluationRecord, EvaluationRecord]
     own: Test
 
@@ -220,12 +220,12 @@ def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
     """
     found = []
     for test in study.gains:
-        percent = test.first.record.key.percent or 0
+        key = test.first.record.key
         for network in Architecture:
-            model = f"{network.code}_{study.dataset.code}_US_{percent}"
-            local, lamp = (_printed(catalogue, f"{method}_{model}") for method in (LOCAL, LAMP))
+            models = (replace(key, method=method, architecture=network) for method in (LOCAL, LAMP))
+            local, lamp = (_printed(catalogue, str(model)) for model in models)
             if local is not None and lamp is not None:
-                found.append(Agreement(percent, (local, lamp), test))
+                found.append(Agreement(key.percent or 0, (local, lamp), test))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from apsite.comparable import Basis, robust_bounds
+from apsite.comparable import Basis, rankable, robust_bounds
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import sparsity_chart, spread
 from apsite.site.page import Page, SiteFacts
@@ -42,14 +42,10 @@ def context(facts: SiteFacts) -> dict[str, Any]:
 def sparsity_rows(facts: SiteFacts) -> list[dict[str, Any]]:
     """Rows of the chart of robust accuracy against sparsity: every model that ranks, and the baselines."""
     catalogue = facts.catalogue
-    shown = [
-        record
-        for record in catalogue.records.values()
-        if record.protocol.ranks and record.structure is not None and record.robust_accuracy is not None
-    ]
+    shown = [record for record in catalogue.records.values() if rankable(record)]
     place = attrgetter("dataset", "architecture", "structure")
     shown.sort(key=lambda r: (*place(r), r.method.lower(), r.key.percent or 0))
-    last: dict[tuple[object, ...], int] = {}
+    last: dict[tuple[object, ...], float] = {}
     for record in shown:
         last[_line(record)] = max(last.get(_line(record), 0), record.key.percent or 0)
     rows = []

@@ -77,9 +77,9 @@ class Start:
 
     entry: Entry
     dense: EvaluationRecord
-    pruned: dict[int, EvaluationRecord]  # records of the unstructured networks pruned from it, by sparsity in percent
+    pruned: dict[float, EvaluationRecord]  # records of the unstructured networks pruned from it, by sparsity in percent
 
-    def change(self, percent: int) -> float | None:
+    def change(self, percent: float) -> float | None:
         """Robust accuracy at a sparsity minus that of the dense network; ``None`` where one is missing."""
         return difference(self.pruned.get(percent), self.dense)
 
@@ -266,13 +266,13 @@ def splits(catalogue: Catalogue) -> list[Split]:
     return found
 
 
-def imagenet(catalogue: Catalogue) -> list[tuple[int, list[EvaluationRecord]]]:
+def imagenet(catalogue: Catalogue) -> list[tuple[float, list[EvaluationRecord]]]:
     """ImageNet models by sparsity in percent, most robust first."""
     records = [r for r in catalogue.records.values() if r.dataset is Dataset.IMAGENET and r.structure is not None]
     percents = sorted({r.key.percent or 0 for r in ranking(records)})
     return [(percent, ranking(r for r in records if r.key.percent == percent)) for percent in percents]
 
 
-def setting_order(setting: Setting) -> tuple[Dataset, Structure, Architecture, int]:
+def setting_order(setting: Setting) -> tuple[Dataset, Structure, Architecture, float]:
     """Order of settings in tables: dataset, structure, network, sparsity."""
     return setting.dataset, setting.structure, setting.architecture, setting.percent

@@ -64,6 +64,30 @@ def test_a_wrong_sparsity_is_refused_with_the_measured_one():
         check_sparsity(audit, Structure.UNSTRUCTURED, 0.9)
 
 
+@pytest.mark.parametrize(("declared", "zeros", "warned"), [
+    (0.9375, 937, False),  # of 1,000 weights
+    (0.9375, 940, True),
+    (0.9375, 930, None),
+    (0.995, 995, False),
+    (0.995, 993, True),
+    (0.995, 990, None),  # twice the weights that the declared sparsity leaves
+    (0.99, 980, True),
+])  # fmt: skip
+def test_a_sparsity_with_decimals_is_held_to_them(declared, zeros, warned):
+    """Whole percent: 0.5 and 2 points; with decimals 0.1 and 0.5 points, and never half of what should remain."""
+    network = nn.Linear(100, 10, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(1.0).view(-1)[:zeros] = 0.0
+    audit = audit_network(network, torch.rand(1, 100))
+    if warned is None:
+        with pytest.raises(CheckpointError, match=f"about {zeros / 1000:.4f}"):
+            check_sparsity(audit, Structure.UNSTRUCTURED, declared)
+    else:
+        finding, warnings = check_sparsity(audit, Structure.UNSTRUCTURED, declared)
+        assert finding.measured == pytest.approx(zeros / 1000)
+        assert bool(warnings) is warned
+
+
 def test_removed_filters_may_match_a_structured_sparsity():
     """Half of the filters removed matches 0.50 by filters even where the share of zero weights differs."""
     network = small_network()

@@ -128,7 +128,7 @@ def test_options_of_the_command_line_hold_for_all(manifest):
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nengine = "x"', "engine 'x' is not one of fast"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = "90"', "sparsity must be a fraction such as 0.90"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = 90', "sparsity must be a fraction such as 0.90"),
-        (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = 0.905', "whole percentage"),
+        (DEFAULTS + '[[model]]\ncheckpoint = "a"\nsparsity = 0.90001', "at most two decimals"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nseed = -1', "seed must be a whole number from 0 on"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\nn_examples = true', "n_examples must be a whole number from 1 on"),
         (DEFAULTS + '[[model]]\ncheckpoint = "a"\noverwrite = "yes"', "overwrite must be true or false"),

@@ -112,7 +112,7 @@ def test_samples_of_the_callers_choice_are_evaluated(away, demo_network):
     ("changes", "error", "message"),
     [
         ({"sparsity": 0.5}, CheckpointError, r"about 0\.90"),
-        ({"sparsity": 0.905}, ValueError, "whole percentage"),
+        ({"sparsity": 0.90001}, ValueError, "at most two decimals"),
         ({"structure": None}, ValueError, "neither structure nor sparsity"),
         ({"sparsity": 90}, ValueError, "sparsity must be a fraction such as 0.90, or 0 for a dense network, not 90"),
         ({"sparsity": "0.9"}, ValueError, "must be a fraction such as 0.90, or 0 for a dense network, not '0.9'"),
