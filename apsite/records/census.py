@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -49,17 +49,37 @@ class WeightShape(NamedTuple):
 
 
 @dataclass(frozen=True)
+class RegisteredLayout:
+    """What is known of a registered layout without building it.
+
+    Attributes:
+        methods: What the keys of the methods whose published checkpoints have it begin with.
+        parameters: Parameters of its dense network by number of classes, masks multiplied in.
+    """
+
+    methods: tuple[str, ...]
+    parameters: Mapping[int, int]
+
+
+class DenseCounts(NamedTuple):
+    """Size of a dense network: parameters, and multiply-accumulates for one image."""
+
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class Census:
     """Weight tensors of a dense network of one family for images of one shape, in order of registration.
 
     Attributes:
-        layouts: Registered layouts that have it.
+        layouts: Registered layouts that have it, by name.
         shape: Channels, height and width of its images.
         macs: Multiply-accumulates for one image.
         layers: Its weight tensors.
     """
 
-    layouts: tuple[str, ...]
+    layouts: Mapping[str, RegisteredLayout]
     shape: tuple[int, int, int]
     macs: int
     layers: tuple[WeightShape, ...]
@@ -156,6 +176,31 @@ def dense_network(record: EvaluationRecord) -> Census | None:
     return found.census if found else None
 
 
+def dense_counts(record: EvaluationRecord) -> DenseCounts | None:
+    """Size of the network of a record before pruning; ``None`` for networks of no family that nobody counted.
+
+    It is that of the counted network if pruning left its shape. Where filters were removed from the network itself, or
+    nobody counted it, it is that of the registered layout: the one that the record names, else the one of the method's
+    published checkpoints, else the first of the family for this dataset.
+    """
+    counted = record.audit
+    found = membership(counted.layers, counted.macs, record.architecture, record.dataset) if counted else None
+    if counted and (found is None or not found.narrowed):
+        return DenseCounts(counted.parameters, counted.macs)
+    family = [found.census] if found else censuses(record.architecture, record.dataset)
+    fitting = [
+        (name, layout, census)
+        for census in family
+        for name, layout in census.layouts.items()
+        if record.dataset.classes in layout.parameters
+    ]
+    named = [one for one in fitting if one[0] == record.checkpoint.layout]
+    own = [one for one in fitting if record.method.startswith(one[1].methods)]
+    for _, layout, census in (*named, *own, *fitting):
+        return DenseCounts(layout.parameters[record.dataset.classes], census.macs)
+    return None
+
+
 def difference(layers: Sequence[LayerAudit], macs: int, architecture: Architecture, dataset: Dataset) -> str:
     """Why a network is not of a family, in words that follow "the network is not a ResNet18:"."""
     family = censuses(architecture, dataset)
@@ -201,12 +246,17 @@ def _read() -> dict[Architecture, tuple[Census, ...]]:
     document = json.loads(files("apsite.records").joinpath(FILE).read_text(encoding="utf-8"))
     return {
         Architecture(name): tuple(
-            Census(tuple(one["layouts"]), tuple(shape), macs, tuple(_shape(*it) for it in one["layers"]))
+            Census(layouts, tuple(shape), macs, tuple(_shape(*it) for it in one["layers"]))
             for one in family
+            for layouts in [{name: _layout(**facts) for name, facts in one["layouts"].items()}]
             for shape, macs in one["macs"]
         )
         for name, family in document.items()
     }
+
+
+def _layout(methods: list[str], parameters: dict[str, int]) -> RegisteredLayout:
+    return RegisteredLayout(tuple(methods), {int(classes): count for classes, count in parameters.items()})
 
 
 def _shape(kind: str, filters: int, channels: int, kernel: list[int], stride: list[int], groups: int) -> WeightShape:

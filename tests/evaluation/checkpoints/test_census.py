@@ -51,6 +51,15 @@ def test_the_file_of_censuses_is_that_of_the_registered_layouts() -> None:
     assert Path(census.__file__).with_name(census.FILE).read_text(encoding="utf-8") == censuses.text()
 
 
+def test_parameters_of_a_layout_are_those_of_its_networks() -> None:
+    """Counted on networks with weights; those of masks and scores are multiplied in first."""
+    for name, dataset in (("preactresnet18", Dataset.CIFAR100), ("resnet8", Dataset.SVHN)):
+        counted = audit_network(layouts()[name].build(dataset).eval(), IMAGES[:1])
+        family = census.censuses(layouts()[name].architecture, dataset)
+        known = next(one for one in family if name in one.layouts)
+        assert (known.layouts[name].parameters[dataset.classes], known.macs) == (counted.parameters, counted.macs)
+
+
 @pytest.mark.parametrize(
     ("architecture", "dataset", "weights"),
     [
@@ -153,7 +162,7 @@ def test_layers_that_no_output_depends_on_are_not_counted() -> None:
     assert [warning.code for warning in warnings] == ["unused-weights"]
     assert "never, nothing" in warnings[0].message
     assert (counts.weights, counts.zero_weights) == (411_040, 0)
-    assert check_census(counts, Architecture.RESNET8, Dataset.CIFAR10).layouts == ("resnet8",)
+    assert check_census(counts, Architecture.RESNET8, Dataset.CIFAR10).layouts.keys() == {"resnet8"}
 
 
 def test_layers_that_were_pruned_away_stay_counted() -> None:
@@ -225,6 +234,8 @@ def test_a_physically_pruned_resnet18_is_evaluated_and_its_record_passes_the_gat
     assert record.audit is not None
     assert record.audit.sparsity_basis == "weights"
     assert record.sparsity.measured == pytest.approx(0.75, abs=0.002)
+    assert record.audit.macs < 200_000_000
+    assert census.dense_counts(record) == (11_173_962, 555_422_720)  # before the filters were removed
     assert evaluation.path is not None
     assert plausibility_problems(evaluation.path, read_record(evaluation.path)) == []
 

@@ -13,7 +13,7 @@ import torch
 
 from apsite.evaluation.checkpoints.audit import multiply_accumulates, weight_shapes
 from apsite.evaluation.checkpoints.networks.layers import multiply_out
-from apsite.evaluation.checkpoints.networks.registry import layouts
+from apsite.evaluation.checkpoints.networks.registry import Layout, layouts, method_keys
 from apsite.records import census
 
 
@@ -29,16 +29,29 @@ def document() -> dict[str, list[dict[str, Any]]]:
         found = {"macs": macs, "layers": [list(shape) for shape in weight_shapes(network)]}
         for other in family:
             if all(other[name] == value for name, value in found.items()):
-                other["layouts"].append(layout.name)
+                other["layouts"][layout.name] = _facts(layout)
                 break
         else:
-            family.append({"layouts": [layout.name], **found})
+            family.append({"layouts": {layout.name: _facts(layout)}, **found})
     return families
+
+
+def _facts(layout: Layout) -> dict[str, Any]:
+    """What keys of its methods begin with, and its parameters by number of classes, masks multiplied in."""
+    parameters: dict[int, int] = {}
+    for dataset in layout.datasets:
+        if dataset.classes not in parameters:
+            with torch.device("meta"):
+                network = layout.build(dataset)
+                multiply_out(network)
+            parameters[dataset.classes] = sum(parameter.numel() for parameter in network.parameters())
+    return {"methods": method_keys(layout), "parameters": parameters}
 
 
 def text() -> str:
     """The file: one weight tensor a line."""
     written = json.dumps(document())
+    written = written.replace("}}, ", "}},\n ")
     return written.replace('[["', '[\n  ["').replace("]], ", "]\n ], ").replace('], ["', '],\n  ["') + "\n"
 
 

@@ -262,6 +262,11 @@ def published_method(method: str) -> str | None:
     return name
 
 
+def method_keys(layout: Layout) -> list[str]:
+    """What the keys of the methods whose published checkpoints have a layout begin with."""
+    return [f"{name}_{_FIRST_PAPERS[name]}" for name in layout.methods]
+
+
 def method_layouts(method: str, architecture: Architecture) -> tuple[Layout, ...]:
     """Layouts of a method's published checkpoints for one network family, in order of preference; may be empty."""
     name = published_method(method)
