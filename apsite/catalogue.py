@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apsite.columns import to_frame
 from apsite.documents.json_files import read_json
 from apsite.documents.references import load_references
 from apsite.documents.texts import skeleton
@@ -20,13 +21,8 @@ from apsite.vocabulary import ProvenanceKind, Stage
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    "model_key", "method", "name", "pipeline", "dataset", "architecture", "structure", "sparsity", "clean_accuracy",
-    "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy", "n_samples", "provenance", "source",
-)  # fmt: skip
 Found = Iterator[tuple[Path, str, str]]
 """Problems: file, place in it, and what is wrong there."""
-FRACTIONS = tuple(name for name in COLUMNS if name == "sparsity" or name.endswith("_accuracy"))
 
 
 @dataclass(frozen=True)
@@ -96,14 +92,12 @@ class Catalogue:
         raise ApsiteError(f"method {key!r} has no entry in {self.root / 'entries'}; {hint}")
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per record with the columns of ``apsite export``.
+        """One row per record with the columns of ``apsite export``, which the data page explains.
 
-        Fractions are floats, ``NaN`` where unknown; ``n_samples`` is a nullable integer.
+        Fractions are floats, ``NaN`` where unknown; counts and ranks are nullable integers; `ranked` and `verified` are
+        Booleans.
         """
-        import pandas as pd
-
-        frame = pd.DataFrame(rows(self), columns=list(COLUMNS))
-        return frame.astype({"n_samples": "Int64", **dict.fromkeys(FRACTIONS, "float64")})
+        return to_frame(self)
 
 
 def load_catalogue(root: Path | str = ".") -> Catalogue:
@@ -238,17 +232,3 @@ def _history_problems(catalogue: Catalogue, models: Collection[str]) -> Found:
                     f"say that it supersedes version {max(there)}"
                 )
                 yield folder / f"{record.model_key}.{version}.json", "", wrong
-
-
-def rows(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """One mapping per record with the names of :data:`COLUMNS`; ``None`` where a value is unknown."""
-    return [dict(zip(COLUMNS, _row(catalogue, record), strict=True)) for record in catalogue.records.values()]
-
-
-def _row(catalogue: Catalogue, record: EvaluationRecord) -> tuple[Any, ...]:
-    entry, results, structure = catalogue.entries[record.method], record.results, record.structure
-    return (
-        record.model_key, record.method, entry.name, entry.pipeline.stage.value, record.dataset.value,
-        record.architecture.value, structure.value if structure else None, record.sparsity.declared,
-        *results.accuracies, results.n_samples, record.provenance.kind.value, record.provenance.source,
-    )  # fmt: skip

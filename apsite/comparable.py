@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsite.catalogue import Catalogue
+from apsite.entries import Entry
 from apsite.errors import DocumentError
 from apsite.metrics import holm, mcnemar_p_value, wilson_interval
 from apsite.records import EvaluationRecord
@@ -26,6 +28,22 @@ from apsite.vocabulary import Architecture, Dataset, Structure
 Bounds = tuple[float, float]
 LEVEL = 0.05
 """Two models are separated where the adjusted p-value of their paired test is below this."""
+
+
+class JudgedData(Protocol):
+    """Entries and records that belong together, as a :class:`apsite.catalogue.Catalogue` has them."""
+
+    @property
+    def root(self) -> Path:
+        """Folder of the data."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """By method key."""
+
+    @property
+    def records(self) -> Mapping[str, EvaluationRecord]:
+        """Current results, by model key."""
 
 
 @dataclass(frozen=True, order=True)
@@ -82,7 +100,7 @@ def _most_robust_first(record: EvaluationRecord) -> tuple[float, float, str]:
     return -(record.robust_accuracy or 0.0), -(record.results.clean_accuracy or 0.0), record.model_key
 
 
-def by_setting(catalogue: Catalogue, *, baselines: bool = False) -> dict[Setting, list[EvaluationRecord]]:
+def by_setting(catalogue: JudgedData, *, baselines: bool = False) -> dict[Setting, list[EvaluationRecord]]:
     """Rankings of all settings in which a model ranks, in the order of tables; of methods, or also of `baselines`."""
     groups: dict[Setting, list[EvaluationRecord]] = {}
     for record in ranking(catalogue.records.values()):
@@ -333,7 +351,7 @@ class Judge:
     ('HARP_Zhao2023Holistic', 3.48, True)
     """
 
-    def __init__(self, catalogue: Catalogue, samples: Mapping[str, SampleResults] | None = None) -> None:
+    def __init__(self, catalogue: JudgedData, samples: Mapping[str, SampleResults] | None = None) -> None:
         self.catalogue = catalogue
         self._samples: dict[str, SampleResults | None] = dict(samples or {})
         self._mixed: dict[Setting, Standings] = {}

@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from apsite.catalogue import COLUMNS, FRACTIONS, Catalogue, rows
+from apsite.catalogue import Catalogue
+from apsite.columns import COLUMNS, rows
 from apsite.documents.json_files import atomic_file, to_json
 from apsite.numbers import percent
 from apsite.records import EvaluationRecord
@@ -23,11 +24,11 @@ _BESIDE = ("LICENSE-DATA", "CITATION.cff")
 def to_csv(catalogue: Catalogue) -> str:
     """The table as CSV with a header line; unknown values are empty fields."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, [column.name for column in COLUMNS], lineterminator="\n")
     writer.writeheader()
+    fractions = [column.name for column in COLUMNS if column.dtype == "float64"]
     for row in rows(catalogue):
-        fractions = {name: float(row[name]) for name in FRACTIONS if row[name] is not None}
-        writer.writerow(row | fractions)
+        writer.writerow(row | {name: float(row[name]) for name in fractions if row[name] is not None})
     return text.getvalue()
 
 

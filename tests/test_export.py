@@ -14,14 +14,18 @@ from typing import Any
 
 import pytest
 
-from apsite.catalogue import COLUMNS, Catalogue, load_catalogue
+from apsite.catalogue import Catalogue, load_catalogue
+from apsite.columns import COLUMNS, rows
+from apsite.comparable import Judge
 from apsite.export import robustbench, to_csv, to_json_rows, to_robustbench
 from tests.builders import METHOD, MODEL, RIVAL, entry_document, own_document
 
 DESIGN = (
     "model_key, method, name, pipeline, dataset, architecture, structure, sparsity, clean_accuracy, "
-    "aa_robust_accuracy, hofmn_robust_accuracy, joint_robust_accuracy, n_samples, provenance, source"
+    "aa_robust_accuracy, hofmn_robust_accuracy, joint_robust_accuracy, n_samples, provenance, source, "
+    "protocol, epsilon, ranked, rank, verified, measured_sparsity, parameters, nonzero_parameters, macs, effective_macs"
 )
+NAMES = DESIGN.split(", ")
 PRINTED_PER_TABLE = {3: 60, 4: 24, 5: 52, 6: 18, 7: 20, 8: 12, 10: 6}
 
 
@@ -38,8 +42,9 @@ def published(benchmark_data: Catalogue) -> list[dict[str, str]]:
 
 def test_the_columns_are_those_of_the_design(benchmark_data: Catalogue) -> None:
     """Names and order are a public contract."""
-    assert list(COLUMNS) == DESIGN.split(", ")
-    assert to_csv(benchmark_data).split("\n")[0] == ",".join(COLUMNS)
+    assert [column.name for column in COLUMNS] == NAMES
+    assert to_csv(benchmark_data).split("\n")[0] == ",".join(NAMES)
+    assert len({column.meaning for column in COLUMNS}) == len(NAMES)
 
 
 def test_csv_and_data_frame_are_the_same_table(benchmark_data: Catalogue) -> None:
@@ -118,39 +123,48 @@ def test_unknown_values_are_empty_fields(published: list[dict[str, str]]) -> Non
 
 def test_the_tiny_table_is_known(tiny_data: Path) -> None:
     lines = to_csv(load_catalogue(tiny_data)).split("\n")
-    tail = "published,Piras2024Adversarial"
+    tail, resnet = "published,Piras2024Adversarial,piras-2024,8/255", "11173962,,555422720,"
+    own = "verified,Jane Doe,custom,8/255,False,,True,0.9002001190933429,11165352,1115201,555422720,55431187"
+    network = "after,cifar10,resnet18,unstructured"
     assert lines[1:] == [
-        f"{RIVAL}_R18_CIFAR10_US_95,{RIVAL},Rival,after,cifar10,resnet18,unstructured,0.95,0.8,0.45,,,10000,{tail}",
-        f"{MODEL},{METHOD},Tiny,after,cifar10,resnet18,unstructured,0.9,0.75,0.375,0.375,0.25,8,verified,Jane Doe",
-        f"{METHOD}_R18_CIFAR10_US_95,{METHOD},Tiny,after,cifar10,resnet18,unstructured,0.95,0.8,0.4,,,10000,{tail}",
-        f"{METHOD}_V16_SVHN_dense,{METHOD},Tiny,after,svhn,vgg16,,0.0,0.8,,,,26032,{tail}",
+        f"{RIVAL}_R18_CIFAR10_US_95,{RIVAL},Rival,{network},0.95,0.8,0.45,,,10000,{tail},True,1,False,,{resnet}",
+        f"{MODEL},{METHOD},Tiny,{network},0.9,0.75,0.375,0.375,0.25,8,{own}",
+        f"{METHOD}_R18_CIFAR10_US_95,{METHOD},Tiny,{network},0.95,0.8,0.4,,,10000,{tail},True,2,False,,{resnet}",
+        f"{METHOD}_V16_SVHN_dense,{METHOD},Tiny,after,svhn,vgg16,,0.0,0.8,,,,26032,{tail},False,,False,,"
+        "15311818,,313788928,",
         "",
     ]
 
 
 def test_the_json_rows_hold_the_same_values(tiny_data: Path) -> None:
     catalogue = load_catalogue(tiny_data)
-    rows = json.loads(to_json_rows(catalogue))
-    assert all(list(row) == list(COLUMNS) for row in rows)
-    for row, text in zip(rows, read(to_csv(catalogue)), strict=True):
-        for name in COLUMNS:
+    exported = json.loads(to_json_rows(catalogue))
+    assert all(list(row) == NAMES for row in exported)
+    for row, text in zip(exported, read(to_csv(catalogue)), strict=True):
+        for name in NAMES:
             assert (row[name] is None) == (text[name] == "")
             if isinstance(row[name], float):
                 assert row[name] == float(text[name])
             elif row[name] is not None:
                 assert str(row[name]) == text[name]
-    dense = rows[-1]
+    dense = exported[-1]
     assert (dense["structure"], dense["sparsity"], dense["aa_robust_accuracy"]) == (None, 0.0, None)
 
 
 def test_the_frame_has_numbers_where_numbers_are(benchmark_data: Catalogue) -> None:
     """Also in columns where every value is unknown, so that arithmetic works on all of them."""
     frame = benchmark_data.to_frame()
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns) == NAMES
     assert len(frame) == len(benchmark_data.records)
-    for name in ("sparsity", *(name for name in COLUMNS if name.endswith("_accuracy"))):
-        assert frame[name].dtype == "float64"
-    assert frame["n_samples"].dtype == "Int64"
+    assert {name for name in NAMES if frame[name].dtype == "float64"} == {
+        "sparsity", "measured_sparsity", *(name for name in NAMES if name.endswith("_accuracy")),
+    }  # fmt: skip
+    assert {name for name in NAMES if frame[name].dtype == "Int64"} == {
+        "n_samples", "rank", "parameters", "nonzero_parameters", "macs", "effective_macs",
+    }  # fmt: skip
+    assert {name for name in NAMES if frame[name].dtype == "bool"} == {"ranked", "verified"}
+    assert (frame["effective_macs"] / frame["macs"]).dropna().between(0, 1).all()
+    assert not frame[~frame["ranked"]]["rank"].notna().any()
     imagenet = frame[frame["dataset"] == "imagenet"]
     assert imagenet["n_samples"].isna().all()
     assert imagenet["clean_accuracy"].isna().all()
@@ -161,9 +175,40 @@ def test_the_frame_has_numbers_where_numbers_are(benchmark_data: Catalogue) -> N
 
 def test_no_record_is_a_table_with_a_header() -> None:
     empty = Catalogue(Path(), {}, {})
-    assert to_csv(empty) == ",".join(COLUMNS) + "\n"
+    assert to_csv(empty) == ",".join(NAMES) + "\n"
     assert json.loads(to_json_rows(empty)) == []
-    assert empty.to_frame()["clean_accuracy"].dtype == "float64"
+    assert empty.to_frame().dtypes[["clean_accuracy", "rank", "ranked"]].tolist() == ["float64", "Int64", "bool"]
+
+
+def test_ranks_are_those_of_the_judge(benchmark_data: Catalogue) -> None:
+    """They count methods alone: a baseline, a reduced run and a dense network have none."""
+    exported = {row["model_key"]: row["rank"] for row in rows(benchmark_data) if row["ranked"]}
+    assert exported == Judge(benchmark_data).ranks
+    assert len(exported) > 150
+    assert {row["rank"] for row in rows(benchmark_data) if not row["ranked"]} == {None}
+
+
+def test_published_rows_have_the_size_of_their_network(published: list[dict[str, str]]) -> None:
+    """That of the layout of the method's checkpoints; what is left after pruning is unknown and stays empty."""
+    sizes = {(row["name"], row["architecture"]): (row["parameters"], row["macs"]) for row in published}
+    assert sizes["HARP", "resnet18"] == ("11173962", "555422720")
+    assert sizes["FlyingBird", "resnet18"] == ("11172170", "555422720")  # pre-activation
+    assert sizes["HARP", "vgg16"] == ("15311818", "313788928")
+    assert sizes["Li20", "vgg16"] == ("14987722", "313463808")
+    assert sizes["MAD", "vgg16"] == ("14724042", "313201664")  # masks multiplied in
+    assert sizes["HYDRA", "resnet50"] == ("25557032", "4089184256")
+    assert all(all(size) for size in sizes.values())
+    assert {row["nonzero_parameters"] + row["effective_macs"] + row["measured_sparsity"] for row in published} == {""}
+
+
+def test_own_runs_have_their_counts(benchmark_data: Catalogue) -> None:
+    own = [row for row in rows(benchmark_data) if row["provenance"] != "published"]
+    assert len(own) == 13
+    for row in own:
+        audit = benchmark_data.records[row["model_key"]].audit
+        assert audit is not None
+        assert (row["parameters"], row["macs"]) == (412_586, 13_936_192)
+        assert (row["nonzero_parameters"], row["effective_macs"]) == (audit.nonzero_parameters, audit.effective_macs)
 
 
 ROBUSTBENCH_FIELDS = {

@@ -18,10 +18,10 @@ PACKAGE = Path(__file__).parent.parent / "apsite"
 # A module imports from its own floor or from one below; the longest name that a module's own begins with is its floor.
 FLOORS = (
     "errors", "vocabulary", "official_sets", "protocol", "keys", "metrics", "numbers", "progress", "documents",
-    "samples", "entries", "records", "results", "catalogue", "export", "comparable", "validation", "contribution",
-    "demo", "evaluation", "evaluation.testsets", "evaluation.attacks", "evaluation.checkpoints", "evaluation.runs",
-    "baselines", "site.links", "site.charts", "site.writer", "site.news", "site.downloads", "site.tables", "site.page",
-    "site.pages", "site.making", "site", "cli", "__main__",
+    "samples", "entries", "records", "results", "comparable", "columns", "catalogue", "export", "validation",
+    "contribution", "demo", "evaluation", "evaluation.testsets", "evaluation.attacks", "evaluation.checkpoints",
+    "evaluation.runs", "baselines", "site.links", "site.charts", "site.writer", "site.news", "site.downloads",
+    "site.tables", "site.page", "site.pages", "site.making", "site", "cli", "__main__",
 )  # fmt: skip
 LOOSE_MODULES = 15
 """The most modules that lie in one room."""

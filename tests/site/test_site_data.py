@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from apsite.catalogue import load_catalogue
+from apsite.columns import COLUMNS
 from apsite.export import to_csv
 from apsite.site.downloads import Snapshot, snapshot, write_downloads
 from apsite.site.news import atom, news
@@ -61,6 +62,24 @@ def test_the_page_of_a_method_says_what_its_verification_would_have_detected(cha
     text = page_text(site_facts(changed_data), f"methods/{METHOD}.md")
     assert "Verified on 2026-01-05 by a maintainer. Classified all 8 samples again, and attacked again" in text
     assert 'title="verified: Jane Doe; an inflation of 12.50 points would have been detected"' in text
+
+
+def test_the_data_page_explains_each_exported_column_once(changed_data):
+    columns = page_text(site_facts(changed_data), "data.md").partition("{ #columns }")[2]
+    lines = [line for line in columns.splitlines() if line.startswith("| `")]
+    assert lines == [f"| `{column.name}` | {column.meaning} |" for column in COLUMNS]
+
+
+def test_the_page_of_a_method_says_how_large_its_networks_are(benchmark_facts, data_folder):
+    text = page_text(benchmark_facts, "methods/HARP_Zhao2023Holistic.md")
+    assert (
+        "Before pruning: ResNet18 with 11.2 M parameters and 555 M multiply-accumulates; VGG16 with 15.3 M parameters "
+        "and 314 M multiply-accumulates; ResNet50 with 25.6 M parameters and 4.09 G multiply-accumulates." in text
+    )
+    keys = (f"{METHOD}_WRN-28-10_{dataset}_US_90" for dataset in ("CIFAR10", "CIFAR100"))
+    wide = load_catalogue(data_folder(entry_document(), *map(record_document, keys)))
+    text = page_text(site_facts(wide), f"methods/{METHOD}.md")
+    assert "WRN-28-10 (CIFAR-10) with 36.5 M parameters and 5.24 G multiply-accumulates; WRN-28-10 (CIFAR-100)" in text
 
 
 def test_news_of_the_benchmark_count_its_records(benchmark_data):

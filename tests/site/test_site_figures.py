@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from apsite.catalogue import rows as exported_rows
+from apsite.columns import rows as exported_rows
 from apsite.numbers import interval, percent, signed_points
 from apsite.vocabulary import Architecture, Dataset
 from tests.site.html_tables import PageContent

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import pytest
 
-from apsite.catalogue import rows as export_rows
+from apsite.columns import rows as export_rows
 from apsite.comparable import Judge, leader_count, leaders
 from apsite.numbers import percent
 from apsite.site.pages import taxonomy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from apsite.columns import COLUMNS
 from apsite.documents.references import SURVEY
 from apsite.site.downloads import Snapshot, snapshot
 from apsite.site.page import Page, SiteFacts
@@ -17,6 +18,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     repository, state = facts.repository or "", snapshot(facts.catalogue)
     hosted = repository.removeprefix(_GITHUB) if repository.startswith(_GITHUB) else None
     return {
+        "columns": COLUMNS,
         "downloads": facts.downloads,
         "snapshot": state,
         "sampled": [record for record in facts.catalogue.records.values() if record.samples is not None],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from apsite.documents.references import Reference
 from apsite.entries import Entry, Step
 from apsite.keys import ModelKey
 from apsite.records import EvaluationRecord
+from apsite.records.census import DenseCounts, dense_counts
 from apsite.site.charts import panels
 from apsite.site.news import verification_text
 from apsite.site.page import Page, SiteFacts
@@ -47,10 +48,10 @@ class Event:
     file: str | None  # path of the file as it was, below `data/`; `None` if that is the current one
 
 
-def standings(judge: Judge, method: str) -> list[Standing]:
-    """All records of a method, each with its rank among the models of the same setting."""
+def standings(judge: Judge, records: Iterable[EvaluationRecord]) -> list[Standing]:
+    """Records of a method, each with its rank among the models of the same setting."""
     found = []
-    for record in judge.catalogue.records_of(method):
+    for record in records:
         setting = setting_of(record)
         among = judge.settings.get(setting) if setting else None
         rank = among.ranks.get(record.model_key) if among else None
@@ -60,6 +61,21 @@ def standings(judge: Judge, method: str) -> list[Standing]:
         median = statistics.median(model.share for model in among.models)
         found.append(Standing(record, rank, len(among.models), among.models[0].record, median))
     return found
+
+
+def sizes(records: Iterable[EvaluationRecord]) -> list[tuple[str, DenseCounts]]:
+    """Networks and their sizes before pruning, each once; a network that differs between datasets names its own."""
+    networks: dict[str, dict[DenseCounts, list[str]]] = {}
+    for record in records:
+        counts = dense_counts(record)
+        if counts is not None:
+            datasets = networks.setdefault(record.architecture.label, {}).setdefault(counts, [])
+            datasets += [record.dataset.label] * (record.dataset.label not in datasets)
+    return [
+        (f"{network} ({', '.join(datasets)})" if len(found) > 1 else network, counts)
+        for network, found in networks.items()
+        for counts, datasets in found.items()
+    ]
 
 
 def rivals(catalogue: Catalogue, method: str, models: Sequence[Standing]) -> list[Entry]:
@@ -169,7 +185,8 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
     """Names for the page of one method."""
     catalogue, entry = facts.catalogue, facts.catalogue.entries[key]
     own = [curve for curve in facts.curves if curve.record.method == key]
-    found = standings(facts.judge, key)
+    records = catalogue.records_of(key)
+    found = standings(facts.judge, records)
     return {
         "entry": entry,
         "sentence": sentence(entry),
@@ -180,12 +197,13 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
         ],
         "extras": extras(entry),
         "standings": found,
+        "sizes": sizes(records),
         "ranked": any(item.rank is not None for item in found),
         "comparisons": studies.comparisons(catalogue, entry),
         "by_others": [one for one in entry.reported if one.by is not None],
         "beside": [
             (record, *found)
-            for record in catalogue.records_of(key)
+            for record in records
             if record.robust_accuracy is not None
             for found in facts.judge.baselines(record)
         ],
@@ -197,7 +215,7 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
         "disputed": open_dispute(entry.changes),
         "history": history(catalogue, entry),
         "retracted": [record for record in catalogue.retracted.values() if record.method == key],
-        "has_curves": any(record.results.hofmn_robust_accuracy is not None for record in catalogue.records_of(key)),
+        "has_curves": any(record.results.hofmn_robust_accuracy is not None for record in records),
     }
 
 
