@@ -90,7 +90,7 @@ def fmn_attack(
     found = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     epsilon = torch.full_like(best_norm, math.inf)
     rates, momentum, weight_decay, dampening = (
-        torch.tensor([getattr(one, name) for one in parameters], dtype=torch.float64).view(shape)
+        torch.tensor([getattr(one, name) for one in parameters], dtype=torch.float64).view(shape).to(images.device)
         for name in ("learning_rate", "momentum", "weight_decay", "dampening")
     )
     momentum, weight_decay, kept = (values.to(images) for values in (momentum, weight_decay, 1 - dampening))

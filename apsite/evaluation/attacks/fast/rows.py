@@ -39,6 +39,8 @@ def note_fooled(owner: Tensor, points: Tensor, found: Tensor, adversarial: Tenso
         found: Whether a sample is fooled, shape ``(samples,)``; changed in place.
         adversarial: An adversarial image for each fooled sample; changed in place.
     """
+    if not len(owner):
+        return
     rows = torch.arange(len(owner), device=owner.device)
     first = torch.full((len(found),), len(owner), device=owner.device)
     first = first.scatter_reduce(0, owner, rows, "amin")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from apsite.evaluation.attacks.fast.rows import PerRow, look_every
+from apsite.evaluation.attacks.fast.rows import PerRow, look_every, note_fooled
 
 QUERIES = 5000
 _FIRST_SHARE = 0.8
@@ -66,8 +66,8 @@ def square_attack(
                 fooled = state.margin <= 0
                 leaving = fooled | (state.query >= QUERIES)
                 if bool(leaving.any()):
-                    found[state.owner[fooled]] = True
-                    adversarial[state.owner[fooled]] = state.best[fooled]
+                    chosen = fooled.nonzero().squeeze(1)
+                    note_fooled(state.owner[chosen], state.best[chosen], found, adversarial)
                     state.keep((~leaving).nonzero().squeeze(1))
                 if not len(state.owner):
                     return
