@@ -1,8 +1,8 @@
 """A pretended accelerator: tensors whose values are on the CPU and whose device is reported as ``pretended``.
 
-Like CUDA, it refuses operations that mix its tensors with those of the CPU, except for scalars, and lets nothing read
-its tensors but copies. Unlike CUDA, it also refuses indices on the CPU. It counts what would make the host wait for a
-GPU, and can be given too little memory. It shows nothing of time, rounding, streams or settings of a real GPU.
+Like CUDA, it refuses operations that mix its tensors with those of the CPU, except for scalars and indices, and lets
+nothing read its tensors but copies. It counts what would make the host wait for a GPU, and can be given too little
+memory. It shows nothing of time, rounding, streams, mixed precision or settings of a real GPU.
 
 Importing this module registers the device, which must happen before this process computes its first gradient: torch
 starts the threads of all devices then. Collecting the tests does.
@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "pretended"
@@ -33,7 +32,7 @@ WAITS = {
 """Operations whose result, or the shape of whose result, the host has to wait for."""
 
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
-"""Operations that wait if an index is a mask."""
+"""Operations that wait if an index is a mask or on the CPU."""
 
 TAKE_SCALARS = {*INDEXING, aten.masked_fill.Tensor, aten.masked_fill_.Tensor}
 """Operations other than pointwise ones that take scalars of the CPU."""
@@ -110,21 +109,46 @@ class OnDevice(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation on the values, if it mixes nothing; its results are on the device unless copied from it."""
         kwargs = dict(kwargs or {})
-        tensors = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        _refuse_mixture(func, tensors)
+        tensors = list(_tensors((*args, *kwargs.values())))
+        _refuse_mixture(func, tensors, args[1] if func in INDEXING else ())
         _note(func, tensors, args, kwargs)
         to_host = kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "cpu"
         if kwargs.get("device") is not None:
             kwargs["device"] = "cpu"
-        inside = pytree.tree_map_only(OnDevice, lambda tensor: tensor.held, (args, kwargs))
-        result = func(*inside[0], **inside[1])
+        values = {name: _held(value) for name, value in kwargs.items()}
+        result = func(*map(_held, args), **values)
         if (written := _written(func, args, kwargs)) is not None:
             return written
-        return result if to_host else pytree.tree_map_only(Tensor, cls, result)
+        return result if to_host else _moved(result)
 
 
-def _refuse_mixture(func: Any, tensors: Sequence[Tensor]) -> None:
-    """Refuse tensors of the CPU, other than in copies, and other than scalars where CUDA takes them."""
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """The tensors among arguments, and in lists of them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _held(value: Any) -> Any:
+    """An argument as the CPU has it."""
+    if isinstance(value, OnDevice):
+        return value.held
+    return type(value)(map(_held, value)) if isinstance(value, list | tuple) else value
+
+
+def _moved(result: Any) -> Any:
+    """A result as one of the device."""
+    if isinstance(result, Tensor):
+        return OnDevice(result)
+    return type(result)(map(_moved, result)) if isinstance(result, list | tuple) else result
+
+
+def _refuse_mixture(func: Any, tensors: Sequence[Tensor], indices: Any) -> None:
+    """Refuse tensors of the CPU, other than in copies, and other than scalars and indices where CUDA takes them."""
+    if func in INDEXING and isinstance(tensors[0], OnDevice):
+        tensors = [tensors[0], *tensors[1 + sum(index is not None for index in indices) :]]
     strangers = [tensor for tensor in tensors if not isinstance(tensor, OnDevice)]
     if not strangers or func is aten.copy_.default:
         return
@@ -137,7 +161,8 @@ def _refuse_mixture(func: Any, tensors: Sequence[Tensor]) -> None:
 def _note(func: Any, tensors: Sequence[Tensor], args: Any, kwargs: Any) -> None:
     waits = func in WAITS
     if func in INDEXING:
-        waits = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
+        given = [index for index in args[1] if index is not None]
+        waits = any(index.dtype in (torch.bool, torch.uint8) or not isinstance(index, OnDevice) for index in given)
     elif func is aten.copy_.default and not all(isinstance(tensor, OnDevice) for tensor in tensors):
         from_pinned = isinstance(args[0], OnDevice) and (len(args) > 2 and args[2])
         waits = not from_pinned

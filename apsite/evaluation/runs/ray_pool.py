@@ -161,7 +161,7 @@ class RayPool:
 
     Args:
         network, example, settings, epsilon: See :class:`Worker`.
-        device_type: ``cuda`` for a GPU each, ``cpu`` for a core each.
+        device_type: ``cpu`` for a core each, ``cuda`` for a GPU each.
         count: Number of workers; ``None`` for as many as the cluster has devices.
 
     Raises:
@@ -184,7 +184,7 @@ class RayPool:
         self._ray = import_ray()
         with contextlib.ExitStack() as stack:
             stack.enter_context(cluster())
-            kind = "GPU" if self._device_type == "cuda" else "CPU"
+            kind = "CPU" if self._device_type == "cpu" else "GPU"
             there = int(self._ray.cluster_resources().get(kind, 0))
             self.count = self._wanted or there
             if not 1 <= self.count <= there:
@@ -273,7 +273,7 @@ class RayPool:
 
     def _hire(self) -> None:
         """Start a worker, as soon as there is a device for it."""
-        devices = {"num_gpus": 1} if self._device_type == "cuda" else {"num_cpus": 1}
+        devices = {"num_cpus": 1} if self._device_type == "cpu" else {"num_gpus": 1}
         actor = self._ray.remote(_Remote).options(**devices).remote(*self._references)
         self._starting[actor.versions.remote()] = actor
 

@@ -25,6 +25,7 @@ from apsite.progress import Reporter
 from apsite.protocol import Settings, parse_workers
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack
+from tests.pretended_device import NAME, OnDevice
 
 ray = import_ray()
 
@@ -42,6 +43,9 @@ SETTINGS = Settings(
 
 class Tiny(torch.nn.Sequential):
     """A few random convolutions, defined where other processes cannot import it from."""
+
+    brings = OnDevice
+    """Registers the pretended device in processes that receive the network."""
 
     def __init__(self):
         torch.manual_seed(0)
@@ -61,18 +65,18 @@ def tiny_images(images):
 
 @pytest.fixture(scope="module")
 def cluster():
-    start_cluster(num_cpus=2)
+    start_cluster(num_cpus=2, num_gpus=2)
     yield
     ray.shutdown()
 
 
-def evaluate(images, folder, workers=None):
+def evaluate(images, folder, workers=None, settings=SETTINGS, device=CPU):
     with RunState(folder, {}) as state:
-        return run(Tiny(), images.first(24), SETTINGS, state, CPU, Reporter(), workers=workers)
+        return run(Tiny().to(device), images.first(24), settings, state, device, Reporter(), workers=workers)
 
 
-def hired(images, count):
-    return RayPool(Tiny(), images.images[:8], SETTINGS, SETTINGS.epsilon_value(images.dataset), "cpu", count)
+def hired(images, count, settings=SETTINGS, device=CPU):
+    return RayPool(Tiny(), images.images[:8], settings, settings.epsilon_value(images.dataset), device.type, count)
 
 
 def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_path):
@@ -84,6 +88,17 @@ def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_p
     assert shared.trials == alone.trials
     assert shared.passes.keys() == alone.passes.keys()
     assert shared.passes["clean"] == alone.passes["clean"]
+
+
+def test_two_workers_with_an_accelerator_each_give_the_results_of_one(cluster, tiny_images, tmp_path):
+    """On the pretended device: the network and all that is attacked are moved to that of the worker."""
+    settings, device = dataclasses.replace(SETTINGS, attacks=("hofmn",)), torch.device(NAME)
+    alone = evaluate(tiny_images, tmp_path / "alone", None, settings, device)
+    with hired(tiny_images, 2, settings, device) as workers:
+        shared = evaluate(tiny_images, tmp_path / "shared", workers, settings, device)
+    assert workers.count == 2
+    assert samples_bytes(shared.samples) == samples_bytes(alone.samples)
+    assert shared.trials == alone.trials
 
 
 def test_a_killed_worker_costs_its_part_only(cluster, tiny_images):
