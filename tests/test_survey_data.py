@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from apsite.catalogue import Catalogue
 from apsite.documents.references import load_references
 from apsite.entries import Entry
+from apsite.validation import validate
 from apsite.vocabulary import Architecture, Criterion, Dataset, Locality, Objective, Protocol, Stage, Structure
+from tests.builders import write_document
 
 # Table 1. Objectives are the numbers of the survey's bibliography; 0 is natural training, "n.s." not specified.
 TABLE_1 = """
@@ -400,6 +403,37 @@ def test_methods_beyond_the_survey_are_cited_field_by_field(benchmark_data: Cata
             assert re.match(
                 r"https://(arxiv\.org/abs|github\.com|openreview\.net)/|Piras et al\.|Reviews of", source
             ), name
+
+
+def stated(document: Any, place: str = "") -> Iterator[str]:
+    """Places of all values of a document that are not null or empty."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield from stated(value, f"{place}.{name}" if place else name)
+    elif document not in (None, [], ""):
+        yield place
+
+
+def test_every_field_of_a_method_beyond_the_survey_has_its_source(
+    benchmark_data: Catalogue, repository: Path, tmp_path: Path
+) -> None:
+    """Each value of the file, but keys, flags and remarks; and without its source, `apsite validate` refuses it."""
+    own = {"schema_version", "key", "aliases", "baseline", "in_survey", "notes", "changes", "sources"}
+    for entry in (one for one in benchmark_data.methods() if not one.in_survey):
+        document = json.loads((repository / "entries" / f"{entry.key}.json").read_text(encoding="utf-8"))
+        places = [place for place in stated(document) if place.split(".")[0] not in own | {"reported"}]
+        assert len(places) >= 10
+        for place in places:
+            assert any(f"{place}.".startswith(f"{name}.") for name in document["sources"]), (entry.key, place)
+        assert all(one["source"] for one in document["reported"])
+        path = tmp_path / "entries" / f"{entry.key}.json"
+        for name in document["sources"]:
+            section = name.partition(".")[0]
+            sources = {key: text for key, text in document["sources"].items() if key.partition(".")[0] != section}
+            write_document(path, {**document, "sources": sources})
+            (problem,) = validate(tmp_path).problems
+            assert (problem.field, section in problem.problem) == ("sources", True)
+        path.unlink()
 
 
 def test_numbers_of_others_are_those_that_their_sources_print(benchmark_data: Catalogue) -> None:
