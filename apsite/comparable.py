@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from apsite.entries import Entry
 from apsite.errors import DocumentError
 from apsite.metrics import holm, mcnemar_p_value, wilson_interval
+from apsite.protocol import departures
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults, read_samples
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_text
 
 Bounds = tuple[float, float]
 LEVEL = 0.05
@@ -48,12 +49,19 @@ class JudgedData(Protocol):
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """What models must share to be compared; `percent` is the declared sparsity. Settings sort as tables list them."""
+    """What models must share to be compared. Settings sort as tables list them.
+
+    `percent` is the declared sparsity, `epsilon` the text of ε; the benchmark's ε of the dataset if empty.
+    """
 
     dataset: Dataset
     architecture: Architecture
     structure: Structure
     percent: float
+    epsilon: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", epsilon_text(self.epsilon or self.dataset.epsilon))
 
 
 def setting_of(record: EvaluationRecord) -> Setting | None:
@@ -61,7 +69,7 @@ def setting_of(record: EvaluationRecord) -> Setting | None:
     key = record.key
     if key.structure is None or key.percent is None:
         return None
-    return Setting(key.dataset, key.architecture, key.structure, key.percent)
+    return Setting(key.dataset, key.architecture, key.structure, key.percent, record.epsilon)
 
 
 def rankable(record: EvaluationRecord) -> bool:
@@ -79,7 +87,10 @@ def unranked(record: EvaluationRecord) -> list[str]:
     key, found = record.key, []
     if record.retracted is not None:
         found.append("retracted")
-    if not record.protocol.ranks:
+    other = record.epsilon != record.dataset.epsilon
+    if other:
+        found.append(f"ε = {record.epsilon}")
+    if not record.protocol.ranks and not (other and _whole(record)):
         found.append("reduced run")
     if not key.architecture.registered:
         found.append("other network")
@@ -89,6 +100,12 @@ def unranked(record: EvaluationRecord) -> list[str]:
             f"{pattern}, measured" if pattern else "other sparsity" if key.structure.sparsities else key.structure.value
         )
     return found
+
+
+def _whole(record: EvaluationRecord) -> bool:
+    """Whether nothing of the protocol but ε is known to be changed."""
+    changed = record.settings is not None and departures(record.settings)
+    return not changed and record.results.n_samples in (None, record.dataset.ranked_samples)
 
 
 def ranking(records: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:
@@ -382,10 +399,10 @@ class Judge:
 
     @cached_property
     def _every(self) -> dict[Setting | None, list[EvaluationRecord]]:
-        """Methods, baselines and reduced runs that AutoAttack evaluated at the benchmark's ε, by setting."""
+        """Methods, baselines and reduced runs that AutoAttack evaluated, by setting."""
         groups: dict[Setting | None, list[EvaluationRecord]] = {}
         for record in sorted(self.catalogue.records.values(), key=_most_robust_first):
-            if record.robust_accuracy is not None and record.threat_model.epsilon in (None, record.dataset.epsilon):
+            if record.robust_accuracy is not None:
                 groups.setdefault(setting_of(record), []).append(record)
         return groups
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from apsite.errors import EvaluationError
-from apsite.vocabulary import Attack, AttackName, Dataset, Protocol, epsilon_value
+from apsite.vocabulary import Attack, AttackName, Dataset, Protocol, epsilon_text, epsilon_value
 
 Scalar = str | int | float | bool | None
 """A value of the open mappings ``settings`` and ``environment`` of a record."""
@@ -201,7 +201,7 @@ class Settings:
                 raise EvaluationError(f"{name} must be a whole number from 1 on, not {value!r}")
         if self.epsilon is not None:
             try:
-                epsilon_value(self.epsilon)
+                object.__setattr__(self, "epsilon", epsilon_text(self.epsilon))
             except ValueError as error:
                 raise EvaluationError(str(error)) from None
         if self.engine is EngineName.REFERENCE and self.precision is not Precision.FLOAT32:

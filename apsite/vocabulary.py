@@ -413,14 +413,37 @@ def epsilon_value(text: str) -> float:
     """ε in input units from its exact text, such as ``"8/255"``.
 
     Raises:
-        ValueError: If `text` is not a fraction of two whole numbers, in (0, 1].
+        ValueError: If `text` is not a fraction of two whole numbers of at most six digits, in (0, 1].
     """
+    return float(_epsilon(text))
+
+
+def epsilon_text(text: str) -> str:
+    """The one text of an ε: in 255ths where that is a whole number of them, else in lowest terms.
+
+    Raises:
+        ValueError: As :func:`epsilon_value`.
+
+    >>> epsilon_text("8/255"), epsilon_text("16/510"), epsilon_text("1/51"), epsilon_text("2/200")
+    ('8/255', '8/255', '5/255', '1/100')
+    """
+    value = _epsilon(text)
+    steps = value * 255
+    return f"{steps}/255" if steps.denominator == 1 else f"{value}"
+
+
+def _epsilon(text: str) -> Fraction:
+    """ε as a fraction."""
     try:
-        if not isinstance(text, str) or not re.fullmatch("[0-9]+/[0-9]+", text):
+        if not isinstance(text, str) or not re.fullmatch("[0-9]{1,6}/[0-9]{1,6}", text):
             raise ValueError
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"epsilon must be a fraction such as '8/255', not {text!r}") from None
+        advice = ""
+        if re.fullmatch(r"0?\.[0-9]{1,6}", stated := str(text)) and float(stated):
+            near = max(1, round(float(stated) * 255))
+            advice = f"; write '{near}/255' if that is meant, or exactly '{Fraction(stated)}'"
+        raise ValueError(f"epsilon must be a fraction such as '8/255', not {text!r}{advice}") from None
     if not 0 < value <= 1:
         raise ValueError(f"epsilon must be in (0, 1], not {text!r}")
-    return float(value)
+    return value

@@ -116,7 +116,7 @@ def test_a_budget_is_the_quotient_of_its_text(numerator: int, denominator: int) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "8", "8/", "/255", "8/255/1", "0.031", "-8/255", "8/0", "8/255\n", "٨/255", "8 /255"]
+    "text", ["", "8", "8/", "/255", "8/255/1", "0.031", "-8/255", "8/0", "8/255\n", "٨/255", "8 /255", "1/1000000"]
 )
 def test_a_budget_that_is_no_fraction_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="epsilon must be a fraction such as '8/255'"):

@@ -11,7 +11,6 @@ import click
 from apsite.cli import options
 from apsite.cli.group import cli, printable
 from apsite.cli.options import display, emit_json, new_table
-from apsite.records.patterns import declared_pattern, left_dense
 from apsite.vocabulary import Dataset, Structure
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ def audit(
     Takes seconds and needs no test set. Exits with 1, and prints why, if `apsite eval` would refuse the checkpoint.
     """
     from apsite.evaluation.checkpoints import report as reports
+    from apsite.records.patterns import declared_pattern
 
     if (structure is None) != (not sparsity):
         raise click.UsageError("give both --structure and --sparsity for a pruned network, neither for a dense one")
@@ -107,6 +107,8 @@ def _summary(report: CheckpointReport) -> Table:
             difference = (finding.matched - (report.declared or 0)) * 100
             rows.insert(-4, ("Sparsity difference", f"{difference:+.2f} points, by {finding.basis}"))
         if counts.pattern is not None:
+            from apsite.records.patterns import left_dense
+
             rows.append(("Pattern", f"{counts.pattern}, in layers with {counts.pattern_share:.2%} of the weights"))
             rows.append(("Left dense", ", ".join(layer.name for layer in left_dense(counts)) or "no layer"))
     if report.inputs:

@@ -12,12 +12,12 @@ from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import emit_json
 from apsite.errors import ApsiteError
-from apsite.records.patterns import Pattern
 from apsite.vocabulary import Dataset, Locality
 
 if TYPE_CHECKING:
     from apsite.baselines.finetuning import Written
     from apsite.evaluation.runs.manifest import ModelOutcome
+    from apsite.records.patterns import Pattern
 
 _DATASET = click.option("--dataset", type=options.values(Dataset), default="cifar10",
                         help="Dataset whose images the network takes.")  # fmt: skip
@@ -78,10 +78,12 @@ def prune(
 
 def _pattern(text: str | None, criterion: str, locality: str, sparsity: float) -> Pattern | None:
     """Pattern to prune to; a usage error if it contradicts the other options."""
+    from apsite.records import patterns
+
     if text is None:
         return None
     try:
-        pattern = Pattern.parse(text)
+        pattern = patterns.Pattern.parse(text)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
     removed = pattern.zeros / pattern.group

@@ -61,6 +61,8 @@ _FILE = click.Path(path_type=Path)
               "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
 @click.option("--attacks", default=",".join(APB_1_ATTACKS),
               help="Attacks to run, separated by commas; a run with only one does not rank.")  # fmt: skip
+@click.option("--epsilon", metavar="FRACTION", help="Perturbation size ε of AutoAttack, as a fraction such as 4/255; a "
+              "run at another ε than the dataset's does not rank.  [default: that of the dataset]")  # fmt: skip
 @click.option("--engine", type=options.values(EngineName), default="fast", help="AutoAttack implementation: fast "
               "(built in; results do not depend on batch size) or reference (pyautoattack).")  # fmt: skip
 @click.option("--precision", type=options.values(Precision), default="float32",

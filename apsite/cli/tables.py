@@ -118,7 +118,8 @@ def _results(records: Sequence[EvaluationRecord], ranks: Mapping[str, int]) -> F
         pruned = f"{record.structure.code} {record.key.percent} %" if record.structure else "dense"
         apart = "*" if unranked(record) else ""
         source = f"{record.provenance.kind.value}{apart}"
-        setting, shares = f"{record.dataset.label} {record.architecture.label}", map(percent, others)
+        other = "" if record.epsilon == record.dataset.epsilon else f", ε = {record.epsilon}"
+        setting, shares = f"{record.dataset.label} {record.architecture.label}{other}", map(percent, others)
         table.add_row(setting, pruned, percent(clean), percent(robust) + rank, *shares, source)
         narrow.add_row(setting, pruned, percent(robust) + rank + apart)
     codes = "US: unstructured, S: structured, SS: semi-structured"

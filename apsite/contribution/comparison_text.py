@@ -84,6 +84,8 @@ def _record_lines(change: RecordChange) -> Iterator[str]:
     names = ("clean", "AutoAttack", "HO-FMN", "joint")
     pairs = zip(names, before.results.accuracies, after.results.accuracies, strict=True)
     parts = [f"{name} {_change(percent(old), percent(new))}" for name, old, new in pairs]
+    if any(record.epsilon != record.dataset.epsilon for record in known):
+        parts.append(f"ε {_change(before.epsilon, after.epsilon)}")
     parts += [_change(before.protocol, after.protocol), _change(before.provenance.kind, after.provenance.kind)]
     yield f"{change.kind}: {change.model_key}: {', '.join(parts)}"
     if change.after is not None and change.after.warnings:

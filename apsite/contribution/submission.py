@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue, load_catalogue, scan
-from apsite.comparable import rankable
+from apsite.comparable import rankable, unranked
 from apsite.contribution.comparison import Comparison, compare, is_author
 from apsite.contribution.comparison_text import code, to_markdown, to_text
 from apsite.entries import Entry
@@ -22,7 +22,7 @@ from apsite.records import EvaluationRecord
 from apsite.validation import validate
 from apsite.validation.reports import number
 from apsite.validation.revisions import merge_base, open_catalogue
-from apsite.vocabulary import Architecture, Dataset, Protocol, ProvenanceKind, Structure
+from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
 
 LICENCE_POINT = "- [ ] I may publish these results and files under CC BY 4.0 (`LICENSE-DATA`)"
 """What a contributor agrees to, in the words of the template for pull requests, which the text replaces."""
@@ -186,8 +186,9 @@ def _record_points(entry: Entry, records: Sequence[EvaluationRecord]) -> Iterato
         yield Point("There are evaluation records", State.ADVICE, hint)
         return
     yield Point("There are evaluation records", State.DONE, f"{len(records)}")
-    reduced = ", ".join(record.model_key for record in records if record.protocol is Protocol.CUSTOM)
-    yield _point("Every record follows a protocol that ranks", reduced and f"reduced runs: {reduced}")
+    reasons = ((record.model_key, ", ".join(unranked(record))) for record in records)
+    apart = "; ".join(f"{key} ({why})" for key, why in reasons if why)
+    yield _point("Every record can rank", apart and f"shown, not ranked: {apart}")
     yield from _series_points(records)
     own = [record for record in records if record.provenance.kind is not ProvenanceKind.PUBLISHED]
     sources = dict.fromkeys(record.provenance.source for record in own)

@@ -20,6 +20,7 @@ from apsite.vocabulary import (
     Protocol,
     ProvenanceKind,
     Structure,
+    epsilon_text,
 )
 
 HISTORY = "history"
@@ -344,6 +345,11 @@ class EvaluationRecord:
     def structure(self) -> Structure | None:
         """What pruning removed; ``None`` for a dense network."""
         return self.key.structure
+
+    @property
+    def epsilon(self) -> str:
+        """ε of AutoAttack as the one text that it has; the benchmark's where the source does not state it."""
+        return epsilon_text(self.threat_model.epsilon or self.dataset.epsilon)
 
     @property
     def leaves_out_tuning(self) -> bool:

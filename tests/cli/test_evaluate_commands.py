@@ -60,6 +60,9 @@ def test_eval_can_print_the_record_as_json_and_keep_a_log(run, away):
     [
         ({"--sparsity": "0.95"}, 1, "about 0.90"),
         ({"--sparsity": "0.90001"}, 2, "at most two decimals, such as 0.90, 0.995 or 0.9375"),
+        ({"--epsilon": "0.03"}, 1, "not '0.03'; write '8/255' if that is meant, or exactly '3/100'"),
+        ({"--epsilon": "8"}, 1, "epsilon must be a fraction such as '8/255', not '8'"),
+        ({"--epsilon": "300/255"}, 1, "epsilon must be in (0, 1]"),
         ({"--arch": "alexnet"}, 1, "is not one of resnet18"),
         ({"--arch": "nowhere.py:make"}, 2, "--as"),
         ({"--method": "../x"}, 1, "method key"),

@@ -48,7 +48,7 @@ def test_reduced_runs_and_checkpoints_without_address_are_named(run, data_folder
     del record["verification"]
     result = run("submit-check", METHOD, "--root", data_folder(entry_document(), record), code=1)
     assert f"[ ] Every checkpoint has a URL: give --checkpoint-url to `apsite eval` for {MODEL}" in result.stdout
-    assert f"reduced runs: {MODEL}" in result.stdout
+    assert f"shown, not ranked: {MODEL} (reduced run)" in result.stdout
     assert f"explain in the pull request: {MODEL}" in result.stdout
 
 

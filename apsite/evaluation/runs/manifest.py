@@ -25,7 +25,7 @@ from apsite.progress import Reporter
 from apsite.protocol import EARLIER, NEUTRAL, EngineName, Precision, Preset, Settings, WorkersKind, parse_workers
 from apsite.records import EvaluationRecord, read_record
 from apsite.records.patterns import declared_pattern
-from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure
+from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure, epsilon_value
 
 Options = Mapping[str, Any]
 """Options of ``apsite eval`` by name, with ``_`` for ``-``; what is not there, or ``None``, has its default."""
@@ -41,7 +41,19 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _BUILDS = f"{', '.join(Architecture)}, or other:NAME (letters, digits and hyphens) for any other network"
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
-_TEXTS = ("pattern", "method", "arch", "as", "layout", "state", "device", "attacks", "checkpoint_url", "workers")
+_TEXTS = (
+    "pattern",
+    "method",
+    "arch",
+    "as",
+    "layout",
+    "state",
+    "device",
+    "attacks",
+    "epsilon",
+    "checkpoint_url",
+    "workers",
+)
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
 _FLAGS = ("overwrite", "resume", "remove_channels")
 NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
@@ -92,7 +104,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     structure, sparsity = given.get("structure"), given.get("sparsity", 0.0)
     if (structure is None) != (not sparsity):
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
-    names = ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels")
+    names = ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels", "epsilon")
     changes: dict[str, object] = {name: given[name] for name in names if name in given}
     if "attacks" in given:
         changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))
@@ -249,6 +261,11 @@ def _problems(table: Mapping[str, object]) -> Iterator[str]:
         elif name in _WORDS:
             if value not in _WORDS[name]:
                 yield f"{name} {value!r} is not one of {', '.join(_WORDS[name])}"
+        elif name == "epsilon":
+            try:
+                epsilon_value(value)  # type: ignore[arg-type]
+            except ValueError as error:
+                yield str(error)
         elif name in _PATHS or name in _TEXTS:
             if not isinstance(value, str) or not value:
                 yield f"{name} must be a text, not {value!r}"

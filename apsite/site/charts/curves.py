@@ -126,8 +126,12 @@ def curve_of(record: EvaluationRecord, samples: SampleResults) -> Curve | None:
 
 
 def leads(curves: Sequence[Curve]) -> list[Stretch]:
-    """Who leads at each of :data:`EPSILONS`, joined into stretches."""
-    return leads_along(lambda epsilon: [curve.contender(epsilon) for curve in curves], EPSILONS)
+    """Who leads at each of :data:`EPSILONS`, joined into stretches.
+
+    Models that AutoAttack evaluated at another ε than the benchmark's are left out: their envelopes are not comparable.
+    """
+    compared = [curve for curve in curves if curve.record.epsilon == curve.record.dataset.epsilon]
+    return leads_along(lambda epsilon: [curve.contender(epsilon) for curve in compared], EPSILONS)
 
 
 def steps_of(distances: NDArray[np.float32]) -> Steps:

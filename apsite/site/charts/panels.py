@@ -229,9 +229,11 @@ def _path(frame: Frame, steps: Steps, total: int) -> str:
 
 
 def _title(curve: Curve) -> str:
-    return f"{curve.record.dataset.label} {curve.record.architecture.label}"
+    record = curve.record
+    other = "" if record.epsilon == record.dataset.epsilon else f", ε = {record.epsilon}"
+    return f"{record.dataset.label} {record.architecture.label}{other}"
 
 
 def _epsilon(curve: Curve) -> float:
     """Perturbation size of AutoAttack in 255ths."""
-    return epsilon_value(curve.record.threat_model.epsilon or curve.record.dataset.epsilon) * 255
+    return epsilon_value(curve.record.epsilon) * 255

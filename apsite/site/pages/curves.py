@@ -34,7 +34,12 @@ class Model:
     @property
     def epsilon(self) -> float:
         """ε of AutoAttack in 255ths."""
-        return epsilon_value(self.record.threat_model.epsilon or self.record.dataset.epsilon) * 255
+        return epsilon_value(self.record.epsilon) * 255
+
+    @property
+    def usual(self) -> bool:
+        """Whether that is the benchmark's ε of the dataset."""
+        return self.record.epsilon == self.record.dataset.epsilon
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:
@@ -166,6 +171,7 @@ def page_data(offered: Sequence[Model], chosen: Sequence[Model], address: str) -
                 "label": model.label,
                 "dataset": model.record.dataset.value,
                 "epsilon": model.record.dataset.epsilon,
+                "usual": model.usual,
                 "clean": model.record.results.clean_accuracy,
                 "curve": model.curve is not None,
                 "points": known_points(model),
@@ -188,15 +194,16 @@ class ReadoutLine:
 
 
 def readout(chosen: Sequence[Model]) -> list[ReadoutLine]:
-    """The readout at the ε of AutoAttack, exact; models without a curve have their results only."""
+    """The readout at the benchmark's ε, exact; models without a curve have their results at it only."""
     given = looks()
     lines = []
     for place, model in enumerate(chosen):
-        curve, joint, hofmn, bounds = model.curve, None, None, robust_bounds(model.record)
+        curve, joint, hofmn, bounds = model.curve, None, None, robust_bounds(model.record) if model.usual else None
+        at = epsilon_value(model.record.dataset.epsilon) * 255
         if curve is not None:
-            bounds = curve.bounds(curve.best.at(model.epsilon))
-            hofmn = curve.hofmn.at(model.epsilon) / curve.n_samples
-            joint = curve.joint.at(model.epsilon) / curve.n_samples if curve.joint else None
+            bounds = curve.bounds(curve.best.at(at))
+            hofmn = curve.hofmn.at(at) / curve.n_samples
+            joint = curve.joint.at(at) / curve.n_samples if curve.joint else None
         lines.append(ReadoutLine(model.label, given[place % len(given)], joint, hofmn, bounds))
     return lines
 
@@ -225,7 +232,8 @@ def _drawn(steps: Steps, total: int) -> list[tuple[float, float]]:
 def _label(record: EvaluationRecord, names: Mapping[str, str]) -> str:
     key = record.key
     kind = f"{key.structure.code} {key.percent}" if key.structure else "dense"
-    return f"{names[record.method]} {key.architecture.code} {kind}"
+    other = "" if record.epsilon == record.dataset.epsilon else f", ε = {record.epsilon}"
+    return f"{names[record.method]} {key.architecture.code} {kind}{other}"
 
 
 PAGE = Page(

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from apsite.catalogue import Catalogue
-from apsite.comparable import Bounds, Judge, Lead, Setting, leader_count, leaders, rankable, robust_bounds, setting_of
+from apsite.comparable import (
+    Bounds,
+    Judge,
+    Lead,
+    Setting,
+    leader_count,
+    leaders,
+    rankable,
+    robust_bounds,
+    setting_of,
+    unranked,
+)
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.tables.methods import stage_order
@@ -140,8 +151,8 @@ def leaderboard(
 
 
 def dense(catalogue: Catalogue) -> list[EvaluationRecord]:
-    """Records of dense pretrained networks."""
-    return [record for record in catalogue.records.values() if record.structure is None]
+    """Records of dense pretrained networks; reduced runs and those at another ε are not compared with them."""
+    return [record for record in catalogue.records.values() if record.structure is None and not unranked(record)]
 
 
 def baselines(catalogue: Catalogue) -> list[EvaluationRecord]:

@@ -151,6 +151,7 @@
   function chartRows() {
     const models = chosenModels();
     const drawn = models.filter(({ curve }) => curve);
+    const compared = drawn.filter(({ usual }) => usual);
     const [low, high] = heights(models);
     const ends = drawn.map(({ curve }) => countAt(main(curve), state.to) / curve.samples);
     const places = apart(ends, 0.05 * (high - low), low, high);
@@ -159,7 +160,7 @@
     return {
       curves: drawn.flatMap(lines),
       points: models.flatMap(({ points, label, look }) => points.map((p) => ({ ...p, label, colour: look.colour }))),
-      leaders: drawn.length ? leaders(drawn) : [],
+      leaders: compared.length ? leaders(compared) : [],
       labels: drawn.map(({ label, look }, index) => ({ label, height: places[index], colour: look.colour })),
       budgets: Array.from(marks, (text) => ({ budget: budgetOf(text), text: "ε = " + text })),
     };
