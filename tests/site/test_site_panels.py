@@ -80,7 +80,7 @@ def test_curve_panels_are_exact_steps(tiny_facts):
 
 def test_rivals_lead_where_a_method_ranks(benchmark_data, benchmark_pages):
     def rivals(key: str) -> list[str]:
-        models = methods.standings(Judge(benchmark_data), key)
+        models = methods.standings(Judge(benchmark_data), benchmark_data.records_of(key))
         return [entry.name for entry in methods.rivals(benchmark_data, key, models)]
 
     names = rivals("HARP_Zhao2023Holistic")
