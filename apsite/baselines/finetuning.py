@@ -20,6 +20,7 @@ from apsite.baselines.pruning import (
 )
 from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
+from apsite.evaluation.attacks.execution import logits_of
 from apsite.evaluation.checkpoints.audit import audit_network, check_pattern, check_sparsity
 from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, in_memory, open_network
@@ -30,6 +31,7 @@ from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device
 from apsite.evaluation.runs.evaluate import RUNS, check_target
 from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.runner import device_errors
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
 from apsite.progress import Reporter
 from apsite.records import CheckpointAudit
@@ -46,9 +48,11 @@ class Source(Declared):
 
     Attributes:
         checkpoint: Its weights; ``None`` for new ones, of the first layout of the architecture if none is named.
+        state: Dotted keys of the state dict to read, where the file holds several.
     """
 
     checkpoint: Path | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def load(source: Source, seed: int = 0) -> LoadedNetwork:
     """
     if source.checkpoint is None:
         return _new(source, seed)
-    loaded = open_network(read_checkpoint(source.checkpoint), source)
+    loaded = open_network(read_checkpoint(source.checkpoint, state=source.state), source)
     if not source.by_factory:
         _check_plain(layouts()[loaded.layout])
     if isinstance(loaded.network, nn.Sequential) and any(isinstance(one, Normalise) for one in loaded.network):
@@ -147,7 +151,7 @@ def prune(
     about = {
         "made_by": "apsite prune", "dense_sha256": loaded.file.sha256, "layout": loaded.layout,
         "criterion": criterion.value, "locality": locality.value, "sparsity": sparsity,
-        **({"pattern": str(pattern)} if pattern else {}),
+        **({"pattern": str(pattern)} if pattern else {}), **({"state": source.state} if source.state else {}),
         **({"seed": seed} if criterion is BaselineCriterion.RANDOM else {}),
     }  # fmt: skip
     return _write(output, loaded.network, written, audit, about)
@@ -178,22 +182,32 @@ def finetune(
             f"{source.checkpoint}: {before - held:,} of its zero weights are computed in the forward pass, where "
             "training would fill them; save the weights that act, and give a factory with ordinary layers"
         )
+    with torch.no_grad():
+        outputs = logits_of(loaded.network, example).shape[1]
+    if outputs != source.dataset.classes:
+        raise NetworkError(
+            f"the network has logits of {outputs} classes, {source.dataset.label} has {source.dataset.classes}"
+        )
     images, labels = load_training_set(source.dataset, data_dir)
     resolved = str(resolve_precision(precision, place)).removeprefix("torch.")
     about: dict[str, object] = {
         **(note or {}), "made_by": "apsite finetune",
         "source_sha256": None if source.checkpoint is None else loaded.file.sha256, "layout": loaded.layout,
+        **({"state": source.state} if source.state else {}),
         "recipe": asdict(recipe), "precision": resolved, "training_data_sha256": array_hash(images, labels),
         "threads": torch.get_num_threads() if place.type == "cpu" else None, "device": place.type,
         "torch": torch.__version__,
     }  # fmt: skip
     removed = sum(int((~mask).sum()) for mask in masks.values())
+    for line in loaded.notes:
+        reporter.say(line)
     reporter.say(f"{recipe.summary}, {resolved} on {place}; {removed:,} values stay zero")
     with RunState(run_dir, about, fresh=fresh, about=f"finetune: {output}") as state:
-        seconds = train(
-            loaded.network, images, labels, recipe, masks=masks, device=place, precision=precision, state=state,
-            reporter=reporter,
-        )  # fmt: skip
+        with device_errors(place):
+            seconds = train(
+                loaded.network, images, labels, recipe, masks=masks, device=place, precision=precision, state=state,
+                reporter=reporter,
+            )  # fmt: skip
         kept, audit = zero_masks(loaded.network), audit_network(loaded.network, example)
         moved = any(name not in kept or not torch.equal(kept[name], mask) for name, mask in masks.items())
         if moved or audit.zero_weights < before:

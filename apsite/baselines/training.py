@@ -8,6 +8,7 @@ schedule and mixed precision are taken too. The last weights are the result: not
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apsite.baselines.pruning import apply_masks
-from apsite.errors import EvaluationError
+from apsite.errors import EvaluationError, NetworkError
+from apsite.evaluation.attacks.execution import foreign_code, input_gradient, logits_of
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.runs.run_state import RunState
 from apsite.progress import Reporter
@@ -154,7 +156,7 @@ def adversarial_images(
         adversarial.requires_grad_(True)
         logits = _logits(network, adversarial, precision)
         loss = functional.cross_entropy(logits, labels) if clean is None else _divergence(logits, clean)
-        (gradient,) = torch.autograd.grad(loss, adversarial)
+        gradient = input_gradient(loss, adversarial)
         stepped = adversarial.detach() + recipe.step_size * gradient.sign()
         adversarial = torch.clamp(torch.min(torch.max(stepped, images - recipe.epsilon), images + recipe.epsilon), 0, 1)
     return adversarial.detach()
@@ -189,12 +191,14 @@ def train(
 
     Raises:
         EvaluationError: If the images are fewer than one batch, or the loss is no longer finite.
+        NetworkError: If the network fails, or no gradient reaches its input or its weights.
     """
     device = device or torch.device("cpu")
     training = _Training(network, images, labels, recipe, masks or {}, device, resolve_precision(precision, device))
     seconds = training.run(state, save_every, reporter or Reporter())
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    network.eval().requires_grad_(True)
+    network.eval()
+    _freeze(network, frozen=False)
     return seconds
 
 
@@ -227,7 +231,10 @@ class _Training:
             )
         self.recipe, self.device, self.precision = recipe, device, precision
         self.images, self.labels = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        some = self.images[:2].to(device).float() / 255
+        with arithmetic(Precision.FLOAT32):
+            self.memory_format = _memory_format(network.eval().to(device), some)
+        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.masks = {name: mask.to(device) for name, mask in masks.items()}
         apply_masks(self.network, self.masks)
         self.optimiser = torch.optim.SGD(
@@ -282,16 +289,18 @@ class _Training:
             self.tally[:] = 0
         chosen = self.order[position * recipe.batch_size : (position + 1) * recipe.batch_size]
         clean = augment(self.images[chosen].float() / 255, self.generator)
-        clean = clean.contiguous(memory_format=torch.channels_last)
+        clean = clean.contiguous(memory_format=self.memory_format)
         trades, start = recipe.objective is Objective.TRADES, torch.empty_like(clean)
         if trades:
             start.normal_(0, _TRADES_START, generator=self.generator)
         else:
             start.uniform_(-recipe.epsilon, recipe.epsilon, generator=self.generator)
         clean, start, labels = (one.to(self.device) for one in (clean, start, self.labels[chosen]))
-        self.network.eval().requires_grad_(False)
+        self.network.eval()
+        _freeze(self.network, frozen=True)
         attacked = adversarial_images(self.network, clean, labels, recipe, start, self.precision)
-        self.network.train().requires_grad_(True)
+        self.network.train()
+        _freeze(self.network, frozen=False)
         logits = _logits(self.network, attacked, self.precision)
         if trades:
             natural = _logits(self.network, clean, self.precision)
@@ -302,7 +311,10 @@ class _Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rates[self.done]
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if not loss.requires_grad:
+            raise NetworkError("no gradient of the loss reaches the weights, so they cannot be trained")
+        with foreign_code("the gradient of the weights cannot be computed"):
+            loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         apply_masks(self.network, self.masks)
         self.tally += [float(loss.detach()), int((logits.argmax(1) == labels).sum())]
@@ -312,7 +324,8 @@ class _Training:
         """Everything that the remaining steps depend on."""
         named = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
-            named[f"momentum/{name}"] = self.optimiser.state[parameter]["momentum_buffer"]
+            if (momentum := self.optimiser.state[parameter].get("momentum_buffer")) is not None:
+                named[f"momentum/{name}"] = momentum
         arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in named.items()}
         return arrays | {
             "generator": self.generator.get_state().numpy(), "order": self.order.numpy(), "tally": self.tally,
@@ -325,8 +338,10 @@ class _Training:
             {name: torch.from_numpy(arrays[f"network/{name}"]) for name in self.network.state_dict()}
         )
         for name, parameter in self.network.named_parameters():
+            if f"momentum/{name}" not in arrays:  # a layer that no output depends on
+                continue
             value = torch.from_numpy(arrays[f"momentum/{name}"]).to(self.device)
-            layout = torch.channels_last if value.dim() == 4 else torch.contiguous_format
+            layout = self.memory_format if value.dim() == 4 else torch.contiguous_format
             self.optimiser.state[parameter]["momentum_buffer"] = value.contiguous(memory_format=layout)
         self.generator.set_state(torch.from_numpy(arrays["generator"]))
         self.order, self.tally, self.done = torch.from_numpy(arrays["order"]), arrays["tally"], int(arrays["done"])
@@ -351,8 +366,21 @@ def learning_rates(recipe: Recipe, batches: int) -> list[float]:
 def _logits(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tensor:
     """Logits in float32, computed in mixed precision where `precision` is not float32."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16):
-        logits: Tensor = network(images)
-    return logits.float()
+        return logits_of(network, images)
+
+
+def _freeze(network: nn.Module, *, frozen: bool) -> None:
+    """Whether the parameters have no gradient, also of TorchScript, which lacks ``requires_grad_``."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(not frozen)
+
+
+def _memory_format(network: nn.Module, images: Tensor) -> torch.memory_format:
+    """Channels last, which is faster, unless only that makes the network fail, as ``view`` in its forward does."""
+    with torch.no_grad(), contextlib.suppress(NetworkError):
+        logits_of(network, images.contiguous(memory_format=torch.channels_last))
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def _divergence(logits: Tensor, clean: Tensor) -> Tensor:

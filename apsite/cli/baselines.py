@@ -44,6 +44,7 @@ _PACKED = click.option("--packed", is_flag=True,
 @_DATASET
 @options.layout
 @options.method
+@options.state
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of random scores.")
 @_OUTPUT
 @_HALF
@@ -51,7 +52,8 @@ _PACKED = click.option("--packed", is_flag=True,
 @options.as_json
 def prune(
     checkpoint: Path, arch: str, criterion: str, locality: str, sparsity: float, pattern: str | None, dataset: str,
-    layout: str | None, method: str | None, seed: int, output: Path, half: bool, packed: bool, as_json: bool,
+    layout: str | None, method: str | None, state: str | None, seed: int, output: Path, half: bool, packed: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Prune the dense network CHECKPOINT to an exact sparsity with a simple baseline criterion.
 
@@ -67,7 +69,7 @@ def prune(
     from apsite.baselines.finetuning import prune as prune_network
     from apsite.baselines.pruning import BaselineCriterion
 
-    source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint)
+    source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint, state=state)
     chosen = _pattern(pattern, criterion, locality, sparsity)
     written = prune_network(
         source, BaselineCriterion(criterion), Locality(locality), sparsity, output, written=Format(half, packed),
@@ -120,6 +122,7 @@ def _pattern(text: str | None, criterion: str, locality: str, sparsity: float) -
               help="auto: mixed precision if the device supports bfloat16.")  # fmt: skip
 @options.layout
 @options.method
+@options.state
 @_OUTPUT
 @_HALF
 @_PACKED
@@ -130,7 +133,7 @@ def _pattern(text: str | None, criterion: str, locality: str, sparsity: float) -
 def finetune(
     checkpoint: Path | None, arch: str, dataset: str, data_dir: Path, output: Path, half: bool, packed: bool,
     resume: bool, run_dir: Path, device: str | None, precision: str, layout: str | None, method: str | None,
-    quiet: bool, as_json: bool, **settings: Any,
+    state: str | None, quiet: bool, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train CHECKPOINT adversarially and keep its zeros; without CHECKPOINT, train a new dense network.
 
@@ -146,7 +149,7 @@ def finetune(
     from apsite.baselines.finetuning import finetune as finetune_network
     from apsite.baselines.training import recipe_of
 
-    source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint)
+    source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint, state=state)
     again = "the same command again" if resume else "the same command without --fresh"
     kept = f"progress is saved every minute; run {again} to resume"
     with options.progress(quiet=quiet, kept=kept) as reporter:

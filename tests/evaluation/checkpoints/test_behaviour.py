@@ -1,4 +1,4 @@
-"""Networks of others, by kind: what each habit makes of the audit and of an evaluation."""
+"""Networks of others, by kind: what each habit makes of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,38 +11,13 @@ from torch import Tensor, nn
 from apsite.errors import ApsiteError, NetworkError
 from apsite.evaluation.attacks.execution import foreign_code
 from apsite.evaluation.checkpoints.behaviour import check_behaviour
-from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.runs.python_interface import evaluate
 from apsite.protocol import Settings
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import AttackName
 from tests import foreign_networks
+from tests.corpus.outcomes import OUTCOMES, trained
 
-CUT_OFF, BATCH = "no gradient of the logits reaches the input", "the logits of an image depend on its batch"
-IN_PLACE, NOT_FINITE = "changes its input images in place", "returns NaN or infinite logits"
-DENSE = Path("baselines/resnet8/LWM_Han2015Learning_R8_CIFAR10_dense.safetensors")
-TRAINED = 43
-"""Of the first 64 images this network classifies so many correctly."""
-
-REFUSED = {
-    "in_place": IN_PLACE, "clamped_in_place": IN_PLACE, "changed_behind_autograd": IN_PLACE,
-    "stem_without_gradient": CUT_OFF, "without_gradient": CUT_OFF, "inference": CUT_OFF, "detached": CUT_OFF,
-    "image_by_image": CUT_OFF, "gradient_for_bright_batches": CUT_OFF,
-    "through_numpy": "RuntimeError: Can't call numpy", "other_under_autograd": "other logits while gradients",
-    "expects_255": f"but {TRAINED} by the convention: images in 0 to 255",
-    "expects_normalised": f"but {TRAINED} by the convention: images normalised with the constants of CIFAR-10",
-    "classes_from_1": f"but {TRAINED} by the convention: classes numbered from 1",
-    "channels_last_image": "RuntimeError: .* to have 3 channels", "asserts": "AssertionError: image size 32 does not",
-    "value_error": "ValueError: expected 4D input", "key_error": "KeyError: 'logits'", "exits": "SystemExit: 2",
-    "cuda": "AssertionError: ", "attribute": "AttributeError: .* no attribute 'temperature'",
-    "in_a_dict": "returns dict for", "nothing": "returns NoneType for", "eleven_classes": r"returns \(\d+, 11\) for",
-    "nan_for_bright_images": NOT_FINITE, "nan_under_attack": NOT_FINITE, "inf_under_attack": NOT_FINITE,
-    "trains_batch_norm": BATCH, "centred": BATCH, "seeded_noise": BATCH, "global_seed": BATCH,
-    "without_statistics": BATCH, "needs_more": "TypeError: .* missing 1", "no_forward": "NotImplementedError: ",
-    "sticky_training": "in training mode", "needs_an_argument": "building the network failed: TypeError",
-    "exploding": "gradient of the loss is NaN or infinite for 64 of",
-    "lazy": "holds no state dict", "loads_itself": "building the network failed: FileNotFoundError",
-}  # fmt: skip
 WARNED = {
     "rounded": ["dead-gradients", "quantised-inputs"], "sixteen_levels": ["dead-gradients", "quantised-inputs"],
     "rounded_with_false_gradient": ["quantised-inputs", "wrong-gradients"],
@@ -73,26 +48,6 @@ SAME_NUMBERS = {
 """Networks that classify as the dense baseline does."""
 
 
-def trained(name: str) -> dict[str, Tensor]:
-    """State dict of a factory's network with the weights of the dense baseline, where it has its layers."""
-    own = load_network(DENSE, architecture="resnet8").state_dict()
-    torch.manual_seed(0)
-    try:
-        state = foreign_networks.FACTORIES[name]().state_dict()
-    except (TypeError, FileNotFoundError):
-        return own
-    for key, value in state.items():
-        plain = key
-        for prefix in ("module.", "_orig_mod.", "body.", "1."):
-            plain = plain.removeprefix(prefix)
-        plain = plain.replace("parametrizations.weight.original", "weight")
-        if f"{plain.removesuffix('_orig')}_mask" in state:
-            plain = plain.removesuffix("_orig")
-        if plain in own and own[plain].shape == value.shape:
-            state[key] = own[plain]
-    return dict(state)
-
-
 def evaluated(name: str, folder: Path) -> EvaluationRecord:
     """Record of a short evaluation of 8 images, after an audit with 64."""
     torch.save(trained(name), folder / "model.pt")
@@ -110,8 +65,8 @@ def evaluated(name: str, folder: Path) -> EvaluationRecord:
 @pytest.mark.parametrize("name", foreign_networks.FACTORIES)
 def test_every_network_of_others_has_the_right_outcome(name: str, tmp_path: Path) -> None:
     """A refusal in one line, or the accuracy of the dense baseline with the warnings that its habit deserves."""
-    if name in REFUSED:
-        with pytest.raises(ApsiteError, match=REFUSED[name]) as refused:
+    if name in OUTCOMES and (answer := OUTCOMES[name].evaluated):
+        with pytest.raises(ApsiteError, match=answer) as refused:
             evaluated(name, tmp_path)
         assert "\n" not in str(refused.value)
         return
