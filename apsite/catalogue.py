@@ -15,7 +15,8 @@ from apsite.documents.references import load_references
 from apsite.documents.texts import skeleton
 from apsite.entries import Entry, entry_from_json, entry_problems
 from apsite.errors import ApsiteError, DocumentError
-from apsite.records import HISTORY, EvaluationRecord, record_from_json, record_problems
+from apsite.records import CURVES, HISTORY, EvaluationRecord, record_from_json, record_problems
+from apsite.records.measured import MeasuredCheckpoint, read_measured
 from apsite.vocabulary import ProvenanceKind, Stage
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Catalogue:
         records: Current results, by model key, sorted by method, then dataset, architecture, structure and sparsity.
         retracted: Withdrawn results by model key, in the same order. They have no part in tables, ranks and exports.
         superseded: By model key the records that a newer one has replaced, the oldest first.
+        curves: Imported distance files by model key, sorted as `records`. They draw a curve and have no part in tables,
+            ranks and exports.
+        measured: What was measured in published checkpoints, by URL.
     """
 
     root: Path
@@ -49,6 +53,8 @@ class Catalogue:
     records: Mapping[str, EvaluationRecord]
     retracted: Mapping[str, EvaluationRecord] = field(default_factory=dict)
     superseded: Mapping[str, tuple[EvaluationRecord, ...]] = field(default_factory=dict)
+    curves: Mapping[str, EvaluationRecord] = field(default_factory=dict)
+    measured: Mapping[str, MeasuredCheckpoint] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Catalogue of {len(self.entries)} entries and {len(self.records)} records in {str(self.root)!r}>"
@@ -68,11 +74,12 @@ class Catalogue:
         return [*self.superseded.get(model_key, ()), *([current] if current else [])]
 
     def every_record(self) -> list[tuple[Path, EvaluationRecord]]:
-        """Records of all versions, each with its file: current, retracted and superseded."""
+        """Records of all kinds, each with its file: current, retracted and superseded ones, and imported curves."""
         folder = self.root / "evaluations"
         return [
             *((folder / record.path, record) for record in (*self.records.values(), *self.retracted.values())),
             *((folder / old.history_path, old) for versions in self.superseded.values() for old in versions),
+            *((folder / record.curve_path, record) for record in self.curves.values()),
         ]
 
     def resolve(self, key: str) -> Entry:
@@ -136,9 +143,9 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
     entry_files = sorted(folder.glob("*.json"), key=lambda path: (path.name.lower(), path.name))
     record_files = sorted(evaluations.glob("*/*.json"))
     entries = [entry_from_json(document) for document in _readable(entry_files, entry_problems, problems)]
-    current, replaced = (
+    current, replaced, curves = (
         [record_from_json(document) for document in _readable(files, record_problems, problems)]
-        for files in (record_files, sorted(evaluations.glob(f"*/{HISTORY}/*.json")))
+        for files in (record_files, *(sorted(evaluations.glob(f"*/{name}/*.json")) for name in (HISTORY, CURVES)))
     )
     superseded: dict[str, tuple[EvaluationRecord, ...]] = {}
     for record in sorted(replaced, key=lambda record: (sort_key(record), record.version)):
@@ -150,6 +157,8 @@ def scan(root: Path) -> tuple[Catalogue, list[DocumentError]]:
         {record.model_key: record for record in current if record.retracted is None},
         {record.model_key: record for record in current if record.retracted is not None},
         superseded,
+        {record.model_key: record for record in sorted(curves, key=sort_key)},
+        read_measured(root, problems),
     )
     methods, models = ({path.stem for path in files} for files in (entry_files, record_files))
     found = itertools.chain(

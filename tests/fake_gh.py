@@ -10,7 +10,7 @@ from pathlib import Path
 
 fixtures, *arguments = sys.argv[1:]
 folder = Path(fixtures)
-if arguments[0] == "release":
+if arguments[0] in ("auth", "pr", "release"):
     raise SystemExit
 named = {
     arguments[position]: arguments[position + 1]

@@ -29,7 +29,7 @@ STRANGERS = (("evaluation", "site"), ("baselines", "site"), ("site", "evaluation
 # What only one part of the package may import: the extras of pyproject.toml.
 OWNED = {
     "evaluation, baselines": {
-        "filelock", "gdown", "greenlet", "huggingface_hub", "optuna", "PIL", "platformdirs", "pooch", "pyautoattack",
+        "filelock", "greenlet", "huggingface_hub", "optuna", "PIL", "platformdirs", "pooch", "pyautoattack",
         "ray", "safetensors", "scipy", "torch",
     },
     "site": {"altair", "griffe", "jinja2", "markupsafe", "material", "mkdocs", "vl_convert", "yaml"},

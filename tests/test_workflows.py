@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shutil
 import stat
@@ -20,8 +21,13 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="workflows are YAML; the extra 'site' brings its reader")
 
-from apsite.contribution.preview import MARK  # noqa: E402 - after the check for what is needed
+import torch  # noqa: E402 - after the check for what is needed
+
+from apsite.contribution.preview import MARK  # noqa: E402
+from apsite.evaluation.runs.demonstration import network_path  # noqa: E402
+from apsite.evaluation.runs.survey import survey_files  # noqa: E402
 from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document, write_data, write_document  # noqa: E402
+from tests.loopback import loopback_server  # noqa: E402
 from tests.repositories import commit, git, repository_with  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -102,6 +108,7 @@ def test_rights_are_given_job_by_job() -> None:
         ("deploy", "deploy"): {"pages", "id-token"},
         ("release", "publish"): {"id-token"},
         ("release", "attach"): {"contents"},
+        ("fetch-published", "propose"): {"contents", "pull-requests"},
     }
     for path in WORKFLOWS:
         assert read(path)["permissions"] == {}, path.name
@@ -371,19 +378,24 @@ def test_nothing_is_posted_about_another_commit_or_in_other_characters(
 
 
 @needs_jq
-@pytest.mark.parametrize(("permission", "origin", "passes"), [
-    ("write", "apsite/apsite", True),
-    ("admin", "apsite/apsite", True),
-    ("write", "mallory/apsite", False),
-    ("read", "apsite/apsite", False),
-    ("none", "apsite/apsite", False),
-    (None, "apsite/apsite", False),
-    ("admin", "apsite/apsite-fork", False),
+@pytest.mark.parametrize(("permission", "origin", "author", "passes"), [
+    ("write", "apsite/apsite", "jane", True),
+    ("admin", "apsite/apsite", "jane", True),
+    ("write", "mallory/apsite", "jane", False),
+    ("read", "apsite/apsite", "jane", False),
+    ("none", "apsite/apsite", "jane", False),
+    (None, "apsite/apsite", "jane", False),
+    ("admin", "apsite/apsite-fork", "jane", False),
+    (None, "apsite/apsite", "github-actions[bot]", True),
+    (None, "mallory/apsite", "github-actions[bot]", False),
 ])  # fmt: skip
 def test_only_a_maintainers_own_branch_has_a_maintainers_rights(
-    tmp_path: Path, permission: str | None, origin: str, passes: bool
+    tmp_path: Path, permission: str | None, origin: str, author: str, passes: bool
 ) -> None:
-    """A maintainer may open a pull request from anybody's branch, to which that other one can push at any time."""
+    """A maintainer may open a pull request from anybody's branch, to which that other one can push at any time.
+
+    One that a workflow of this repository opened is a maintainer's, since only they can start it.
+    """
 
     def retract(folder: Path) -> None:
         record = record_document(f"{METHOD}_R18_CIFAR10_US_90")
@@ -392,7 +404,8 @@ def test_only_a_maintainers_own_branch_has_a_maintainers_rights(
 
     checks = Runner(tmp_path / "checks")
     checks.values |= proposal(checks.work / "proposal", retract) | {
-        "github.event.pull_request.head.repo.full_name": origin
+        "github.event.pull_request.head.repo.full_name": origin,
+        "github.event.pull_request.user.login": author,
     }
     if permission:  # of an account that the platform does not know, it says nothing
         write_document(checks.fixtures / "permission.json", {"permission": permission})
@@ -497,6 +510,75 @@ def test_tests_and_scheduled_checks_run_commands_that_are_there(tmp_path: Path) 
     assert "make zensical PYTHON=python" in runner.calls
     assert "pip-audit --requirement constraints.txt" in runner.calls
     assert "https://example.org/paper" in (runner.work / "links.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("what", ["distances", pytest.param("checkpoints", marks=pytest.mark.slow)])
+def test_what_others_published_is_fetched_and_proposed(tmp_path: Path, what: str) -> None:
+    """Files that fail, here all but one, are in the report; the first job packs the rest, and the second pushes it."""
+    with loopback_server() as server:
+        fetch = Runner(tmp_path / "fetch", **{"inputs.what": what})
+        with_drive(fetch, server.address)
+        prepare(fetch.work, what)
+        weights, norms = network_path().read_bytes(), [torch.tensor(value) for value in (0.0, 0.25, 0.01)]
+        server.drive |= {"model": weights, survey_files()[0].url.removeprefix("gdrive://"): pickle.dumps(norms)}
+        printed = fetch.run("fetch-published", "fetch")
+    assert "failed" not in printed, printed
+    report = (fetch.work / "report.txt").read_text(encoding="utf-8")
+    assert report.splitlines()[0] in (
+        "48 distance files: 1 imported, 0 there already, 47 failed",
+        "2 published checkpoints: 1 measured, 0 there already, 1 failed",
+    )
+    assert "Failed: " in report
+
+    propose = Runner(tmp_path / "propose", **{"inputs.what": what})
+    base = prepare(propose.work, what)
+    git(tmp_path, "init", "--quiet", "--bare", "origin")
+    git(propose.work, "remote", "add", "origin", str(tmp_path / "origin"))
+    propose.environment["GITHUB_RUN_ID"] = "5"
+    (propose.work / "fetched").mkdir()
+    for name in ("change.patch", "report.txt"):
+        shutil.copy(fetch.work / name, propose.work / "fetched")
+    printed = propose.run("fetch-published", "propose")
+    assert "failed" not in printed, printed
+    branch = f"fetched-{what}-5"
+    changed = git(propose.work, "diff", "--name-only", base, branch).split()
+    first = survey_files()[0]
+    assert (
+        changed
+        == {
+            "distances": [f"evaluations/{first.key.method}/curves/{first.key}.{kind}" for kind in ("json", "npz")],
+            "checkpoints": ["evaluations/published_checkpoints.json"],
+        }[what]
+    )
+    assert branch in git(tmp_path / "origin", "branch", "--list")
+    assert f"gh pr create --base main --head {branch} --title data: add published {what}" in propose.calls
+    assert "there already" in (propose.work / "body.md").read_text(encoding="utf-8")
+
+    (propose.work / "fetched/change.patch").write_text("", encoding="utf-8")
+    assert "Nothing is new." in propose.run("fetch-published", "propose")["Propose it"]
+
+
+def prepare(folder: Path, what: str) -> str:
+    """A repository with an entry of two checkpoints, or also that of the first distance file; gives its commit."""
+    checkpoints = [
+        {"model_key": f"{METHOD}_R8_CIFAR10_US_{percent}", "url": f"gdrive://{name}", "sha256": None}
+        for name, percent in (("model", 90), ("gone", 95))
+    ]
+    repository_with(folder, entry_document(checkpoints=checkpoints))
+    if what == "distances":
+        shutil.copy(ROOT / f"entries/{survey_files()[0].key.method}.json", folder / "entries")
+    return commit(folder)
+
+
+def with_drive(runner: Runner, address: str) -> None:
+    """Let the commands of a runner take a server in place of Google Drive."""
+    code = (
+        "from apsite.evaluation.testsets import downloads; from apsite.cli import cli; "
+        f"downloads.GOOGLE_DRIVE = '{address}/uc'; cli(prog_name='apsite')"
+    )
+    runner._program("apsite", f'exec {sys.executable} -P -c "{code}" "$@"\n')
+    cache = str(runner.log.parent / "cache")
+    runner.environment |= {"APSITE_CACHE": cache, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
 @pytest.mark.parametrize(

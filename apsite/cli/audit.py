@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@options.network
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@options.optional_network
 @options.method
 @click.option("--dataset", type=options.values(Dataset), default="cifar10",
               help="Training dataset; sets image size, classes and normalisation.")  # fmt: skip
@@ -31,19 +31,35 @@ if TYPE_CHECKING:
 @options.pattern
 @options.layout
 @options.state
+@click.option("--published", is_flag=True, help="Fetch and measure every checkpoint that the entries name.")
+@options.root
 @options.as_json
+@options.quiet
 def audit(
-    checkpoint: Path, arch: str, method: str | None, dataset: str, structure: str | None, sparsity: float | None,
-    pattern: str | None, layout: str | None, state: str | None, as_json: bool,
+    checkpoint: Path | None, arch: str | None, method: str | None, dataset: str, structure: str | None,
+    sparsity: float | None, pattern: str | None, layout: str | None, state: str | None, published: bool, root: Path,
+    as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure layout, sparsity, costs and behaviour of CHECKPOINT without attacking it.
 
     \b
-    Example:
+    Examples:
       apsite audit model.pt --arch resnet18 --structure unstructured --sparsity 0.90
+      apsite audit --published
 
     Takes seconds and needs no test set. Exits with 1, and prints why, if `apsite eval` would refuse the checkpoint.
+
+    With --published, the hash and the measured sparsity of each checkpoint go into
+    evaluations/published_checkpoints.json, which the method pages show. A checkpoint that fails does not stop the
+    others; repeat the command to fetch what is missing. Exits with 1 if any failed.
     """
+    if published:
+        if checkpoint is not None or arch is not None:
+            raise click.UsageError("--published takes no CHECKPOINT and no --arch; the entries declare both")
+        _published(root, quiet=quiet)
+        return
+    if checkpoint is None or arch is None:
+        raise click.UsageError("give CHECKPOINT and --arch, or --published")
     from apsite.evaluation.checkpoints import report as reports
     from apsite.records.patterns import declared_pattern
 
@@ -65,6 +81,16 @@ def audit(
         click.echo(f"Error: {printable(str(refusal))}", err=True)
     if report.refused:
         raise click.exceptions.Exit(1)
+
+
+def _published(root: Path, *, quiet: bool) -> None:
+    from apsite.catalogue import load_catalogue
+    from apsite.evaluation.checkpoints.published_audit import audit_published
+
+    catalogue = load_catalogue(root)
+    with options.progress(quiet=quiet) as reporter:
+        collected = audit_published(catalogue, reporter)
+    options.report_collected(collected, "published checkpoints", "measured")
 
 
 def _print(report: CheckpointReport) -> None:

@@ -31,7 +31,7 @@ MODULES = {
         "filelock", "greenlet", "optuna", "PIL", "platformdirs", "pooch", "pyautoattack", "requests", "safetensors",
         "scipy", "torch", "urllib3",
     ),
-    "fetch": ("gdown", "huggingface_hub"),
+    "fetch": ("huggingface_hub",),
     "ray": ("ray",),
     "site": ("altair", "griffe", "jinja2", "markupsafe", "mkdocs", "vl_convert", "yaml"),
 }  # fmt: skip

@@ -101,7 +101,7 @@ def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, q
       apsite models fetch HARP_Zhao2023Holistic_R18_CIFAR10_US_90
 
     The first download stores the SHA-256; if the URL gives another file later, that is an error.
-    Google Drive and the Hugging Face hub need `pip install apsite[fetch]`.
+    The Hugging Face hub needs `pip install apsite[fetch]`.
     """
     from apsite.catalogue import load_catalogue
     from apsite.evaluation.checkpoints.published import fetch_checkpoint
@@ -116,22 +116,41 @@ def fetch(model_key: str, root: Path, choose: int | None, output: Path | None, q
 
 @cli.command("import-distances")
 @options.root
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--model-key", required=True, help="The model, such as HARP_Zhao2023Holistic_R18_CIFAR10_US_90.")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--model-key", help="The model, such as HARP_Zhao2023Holistic_R18_CIFAR10_US_90.")
+@click.option("--survey", is_flag=True, help="Fetch and convert every distance file that the survey lists.")
 @options.records
-@click.option("--overwrite", is_flag=True, help="Replace an existing record, even one with more results.")
-def import_distances(root: Path, file: Path, model_key: str, output: Path, overwrite: bool) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace the record of an earlier import.")
+@options.quiet
+def import_distances(
+    root: Path, file: Path | None, model_key: str | None, survey: bool, output: Path, overwrite: bool, quiet: bool
+) -> None:
     """Convert FILE, one of the survey's HO-FMN distance files (a pickled list of torch scalars), to a record.
 
     \b
-    Example:
+    Examples:
       apsite import-distances distances.pickle --model-key HARP_Zhao2023Holistic_R18_CIFAR10_US_90 --output imported
+      apsite import-distances --survey
 
     Nothing in the file is executed. The record never ranks, and states why: the file does not say which samples it
-    covers, nor whether a distance of 0 means a misclassified sample or a failed attack.
+    covers, nor whether a distance of 0 means a misclassified sample or a failed attack. It is in the folder curves/ of
+    its method, and replaces no other record of the model.
+
+    With --survey, the 48 files come from Google Drive. A file that fails does not stop the others; repeat the command
+    to fetch what is missing. Exits with 1 if any failed.
     """
     from apsite.evaluation.runs import distance_files
+    from apsite.evaluation.runs.survey import import_survey
 
+    if survey != (file is None) or survey != (model_key is None):
+        raise click.UsageError("give either FILE and --model-key, or --survey")
+    if survey:
+        with options.progress(quiet=quiet) as reporter:
+            collected = import_survey(output, reporter)
+        options.report_collected(collected, "distance files", "imported")
+        return
+    assert file is not None
+    assert model_key is not None
     try:
         key = ModelKey.parse(model_key)
     except ValueError as error:

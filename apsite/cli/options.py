@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apsite.cli.group import printable
 from apsite.keys import check_declared
 from apsite.vocabulary import Architecture
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from apsite.evaluation.testsets.collecting import Collected
     from apsite.progress import Reporter
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -34,9 +36,9 @@ root = click.option("--root", type=FOLDER, default=Path(), show_default="the cur
                     help="Folder that holds entries/ and evaluations/.")  # fmt: skip
 output_file = click.option("-o", "--output", type=FILE, help="Write to this file instead of stdout.")
 records = click.option("--output", type=FOLDER, default=Path("evaluations"), help="Folder for the records.")
-network = click.option(
-    "--arch", required=True, help=f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
-)
+_NETWORK = f"Registered network ({', '.join(Architecture)}) or factory, 'file.py:factory'."
+network = click.option("--arch", required=True, help=_NETWORK)
+optional_network = click.option("--arch", help=_NETWORK)
 pattern = click.option("--pattern", metavar="N:M",
                        help="Pattern of semi-structured pruning, such as 2:4: N weights kept of every M.")  # fmt: skip
 layout = click.option("--layout", help="Name of the registered parameter layout (`apsite models list`).")
@@ -116,6 +118,19 @@ def emit_json(document: Any, output: Path | None = None) -> None:
     from apsite.documents.json_files import to_json
 
     emit(to_json(document), output, is_json=True)
+
+
+def report_collected(collected: Collected, what: str, done: str) -> None:
+    """Print how the collection of published files went, and why some failed; then exit with 1."""
+    count = len(collected.new) + len(collected.there) + len(collected.failed)
+    click.echo(
+        f"{count} {what}: {len(collected.new)} {done}, {len(collected.there)} there already, "
+        f"{len(collected.failed)} failed"
+    )
+    for name, why in collected.failed:
+        click.echo(printable(" ".join(f"Failed: {name}: {why}".split())))
+    if collected.failed:
+        raise click.exceptions.Exit(1)
 
 
 def new_table(title: str | None, *columns: str, **more: Any) -> Table:

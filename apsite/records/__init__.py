@@ -11,6 +11,7 @@ from apsite.records.counts import CheckpointAudit, LayerAudit
 from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
 from apsite.records.record import (
     AUTHORS,
+    CURVES,
     HISTORY,
     AttackCount,
     AttackResult,
@@ -33,7 +34,7 @@ from apsite.records.record import (
 from apsite.records.rules import record_problems
 
 __all__ = [
-    "AUTHORS", "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData",
+    "AUTHORS", "CURVES", "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData",
     "EvaluationRecord", "EvaluationWarning", "JointResult", "LayerAudit", "Passes", "Provenance", "RepeatedAttack",
     "Results", "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel", "Verification", "read_record",
     "record_from_json", "record_problems", "record_to_json", "with_verification", "write_record",

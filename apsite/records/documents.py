@@ -34,9 +34,12 @@ def _checked(path: Path) -> dict[str, Any]:
     return document
 
 
-def write_record(folder: Path, record: EvaluationRecord) -> Path:
-    """Write a record where it belongs below `folder` (usually ``evaluations``), atomically, and return its path."""
-    path = folder / record.path
+def write_record(folder: Path, record: EvaluationRecord, place: Path | None = None) -> Path:
+    """Write a record where it belongs below `folder` (usually ``evaluations``), atomically, and return its path.
+
+    `place` is that place, if it is not the current record of its model.
+    """
+    path = folder / (place or record.path)
     write_json(path, record_to_json(record))
     return path
 

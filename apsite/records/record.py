@@ -24,6 +24,8 @@ from apsite.vocabulary import (
 )
 
 HISTORY = "history"
+CURVES = "curves"
+"""Folder of records that only draw a curve: the survey's distance files, which do not say which samples they cover."""
 """Folder, below that of a method, of records that a newer one has replaced."""
 
 
@@ -399,6 +401,11 @@ class EvaluationRecord:
     def history_path(self) -> Path:
         """Where the record belongs once another has replaced it, relative to the folder ``evaluations``."""
         return Path(self.method) / HISTORY / f"{self.model_key}.{self.version}.json"
+
+    @property
+    def curve_path(self) -> Path:
+        """Where the record of an imported distance file belongs, relative to the folder ``evaluations``."""
+        return Path(self.method) / CURVES / f"{self.model_key}.json"
 
 
 def with_verification(record: EvaluationRecord, verification: Verification) -> EvaluationRecord:

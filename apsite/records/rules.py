@@ -10,9 +10,9 @@ from apsite.documents.changes import change_problems
 from apsite.documents.schema import schema_problems
 from apsite.errors import DocumentError
 from apsite.keys import ModelKey
-from apsite.records.record import HISTORY
+from apsite.records.record import CURVES, HISTORY
 from apsite.records.versions import upgraded
-from apsite.vocabulary import AttackName, epsilon_value
+from apsite.vocabulary import AttackName, Protocol, ProvenanceKind, epsilon_value
 
 Found = Iterator[tuple[str, str]]
 """Problems as pairs of the place in the record and what is wrong there."""
@@ -74,7 +74,12 @@ def _identity(path: Path, document: dict[str, Any]) -> Found:
     if replaced and stated != str(version):
         wrong = f"make this version {version} of the record, not {stated!r} as the file name says"
         yield "changes", f"{wrong}; files in history/ keep the content that they had"
-    folder = path.parent.parent if replaced else path.parent
+    imported = path.parent.name == CURVES
+    if imported:
+        for place, allowed in (("protocol", Protocol.CUSTOM), ("provenance.kind", ProvenanceKind.PUBLISHED)):
+            if (found := _member(document, *place.split("."))) != allowed:
+                yield place, f"{found!r} is not {allowed.value!r}; {CURVES}/ holds imported distance files only"
+    folder = path.parent.parent if replaced or imported else path.parent
     if folder.name != method:
         wrong = f"{method!r} does not match the folder {folder.name!r}"
         yield "method", f"{wrong}; move the files of this method into a folder of its name"

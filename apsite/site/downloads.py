@@ -14,9 +14,14 @@ from apsite.catalogue import Catalogue
 from apsite.documents.references import load_references
 from apsite.documents.schema import load_schema
 from apsite.export import to_csv, to_json_rows, write_snapshot
+from apsite.records.measured import MEASURED_FILE
 from apsite.site.news import newest
 
-_SCHEMAS = {"entry": "JSON Schema of a taxonomy entry", "record": "JSON Schema of an evaluation record"}
+_SCHEMAS = {
+    "entry": "JSON Schema of a taxonomy entry",
+    "record": "JSON Schema of an evaluation record",
+    "published": "JSON Schema of what was measured in published checkpoints",
+}
 _UNDATED = "1980-01-01"
 
 
@@ -61,10 +66,15 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
         "apsite.json": (to_json_rows(catalogue), "The same rows as a JSON array, null where unknown"),
         "catalogue.json": (
             _compact(_everything(catalogue, state, parsed)),
-            "Everything in one file: entries, records, retracted and replaced records, references",
+            "Everything in one file: entries, records of all kinds, measured checkpoints, references",
         ),
         "entries.json": (_compact(entries), "All taxonomy entries by method key"),
         "records.json": (_compact(records), "All evaluation records by model key"),
+        **{
+            name: (content.decode(), "Hash and measured sparsity of every published checkpoint that could be fetched")
+            for name, content in documents.items()
+            if name == MEASURED_FILE
+        },
         **{
             f"schemas/{name}.schema.json": (json.dumps(load_schema(name), indent=2, ensure_ascii=False) + "\n", meaning)
             for name, meaning in _SCHEMAS.items()
@@ -94,6 +104,7 @@ def _documents(catalogue: Catalogue) -> dict[str, bytes]:
     root = catalogue.root
     paths = [root / "entries" / f"{key}.json" for key in catalogue.entries]
     paths += [path for path, _ in catalogue.every_record()]
+    paths += [root / MEASURED_FILE] if catalogue.measured else []
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
@@ -112,6 +123,8 @@ def _everything(catalogue: Catalogue, state: Snapshot, parsed: Mapping[str, Any]
             key: [parsed[f"evaluations/{record.history_path.as_posix()}"] for record in versions]
             for key, versions in catalogue.superseded.items()
         },
+        "curves": {key: parsed[f"evaluations/{one.curve_path.as_posix()}"] for key, one in catalogue.curves.items()},
+        "published_checkpoints": parsed.get(MEASURED_FILE, {}).get("checkpoints", []),
         "references": {key: asdict(reference) for key, reference in load_references().items()},
     }
 

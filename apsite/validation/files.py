@@ -9,7 +9,8 @@ from pathlib import Path
 
 from apsite.documents.json_files import IS_A_LINK
 from apsite.errors import DocumentError
-from apsite.records import HISTORY
+from apsite.records import CURVES, HISTORY
+from apsite.records.measured import MEASURED_FILE
 
 _SHAPES = {"entries": "<method key>.json", "evaluations": "<method key>/<model key>.json or .npz"}
 # What people and tools put in place of data, by how it begins.
@@ -57,7 +58,7 @@ def _below(base: Path, folder: str) -> Iterator[DocumentError]:
     for parent, folders, names in os.walk(base, followlinks=False):
         here = Path(parent)
         relative = here.relative_to(base).parts
-        level = len(relative) - (depth > 1 and bool(relative) and relative[-1] == HISTORY)
+        level = len(relative) - (depth > 1 and bool(relative) and relative[-1] in (CURVES, HISTORY))
         present = set(names)
         for name in folders:
             if (here / name).is_symlink():
@@ -72,6 +73,8 @@ def _below(base: Path, folder: str) -> Iterator[DocumentError]:
                 yield DocumentError(path, "", IS_A_LINK)
             elif not stat.S_ISREG(mode):
                 yield DocumentError(path, "", "is not an ordinary file; pipes and devices are not allowed here")
+            elif not relative and f"{folder}/{name}" == MEASURED_FILE:
+                continue
             elif level != depth - 1 or suffix not in suffixes or name.startswith("."):
                 yield DocumentError(path, "", f"does not belong here; {folder}/ holds {_SHAPES[folder]} only")
             elif suffix == ".npz" and f"{name.removesuffix('.npz')}.json" not in present:

@@ -15,7 +15,8 @@ from typing import Any
 
 from apsite.documents.json_files import read_json
 from apsite.errors import DocumentError
-from apsite.records import HISTORY
+from apsite.records import CURVES, HISTORY
+from apsite.records.measured import MEASURED_FILE
 from apsite.records.versions import upgraded
 from apsite.validation.plausibility import Found
 from apsite.validation.revisions import (
@@ -115,6 +116,9 @@ class _Proposal:
                 yield from _entry(changed, _document(self.base / path), _document(self.root / path))
         elif len(parts) == 3 and path.endswith(".json"):
             yield from self._record(changed, _document(self.base / path), _document(self.root / path))
+        elif path == MEASURED_FILE or (len(parts) == 4 and parts[2] == CURVES):
+            if not self.maintainer:
+                yield "", "comes from a maintainer, who fetches what others have published; leave it as it is"
         elif len(parts) == 4 and parts[2] == HISTORY:
             yield from self._history(path, changed)
 

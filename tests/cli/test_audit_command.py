@@ -1,17 +1,24 @@
 """`apsite audit` as a user runs it, and the function behind it."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from apsite.catalogue import load_catalogue
 from apsite.errors import CheckpointError, NetworkError
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.report import audit
 from apsite.evaluation.runs.demonstration import network_path
+from apsite.evaluation.testsets import downloads
 from apsite.records.census import layout_macs
 from apsite.vocabulary import Architecture, Dataset, Structure
+from tests.builders import METHOD, entry_document
+from tests.loopback import loopback_server
 
+STRUCTURED = Path(__file__).parent.parent.parent / "baselines/resnet8/L1_Li2017Pruning_R8_CIFAR10_S_50.safetensors"
 DEMO = [network_path(), "--arch", "resnet8"]
 DECLARED = ["--structure", "unstructured", "--sparsity", "0.90"]
 
@@ -195,3 +202,105 @@ def test_the_function_raises_for_what_no_report_can_be_made_of(tmp_path):
         audit(network_path(), architecture="resnet8", sparsity=0.9)
     with pytest.raises(ValueError, match="mnist"):
         audit(network_path(), architecture="resnet8", dataset="mnist")
+
+
+def method_page(root):
+    """Markdown of the page of the only method; the site needs an extra."""
+    pytest.importorskip("altair", reason="the site needs the extra 'site'")
+    from tests.site.conftest import page_text, site_facts
+
+    return page_text(site_facts(load_catalogue(root)), f"methods/{METHOD}.md")
+
+
+class TestPublished:
+    """`audit --published` on a server in place of Google Drive, with checkpoints of the true formats."""
+
+    @pytest.fixture
+    def published(self, tmp_path, monkeypatch, data_folder):
+        """Data folder whose entry names nine checkpoints, and the server; the fifth is not there."""
+        monkeypatch.setenv("APSITE_CACHE", str(tmp_path / "cache"))
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1")
+        keys = ("R8_CIFAR10_US_90", "R8_CIFAR10_US_95", "R18_CIFAR10_US_90", "R8_CIFAR10_S_50", "R8_CIFAR10_US_99")
+        more = ("R8_CIFAR10_US_80", "other-wrn_CIFAR10_US_90", "R8_CIFAR10_SS_90")
+        named = [*(f"{METHOD}_{key}" for key in keys), None, *(f"{METHOD}_{key}" for key in more)]
+        checkpoints = [
+            {"model_key": key, "url": f"gdrive://file-{number}", "sha256": None, "notes": "A file."}
+            for number, key in enumerate(named)
+        ]
+        root = data_folder(entry_document(checkpoints=checkpoints))
+        weights = network_path().read_bytes()
+        hostile = f"cos\nsystem\n(S'touch {tmp_path / 'sentinel'}'\ntR.".encode()
+        with loopback_server() as server:
+            monkeypatch.setattr(downloads, "GOOGLE_DRIVE", f"{server.address}/uc")
+            server.drive |= {f"file-{number}": weights for number in (1, 2, 5, 7, 8)}
+            server.drive |= {"file-3": STRUCTURED.read_bytes(), "file-6": hostile}
+            server.serve_large("file-0", weights)
+            yield root, server
+
+    def test_each_is_measured_or_its_problem_kept_and_pages_show_both(self, run, published, tmp_path):
+        root, server = published
+        result = run("audit", "--published", "--root", root, code=1)
+        assert result.stdout.startswith("9 published checkpoints: 4 measured, 0 there already, 5 failed\n")
+        for text in ("US_95 gdrive://file-1: declared sparsity is 95.00%", "US_99 gdrive://file-4: ", "404"):
+            assert text in result.stdout
+        assert "9 of 9: " in result.stderr
+        assert not (tmp_path / "sentinel").exists()
+        assert not list((tmp_path / "cache").rglob("*.checkpoint*"))
+        found = {url.removeprefix("gdrive://file-"): one for url, one in load_catalogue(root).measured.items()}
+        right, denied, other, structured, missing, nameless, hostile, own, pattern = (
+            found[str(number)] for number in range(9)
+        )
+        assert right.sha256 == hashlib.sha256(network_path().read_bytes()).hexdigest()
+        assert (right.problem, right.basis, round(right.measured, 3)) == ("", "weights", 0.9)
+        assert round(denied.measured, 3) == 0.9
+        assert "resnet8" in other.problem  # the family that would fit
+        assert (other.shares, other.sha256) == ({}, right.sha256)
+        assert structured.basis in ("removed_weights", "filters", "channels", "kernels")
+        assert abs(structured.measured - 0.5) < 0.02
+        assert missing.sha256 is None
+        assert "404" in missing.problem
+        assert (nameless.sha256, nameless.problem, nameless.shares) == (right.sha256, "", {})
+        assert own.problem.startswith("its network or dataset is not registered")
+        assert (pattern.problem, pattern.shares["weights"]) == ("", right.measured)
+        assert hostile.problem.startswith("not a checkpoint")
+        assert hostile.sha256 is not None
+        assert str(tmp_path) not in "".join(one.problem for one in found.values())
+        assert "no problem" in run("validate", "--root", root).stdout
+
+        page = method_page(root)
+        assert "declared 90 %, unstructured; measured 90.00 % of the weights" in page
+        assert f'<code title="{right.sha256}">' in page
+        assert "declared 95 %, unstructured; measured 90.00 % of the weights" in page
+        assert "declared 50 %, structured; measured 50" in page
+        from apsite.site.downloads import write_downloads
+
+        files = write_downloads(tmp_path / "site", load_catalogue(root))
+        assert "data/evaluations/published_checkpoints.json" in [one.path for one in files]
+
+        asked = len(server.ranges_asked)
+        server.drive["file-4"] = b"<html>Sign in</html>"
+        again = run("audit", "--published", "--root", root, "--quiet", code=1)
+        assert again.stdout.startswith("9 published checkpoints: 0 measured, 8 there already, 1 failed\nFailed: ")
+        assert "a web page in place of the file" in again.stdout
+        assert len(server.ranges_asked) == asked + 2
+
+    def test_it_takes_no_checkpoint_and_damaged_results_are_one_error(self, run, published):
+        root, _ = published
+        for usage in (("--published", "model.pt"), ("--published", "--arch", "resnet18"), ("model.pt",), ()):
+            run("audit", *usage, "--root", root, code=2)
+        path = root / "evaluations/published_checkpoints.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            '{"schema_version": 1, "checkpoints": [{"url": "javascript:x", "model_key": "x", "date": "1"}]}'
+        )
+        problems = run("validate", "--root", root, code=1).stdout
+        for place in ("checkpoints[0].url", "checkpoints[0].model_key", "checkpoints[0].date"):
+            assert place in problems
+        assert "checkpoints[0].url" in run("audit", "--published", "--root", root, code=1).stderr
+
+    def test_nothing_is_shown_before_something_was_measured(self, published):
+        root, _ = published
+        page = method_page(root)
+        assert '<th scope="col">Measured</th>' not in page
+        assert "not pinned" in page

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import sys
-import types
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.published import pins_path, published_checkpoints
 from apsite.evaluation.runs.demonstration import network_path
+from apsite.evaluation.testsets import downloads
 from apsite.vocabulary import Dataset
 from tests.builders import METHOD, entry_document, record_document
 from tests.loopback import loopback_server
@@ -58,20 +57,10 @@ def test_info_of_an_unknown_layout_names_the_known_ones(run):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch, data_folder):
-    """Function that writes entries whose checkpoints are on a stand-in for a file host, and gives that host's files."""
+    """Function that writes entries whose checkpoints are on a server in place of Google Drive, and gives its files."""
     monkeypatch.setenv("APSITE_CACHE", str(tmp_path / "cache"))
-    files: dict[str, bytes] = {}
-
-    def download(*, id, output, **_):  # noqa: A002 - gdown's name
-        if id not in files:
-            return None
-        with open(output, "wb") as stream:  # noqa: PTH123 - gdown gives a text
-            stream.write(files[id])
-        return output
-
-    fake = types.ModuleType("gdown")
-    fake.download = download
-    monkeypatch.setitem(sys.modules, "gdown", fake)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     def arrange(*checkpoints, **changes):
         entry = entry_document(
@@ -79,9 +68,11 @@ def hub(tmp_path, monkeypatch, data_folder):
             checkpoints=[{"model_key": KEY, "sha256": None, **checkpoint} for checkpoint in checkpoints],
             **changes,
         )
-        return data_folder(entry, record_document(KEY)), files
+        return data_folder(entry, record_document(KEY)), server.drive
 
-    return arrange
+    with loopback_server() as server:
+        monkeypatch.setattr(downloads, "GOOGLE_DRIVE", f"{server.address}/uc")
+        yield arrange
 
 
 def test_a_checkpoint_is_fetched_pinned_and_ready_to_evaluate(run, hub, tmp_path):

@@ -30,14 +30,14 @@ def objects_of(schema: Any) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["entry", "record"])
+@pytest.mark.parametrize("name", ["entry", "record", "published"])
 def test_the_schema_is_one(name: str) -> None:
     schema = load_schema(name)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("name", ["entry", "record"])
+@pytest.mark.parametrize("name", ["entry", "record", "published"])
 def test_every_object_is_closed_and_every_field_described(name: str) -> None:
     """A misspelt name is an error everywhere, and the reference page has a sentence for each field."""
     for part in objects_of(load_schema(name)):

@@ -87,7 +87,7 @@ def fetch_checkpoint(
     if not 1 <= (choose or 1) <= len(found):
         raise ApsiteError(f"--choose {choose}: {key} has {len(found)} published checkpoints; choose 1 to {len(found)}")
     chosen = found[(choose or 1) - 1]
-    path = output or _cached(key, chosen)
+    path = output or cached(str(key), chosen)
     pins = read_json(pins_path()) if pins_path().exists() else {}
     expected = chosen.sha256 or pins.get(chosen.url)
     if path.exists() and not (expected and has_hash(path, f"sha256:{expected}")):
@@ -105,10 +105,10 @@ def fetch_checkpoint(
     return FetchedCheckpoint(key, path, chosen.url, sha256)
 
 
-def _cached(key: ModelKey, checkpoint: PublishedCheckpoint) -> Path:
-    """Path in the cache folder, a different one for each URL."""
+def cached(name: str, checkpoint: PublishedCheckpoint) -> Path:
+    """Path in the cache folder, a different one for each URL; `name` is a model key or method key."""
     suffix = checkpoint.file_format or ""
     if not re.fullmatch(r"(\.[A-Za-z0-9]{1,12}){1,2}", suffix):  # contributed text: no path may come of it
         suffix = ".checkpoint"
     digest = hashlib.sha256(checkpoint.url.encode()).hexdigest()[:8]
-    return cache_dir() / "checkpoints" / f"{key}-{digest}{suffix}"
+    return cache_dir() / "checkpoints" / f"{name}-{digest}{suffix}"

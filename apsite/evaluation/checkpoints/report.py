@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from apsite.keys import check_declared
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.records.census import membership
 from apsite.records.patterns import Pattern, declared_pattern
+from apsite.results import zero_shares
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 _SMALL = 64
@@ -64,6 +66,8 @@ class CheckpointReport:
         narrowed: Whether it has fewer filters or channels than the dense network of that family.
         counts: Zeros, parameters and multiply-accumulates; ``None`` if nothing fits or the network fails.
         finding: Measured sparsity and the share that matches the declared one; ``None`` as `counts`, or if refused.
+        shares: Removed share of the dense network by what was removed: ``weights`` (zero or gone), ``removed_weights``
+            (of removed filters, channels and kernels), ``filters``, ``channels``, ``kernels``; empty as `counts`.
         inputs: On which images it was run; empty as long as nothing fits.
         warnings: What a reader of its results should know.
         notes: What was done to load it, one sentence each.
@@ -85,6 +89,7 @@ class CheckpointReport:
     narrowed: bool = False
     counts: CheckpointAudit | None = None
     finding: SparsityFinding | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
     inputs: str = ""
     warnings: tuple[EvaluationWarning, ...] = ()
     notes: tuple[str, ...] = ()
@@ -204,11 +209,12 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork, pattern: Pattern 
     ]
     # A whole network of one family may also be a narrower one of another.
     family, member = min(families, key=lambda pair: pair[1].narrowed, default=(None, None))
-    finding = None
+    finding, dense = None, member.census if member else None
+    removed = zero_shares(counts, Structure.STRUCTURED, dense)
+    shares = zero_shares(counts, None, dense) | {"removed_weights": removed.pop("weights")} | removed
     try:
         if pattern is not None:
             check_pattern(network, counts, pattern)
-        dense = member.census if member else None
         finding, differing = check_sparsity(counts, report.structure, report.declared or 0.0, dense)
         warnings = [*differing, *found, *warnings]
     except ApsiteError as error:
@@ -217,7 +223,7 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork, pattern: Pattern 
         counts = replace(counts, sparsity_basis=finding.basis)
     return replace(
         report, family=family, narrowed=bool(member and member.narrowed), counts=counts,
-        finding=finding, inputs=inputs, warnings=tuple(warnings), refusals=tuple(refusals),
+        finding=finding, shares=shares, inputs=inputs, warnings=tuple(warnings), refusals=tuple(refusals),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from apsite.errors import EvaluationError
 from apsite.evaluation.checkpoints.torch_files import TorchFile, read_plain
 from apsite.evaluation.runs.evaluate import check_target, write_run
 from apsite.keys import ModelKey
-from apsite.records import Checkpoint, EvaluationRecord, EvaluationWarning, Provenance, Sparsity, ThreatModel
+from apsite.records import CURVES, Checkpoint, EvaluationRecord, EvaluationWarning, Provenance, Sparsity, ThreatModel
 from apsite.results import results_of
 from apsite.samples import UNKNOWN_LABEL, SampleResults
 from apsite.vocabulary import Protocol, ProvenanceKind, epsilon_value
@@ -63,18 +63,23 @@ def read_distances(path: Path) -> DistanceFile:
     return DistanceFile(_distances(path, values), hashlib.sha256(content).hexdigest())
 
 
-def import_distances(path: Path, key: ModelKey, output: Path, *, overwrite: bool = False) -> Path:
+def import_distances(
+    path: Path, key: ModelKey, output: Path, *, overwrite: bool = False, origin: str | None = None
+) -> Path:
     """Write the record of a distance file, and its per-sample file next to it; returns where the record is.
+
+    It is in the folder ``curves`` of its method, since it replaces no record of the model. `origin` says where the file
+    comes from.
 
     Raises:
         EvaluationError: As :func:`read_distances`, or if the record cannot be written.
     """
-    check_target(output / key.method / f"{key}.json", overwrite=overwrite)
-    record, samples = record_of(read_distances(path), key)
-    return write_run(output, record, samples)[1]
+    check_target(output / key.method / CURVES / f"{key}.json", overwrite=overwrite)
+    record, samples = record_of(read_distances(path), key, origin)
+    return write_run(output, record, samples, record.curve_path)[1]
 
 
-def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, SampleResults]:
+def record_of(file: DistanceFile, key: ModelKey, origin: str | None = None) -> tuple[EvaluationRecord, SampleResults]:
     """Record and per-sample results of a distance file.
 
     The record never ranks and states no clean accuracy. Its robust accuracy counts every distance of 0 as broken, as
@@ -111,7 +116,7 @@ def record_of(file: DistanceFile, key: ModelKey) -> tuple[EvaluationRecord, Samp
         threat_model=ThreatModel("linf", key.dataset.epsilon), results=results, checkpoint=Checkpoint(None, None),
         provenance=Provenance(ProvenanceKind.PUBLISHED, SOURCE, "HO-FMN distance file", _DATE),
         warnings=tuple(itertools.starmap(EvaluationWarning, found.items())), environment={},
-        notes=(f"Imported from a distance file with the SHA-256 {file.sha256}.",),
+        notes=(f"Imported from {origin or 'a distance file'}, with the SHA-256 {file.sha256}.",),
     )  # fmt: skip
     return record, samples
 

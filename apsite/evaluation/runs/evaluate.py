@@ -301,11 +301,16 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
     return replace(results, attacks=attacks)
 
 
-def write_run(output: Path, record: EvaluationRecord, samples: SampleResults) -> tuple[EvaluationRecord, Path]:
-    """The record with the hash of its per-sample file, and its path, once both are written."""
-    samples_path = (output / record.path).with_suffix(".npz")
+def write_run(
+    output: Path, record: EvaluationRecord, samples: SampleResults, place: Path | None = None
+) -> tuple[EvaluationRecord, Path]:
+    """The record with the hash of its per-sample file, and its path, once both are written.
+
+    `place` is where it belongs below `output`, if it is not the current record of its model.
+    """
+    samples_path = (output / (place or record.path)).with_suffix(".npz")
     with atomic_file(samples_path) as temporary:  # takes its place once the record is written
         digest = write_samples(temporary, samples)
         record = replace(record, samples=records.SamplesFile(samples_path.name, digest))
-        path = records.write_record(output, record)
+        path = records.write_record(output, record, place)
     return record, path

@@ -6,14 +6,20 @@ import hashlib
 import os
 import re
 import shutil
+from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from apsite.documents.json_files import read_json, write_json
 from apsite.errors import ApsiteError
 from apsite.progress import Reporter
 
+GOOGLE_DRIVE = "https://drive.google.com/uc"
+"""Where Google Drive gives public files by their id."""
+
 _CHUNK = 1 << 18
+_PAGE = 1 << 20
+"""Most bytes that are read of a page in place of a file."""
 _HTML = re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml[^>]*>\s*<!doctype\s+html)", re.IGNORECASE)
 
 
@@ -34,8 +40,9 @@ def data_dir() -> Path:
 
 
 def fetch(
-    url: str, target: Path, reporter: Reporter, *, known_hash: str | None = None, size: int | None = None
-) -> Path:
+    url: str, target: Path, reporter: Reporter, *, known_hash: str | None = None, size: int | None = None,
+    limit: int | None = None,
+) -> Path:  # fmt: skip
     """Fetch a file of any supported URL.
 
     Args:
@@ -45,9 +52,10 @@ def fetch(
         reporter: Receives the progress.
         known_hash: ``sha256:…`` or ``md5:…`` that the file must have.
         size: Expected bytes, for the progress.
+        limit: Most bytes to take from an ``http`` host or Google Drive.
 
     Raises:
-        DownloadError: If it cannot be fetched, is a web page, or has another hash.
+        DownloadError: If it cannot be fetched, is a web page, has more bytes than `limit`, or has another hash.
     """
     if target.exists() and not target.is_file():
         raise DownloadError(f"{target}: is not an ordinary file, and is not replaced; choose another place")
@@ -62,7 +70,9 @@ def fetch(
     part = real.with_name(f"{real.name}.part")
     scheme = url.split(":", 1)[0]
     if scheme in ("https", "http"):
-        _http(url, part, reporter, size)
+        _http(url, part, reporter, size, limit)
+    elif scheme == "gdrive":
+        _http(_google_drive(url), part, reporter, size, limit)
     elif scheme in _LIBRARIES:
         reporter.say(f"{url}: fetching")
         try:
@@ -138,7 +148,7 @@ def _refuse_web_page(path: Path, url: str) -> None:
         raise DownloadError(f"{url}: the host sent {what} in place of the file; open the URL in a browser to see why")
 
 
-def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
+def _http(url: str, part: Path, reporter: Reporter, size: int | None, limit: int | None) -> None:
     """Download that continues an unfinished one, if the host says that the file is still the same.
 
     The host's validator (entity tag or date) is kept next to the unfinished file; without one, both halves of a file
@@ -174,7 +184,13 @@ def _http(url: str, part: Path, reporter: Reporter, size: int | None) -> None:
                 for chunk in answer.raw.stream(_CHUNK, decode_content=False):
                     stream.write(chunk)
                     have += len(chunk)
+                    if limit is not None and have > limit:
+                        raise DownloadError(f"{url}: has more than {limit:,} bytes; it was not fetched")
                     reporter.advance(have, f"{have / 1e6:.1f} MB")
+    except DownloadError:
+        for path in (part, validator_file):
+            path.unlink(missing_ok=True)
+        raise
     except (requests.RequestException, HTTPError) as error:
         resumable = have and validator_file.exists()
         kept = f"; {have / 1e6:.1f} MB are kept, run the same command again to resume" if resumable else ""
@@ -201,13 +217,61 @@ def _hugging_face(url: str, part: Path) -> None:
     shutil.copyfile(hf_hub_download(match[1], match[3], revision=match[2]), part)
 
 
-def _google_drive(url: str, part: Path) -> None:
-    """Public file on Google Drive: ``gdrive://id``."""
-    import gdown
+def _google_drive(url: str) -> str:
+    """URL that gives the bytes of a public file on Google Drive, ``gdrive://id``.
 
-    if gdown.download(id=url.removeprefix("gdrive://"), output=str(part), quiet=True, resume=True) is None:
-        raise OSError("the file may not be public, or has had too many readers today")
+    Drive sends a small file at once. For one that is too large for its search for viruses it sends a page with a form
+    to confirm, and for one that it does not give, a page that says why.
+    """
+    import requests
+
+    query = {"export": "download", "id": url.removeprefix("gdrive://")}
+    try:
+        with requests.get(GOOGLE_DRIVE, params=query, stream=True, timeout=60) as answer:
+            answer.raise_for_status()
+            if "Content-Disposition" in answer.headers:
+                return answer.url
+            page = _DrivePage()
+            page.feed(next(answer.iter_content(_PAGE), b"").decode(errors="replace"))
+    except requests.RequestException as error:
+        raise DownloadError(f"{url}: cannot be fetched ({error}); the file may have been removed") from None
+    if page.form is None:
+        why = " ".join("".join(page.reason).split()) or "it sent a web page in place of the file"
+        raise DownloadError(f"{url}: Google Drive does not give this file: {why}")
+    return f"{urljoin(answer.url, page.form)}?{urlencode(page.fields)}"
 
 
-_LIBRARIES = {"doi": _doi, "hf": _hugging_face, "gdrive": _google_drive}
+class _DrivePage(HTMLParser):
+    """What a page of Google Drive holds: the form that confirms a download, or the reason why there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.form: str | None = None
+        self.fields: dict[str, str] = {}
+        self.reason: list[str] = []
+        self._within = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the form, its hidden fields, and where the reason begins."""
+        found = {name: value or "" for name, value in attrs}
+        if tag == "form" and found.get("id") == "download-form":
+            self.form = found.get("action", "")
+        elif tag == "input" and found.get("type") == "hidden" and self.form is not None:
+            self.fields[found.get("name", "")] = found.get("value", "")
+        elif found.get("class") in ("uc-error-caption", "uc-error-subcaption"):
+            self._within = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        """The reason ends with its element."""
+        if tag == self._within:
+            self._within = ""
+            self.reason.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        """Keep the text of the reason."""
+        if self._within:
+            self.reason.append(data)
+
+
+_LIBRARIES = {"doi": _doi, "hf": _hugging_face}
 """Hosts with their own download library, by scheme."""

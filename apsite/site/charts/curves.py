@@ -69,6 +69,11 @@ class Curve:
     )  # of each of them, in the envelope if there is one
 
     @property
+    def imported(self) -> bool:
+        """Whether it comes from a distance file of the survey, which does not say which samples it covers."""
+        return not self.samples.indexed
+
+    @property
     def best(self) -> Steps:
         """The envelope where there is one, else the curve of HO-FMN."""
         return self.joint or self.hofmn
@@ -100,14 +105,22 @@ def load_samples(catalogue: Catalogue) -> dict[str, SampleResults]:
 
 
 def load_curves(catalogue: Catalogue, samples: Mapping[str, SampleResults] | None = None) -> list[Curve]:
-    """Curves of all records with distances, in catalogue order; `samples` are read if ``None``.
+    """Curves of all records with distances, in catalogue order, then imported ones of models that have no other.
+
+    `samples` are read if ``None``.
 
     Raises:
         DocumentError: As :func:`load_samples`.
     """
     found = load_samples(catalogue) if samples is None else samples
-    curves = (curve_of(catalogue.records[key], samples) for key, samples in found.items())
-    return [curve for curve in curves if curve is not None]
+    own = (curve_of(catalogue.records[key], samples) for key, samples in found.items())
+    curves = {curve.record.model_key: curve for curve in own if curve is not None}
+    for key, record in catalogue.curves.items():
+        if key not in curves and record.retracted is None and record.samples is not None:
+            path = catalogue.root / "evaluations" / record.curve_path
+            imported = curve_of(record, read_samples(path.with_suffix(".npz")))
+            curves |= {} if imported is None else {key: imported}
+    return list(curves.values())
 
 
 def curve_of(record: EvaluationRecord, samples: SampleResults) -> Curve | None:

@@ -175,7 +175,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
 def studies(facts: SiteFacts) -> list[Study]:
     """Baselines that this project has evaluated itself, by dataset and network."""
     catalogue, costs = facts.catalogue, read_costs(facts.catalogue.root)
-    curves = {curve.record.model_key: curve for curve in facts.curves}
+    curves = {curve.record.model_key: curve for curve in facts.curves if not curve.imported}
     groups: dict[tuple[Dataset, Architecture], list[Baseline]] = {}
     for key, record in catalogue.records.items():
         entry, samples = catalogue.entries[record.method], facts.judge.samples(record)

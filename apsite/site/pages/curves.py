@@ -57,19 +57,20 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "readout": readout(chosen),
         "epsilon": chosen[0].record.dataset.epsilon if chosen else "",
         "leaders": leader_sentence(data["leaders"]),
+        "imported": [model.curve for model in offered if model.curve is not None and model.curve.imported],
         "span": SPAN,
     }
 
 
 def models(catalogue: Catalogue, curves: Sequence[Curve], names: Mapping[str, str]) -> list[Model]:
-    """Every model with a result or a curve, in catalogue order, those with a curve first; retracted ones left out.
+    """Every model with a result or a curve, by method and network, those with a curve first; retracted ones left out.
 
     `names` are those of methods by key.
     """
     curve_of = {curve.record.model_key: curve for curve in curves}
     found = [
-        Model(record, _label(record, names), curve_of.get(key))
-        for key, record in catalogue.records.items()
+        Model(record, _label(record, names, curve_of.get(key)), curve_of.get(key))
+        for key, record in (dict(catalogue.curves) | dict(catalogue.records)).items()
         if record.retracted is None and (record.robust_accuracy is not None or key in curve_of)
     ]
     return sorted(found, key=lambda model: (model.curve is None, model.record.dataset))
@@ -153,6 +154,7 @@ def budget_marks(chosen: Sequence[Model]) -> list[dict[str, Any]]:
 def top(chosen: Sequence[Model]) -> float:
     """End of the axis of shares: the next tenth above the clean accuracies of a selection."""
     highest = max((model.record.results.clean_accuracy or 1.0 for model in chosen), default=1.0)
+    highest = max([highest, *(it.best.counts[0] / it.n_samples for model in chosen if (it := model.curve) is not None)])
     return min(1.0, (int(highest * 10) + 1) / 10)
 
 
@@ -229,11 +231,12 @@ def _drawn(steps: Steps, total: int) -> list[tuple[float, float]]:
     return [*points, (float(SPAN), points[-1][1])]
 
 
-def _label(record: EvaluationRecord, names: Mapping[str, str]) -> str:
+def _label(record: EvaluationRecord, names: Mapping[str, str], curve: Curve | None) -> str:
     key = record.key
     kind = f"{key.structure.code} {key.percent}" if key.structure else "dense"
     other = "" if record.epsilon == record.dataset.epsilon else f", ε = {record.epsilon}"
-    return f"{names[record.method]} {key.architecture.code} {kind}{other}"
+    mark = " (survey)" if curve is not None and curve.imported else ""
+    return f"{names[record.method]} {key.architecture.code} {kind}{other}{mark}"
 
 
 PAGE = Page(

@@ -15,13 +15,20 @@ _NOTEBOOK = "blob/main/notebooks/catalogue.ipynb"
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
-    repository, state = facts.repository or "", snapshot(facts.catalogue)
+    catalogue = facts.catalogue
+    repository, state = facts.repository or "", snapshot(catalogue)
+    placed = [(one, one.path) for one in catalogue.records.values()]
+    placed += [(one, one.curve_path) for one in catalogue.curves.values()]
     hosted = repository.removeprefix(_GITHUB) if repository.startswith(_GITHUB) else None
     return {
         "columns": COLUMNS,
         "downloads": facts.downloads,
         "snapshot": state,
-        "sampled": [record for record in facts.catalogue.records.values() if record.samples is not None],
+        "sampled": [
+            (record, f"data/evaluations/{place.with_suffix('.npz').as_posix()}")
+            for record, place in placed
+            if record.samples is not None
+        ],
         "survey": facts.references.get(SURVEY),
         "citation": citation(state, facts.repository),
         "notebook": f"{repository}/{_NOTEBOOK}" if repository else None,

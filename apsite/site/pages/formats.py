@@ -11,7 +11,7 @@ from apsite.site.tables import schema_fields
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page, which does not depend on the data."""
     return {
-        "kinds": {kind: schema_fields.fields(kind) for kind in ("entry", "record")},
+        "kinds": {kind: schema_fields.fields(kind) for kind in ("entry", "record", "published")},
         "arrays": schema_fields.SAMPLE_ARRAYS,
     }
 

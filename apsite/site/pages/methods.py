@@ -17,6 +17,7 @@ from apsite.entries import Entry, Step
 from apsite.keys import ModelKey
 from apsite.records import EvaluationRecord
 from apsite.records.census import DenseCounts, dense_counts
+from apsite.records.measured import MeasuredCheckpoint
 from apsite.site.charts import panels
 from apsite.site.news import verification_text
 from apsite.site.page import Page, SiteFacts
@@ -211,12 +212,37 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
         "panels": panels.panels(catalogue, key, facts.rankings),
         "curve_panels": panels.curve_panels(own),
         "rivals": rivals(catalogue, key, found),
+        "measured": {
+            one.url: (catalogue.measured[one.url], measurement(catalogue.measured[one.url]))
+            for one in entry.checkpoints
+            if one.url in catalogue.measured
+        },
         "audit_sentence": audit_sentence(entry),
         "disputed": open_dispute(entry.changes),
         "history": history(catalogue, entry),
         "retracted": [record for record in catalogue.retracted.values() if record.method == key],
         "has_curves": any(record.results.hofmn_robust_accuracy is not None for record in records),
     }
+
+
+def measurement(found: MeasuredCheckpoint) -> str:
+    """Declared and measured sparsity of a published checkpoint in words, such as ``declared 90 %, measured …``."""
+    if found.model_key is None or found.measured is None:
+        return "only the file is known" if found.sha256 and not found.problem else "not measured"
+    key = ModelKey.parse(found.model_key)
+    declared = (
+        f"declared {numbers.sparsity(key.sparsity)}, {key.structure.value}" if key.structure else "declared dense"
+    )
+    units = {"weights": "weights", "removed_weights": "weights, in whole filters, channels or kernels"}
+    others = [
+        f"{numbers.percent(share)} % of the {name}"
+        for name, share in found.shares.items()
+        if name in ("filters", "channels", "kernels") and name != found.basis and share
+    ]
+    also = f"; {numbers.words(others)}" if others else ""
+    return (
+        f"{declared}; measured {numbers.percent(found.measured)} % of the {units.get(found.basis, found.basis)}{also}"
+    )
 
 
 def members(facts: SiteFacts) -> dict[str, str]:

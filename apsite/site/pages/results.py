@@ -12,7 +12,7 @@ from apsite.site.tables import leaderboards
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
-    areas = {curve.record.model_key: curve.area for curve in facts.curves}
+    areas = {curve.record.model_key: curve.area for curve in facts.curves if not curve.imported}
     settings = facts.judge.settings.values()
     bases = Counter(pair.basis for standings in settings for pair in standings.separations.values())
     return {

@@ -18,7 +18,7 @@ from apsite.evaluation.testsets.downloads import DownloadError, fetch, pinned
 from apsite.evaluation.testsets.official import Download
 from apsite.progress import PlainReporter, Reporter
 from apsite.vocabulary import Dataset
-from tests.loopback import loopback_server
+from tests.loopback import QUOTA, loopback_server
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -247,30 +247,52 @@ def module(monkeypatch, name: str, **attributes) -> None:
     monkeypatch.setitem(sys.modules, name, fake)
 
 
-def test_google_drive_goes_through_gdown(monkeypatch, tmp_path):
-    asked = {}
-
-    def download(*, id, output, quiet, resume):  # noqa: A002 - gdown's name
-        asked.update(id=id, quiet=quiet, resume=resume)
-        (tmp_path / "model.pt.part").write_bytes(b"weights")
-        return output
-
-    module(monkeypatch, "gdown", download=download)
-    fetch("gdrive://abc-123", tmp_path / "model.pt", QUIET)
-    assert (tmp_path / "model.pt").read_bytes() == b"weights"
-    assert asked == {"id": "abc-123", "quiet": True, "resume": True}
+@pytest.fixture
+def drive(server, monkeypatch):
+    """The server in the place of Google Drive."""
+    monkeypatch.setattr(downloads, "GOOGLE_DRIVE", f"{server.address}/uc")
+    return server
 
 
-def test_a_refusal_of_google_drive_is_one_message(monkeypatch, tmp_path):
-    def refuse(**_):
-        raise RuntimeError("Too many users")
+def test_google_drive_gives_small_files_at_once_and_large_ones_after_a_form(drive, tmp_path):
+    """A cut download is continued, by the form's URL."""
+    drive.drive["small"] = CONTENT[:100]
+    fetch("gdrive://small", tmp_path / "small.pt", QUIET)
+    assert (tmp_path / "small.pt").read_bytes() == CONTENT[:100]
+    drive.serve_large("a-1_b", CONTENT, cut_after=1_000_000)
+    with pytest.raises(DownloadError, match=r"1\.0 MB are kept"):
+        fetch("gdrive://a-1_b", tmp_path / "model.pt", QUIET)
+    fetch("gdrive://a-1_b", tmp_path / "model.pt", QUIET)
+    assert (tmp_path / "model.pt").read_bytes() == CONTENT
+    assert drive.ranges_asked[-1] == "bytes=1000000-"
 
-    module(monkeypatch, "gdown", download=refuse)
-    with pytest.raises(DownloadError, match=r"cannot be fetched \(Too many users\)"):
+
+def test_a_file_shorter_than_promised_is_not_taken(server, tmp_path):
+    with pytest.raises(DownloadError, match="cannot be fetched"):
+        fetch(server.serve("model.pt", CONTENT[:100], length=200), tmp_path / "model.pt", QUIET)
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (QUOTA, "does not give this file: Sorry, you can't .* time. Too many users .* downloaded this file recently."),
+        (b"<html><body>Sign in</body></html>", "it sent a web page in place of the file"),
+        (None, "404 .*; the file may have been removed"),
+    ],
+)
+def test_a_refusal_of_google_drive_is_one_message(drive, tmp_path, page, message):
+    if page is not None:
+        drive.serve("uc?export=download&id=abc", page)
+    with pytest.raises(DownloadError, match=f"gdrive://abc: .*{message}"):
         fetch("gdrive://abc", tmp_path / "model.pt", QUIET)
-    module(monkeypatch, "gdown", download=lambda **_: None)
-    with pytest.raises(DownloadError, match="may not be public"):
-        fetch("gdrive://abc", tmp_path / "model.pt", QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_the_limit_is_not_taken(server, tmp_path):
+    with pytest.raises(DownloadError, match="has more than 1,000,000 bytes; it was not fetched"):
+        fetch(server.serve("model.pt", CONTENT), tmp_path / "model.pt", QUIET, limit=1_000_000)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_hub_gives_the_named_file_and_revision(monkeypatch, tmp_path):
@@ -300,7 +322,7 @@ def test_an_error_of_the_hub_is_one_message(monkeypatch, tmp_path):
         fetch("hf://owner/name/f", tmp_path / "f", QUIET)
 
 
-@pytest.mark.parametrize(("url", "library"), [("gdrive://abc", "gdown"), ("hf://a/b/c", "huggingface_hub")])
+@pytest.mark.parametrize(("url", "library"), [("hf://a/b/c", "huggingface_hub")])
 def test_a_missing_library_says_what_to_install(monkeypatch, tmp_path, url, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(DownloadError, match=rf"needs the package {library}: pip install 'apsite\[fetch\]'"):
