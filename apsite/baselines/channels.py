@@ -86,9 +86,11 @@ def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
 
 def _after(
     node: fx.Node, modules: Mapping[str, nn.Module], inputs: Sequence[ChannelGroup], constants: Sequence[fx.Node]
-) -> ChannelGroup:
-    """Channels of the result of one operation, from those of its inputs."""
+) -> ChannelGroup | None:
+    """Channels of the result of one operation, from those of its inputs; ``None`` for sizes, which have none."""
     kind = kind_of(node, modules, constants)
+    if kind is Kind.FIXED:
+        return None
     if kind is Kind.INPUT:
         return ChannelGroup(size=3, prunable=False)
     first, name = inputs[0], str(node.target)

@@ -14,22 +14,33 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from apsite.errors import NetworkError
 
-Kind = Enum("Kind", "INPUT ATTRIBUTE OUTPUT WEIGHTED NORM SAME FLATTEN ARITHMETIC SUM")
-"""What an operation does. WEIGHTED reads channels and writes others, NORM scales and shifts each, SAME passes each on,
-FLATTEN makes several features of each, ARITHMETIC combines each with constants, SUM adds those of two results."""
+Kind = Enum("Kind", "INPUT ATTRIBUTE FIXED OUTPUT WEIGHTED NORM SAME FLATTEN ARITHMETIC SUM")
+"""What an operation does. FIXED gives sizes, or computes with attributes alone, WEIGHTED reads channels and writes
+others, NORM scales and shifts each, SAME treats each alike, FLATTEN makes several features of each, ARITHMETIC combines
+each with attributes, SUM adds those of two results."""
 
+WEIGHTED = (nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-SUMS = (operator.add, operator.iadd, torch.add)
+SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 _ARITHMETIC = (*SUMS, operator.sub, operator.mul, operator.truediv)
 _MODULES = (
-    ((nn.Conv2d, nn.Linear), Kind.WEIGHTED),
+    (WEIGHTED, Kind.WEIGHTED),
     (NORMS, Kind.NORM),
-    ((nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d), Kind.SAME),
+    (
+        (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid, nn.Hardtanh,
+         nn.Identity, nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+        Kind.SAME,
+    ),
     (nn.Flatten, Kind.FLATTEN),
-)
-_SAME = (
-    functional.relu, torch.relu, "relu", functional.adaptive_avg_pool2d, functional.avg_pool2d, functional.max_pool2d,
 )  # fmt: skip
+_SAME = (
+    functional.relu, torch.relu, torch.relu_, "relu", "relu_", functional.relu6, functional.leaky_relu, functional.elu,
+    functional.gelu, functional.silu, functional.softplus, torch.tanh, "tanh", torch.sigmoid, "sigmoid", "contiguous",
+    functional.dropout, functional.dropout2d, functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d,
+    functional.avg_pool2d, functional.max_pool2d,
+)  # fmt: skip
+_MEANS = ("mean", torch.mean)
+_FLATTENING = ("flatten", torch.flatten, "view", "reshape", torch.reshape, "squeeze", torch.squeeze)
 
 
 def kind_of(node: fx.Node, modules: Mapping[str, nn.Module], constants: Collection[fx.Node]) -> Kind:
@@ -54,18 +65,29 @@ def kind_of(node: fx.Node, modules: Mapping[str, nn.Module], constants: Collecti
             raise NetworkError(f"layer {node.target} ({type(module).__name__}): its effect on channels is not known")
         return found
     varying = sum(source not in constants for source in node.all_input_nodes)
+    if not varying or node.target == "size" or (node.target is getattr and node.args[1] == "shape"):
+        return Kind.FIXED
     if varying == 2 and node.target in SUMS and not node.kwargs:
         return Kind.SUM
     if varying == 1 and node.target in _ARITHMETIC:
-        return Kind.ARITHMETIC
+        return Kind.ARITHMETIC if len(node.all_input_nodes) > 1 else Kind.SAME
     over = _argument(node, "dim", None)
     over_image = isinstance(over, tuple | list) and (set(over) <= {2, 3} or set(over) == {-1, -2})
-    if varying == 1 and (node.target in _SAME or (node.target == "mean" and over_image)):
+    if varying == 1 and (node.target in _SAME or (node.target in _MEANS and over_image)):
         return Kind.SAME
-    whole = len(node.args) <= 2 and "end_dim" not in node.kwargs and _argument(node, "start_dim", 0) == 1
-    if node.target in ("flatten", torch.flatten) and whole:
+    if varying == 1 and node.target in _FLATTENING and _flattens(node):
         return Kind.FLATTEN
     raise NetworkError(f"operation {node.target}: its effect on channels is not known")
+
+
+def _flattens(node: fx.Node) -> bool:
+    """Whether a change of shape may make rows of features out of images; only the shapes say that it does."""
+    if node.target in ("flatten", torch.flatten):
+        return len(node.args) <= 2 and "end_dim" not in node.kwargs and bool(_argument(node, "start_dim", 0) == 1)
+    if node.target in ("squeeze", torch.squeeze):
+        return len(node.args) + len(node.kwargs) == 1
+    sizes = node.args[1] if len(node.args) == 2 and isinstance(node.args[1], tuple | list) else node.args[1:]
+    return isinstance(sizes, tuple | list) and len(sizes) == 2 and not node.kwargs
 
 
 def is_plain(module: nn.Module) -> bool:

@@ -34,7 +34,8 @@ from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
 from apsite.evaluation.runs.ray_pool import RayPool
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.runner import Outcome, device_errors, run
+from apsite.evaluation.runs.runner import Outcome, Pool, device_errors, run
+from apsite.evaluation.runs.worker import Worker
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
@@ -190,18 +191,19 @@ def run_request(
         if len(state):
             reporter.say(f"resuming: {len(state)} units of work are already done ({state.path})")
         with contextlib.ExitStack() as stack:
-            workers: RayPool | None = None
-            if kind is WorkersKind.RAY:
+            pool: RayPool | None = None
+
+            def hire(worker: Worker) -> Pool:
+                nonlocal pool
                 example, epsilon = np.asarray(images.images[:8]), settings.epsilon_value(key.dataset)
-                workers = stack.enter_context(RayPool(evaluated, example, settings, epsilon, device.type, count))
-                reporter.say(f"{workers.count} workers, each on its own device ({device.type})")
+                memory_format = worker.simplified.memory_format
+                pool = RayPool(evaluated, example, settings, epsilon, device.type, count, memory_format)
+                reporter.say(f"{stack.enter_context(pool).count} workers, each on its own device ({device.type})")
+                return pool
+
+            workers = hire if kind is WorkersKind.RAY else None
             outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
-        described = describe(device) | {
-            "workers": workers.count if workers else 1, "folded_norms": outcome.simplified.folded_norms,
-            "removed_channels": outcome.simplified.removed_channels, "channels": outcome.simplified.channels or None,
-        }  # fmt: skip
-        if outcome.simplified.as_it_is:
-            described["attacked_as_it_is"] = outcome.simplified.as_it_is
+        described = describe(device) | {"workers": pool.count if pool else 1} | outcome.simplified.as_scalars()
         record, path = _record(request, network, images, audit, finding, warnings, outcome, described), None
         if request.output is not None:
             record, path = write_run(request.output, record, outcome.samples)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from apsite.errors import ApsiteError, EvaluationError
+from apsite.evaluation.attacks.memory_formats import MemoryFormat, format_choice
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.runs.worker import Call, Result, Worker
 from apsite.protocol import Precision, Settings
@@ -132,13 +133,15 @@ class _Remote:
     """A worker in a separate process, as a Ray actor."""
 
     def __init__(
-        self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device_type: str
-    ) -> None:
+        self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device_type: str,
+        memory_format: MemoryFormat | None,
+    ) -> None:  # fmt: skip
         device = torch.device(device_type)
         if device_type == "cpu":
             torch.set_num_threads(1)
         with arithmetic(Precision.FLOAT32):
-            self._worker = Worker(network.to(device), example, settings, epsilon, device)
+            agreed = memory_format or format_choice(device, settings.precision, rows=0).usual
+            self._worker = Worker(network.to(device), example, settings, epsilon, device, agreed)
 
     def process(self) -> int:
         """Its process ID, for tests and administrators."""
@@ -163,6 +166,7 @@ class RayPool:
         network, example, settings, epsilon: See :class:`Worker`.
         device_type: ``cpu`` for a core each, ``cuda`` for a GPU each.
         count: Number of workers; ``None`` for as many as the cluster has devices.
+        memory_format: That of all workers; ``None`` for the usual one of their devices.
 
     Raises:
         EvaluationError: On entering, if Ray is not there, cannot be reached, or has too few devices.
@@ -170,9 +174,9 @@ class RayPool:
 
     def __init__(
         self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device_type: str,
-        count: int | None = None,
+        count: int | None = None, memory_format: MemoryFormat | None = None,
     ) -> None:  # fmt: skip
-        self._inputs = copy.deepcopy(network).cpu(), example, settings, epsilon, device_type
+        self._inputs = copy.deepcopy(network).cpu(), example, settings, epsilon, device_type, memory_format
         self._device_type, self._wanted = device_type, count
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []

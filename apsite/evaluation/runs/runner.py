@@ -17,6 +17,7 @@ from torch import nn
 from apsite.errors import EvaluationError, NetworkError
 from apsite.evaluation.attacks.execution import predict
 from apsite.evaluation.attacks.fmn import FmnParameters
+from apsite.evaluation.attacks.memory_formats import MemoryFormat
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
@@ -32,6 +33,9 @@ from apsite.vocabulary import Attack, AttackName
 Arrays = dict[str, NDArray[np.generic]]
 CallOf = Callable[[LabelledImages], Call]
 """Makes the piece of work of some samples."""
+
+_FORMAT = "memory-format"
+"""Name of the chosen memory format in the state of a run."""
 
 WORST = 1.0
 """Median distance of a trial that had no correctly classified sample: the largest that images in [0, 1] allow."""
@@ -89,14 +93,15 @@ class Outcome:
 
 def run(
     network: nn.Module, images: ImageSet, settings: Settings, state: RunState, device: torch.device, reporter: Reporter,
-    parameters: FmnParameters | None = None, workers: Pool | None = None,
+    parameters: FmnParameters | None = None, workers: Callable[[Worker], Pool] | None = None,
     only: Mapping[AttackName, NDArray[np.bool_]] | None = None,
 ) -> Outcome:  # fmt: skip
     """Evaluate a network; resumes from what `state` holds.
 
     The network is on `device`; it is put in evaluation mode, its parameters are frozen. `parameters` is the
-    configuration of HO-FMN, or ``None`` to search for it; `workers` attack, or for ``None`` this process, on `device`.
-    `only` has a flag for each sample that an attack is to attack, all by default; the others count as not robust.
+    configuration of HO-FMN, or ``None`` to search for it. `workers` makes the pool that attacks, in the memory format
+    of a given worker; for ``None`` this process attacks, on `device`. `only` has a flag for each sample that an attack
+    is to attack, all by default; the others count as not robust.
 
     Raises:
         EvaluationError: If there are no more samples than the search leaves out, or the device fails; the units that
@@ -111,8 +116,14 @@ def run(
     with device_errors(device), arithmetic(Precision.FLOAT32):
         settings = settings.on(device.type)
         epsilon = settings.epsilon_value(images.dataset)
-        worker = Worker(network, np.asarray(images.images[:8]), settings, epsilon, device)
-        return _Run(images, settings, state, reporter, worker, workers or LocalPool(worker)).outcome(parameters, only)
+        kept = state.get(_FORMAT)
+        memory_format = None if kept is None else MemoryFormat(str(kept["value"]))
+        worker = Worker(network, np.asarray(images.images[:8]), settings, epsilon, device, memory_format)
+        if worker.simplified.memory_format is not None:
+            state.put(_FORMAT, value=np.array(worker.simplified.memory_format.value))
+        for remark in worker.simplified.remarks:
+            reporter.say(remark)
+        return _Run(images, settings, state, reporter, worker, (workers or LocalPool)(worker)).outcome(parameters, only)
 
 
 @contextlib.contextmanager

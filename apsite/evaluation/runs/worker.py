@@ -26,6 +26,7 @@ from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fast.noise import SampleNoise
 from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices, lane_count
+from apsite.evaluation.attacks.memory_formats import MemoryFormat, format_choice
 from apsite.evaluation.attacks.precision import InBfloat16
 from apsite.evaluation.attacks.simplification import simplified
 from apsite.protocol import EngineName, Precision, Settings
@@ -106,6 +107,7 @@ class Worker:
         example: A few images, to check the faster network on, uint8.
         settings: How to attack; the batch size must be set.
         epsilon: Perturbation size in input units.
+        memory_format: That of the other workers of the run, or of its earlier part; ``None`` to choose it.
 
     Attributes:
         network: The evaluated network, which decides every result.
@@ -115,11 +117,14 @@ class Worker:
     """
 
     def __init__(
-        self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device: torch.device
-    ) -> None:
+        self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device: torch.device,
+        memory_format: MemoryFormat | None = None,
+    ) -> None:  # fmt: skip
         self.settings, self.epsilon, self.device = settings, epsilon, device
         self.network = CountedNetwork(network)
-        self.simplified = simplified(network, as_inputs(example, device), remove_channels=settings.remove_channels)
+        choice = format_choice(device, settings.precision, min(settings.rows, ROWS_ON_CPU), memory_format)
+        inputs = as_inputs(example, device)
+        self.simplified = simplified(network, inputs, remove_channels=settings.remove_channels, choice=choice)
         self.surrogate = self._counted(self.simplified.network)
         self.listener: PassListener | None = None
         self.say: Callable[[str], None] = lambda message: None

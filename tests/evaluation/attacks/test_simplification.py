@@ -8,6 +8,7 @@ from torch.nn.utils import prune
 
 from apsite.evaluation.attacks.execution import as_inputs, logits_of
 from apsite.evaluation.attacks.simplification import TOLERANCE, simplified
+from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.layers import multiply_out
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.networks.resnet import ResNetLayout
@@ -79,6 +80,147 @@ def test_gradients_stay_equal_too(share):
         (gradient,) = torch.autograd.grad(one(x)[:, 0].sum(), x)
         gradients.append(gradient)
     assert torch.allclose(*gradients, atol=1e-5 * float(gradients[0].abs().max()) + 1e-12)
+
+
+class Emptied(nn.Module):
+    """Two convolutions with a shortcut around the second, and two heads that are added.
+
+    Two filters of the first convolution, one of the second, and the rows 3 and 5 of the first head are empty.
+    """
+
+    def __init__(self, forward):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.norm1, self.norm2, self.drop, self.same = nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.Dropout(), nn.Identity()
+        self.last, self.other, self.large = nn.Linear(8, 10), nn.Linear(8, 10), nn.Linear(8 * 16, 10)
+        self.scale, self._forward = nn.Parameter(torch.ones(1)), forward
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-0.5, 0.5, generator=generator)
+            for layer, rows in ((self.conv1, [0, 4]), (self.conv2, [1]), (self.last, [3, 5]), (self.large, [3])):
+                layer.weight[rows] = 0
+        self.eval().requires_grad_(False)
+
+    def features(self, x):
+        return functional.relu(self.norm1(self.conv1(x)))
+
+    def forward(self, x):
+        return self._forward(self, x)
+
+
+def mean(x):
+    return x.mean((2, 3))
+
+
+BEHIND = {
+    "flatten": (lambda n, x: n.last(mean(n.features(x))).flatten(1), 2),
+    "flattened_twice": (lambda n, x: n.last(mean(n.features(x)).flatten(1)).flatten(1), 2),
+    "view": (lambda n, x: n.large(functional.max_pool2d(n.features(x), 2).view(x.size(0), -1)), 2),
+    "view_by_width": (lambda n, x: n.large(functional.max_pool2d(n.features(x), 2).view(-1, 128)), 2),
+    "reshape": (lambda n, x: n.large(functional.avg_pool2d(n.features(x), 2).reshape(x.shape[0], -1)).contiguous(), 2),
+    "squeeze": (lambda n, x: n.last(functional.adaptive_avg_pool2d(n.features(x), 1).squeeze()), 2),
+    "pool_of_the_image_size": (lambda n, x: n.last(functional.avg_pool2d(h := n.features(x), h.size(3)).flatten(1)), 2),
+    "dropout": (lambda n, x: n.drop(n.last(mean(n.drop(n.features(x))))), 2),
+    "dropout_function": (lambda n, x: functional.dropout(n.last(mean(n.features(x))), 0.5, n.training), 2),
+    "identity": (lambda n, x: n.same(n.last(n.same(mean(n.features(x))))), 2),
+    "temperature": (lambda n, x: n.last(mean(n.features(x) * 2)) / 3, 2),
+    "adaptive_max_pool": (lambda n, x: n.last(functional.adaptive_max_pool2d(n.features(x), 1).flatten(1)), 2),
+    "leaky_relu": (lambda n, x: n.last(mean(functional.leaky_relu(n.norm1(n.conv1(x)), 0.1))), 2),
+    "residual": (lambda n, x: n.last(mean((h := n.features(x)) + n.norm2(n.conv2(h)))), 2),
+    "residual_behind_dropout": (lambda n, x: n.last(mean((h := n.features(x)) + n.drop(n.norm2(n.conv2(h))))), 2),
+    "residual_method": (lambda n, x: n.last(mean((h := n.features(x)).add(n.norm2(n.conv2(h))))), 2),
+    "sum_of_logits": (lambda n, x: n.last(h := mean(n.features(x))).flatten(1) + n.drop(n.other(h)), 2),
+    "scaled_logits": (lambda n, x: n.last(mean(n.features(x))) * n.scale, 2),
+}  # fmt: skip
+"""Networks with shape-only operations between layers, sums and the end, and how many channels must go."""
+
+
+def gradients_of(networks, images):
+    """Gradients of a weighted sum of the logits of each network."""
+    weights, found = torch.linspace(-1, 1, 10), []
+    for network in networks:
+        x = images.clone().requires_grad_(True)
+        found += torch.autograd.grad((network(x) * weights).sum(), x)
+    return found
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_shape_only_operations_do_not_hide_empty_channels(name):
+    """Neither in front of the next layer, nor of a sum, nor of the logits, some of which are constant."""
+    forward, removed = BEHIND[name]
+    network, images = Emptied(forward), torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = simplified(network, images)
+    assert (found.removed_channels, found.unremoved_channels, found.as_it_is) == (removed, 0, "")
+    assert torch.allclose(found.network(images), network(images), atol=1e-5)
+    assert torch.allclose(*gradients_of((network, found.network), images), atol=1e-5)
+
+
+def test_a_branch_that_is_empty_as_a_whole_is_removed_as_a_whole():
+    """Its constants, other at the border than inside, are added to the sum."""
+    network, images = Emptied(BEHIND["residual"][0]), torch.rand(4, 3, 8, 8)
+    with torch.no_grad():
+        network.conv2.weight[:] = 0
+    found = simplified(network, images)
+    assert (found.removed_channels, found.channels) == (10, 26)
+    assert difference(network, found.network, images) <= TOLERANCE
+    assert torch.allclose(*gradients_of((network, found.network), images), atol=1e-5)
+
+
+def test_a_sum_none_of_whose_operands_has_all_channels_gets_them():
+    def forward(network, x):
+        h = functional.max_pool2d(network.features(x), 2)
+        return network.last(mean(h + functional.avg_pool2d(functional.relu(network.conv2(network.features(x))), 2)))
+
+    network, images = Emptied(forward), torch.rand(4, 3, 8, 8)
+    with torch.no_grad():
+        network.conv2.weight[2] = 0
+    found = simplified(network, images)
+    assert found.removed_channels > 0
+    assert difference(network, found.network, images) <= TOLERANCE
+    assert torch.allclose(*gradients_of((network, found.network), images), atol=1e-5)
+
+
+def multiply_accumulates(network, images):
+    """Multiply-accumulates of one image in all convolutions and linear layers."""
+    counted = []
+
+    def count(module, inputs, output):
+        counted.append(module.weight[0].numel() * output[0].numel())
+
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    network(images)
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
+
+
+def test_the_committed_baseline_with_empty_logits_loses_most_of_its_channels(repository, images):
+    """One percent of its weights is left: more than 400 of 778 channels, and two thirds of the computations, go."""
+    path = repository / "baselines" / "resnet8" / "LWM_Han2015Learning_R8_CIFAR10_US_99.safetensors"
+    network = load_network(path, architecture="resnet8")
+    x = as_inputs(images.images[:8], CPU)
+    found = simplified(network, x)
+    assert found.removed_channels >= 400
+    assert found.channels == 778
+    assert (found.unremoved_channels, found.why_unremoved) == (0, "")
+    assert multiply_accumulates(network, x) / multiply_accumulates(found.network, x) > 3.2
+    assert difference(network, found.network, x) <= TOLERANCE
+
+
+def test_channels_that_stay_are_counted_with_the_reason():
+    """An unknown operation, the settings, or a network that cannot be traced."""
+    images = torch.rand(2, 3, 8, 8)
+    unknown = simplified(Emptied(lambda n, x: n.last(mean(n.features(x).roll(1, 1)))), images)
+    assert (unknown.removed_channels, unknown.unremoved_channels) == (0, 2)
+    assert unknown.why_unremoved == "NetworkError: operation roll: its effect on channels is not known"
+    kept = simplified(Emptied(BEHIND["flatten"][0]), images, remove_channels=False)
+    assert (kept.unremoved_channels, kept.why_unremoved) == (2, "the settings keep all channels")
+    untraced = simplified(Emptied(lambda n, x: n.last(mean(n.features(x)) * len(x))), images)
+    assert (untraced.unremoved_channels, untraced.why_unremoved) == (5, untraced.as_it_is)
+    assert untraced.as_scalars()["unremoved_channels"] == 5
+    assert untraced.remarks == [f"5 channels could be removed and are not: {untraced.as_it_is}"]
 
 
 class Padded(nn.Sequential):

@@ -1,5 +1,6 @@
 """Workers in processes of their own: the results of one process, whoever is lost on the way."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -70,20 +71,26 @@ def cluster():
     ray.shutdown()
 
 
-def evaluate(images, folder, workers=None, settings=SETTINGS, device=CPU):
-    with RunState(folder, {}) as state:
+def evaluate(images, folder, count=0, settings=SETTINGS, device=CPU):
+    """By so many workers; with none by this process."""
+
+    def hire(worker):
+        return stack.enter_context(hired(images, count, settings, device, worker.simplified.memory_format))
+
+    with RunState(folder, {}) as state, contextlib.ExitStack() as stack:
+        workers = hire if count else None
         return run(Tiny().to(device), images.first(24), settings, state, device, Reporter(), workers=workers)
 
 
-def hired(images, count, settings=SETTINGS, device=CPU):
-    return RayPool(Tiny(), images.images[:8], settings, settings.epsilon_value(images.dataset), device.type, count)
+def hired(images, count, settings=SETTINGS, device=CPU, memory_format=None):
+    epsilon = settings.epsilon_value(images.dataset)
+    return RayPool(Tiny(), images.images[:8], settings, epsilon, device.type, count, memory_format)
 
 
 def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_path):
     """The same samples and trials, in the same phases; their passes depend on how samples stand together."""
     alone = evaluate(tiny_images, tmp_path / "alone")
-    with hired(tiny_images, 2) as workers:
-        shared = evaluate(tiny_images, tmp_path / "shared", workers)
+    shared = evaluate(tiny_images, tmp_path / "shared", 2)
     assert samples_bytes(shared.samples) == samples_bytes(alone.samples)
     assert shared.trials == alone.trials
     assert shared.passes.keys() == alone.passes.keys()
@@ -93,10 +100,8 @@ def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_p
 def test_two_workers_with_an_accelerator_each_give_the_results_of_one(cluster, tiny_images, tmp_path):
     """On the pretended device: the network and all that is attacked are moved to that of the worker."""
     settings, device = dataclasses.replace(SETTINGS, attacks=("hofmn",)), torch.device(NAME)
-    alone = evaluate(tiny_images, tmp_path / "alone", None, settings, device)
-    with hired(tiny_images, 2, settings, device) as workers:
-        shared = evaluate(tiny_images, tmp_path / "shared", workers, settings, device)
-    assert workers.count == 2
+    alone = evaluate(tiny_images, tmp_path / "alone", 0, settings, device)
+    shared = evaluate(tiny_images, tmp_path / "shared", 2, settings, device)
     assert samples_bytes(shared.samples) == samples_bytes(alone.samples)
     assert shared.trials == alone.trials
 
