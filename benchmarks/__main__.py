@@ -40,11 +40,18 @@ def filters_rows(options: dict) -> Iterator[Row]:
 def resnet18_rows(options: dict) -> Iterator[Row]:
     """Time per pass on a network of usual size, with random weights."""
     for share in (0.0, 0.75, 0.9):
-        case = cases.untrained_resnet18(share, 8)
+        case = cases.untrained(share, 8)
         yield attacks.autoattack_rows(case, CPU, 2, parity=False)[0]
-    dense = cases.untrained_resnet18(0.0, 16)
+    dense = cases.untrained(0.0, 16)
     for attack in Attack:
         yield attacks.efficiency_row(dense, CPU, attack)
+
+
+def passes_rows(options: dict) -> Iterator[Row]:
+    """Bare passes of the evaluated, the folded and the attacked network."""
+    vgg16 = cases.untrained(0.0, 64, "VGG16", "base_vgg16_bn")
+    for case in (cases.untrained(0.0, 64), vgg16, cases.demonstration(64)):
+        yield from attacks.passes_rows(case)
 
 
 def ray_rows(options: dict) -> Iterator[Row]:
@@ -64,7 +71,7 @@ def gpu_rows(options: dict) -> Iterator[Row]:
 
 ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
-    "resnet18": resnet18_rows, "ray": ray_rows, "catalogue": catalogue_rows, "gpu": gpu_rows,
+    "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows, "gpu": gpu_rows,
 }  # fmt: skip
 
 
@@ -78,7 +85,7 @@ def machine(kind: str) -> str:
 
 
 @click.command()
-@click.option("--rows", default="demo,hofmn,filters,resnet18,ray,catalogue", show_default=True,
+@click.option("--rows", default="demo,hofmn,filters,resnet18,passes,ray,catalogue", show_default=True,
               help=f"Comma-separated: {', '.join(ROWS)}.")  # fmt: skip
 @click.option("--images", default=128, show_default=True, help="Test images of the small networks.")
 @click.option("--groups", default=2, show_default=True, help="Repetitions, each on its own part of the images.")

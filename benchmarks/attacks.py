@@ -15,9 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from apsite.evaluation.attacks.autoattack import is_adversarial
+from apsite.evaluation.attacks.execution import as_inputs
 from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fmn import FmnParameters
+from apsite.evaluation.attacks.memory_formats import FormatChoice, MemoryFormat
+from apsite.evaluation.attacks.simplification import simplified
 from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
 from apsite.protocol import Settings
 from apsite.vocabulary import Attack
@@ -266,3 +269,40 @@ def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
     ours, theirs = in_turn(whole, bare, 3)
     facts = {"forward_passes": result["passes"].forward, "gradient_passes": result["passes"].backward}
     return Row("efficiency", case.name, attack.label, ours, theirs, "bare passes of the same number", facts)
+
+
+def passes_rows(case: Case, repetitions: int = 9) -> Iterator[Row]:
+    """Forward and gradient passes on one CPU thread: the evaluated network against the one that attacks run on.
+
+    The network with its batch norms folded is timed in turn with them, in the usual order in memory.
+    """
+    x = as_inputs(case.images, torch.device("cpu"))
+    settings = Settings().on("cpu")
+    evaluated = copy.deepcopy(case.network).requires_grad_(False)
+    worker = Worker(copy.deepcopy(evaluated), case.images[:8], settings, case.epsilon, torch.device("cpu"))
+    contiguous = FormatChoice(MemoryFormat.CONTIGUOUS)
+    folded = simplified(copy.deepcopy(evaluated), x[:8], remove_channels=False, choice=contiguous)
+    networks = {"evaluated": evaluated, "folded": folded.network, "attacked": worker.simplified.network}
+
+    def forward(network: nn.Module) -> None:
+        with torch.no_grad():
+            network(x)
+
+    def gradient(network: nn.Module) -> None:
+        point = x.clone().requires_grad_(True)
+        torch.autograd.grad(network(point).sum(), point)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for kind in (forward, gradient):
+        times: dict[str, list[float]] = {name: [] for name in networks}
+        for repetition in range(repetitions + 1):
+            for name, network in networks.items():
+                started = time.process_time()
+                kind(network)
+                if repetition:  # the first time is not like the others
+                    times[name].append(time.process_time() - started)
+        facts: dict[str, Any] = {f"{name}_ms": round(1000 * float(np.median(each)), 1) for name, each in times.items()}
+        facts |= {"memory_format": str(worker.simplified.memory_format), "trial": worker.simplified.timed}
+        yield Row("passes", case.name, kind.__name__, times["attacked"], times["evaluated"], "evaluated network", facts)
+    torch.set_num_threads(threads)

@@ -43,15 +43,15 @@ def without_filters(network: nn.Module, share: float) -> nn.Module:
     return network.eval()
 
 
-def untrained_resnet18(share: float, count: int) -> Case:
-    """ResNet18 with random weights, labelled by its own predictions; a tiny ε keeps every sample robust."""
+def untrained(share: float, count: int, architecture: str = "ResNet18", layout: str = "base_resnet18") -> Case:
+    """A network with random weights, labelled by its own predictions; a tiny ε keeps every sample robust."""
     torch.manual_seed(0)
-    network = layouts()["base_resnet18"].build(Dataset.CIFAR10).eval()
+    network = layouts()[layout].build(Dataset.CIFAR10).eval()
     if share:
         network = without_filters(network, share)
     images = embedded_images().first(count)
     pixels = np.asarray(images.images[:])
     with torch.no_grad():
         labels = network(torch.from_numpy(pixels).float() / 255).argmax(1).numpy()
-    name = f"ResNet18, {share:.0%} of the filters zero" if share else "ResNet18, dense"
+    name = f"{architecture}, {share:.0%} of the filters zero" if share else f"{architecture}, dense"
     return Case(f"{name} (random weights)", network, pixels, labels, epsilon=1e-6, budget=SHORT)

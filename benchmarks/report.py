@@ -181,6 +181,17 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         {**_NETWORK, "Attack": lambda row: row["work"], **_RATIO, **_PASSES, **_DATE},
     ),
     (
+        "Passes of the attacked network",
+        "CPU time of a pass of 64 images, on one thread, through the network as it is evaluated, with its batch norms "
+        "folded, and as attacks run on it.",
+        "passes",
+        {
+            **_NETWORK, "Pass": lambda row: row["work"], **_RATIO,
+            "Evaluated (ms) ": _fact("evaluated_ms"), "Folded (ms) ": _fact("folded_ms"),
+            "Attacked (ms) ": _fact("attacked_ms"), "Memory format": _fact("memory_format", str), **_DATE,
+        },
+    ),
+    (
         "Ray workers",
         "Two workers compared with one, on two cores.",
         "workers",
