@@ -16,7 +16,7 @@ from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.samples import read_samples
 from apsite.site.charts.curves import leads
-from apsite.site.pages import curves
+from apsite.site.pages import curves, written
 from apsite.vocabulary import Locality
 from tests.builders import (
     METHOD,
@@ -30,7 +30,7 @@ from tests.builders import (
     write_data,
     write_document,
 )
-from tests.site.conftest import page_text, site_facts
+from tests.site.conftest import site_facts
 from tests.site.synthetic import synthetic_samples, write_synthetic
 
 FINE = f"{METHOD}_R8_CIFAR10_US_93p75"
@@ -79,10 +79,10 @@ def test_a_fine_sparsity_and_another_epsilon_go_the_whole_way(run, pruned, tmp_p
     shown = run("show", METHOD).stdout
     assert "CIFAR-10 ResNet8, ε = 2/127" in shown
     assert "US 93.75 %" in shown
-    facts = site_facts(load_catalogue(tmp_path))
+    pages = {page.path: page.text for page in written(site_facts(load_catalogue(tmp_path)))}
     for page in (f"methods/{METHOD}.md", "results.md", "leaderboard.md"):
-        assert "ε = 2/127; not ranked" in page_text(facts, page), page
-    results = page_text(facts, "results.md")
+        assert "ε = 2/127; not ranked" in pages[page], page
+    results = pages["results.md"]
     assert f'id="{FINE}"' in results
     assert 'data-sparsity="93.75"' in results
     assert '<input type="checkbox" name="sparsity" value="93.75"> 93.75 %' in results
@@ -146,6 +146,7 @@ def test_results_at_another_epsilon_are_compared_with_their_like_only(tmp_path):
     (line,) = curves.readout([offered[RIVAL]])
     distances = synthetic_samples(1).distance
     assert line.hofmn == np.mean(distances > np.float32(8 / 255)), "read at the benchmark's ε, as the caption says"
-    compare = page_text(facts, "compare.md")
+    pages = {page.path: page.text for page in written(facts)}
+    compare = pages["compare.md"]
     assert re.findall(r'<td class="ap-compare__result" data-method="([^"]*)"[^>]* data-value', compare) == [METHOD]
-    assert "CIFAR-10 ResNet18, ε = 4/255" in page_text(facts, f"methods/{RIVAL}.md")
+    assert "CIFAR-10 ResNet18, ε = 4/255" in pages[f"methods/{RIVAL}.md"]
