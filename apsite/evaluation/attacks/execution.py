@@ -119,25 +119,36 @@ class CountedNetwork(nn.Module):
         self._finite: bool | Tensor = True
         self._lock = threading.Lock()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, height, width)`` in [0, 1].
+    def __call__(self, x: Tensor) -> Tensor:
+        """See :meth:`forward`; counts the pass.
 
         Raises:
             StoppedError: After :meth:`stop`.
         """
         if self._stopped:
             raise StoppedError
-        logits = logits_of(self.network, x)
+        logits: Tensor = super().__call__(x)
+        self.count(logits, gradient=torch.is_grad_enabled() and x.requires_grad)
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of shape ``(n, classes)`` for images of shape ``(n, 3, height, width)`` in [0, 1].
+
+        Counts nothing and takes no lock, so that a graph can capture it; :meth:`count` what it replays.
+        """
+        return logits_of(self.network, x)
+
+    def count(self, logits: Tensor, *, gradient: bool) -> None:
+        """Count a pass, without or with a gradient of the input, that gave `logits`."""
         finite = logits.detach().isfinite().all()
         with self._lock:
             self._finite = finite & self._finite
-            if torch.is_grad_enabled() and x.requires_grad:
-                self.backward_passes += len(x)
+            if gradient:
+                self.backward_passes += len(logits)
             else:
-                self.forward_passes += len(x)
+                self.forward_passes += len(logits)
             if self.listener is not None:
-                self.listener(len(x))
-        return logits
+                self.listener(len(logits))
 
     def stop(self) -> None:
         """Make every later evaluation fail, so that attacks in other threads end."""

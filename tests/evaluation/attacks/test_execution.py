@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apsite.errors import NetworkError
 from apsite.evaluation.attacks.execution import CountedNetwork, StoppedError, as_inputs, predict
 from apsite.evaluation.attacks.lanes import Lanes, batch_slices
 
@@ -18,6 +19,18 @@ def test_passes_are_counted_by_kind(many_boundaries, grey_images):
     passes = counted.take_passes()
     assert (passes.forward, passes.backward) == (5, 3)
     assert counted.take_passes().forward == 0
+
+
+def test_a_pass_is_counted_outside_of_what_a_graph_captures(many_boundaries, grey_images):
+    counted = CountedNetwork(many_boundaries)
+    logits = counted.forward(grey_images[:5])
+    assert torch.equal(logits, many_boundaries(grey_images[:5]))
+    assert (counted.forward_passes, counted.backward_passes) == (0, 0)
+    counted.count(logits, gradient=True)
+    counted.count(torch.full((2, 3), float("nan")), gradient=False)
+    assert (counted.forward_passes, counted.backward_passes) == (2, 5)
+    with pytest.raises(NetworkError, match="NaN or infinite logits"):
+        counted.take_passes()
 
 
 def test_passes_from_several_threads_are_all_counted(many_boundaries, grey_images):
