@@ -73,7 +73,9 @@ def places() -> tuple[Place, ...]:
         (name, *place) for name in ("entry", "record") for place in _walk(load_schema(name), load_schema(name), ())
     ]
     # Who decided on a replacement is a field of that change alone, and the examples are of other changes.
-    unique = {(name, parts): limit for name, parts, limit in found if parts[-1] != "by" or "changes" not in parts}
+    # An N:M pattern is two numbers, in records of semi-structured models alone, and the example is of another.
+    absent = ("changes", 0, "by"), ("audit", "pattern")
+    unique = {(name, parts): limit for name, parts, limit in found if parts not in absent}
     return tuple(Place(*key, limit, number) for number, (key, limit) in enumerate(unique.items()))
 
 
