@@ -42,7 +42,7 @@ types: $(VENV)/installed  ## Static types
 unit: $(VENV)/installed  ## Tests alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
-ROWS ?= demo,hofmn,filters,resnet18,passes,ray,catalogue
+ROWS ?= demo,hofmn,filters,fab,resnet18,passes,ray,catalogue
 bench: $(VENV)/installed  ## Compare the speed with other software; ROWS=..., see `python -m benchmarks --help`
 	for rows in $$(echo $(ROWS) | tr , ' '); do $(BIN)/python -m benchmarks --rows $$rows $(BENCH) || exit 1; done
 

@@ -11,13 +11,14 @@ import click
 import torch
 
 from apsite.vocabulary import Attack
-from benchmarks import attacks, cases, catalogue, clusters, gpu
+from benchmarks import attacks, cases, catalogue, clusters, dropped_rows, gpu
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
-FILTERS = HERE.parent / "baselines" / "resnet8" / "L1_Li2017Pruning_R8_CIFAR10_S_75.safetensors"
+RESNET8 = HERE.parent / "baselines" / "resnet8"
+FILTERS = RESNET8 / "L1_Li2017Pruning_R8_CIFAR10_S_75.safetensors"
 
 
 def demo_rows(options: dict) -> Iterator[Row]:
@@ -54,6 +55,21 @@ def passes_rows(options: dict) -> Iterator[Row]:
         yield from attacks.passes_rows(case)
 
 
+def fab_rows(options: dict) -> Iterator[Row]:
+    """FAB with and without the targets that it gives up, on our baselines and on one with masked gradients."""
+    for name, file in (
+        ("ResNet8, dense", "LWM_Han2015Learning_R8_CIFAR10_dense"),
+        ("ResNet8, LAMP 90 %", "LAMP_Lee2021Layer_R8_CIFAR10_US_90"),
+        ("ResNet8, LAMP 99 %", "LAMP_Lee2021Layer_R8_CIFAR10_US_99"),
+        ("ResNet8, 75 % of the filters zero", "L1_Li2017Pruning_R8_CIFAR10_S_75"),
+        ("ResNet8, 90 % of the filters zero", "L1_Li2017Pruning_R8_CIFAR10_S_90"),
+    ):
+        case = cases.trained(name, RESNET8 / f"{file}.safetensors", options["images"])
+        yield dropped_rows.dropped_rows_row(case, CPU, 1)
+        if name == "ResNet8, dense":
+            yield dropped_rows.dropped_rows_row(cases.saturated(case), CPU, 1)
+
+
 def ray_rows(options: dict) -> Iterator[Row]:
     """Two workers against one."""
     yield clusters.two_workers_row(cases.demonstration(options["images"]))
@@ -71,7 +87,8 @@ def gpu_rows(options: dict) -> Iterator[Row]:
 
 ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
-    "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows, "gpu": gpu_rows,
+    "fab": fab_rows, "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows,
+    "gpu": gpu_rows,
 }  # fmt: skip
 
 
@@ -85,7 +102,7 @@ def machine(kind: str) -> str:
 
 
 @click.command()
-@click.option("--rows", default="demo,hofmn,filters,resnet18,passes,ray,catalogue", show_default=True,
+@click.option("--rows", default="demo,hofmn,filters,fab,resnet18,passes,ray,catalogue", show_default=True,
               help=f"Comma-separated: {', '.join(ROWS)}.")  # fmt: skip
 @click.option("--images", default=128, show_default=True, help="Test images of the small networks.")
 @click.option("--groups", default=2, show_default=True, help="Repetitions, each on its own part of the images.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
@@ -30,6 +32,16 @@ def trained(name: str, checkpoint: Path, count: int) -> Case:
 def demonstration(count: int) -> Case:
     """The embedded network, 90 % of whose weights are zero."""
     return trained("ResNet8, LAMP 90 %", network_path(), count)
+
+
+def saturated(case: Case) -> Case:
+    """The case with saturated probabilities for logits, whose gradients vanish where the network is sure."""
+
+    class Saturated(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.softmax(30 * case.network(x), 1)
+
+    return replace(case, name=f"{case.name}, saturated outputs", network=Saturated().eval())
 
 
 def without_filters(network: nn.Module, share: float) -> nn.Module:

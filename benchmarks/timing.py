@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["autoattack", "hofmn", "efficiency", "passes", "workers", "protocol"]
+Kind = Literal["autoattack", "hofmn", "efficiency", "passes", "workers", "protocol", "dropped-rows"]
 
 
 @dataclass(frozen=True)

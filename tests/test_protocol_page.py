@@ -86,6 +86,7 @@ def test_the_page_states_what_may_be_chosen(page: str) -> None:
         "seed": "seed",
         "engine": "AutoAttack engine",
         "remove_channels": "fully pruned channels",
+        "fab_drop_rows": "FAB gives up hopeless targets",
     }
     (chosen,) = re.findall(r"^## What you may choose freely\n\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     assert all(word in chosen for word in words.values())

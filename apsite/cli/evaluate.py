@@ -71,6 +71,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--remove-channels/--keep-channels", default=True,
               help="Attack a copy of the network with fully pruned channels removed. Same outputs, less "
               "compute.")  # fmt: skip
+@click.option("--fab-drop-rows/--fab-all-rows", default=True,
+              help="Let FAB give up targets that are far out of reach after 30 of its 100 steps.")  # fmt: skip
 @options.records
 @click.option("--overwrite", is_flag=True, help="Replace an existing record.")
 @options.resume

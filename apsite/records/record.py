@@ -47,12 +47,17 @@ class ThreatModel:
 
 @dataclass(frozen=True)
 class AttackCount:
-    """What one attack of AutoAttack did: samples attacked, broken (re-verified), and robust after it."""
+    """What one attack of AutoAttack did: samples attacked, broken (re-verified), and robust after it.
+
+    `dropped_rows` counts the pairs of sample and target that FAB gave up early, of the samples that it left robust, see
+    :data:`apsite.protocol.FAB_DROP_STEP`; ``None`` where it attacked all pairs to the end.
+    """
 
     attack: Attack
     attacked: int
     broken: int
     robust_after: int
+    dropped_rows: int | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from apsite import protocol
 from apsite.errors import EvaluationError
 from apsite.official_sets import known_sha256
-from apsite.protocol import Settings
+from apsite.protocol import EngineName, Settings
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Attack, AttackName, Dataset, Protocol
 
@@ -68,6 +68,13 @@ def _attacks(record: EvaluationRecord) -> Found:
     if results.autoattack is not None and (lacking := [one.value for one in Attack if one not in results.stages]):
         place = f"{results.place(AttackName.AUTOATTACK)}.stages"
         yield place, f"lacks {', '.join(lacking)}; AutoAttack standard runs four attacks, so {_AGAIN}"
+    stated = {**protocol.EARLIER, **(record.settings or {})}
+    dropping = stated.get("fab_drop_rows") is True and stated.get("engine") == EngineName.FAST
+    for attack, count in results.stages.items():
+        place, dropped = f"{results.stage_place(attack)}.dropped_rows", count.dropped_rows
+        most = protocol.TARGETS * count.robust_after if dropping and attack is Attack.FAB_T else 0
+        if dropped is not None and dropped > most:
+            yield place, f"{dropped} exceeds {most}, the most that such a run drops; {_AGAIN}"
 
 
 def _search(record: EvaluationRecord) -> Found:
@@ -120,7 +127,8 @@ def _least_passes(record: EvaluationRecord) -> Iterator[tuple[str, int]]:
     n, hofmn = results.n_samples or 0, results.hofmn
     yield "clean", n
     for attack, count in results.stages.items():
-        yield attack.value, max(count.attacked, protocol.LEAST_PASSES[attack] * count.robust_after)
+        saved = protocol.FAB_SAVED_STEPS * (count.dropped_rows or 0)
+        yield attack.value, max(count.attacked, protocol.LEAST_PASSES[attack] * count.robust_after - saved)
     if hofmn is not None:
         correct = round((results.clean_accuracy or 0) * n)
         yield AttackName.HOFMN.value, correct * (hofmn.steps or 0)

@@ -32,7 +32,7 @@ from tests.submissions import (
     verdicts,
 )
 
-HOFMN = "results.attacks[hofmn]"
+AUTOATTACK, HOFMN = "results.attacks[autoattack]", "results.attacks[hofmn]"
 PLACEHOLDER = "is no SHA-256 of a file but a placeholder"
 EMPTY = hashlib.sha256().hexdigest()
 SIXTY_FOUR = known_sha256(Dataset.CIFAR10, 64)
@@ -119,6 +119,17 @@ RUNS = [
     record("passes.clean.forward", 9_999, "9999 in all are fewer than the 10000", "passes.clean"),
     record("passes.apgd-ce", {"forward": 1, "backward": 1}, "2 in all are fewer than the 400000"),
     record("passes.apgd-t", {"forward": 0, "backward": 0}, "0 in all are fewer than the 2880000"),
+    *(
+        Bad(f"{rows} dropped rows of {stage}, {changes}", edit(RECORD, (place, rows), *changes.items()), RECORD, place, problem)
+        for stage, rows, problem, changes in (
+            ("fab-t", 1, "1 exceeds 0, the most that such a run drops", {"settings.fab_drop_rows": REMOVED}),
+            ("fab-t", 1, "1 exceeds 0", {"settings.fab_drop_rows": False}),
+            ("fab-t", 1, "1 exceeds 0", {"settings.engine": "reference"}),
+            ("fab-t", 28_801, "28801 exceeds 28800", {}),
+            ("square", 1, "1 exceeds 0", {}),
+        )
+        if (place := f"{AUTOATTACK}.stages[{stage}].dropped_rows")
+    ),
     record("passes.fab-t", REMOVED, "0 in all are fewer than the 2880000"),
     record("passes.square.forward", 10_000, "10000 in all are fewer than the 16000000", "passes.square"),
     record("passes.hofmn", {"forward": 8_000, "backward": 8_000}, "16000 in all are fewer than the 1600000"),

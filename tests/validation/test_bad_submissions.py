@@ -83,6 +83,15 @@ def test_a_bad_submission_is_refused(root: Path, bad: Bad) -> None:
         assert len(one["problem"]) < 2_000
 
 
+def test_rows_that_fab_dropped_took_fewer_passes(root: Path) -> None:
+    """Each saves the 70 steps that are left; a pass less than that is refused."""
+    stage = "results.attacks[autoattack].stages[fab-t].dropped_rows"
+    for forward, expected in ((1_480_000, []), (1_479_999, ["passes.fab-t"])):
+        passes = {"forward": forward, "backward": 0}
+        edit(RECORD, (stage, 20_000), ("passes.fab-t", passes))(root)
+        assert [problem["field"] for problem in checked(root)[1]] == expected
+
+
 @pytest.mark.slow
 def test_checking_any_submission_stays_small() -> None:
     """Each is refused without a traceback, within 2 seconds of CPU time and 300 MB."""

@@ -33,9 +33,11 @@ class Engine(Protocol):
     Attributes:
         cost: Passes of one sample that stays robust, for progress.
         surrogate: Network through which it makes its passes.
+        dropped_rows: Pairs of sample and target that the last attack gave up early, of samples that it did not break.
     """
 
     cost: Mapping[Attack, int]
+    dropped_rows: int
     surrogate: CountedNetwork
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
@@ -59,6 +61,7 @@ class ReferenceEngine:
     """
 
     cost = COST
+    dropped_rows = 0
 
     def __init__(self, network: CountedNetwork, epsilon: float, seed: int, device: torch.device) -> None:
         from pyautoattack.autoattack import AutoAttack

@@ -45,7 +45,7 @@ from apsite.records.patterns import Pattern, declared_pattern
 from apsite.records.ranked_images import split_of
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults, write_samples
-from apsite.vocabulary import Dataset, Granularity, ProvenanceKind, Structure
+from apsite.vocabulary import Attack, Dataset, Granularity, ProvenanceKind, Structure
 
 RUNS = Path(".apsite") / "runs"
 """Where the state of unfinished runs is kept, below the working directory."""
@@ -180,8 +180,8 @@ def run_request(
     for warning in warnings:
         reporter.say(f"warning: {warning.message}")
     # Other settings may change before an interrupted run is resumed.
-    free = NEUTRAL - {"engine"} - ({"batch_size"} if settings.engine is EngineName.REFERENCE else set())
-    binding = {name: value for name, value in settings.as_scalars(key.dataset).items() if name not in free}
+    bound = {"engine", "fab_drop_rows", *(["batch_size"] if settings.engine is EngineName.REFERENCE else [])}
+    binding = {name: value for name, value in settings.as_scalars(key.dataset).items() if name not in NEUTRAL - bound}
     identity = {
         "checkpoint": network.file.sha256, "state": network.file.container, "layout": network.layout,
         "factory": network.factory_sha256, "data": images.sha256, "dataset": key.dataset.value, "settings": binding,
@@ -289,6 +289,13 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
     """Results of an evaluation: the numbers of its samples, and how HO-FMN was configured."""
     samples, trials = outcome.samples, outcome.trials
     results = results_of(samples, settings.epsilon_value(dataset), without_tuning=settings.left_out > 0)
+    if settings.drops_rows and results.autoattack is not None:
+        stages = (
+            replace(count, dropped_rows=outcome.dropped_rows) if count.attack is Attack.FAB_T else count
+            for count in results.autoattack.stages
+        )
+        attacked = replace(results.autoattack, stages=tuple(stages))
+        results = replace(results, attacks=(attacked, *results.attacks[1:]))
     if results.hofmn is None:
         return results
     hofmn = replace(results.hofmn, steps=settings.attack_steps)

@@ -55,7 +55,7 @@ _TEXTS = (
     "workers",
 )
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
-_FLAGS = ("overwrite", "resume", "remove_channels")
+_FLAGS = ("overwrite", "resume", "remove_channels", "fab_drop_rows")
 NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
 
 
@@ -104,7 +104,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     structure, sparsity = given.get("structure"), given.get("sparsity", 0.0)
     if (structure is None) != (not sparsity):
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
-    names = ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels", "epsilon")
+    names = ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels", "fab_drop_rows", "epsilon")
     changes: dict[str, object] = {name: given[name] for name in names if name in given}
     if "attacks" in given:
         changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))

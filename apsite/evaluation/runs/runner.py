@@ -82,6 +82,7 @@ class Outcome:
         passes: Passes through the network, by phase.
         seconds: Time of work by phase, of all workers together; of resumed phases that of all parts.
         simplified: The network that the attacks ran on.
+        dropped_rows: Pairs of sample and target that FAB gave up early.
     """
 
     samples: SampleResults
@@ -89,6 +90,7 @@ class Outcome:
     passes: dict[str, Passes]
     seconds: dict[str, float]
     simplified: Simplified
+    dropped_rows: int = 0
 
 
 def run(
@@ -155,6 +157,7 @@ class _Run:
     workers: Pool
     passes: dict[str, Passes] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    dropped_rows: int = 0
     ahead: dict[str, int] = field(default_factory=dict)  # passes that each phase takes at most, in order
 
     def outcome(self, parameters: FmnParameters | None, only: Mapping[AttackName, NDArray[np.bool_]] | None) -> Outcome:
@@ -176,7 +179,7 @@ class _Run:
             aa_robust=robust_after[Attack.SQUARE] if robust_after else None, distance=distance, tuning=tuning,
             robust_after=robust_after, others=others,
         )  # fmt: skip
-        return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified)
+        return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified, self.dropped_rows)
 
     def expect(self, samples: Mapping[AttackName, int], *, search: bool) -> None:
         """Passes that the attacks on so many samples take at most."""
@@ -395,17 +398,18 @@ class _Run:
         """Store a finished unit of work."""
         stored: Arrays = {
             "values": result.values, "passes": np.array([result.passes.forward, result.passes.backward]),
-            "seconds": np.array(result.seconds), **arrays,
+            "seconds": np.array(result.seconds), "dropped_rows": np.array(result.dropped_rows), **arrays,
         }  # fmt: skip
         self.state.put(unit, **stored)
         return stored
 
     def account(self, phase: str, unit: Arrays) -> None:
-        """Add the passes and seconds of a unit to its phase."""
+        """Add the passes and seconds of a unit to its phase, and count the rows that it dropped."""
         before = self.passes.get(phase, Passes(0, 0))
         forward, backward = map(int, unit["passes"])
         self.passes[phase] = Passes(before.forward + forward, before.backward + backward)
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + float(unit["seconds"]), 3)
+        self.dropped_rows += int(unit["dropped_rows"])
 
 
 def _median(parts: Sequence[NDArray[np.generic]]) -> float:

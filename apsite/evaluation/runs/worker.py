@@ -92,11 +92,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What a piece of work gave: values as :class:`Work` says, passes, and wall time of the worker."""
+    """What a piece of work gave: values as :class:`Work` says, passes, wall time of the worker, dropped rows of FAB."""
 
     values: NDArray[np.generic]
     passes: Passes
     seconds: float
+    dropped_rows: int = 0
 
 
 class Worker:
@@ -144,8 +145,9 @@ class Worker:
             surrogate = self._counted(InBfloat16(self.simplified.network))
         lanes, precision = lane_count(self.device), settings.precision
         return FastEngine(
-            self.network, self.epsilon, settings.seed, self._rows, surrogate=surrogate, precision=precision, lanes=lanes
-        )
+            self.network, self.epsilon, settings.seed, self._rows, surrogate=surrogate, precision=precision,
+            lanes=lanes, drop_rows=settings.fab_drop_rows,
+        )  # fmt: skip
 
     def run(self, call: Call) -> Result:
         """Do one piece of work.
@@ -161,7 +163,8 @@ class Worker:
         values = self._in_memory(call)
         counts = [network.take_passes() for network in networks]
         passes = Passes(sum(count.forward for count in counts), sum(count.backward for count in counts))
-        return Result(values, passes, time.monotonic() - started)
+        dropped = self.engine.dropped_rows if call.attack else 0
+        return Result(values, passes, time.monotonic() - started, dropped)
 
     def _in_memory(self, call: Call) -> NDArray[np.generic]:
         """Result, with fewer rows at a time, from now on, where the device has too little memory."""

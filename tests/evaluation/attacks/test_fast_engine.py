@@ -116,6 +116,93 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(
             assert bool(is_adversarial(one_boundary, x, perturbed, y, epsilon)) is expected
 
 
+@pytest.mark.parametrize(("earlier", "closest", "gradients", "expected"), [
+    (1.51, 1.51, (1.0, 2.0), True),
+    (1.51, 1.49, (1.0, 2.0), False),
+    (9.0, 8.11, (1.0, 2.0), True),
+    (9.0, 8.09, (1.0, 2.0), False),
+    (np.inf, 9.0, (1.0, 2.0), False),
+    (np.inf, np.inf, (1.0, 2.0), False),
+    (9.0, 9.0, (1.0, 19.9), True),
+    (9.0, 9.0, (1.0, 20.1), False),
+    (9.0, 9.0, (2.0, 0.0), False),
+    (9.0, 9.0, (0.0, 0.0), False),
+    (9.0, 9.0, (1.0, np.nan), False),
+])  # fmt: skip
+def test_a_row_is_hopeless_if_far_away_and_settled_with_gradients_that_never_vanish(
+    earlier, closest, gradients, expected
+):
+    """Never if it came a tenth nearer, or if a gradient was below a twentieth of another: it is masked."""
+    first, second = map(torch.tensor, gradients)
+    distances = torch.tensor(closest * EPSILON), torch.tensor(earlier * EPSILON)
+    assert (
+        bool(fab.hopeless(*distances, torch.minimum(first, second), torch.maximum(first, second), EPSILON)) is expected
+    )
+
+
+class Saturated(torch.nn.Module):
+    """Outputs whose differences have no gradient left far from the boundary, and the signs of the logits' own."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return torch.tanh(40 * self.network(x))
+
+
+def test_fab_drops_the_rows_that_are_too_far_away(many_boundaries, grey_images):
+    """On a linear network distances are known: results stay, and samples within reach lose no row of their class."""
+    x = grey_images[:24]
+    labels = many_boundaries(x).argmax(1)
+    exact = many_boundaries.distances(x, labels)
+    counts, flags, passes = {}, {}, {}
+    network, index = CountedNetwork(many_boundaries), list(range(len(labels)))
+    for drop in (True, False):
+        for factor in (0.01, 0.6, 1.2):
+            engine = FastEngine(network, float(exact.median()) * factor, 0, rows=64, drop_rows=drop)
+            perturbed = engine.perturb(Attack.FAB_T, x, labels, index)
+            flags[drop, factor] = many_boundaries(perturbed).argmax(1) != labels
+            counts[drop, factor] = engine.dropped_rows
+            taken = network.take_passes()
+            passes[drop, factor] = taken.forward + taken.backward
+    assert all(torch.equal(flags[True, factor], flags[False, factor]) for factor in (0.01, 0.6, 1.2))
+    assert [counts[False, factor] for factor in (0.01, 0.6, 1.2)] == [0, 0, 0]
+    beyond = int((exact > float(exact.median()) * 0.01 * 1.5).sum())
+    assert counts[True, 0.01] == 2 * beyond
+    assert counts[True, 0.01] > counts[True, 0.6] > counts[True, 1.2]
+    assert passes[True, 0.01] < 0.35 * passes[False, 0.01]
+
+
+def test_dropped_rows_depend_on_the_row_alone(many_boundaries, grey_images, monkeypatch):
+    """The same count in any batches and lanes, and with other rows that leave them sooner or later."""
+    x = grey_images[:24]
+    labels = many_boundaries(x).argmax(1)
+    epsilon = float(many_boundaries.distances(x, labels).median()) * 0.6
+    network, index = CountedNetwork(many_boundaries), list(range(len(labels)))
+
+    def dropped(chosen=slice(None), **options):
+        engine = FastEngine(network, epsilon, 0, **({"rows": 64} | options))
+        engine.perturb(Attack.FAB_T, x[chosen], labels[chosen], index[chosen])
+        return engine.dropped_rows
+
+    whole = dropped()
+    assert whole > 0
+    assert dropped(rows=18) == dropped(lanes=2) == dropped(slice(0, 9)) + dropped(slice(9, None)) == whole
+    monkeypatch.setattr(fab, "look_every", lambda device: 7)
+    assert dropped() == whole
+
+
+def test_no_row_is_dropped_where_gradients_vanish_or_the_mode_is_exact(one_boundary, grey_images):
+    labels = one_boundary(grey_images).argmax(1)
+    for network, options, expected in (
+        (one_boundary, {}, True), (one_boundary, {"exact": True}, False), (Saturated(one_boundary), {}, False),
+    ):  # fmt: skip
+        engine = FastEngine(CountedNetwork(network), 1e-4, 0, rows=64, **options)
+        engine.perturb(Attack.FAB_T, grey_images[:8], labels[:8], list(range(8)))
+        assert (engine.dropped_rows > 0) is expected
+
+
 def test_a_failed_attack_returns_the_clean_image(one_boundary, grey_images):
     x = grey_images[:2]
     engine = FastEngine(CountedNetwork(one_boundary), 1e-6, 0, rows=16)

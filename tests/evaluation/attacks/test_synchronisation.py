@@ -14,7 +14,7 @@ from apsite.vocabulary import Attack
 from tests.evaluation_fixtures import LinearNetwork
 from tests.pretended_device import NAME, watched
 
-STEPS = 25
+STEPS = 35
 EVERY = look_every(torch.device(NAME))
 WAITS_A_LOOK = {Attack.APGD_CE: 4, Attack.APGD_T: 4, Attack.FAB_T: 5, Attack.SQUARE: 5}
 """At most, if a look finds fooled samples and drops rows."""

@@ -92,6 +92,7 @@ def test_two_workers_give_the_results_of_one_process(cluster, tiny_images, tmp_p
     alone = evaluate(tiny_images, tmp_path / "alone")
     shared = evaluate(tiny_images, tmp_path / "shared", 2)
     assert samples_bytes(shared.samples) == samples_bytes(alone.samples)
+    assert shared.dropped_rows == alone.dropped_rows > 0
     assert shared.trials == alone.trials
     assert shared.passes.keys() == alone.passes.keys()
     assert shared.passes["clean"] == alone.passes["clean"]

@@ -18,18 +18,16 @@ from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.attacks.fast.noise import BatchNoise, Noise, SampleNoise
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices
 from apsite.evaluation.attacks.precision import arithmetic
-from apsite.protocol import Precision
+from apsite.protocol import TARGETS, Precision
 from apsite.vocabulary import Attack
 
-TARGETS = 9
-
-COST: Mapping[Attack, int] = {Attack.APGD_CE: 101, Attack.APGD_T: 910, Attack.FAB_T: 1200, Attack.SQUARE: 5001}
+COST: Mapping[Attack, int] = {Attack.APGD_CE: 101, Attack.APGD_T: 910, Attack.FAB_T: 1800, Attack.SQUARE: 5001}
 """Passes of one sample that stays robust, for progress only."""
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Samples under one attack, and what it has found; `found` and `perturbed` are filled in place."""
+    """Samples under one attack, and what it has found; `found`, `perturbed` and `dropped` are filled in place."""
 
     network: CountedNetwork
     attack: Attack
@@ -39,6 +37,7 @@ class _Batch:
     noise: Noise
     found: Tensor
     perturbed: Tensor
+    dropped: Tensor
 
     @classmethod
     def of(
@@ -46,12 +45,18 @@ class _Batch:
     ) -> _Batch:
         """Samples without an adversarial example so far."""
         found = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        return cls(network, attack, images, labels, index, noise, found, images.clone())
+        dropped = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        return cls(network, attack, images, labels, index, noise, found, images.clone(), dropped)
 
     def part(self, chosen: slice) -> _Batch:
         """Some of the samples, with their share of the results."""
-        names = ("images", "labels", "index", "found", "perturbed")
+        names = ("images", "labels", "index", "found", "perturbed", "dropped")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    @property
+    def given_up(self) -> int:
+        """Hopeless rows of the samples that are not fooled."""
+        return int(self.dropped[~self.found].sum())
 
     def draw(self, stream: int, shape: tuple[int, ...]) -> Tensor:
         """Uniform draws of each sample, on the device."""
@@ -75,19 +80,26 @@ class FastEngine:
         precision: Arithmetic of the search on a GPU; a success is confirmed in float32.
         lanes: Batches that are attacked in parallel.
         exact: Draw and order as the official code does; for parity tests.
+        drop_rows: Let FAB give up hopeless rows, see :func:`apsite.evaluation.attacks.fast.fab.hopeless`; never if
+            `exact`.
 
-    The attribute `rows` may be changed between attacks, which changes no result.
+    The attribute `rows` may be changed between attacks, which changes no result. `dropped_rows` counts the rows that
+    the last attack gave up, of the samples that it did not fool.
     """
 
-    cost = COST
+    cost: Mapping[Attack, int] = COST
 
     def __init__(
         self, network: CountedNetwork, epsilon: float, seed: int, rows: int, *, surrogate: CountedNetwork | None = None,
         precision: Precision = Precision.FLOAT32, lanes: int = 1, exact: bool = False,
+        drop_rows: bool = True,
     ) -> None:  # fmt: skip
         self._network = network
         self.surrogate = surrogate or network
-        self.rows = rows
+        self.rows, self.dropped_rows = rows, 0
+        self._drop_rows = drop_rows and not exact
+        if self._drop_rows:
+            self.cost = {**COST, Attack.FAB_T: 680}
         self._epsilon, self._seed, self._precision, self._lanes, self._exact = epsilon, seed, precision, lanes, exact
 
     def perturb(self, attack: Attack, images: Tensor, labels: Tensor, index: Sequence[int]) -> Tensor:
@@ -96,6 +108,7 @@ class FastEngine:
         batch = _Batch.of(self.surrogate, attack, images, labels, index, noise)
         with arithmetic(self._precision):
             self._attack(batch)
+        self.dropped_rows = batch.given_up
         if self._exact or not bool(batch.found.any()):
             return batch.perturbed
         succeeded = batch.found.nonzero().squeeze(1)
@@ -107,6 +120,7 @@ class FastEngine:
             repeated = _Batch.of(self._network, attack, images[again], labels[again], chosen, noise)
             self._attack(repeated)
             batch.perturbed[again] = repeated.perturbed
+            self.dropped_rows += repeated.given_up
         return batch.perturbed
 
     def _attack(self, batch: _Batch) -> None:
@@ -155,8 +169,9 @@ class FastEngine:
         x, y = batch.images, batch.labels
         if batch.attack is Attack.FAB_T:
             fab.fab_targeted(
-                batch.network, x, y, rows, targets, self._epsilon, batch.found, batch.perturbed, to_the_end=self._exact
-            )
+                batch.network, x, y, rows, targets, self._epsilon, batch.found, batch.perturbed, to_the_end=self._exact,
+                dropped=batch.dropped if self._drop_rows else None,
+            )  # fmt: skip
             return
         shape = tuple(x.shape[1:])
         draws = torch.stack([batch.draw(rank, shape) for rank in range(len(rows) // len(x))], dim=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from apsite.evaluation.attacks.execution import input_gradient
 from apsite.evaluation.attacks.fast.rows import DROP_SHARE, PerRow, look_every, note_fooled
+from apsite.protocol import FAB_DROP_DISTANCE, FAB_DROP_FALL, FAB_DROP_GRADIENT, FAB_DROP_STEP
 
 STEPS = 100
 _ALPHA_MAX, _OVERSHOOT, _BACK = 0.1, 1.05, 0.9
@@ -58,27 +59,32 @@ def project_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
 
 def fab_targeted(
     network: nn.Module, images: Tensor, labels: Tensor, owner: Tensor, targets: Tensor, epsilon: float, found: Tensor,
-    adversarial: Tensor, *, to_the_end: bool = False,
+    adversarial: Tensor, *, to_the_end: bool = False, dropped: Tensor | None = None,
 ) -> None:  # fmt: skip
-    """Attack rows until each has its 100 steps or its sample is fooled within ε.
+    """Attack rows until each has its 100 steps, is hopeless, or its sample is fooled within ε.
 
     The arguments are those of :func:`apsite.evaluation.attacks.fast.apgd.apgd`, but that `adversarial` has the closest
-    adversarial image so far of each fooled sample.
+    adversarial image so far of each fooled sample. `dropped` counts the hopeless rows of each sample that are given up,
+    shape ``(samples,)``, and is changed in place; for ``None`` no row is given up.
     """
     clean, own = images[owner], labels[owner]
     gap, gradient, _ = _linearise(network, clean, own, targets)
     no = torch.zeros(len(owner), dtype=torch.bool, device=images.device)
+    norm, nothing = gradient.flatten(1).abs().sum(1), torch.full_like(gap, torch.inf)
     rows = _Rows(
         owner=owner, targets=targets, clean=clean, own=own, point=clean, gap=gap, gradient=gradient, crossed=no,
-        waiting=no, steps=torch.zeros_like(owner), best=clean, closest=torch.full_like(gap, torch.inf), improved=no,
+        waiting=no, steps=torch.zeros_like(owner), best=clean, closest=nothing, improved=no,
+        earlier=nothing, weakest=norm, strongest=norm, hopeless=no,
     )  # fmt: skip
     every = look_every(images.device)
     for number in itertools.count():
         if number % every == 0:
-            back = _look(rows, found, adversarial, to_the_end=to_the_end)
+            back = _look(rows, found, adversarial, dropped, to_the_end=to_the_end)
             if not len(rows.owner):
                 return
         _advance(network, rows, back, epsilon)
+        if dropped is not None and number < 2 * FAB_DROP_STEP:  # a step takes two passes at most
+            _judge(rows, epsilon)
 
 
 @dataclass
@@ -86,8 +92,10 @@ class _Rows(PerRow):
     """State of every row that is still attacked; all tensors have one entry per row.
 
     `crossed`: whether the last step crossed the boundary. `waiting`: whether the gap and the gradient at the point are
-    still to be computed, which ends the step. `best` is the closest adversarial image within ε, at the distance
-    `closest`, and `improved` says whether there is one that is not noted yet.
+    still to be computed, which ends the step. `best` is the closest adversarial image within ε, `closest` the distance
+    of the closest one at all, and `improved` says whether there is one within ε that is not noted yet. `earlier` is
+    what `closest` was ten steps before :data:`apsite.protocol.FAB_DROP_STEP`, `weakest` and `strongest` the smallest
+    and largest l1 norm that the gradient has had until then, and `hopeless` whether the row is given up.
     """
 
     owner: Tensor
@@ -103,9 +111,13 @@ class _Rows(PerRow):
     best: Tensor
     closest: Tensor
     improved: Tensor
+    earlier: Tensor
+    weakest: Tensor
+    strongest: Tensor
+    hopeless: Tensor
 
 
-def _look(rows: _Rows, found: Tensor, adversarial: Tensor, *, to_the_end: bool) -> Tensor:
+def _look(rows: _Rows, found: Tensor, adversarial: Tensor, dropped: Tensor | None, *, to_the_end: bool) -> Tensor:
     """Note what was found, drop the rows that are finished; this synchronises the GPU.
 
     Returns the numbers of the rows whose last step crossed the boundary.
@@ -113,10 +125,12 @@ def _look(rows: _Rows, found: Tensor, adversarial: Tensor, *, to_the_end: bool) 
     fresh = rows.improved.nonzero().squeeze(1)
     note_fooled(rows.owner[fresh], rows.best[fresh], found, adversarial)
     rows.improved = torch.zeros_like(rows.improved)
-    finished = rows.steps >= STEPS
+    finished = (rows.steps >= STEPS) | rows.hopeless
     if not to_the_end:
         finished = finished | found[rows.owner]
     if bool(finished.float().mean() >= DROP_SHARE):
+        if dropped is not None:
+            dropped.index_add_(0, rows.owner, rows.hopeless.long())
         rows.keep((~finished).nonzero().squeeze(1))
     return rows.crossed.nonzero().squeeze(1)
 
@@ -140,14 +154,36 @@ def _advance(network: nn.Module, rows: _Rows, back: Tensor, epsilon: float) -> N
     rows.gap, rows.gradient, wrong = _linearise(network, point, rows.own, rows.targets)
     first = (wrong & ~rows.waiting).index_fill(0, back, 0)
     distance = move.abs().amax(dim=(1, 2, 3))
-    inside = (again | first) & (distance <= epsilon) & (distance < rows.closest) & (rows.steps < STEPS)
+    closer = (again | first) & (distance < rows.closest) & (rows.steps < STEPS) & ~rows.hopeless
+    inside = closer & (distance <= epsilon)
     rows.best = torch.where(_wide(inside), tried, rows.best)
-    rows.closest = torch.where(inside, distance, rows.closest)
+    rows.closest = torch.where(closer, distance, rows.closest)
     rows.improved = rows.improved | inside
     rows.point = torch.where(_wide(first), pulled, point)
     rows.crossed = again | rows.waiting
     rows.waiting = first
     rows.steps = rows.steps + ~first
+
+
+def _judge(rows: _Rows, epsilon: float) -> None:
+    """Note what decides whether a row is hopeless, and decide after its step :data:`FAB_DROP_STEP`; shapes stay."""
+    norm, done = rows.gradient.flatten(1).abs().sum(1), ~rows.waiting
+    early = done & (rows.steps <= FAB_DROP_STEP)
+    rows.weakest = torch.where(early, torch.minimum(rows.weakest, norm), rows.weakest)
+    rows.strongest = torch.where(early, torch.maximum(rows.strongest, norm), rows.strongest)
+    rows.earlier = torch.where(done & (rows.steps == FAB_DROP_STEP - 10), rows.closest, rows.earlier)
+    given_up = hopeless(rows.closest, rows.earlier, rows.weakest, rows.strongest, epsilon)
+    rows.hopeless = rows.hopeless | (done & (rows.steps == FAB_DROP_STEP) & given_up)
+
+
+def hopeless(closest: Tensor, earlier: Tensor, weakest: Tensor, strongest: Tensor, epsilon: float) -> Tensor:
+    """Rows that will not come within ε, by :data:`apsite.protocol.FAB_DROP_DISTANCE`; arguments as in :class:`_Rows`.
+
+    Never a row without an adversarial image, one whose distance still falls, or one whose gradients are masked.
+    """
+    far = (closest > FAB_DROP_DISTANCE * epsilon) & closest.isfinite()
+    settled = closest > (1 - FAB_DROP_FALL) * earlier
+    return far & settled & (weakest > FAB_DROP_GRADIENT * strongest)
 
 
 def _wide(flags: Tensor) -> Tensor:

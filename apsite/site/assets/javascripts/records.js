@@ -40,7 +40,10 @@
       ),
     );
     const table = make("table", { class: "ap-table" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
-    return [make("section", {}, make("h4", {}, "AutoAttack, attack by attack"), table)];
+    const notes = counts
+      .filter((found) => found.dropped_rows !== undefined)
+      .map((found) => make("p", {}, `${found.attack} gave up ${count(found.dropped_rows)} pairs of image and target class as out of reach.`));
+    return [make("section", {}, make("h4", {}, "AutoAttack, attack by attack"), table, ...notes)];
   }
 
   function link(text, address) {
