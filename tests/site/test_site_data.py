@@ -26,6 +26,7 @@ def changed_data(data_folder):
     """Data with a verified record, a replaced one, a retracted one and a corrected entry."""
     verified = own_document()
     verified["verification"]["date"] = "2026-01-05"
+    verified["results"]["attacks"][0]["stages"][2]["dropped_rows"] = 1_234
     second = record_document(f"{METHOD}_R18_CIFAR10_US_95", robust=0.38)
     second["changes"] = [{"date": "2026-03-01", "kind": "supersedes", "reason": "A longer attack.", "version": 1}]
     withdrawn = record_document(f"{RIVAL}_R18_CIFAR10_US_95", robust=0.7)
@@ -62,6 +63,12 @@ def test_the_page_of_a_method_says_what_its_verification_would_have_detected(cha
     text = page_text(site_facts(changed_data), f"methods/{METHOD}.md")
     assert "Verified on 2026-01-05 by a maintainer. Classified all 8 samples again, and attacked again" in text
     assert 'title="verified: Jane Doe; an inflation of 12.50 points would have been detected"' in text
+
+
+def test_the_page_of_a_method_says_what_fab_gave_up(changed_data):
+    text = page_text(site_facts(changed_data), f"methods/{METHOD}.md")
+    assert text.count("FAB-T gave up 1,234 pairs of image and target class as out of reach.") == 1
+    assert text.count("gave up") == 1
 
 
 def test_the_data_page_explains_each_exported_column_once(changed_data):

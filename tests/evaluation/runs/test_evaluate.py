@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from apsite.errors import CheckpointError, DatasetError, EvaluationError
+from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.runs.demonstration import network_path, request
 from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.verification import verify_record
@@ -14,7 +15,7 @@ from apsite.protocol import Preset, Settings
 from apsite.records import read_record
 from apsite.samples import read_samples
 from apsite.validation import recounted
-from apsite.vocabulary import Architecture, Dataset, Protocol, ProvenanceKind
+from apsite.vocabulary import Architecture, Attack, Dataset, Protocol, ProvenanceKind
 
 TINY = Settings.of(Preset.QUICK, n_examples=4, trials=2, search_steps=3, attack_steps=5, attacks=("hofmn",))
 
@@ -44,6 +45,19 @@ def test_a_record_carries_everything_and_agrees_with_its_samples(tmp_path):
     assert record.checkpoint.sha256 is not None
     assert set(record.passes or {}) == {"clean", "hofmn-search", "hofmn"}
     assert list((tmp_path / "runs").glob("*/*.npz")) == []
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_a_record_says_how_many_targets_fab_gave_up(tmp_path, monkeypatch, drop):
+    """Only where it may give up any; those of the samples that are left robust."""
+    for module, name, steps in ((apgd, "STEPS", 3), (fab, "STEPS", 40), (square, "QUERIES", 10)):
+        monkeypatch.setattr(module, name, steps)
+    settings = Settings(n_examples=4, attacks=("autoattack",), epsilon="1/510", fab_drop_rows=drop)
+    results = run_request(dataclasses.replace(request(tmp_path, 4), settings=settings)).record.results
+    dropped = {attack: count.dropped_rows for attack, count in results.stages.items()}
+    given_up = dropped.pop(Attack.FAB_T)
+    assert set(dropped.values()) == {None}
+    assert given_up is None if not drop else 0 < given_up <= 9 * results.stages[Attack.FAB_T].robust_after
 
 
 def test_a_record_says_which_of_several_state_dicts_was_evaluated(tmp_path):

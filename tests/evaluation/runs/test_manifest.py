@@ -68,6 +68,7 @@ attacks = "autoattack, hofmn"
 engine = "reference"
 precision = "float32"
 remove_channels = false
+fab_drop_rows = false
 workers = "ray:2"
 device = "cpu"
 run_dir = "runs"
@@ -88,7 +89,7 @@ data_dir = "data"
     assert second.factory == f"{path.parent}/nets/mine.py:make"
     assert (second.key.architecture, second.key.structure) == (Architecture.VGG16, Structure.STRUCTURED)
     assert second.settings == Settings.of(
-        Preset.QUICK, n_examples=8, batch_size=3, seed=5, engine="reference", remove_channels=False
+        Preset.QUICK, n_examples=8, batch_size=3, seed=5, engine="reference", remove_channels=False, fab_drop_rows=False
     )
     assert (first.workers, second.workers) == ("local", "ray:2")
     assert (second.layout, second.granularity, second.device) == ("x", Granularity.FILTER, "cpu")
