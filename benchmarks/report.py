@@ -205,7 +205,7 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         "changes none of these results either. "
         "The networks of the ResNet8 are our baselines; the VGG is a small one of six convolutions, trained for this "
         "measurement. "
-        "Rows without a ratio come from a run in which every step was recorded. "
+        "*Ratio* is that of the CPU times; rows without it come from a run in which every step was recorded. "
         "*Of* is the number of test images from which the attacked ones come.",
         "dropped-rows",
         {

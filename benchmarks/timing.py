@@ -97,20 +97,21 @@ class CommandTime:
         return {"kind": "catalogue", **asdict(self)}
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    started = time.perf_counter()
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Time of one call, by default wall time."""
+    started = clock()
     work()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def in_turn(
-    ours: Callable[[], object], theirs: Callable[[], object], repetitions: int
-) -> tuple[list[float], list[float]]:
+    ours: Callable[[], object], theirs: Callable[[], object], repetitions: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[list[float], list[float]]:  # fmt: skip
     """Times of both sides; who goes first alternates, so that drift of the machine hits both."""
     times: tuple[list[float], list[float]] = ([], [])
     for repetition in range(repetitions):
         order = (0, 1) if repetition % 2 == 0 else (1, 0)
         for side in order:
-            times[side].append(seconds((ours, theirs)[side]))
+            times[side].append(seconds((ours, theirs)[side], clock))
     return times

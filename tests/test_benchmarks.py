@@ -7,11 +7,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from apsite.evaluation.attacks.fast import fab
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.protocol import Settings
 from benchmarks.__main__ import main
+from benchmarks.cases import demonstration, saturated
+from benchmarks.dropped_rows import dropped_rows_row
 from benchmarks.gpu import whole_protocol_rows
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
@@ -31,6 +34,16 @@ def test_both_sides_run_the_whole_protocol():
         assert len(row.ours) == len(row.theirs) == 1
     assert (exact.facts["precision"], quick.facts["precision"]) == ("float32", "tf32")
     assert exact.theirs == quick.theirs
+
+
+def test_fab_is_compared_with_itself_without_its_rule(monkeypatch):
+    monkeypatch.setattr(fab, "STEPS", 40)
+    case = demonstration(3)
+    plain, masked = (dropped_rows_row(one, CPU, 1).facts for one in (case, saturated(case)))
+    assert plain["rows"] == 9 * plain["samples"] >= plain["dropped_rows"] > 0 == masked["dropped_rows"]
+    assert plain["broken"] == plain["changed"] == masked["changed"] == 0
+    assert plain["passes_ratio"] > 1 == masked["passes_ratio"]
+    assert 0 <= plain["way"] < 0.5
 
 
 def test_rows_for_a_gpu_say_what_they_need():
