@@ -98,7 +98,7 @@ def test_an_interrupted_call_goes_on_where_run_dir_says(away, demo_network):
     with pytest.raises(KeyboardInterrupt):
         apsite.evaluate(demo_network, **MODEL, run_dir="runs", reporter=Interrupting())
     resumed = apsite.evaluate(demo_network, **MODEL, run_dir="runs", reporter=listening)
-    assert any(line.startswith("resuming: 3 units") for line in listening.lines)
+    assert any(line.startswith("resuming: 4 units") for line in listening.lines)
     assert resumed.results == apsite.evaluate(demo_network, **MODEL).results
 
 
