@@ -195,3 +195,17 @@ def default_reporter(*, quiet: bool) -> Reporter:
     if quiet:
         return Reporter()
     return TerminalReporter() if sys.stderr.isatty() else PlainReporter(sys.stderr)
+
+
+def listener(
+    reporter: Reporter, done: float, cost: float, note: Callable[[], str], limit: float = math.inf
+) -> Callable[[int], None]:
+    """Listener that turns passes into progress beyond `done`; `cost` passes are one unit of it."""
+    seen = 0
+
+    def listen(passes: int) -> None:
+        nonlocal seen
+        seen += passes
+        reporter.advance(done + min(seen / cost, limit), note())
+
+    return listen

@@ -112,6 +112,21 @@ DETECTION = 0.95
 INFLATION_LIMIT = 0.01
 """Share of the test set below which that inflation must be, unless every claimed-robust sample was attacked again."""
 
+SCREENED = 221
+"""Survivors of APGD-CE and APGD-T in our own runs, thirteen networks and 64 images; FAB-T and Square broke none."""
+
+CHECKED_SURVIVORS = 300
+"""Survivors of a search in lower precision that the run itself attacks again in float32; all, if there are fewer."""
+
+CHECKING = (Attack.APGD_CE, Attack.APGD_T)
+"""Attacks of this check."""
+
+FLOAT32_CHECK = "float32-check"
+"""Name of its phase in passes and times."""
+
+CHECK_LIMIT = 0.01
+"""Share of them that may be broken."""
+
 CLEAN_DIFFERENCE = 0.001
 """Share of the samples that a verification may classify otherwise without an attack, by rounding on another device."""
 
@@ -125,6 +140,12 @@ class Preset(StrEnum):
     APB_1 = "apb-1"
     PAPER = "paper"
     QUICK = "quick"
+    SCREEN = "screen"
+
+    @property
+    def stages(self) -> tuple[Attack, ...]:
+        """Attacks of AutoAttack that run; a screening leaves out the slow ones, which seldom break anything more."""
+        return CHECKING if self is Preset.SCREEN else tuple(Attack)
 
 
 class EngineName(StrEnum):
@@ -170,8 +191,8 @@ class Settings:
         batch_size: Samples attacked together; ``None`` for the default of the device.
         attacks: Attacks to run.
         engine: Implementation of AutoAttack.
-        precision: Arithmetic of AutoAttack's search. Adversarial examples are always confirmed in float32, and HO-FMN
-            computes in it.
+        precision: Arithmetic of the search. Adversarial examples are always confirmed in float32. HO-FMN computes
+            logits in float32, and gradients in TF32 where that is named.
         remove_channels: Attack a copy of the network without fully pruned channels.
         fab_drop_rows: Let FAB give up rows that are hopeless after :data:`FAB_DROP_STEP` steps; engine ``fast`` only.
         epsilon: Perturbation size as exact text; ``None`` for the benchmark's ε of the dataset.
@@ -244,8 +265,10 @@ class Settings:
         base = cls(preset=preset)
         if preset is Preset.PAPER:
             base = replace(base, search_batch=SearchBatch.ROTATING)
-        elif preset is Preset.QUICK:
-            base = replace(base, trials=8, search_samples=32, search_steps=30, attack_steps=60, n_examples=64)
+        elif preset in (Preset.QUICK, Preset.SCREEN):
+            base = replace(base, trials=8, search_samples=32, search_steps=30, attack_steps=60)
+        if preset is Preset.QUICK:
+            base = replace(base, n_examples=64)
         return replace(base, **changes)  # type: ignore[arg-type]
 
     @classmethod
@@ -294,11 +317,19 @@ class Settings:
         """Perturbation size ε in input units."""
         return epsilon_value(self.epsilon_text(dataset))
 
-    def protocol(self, dataset: Dataset, n_samples: int) -> Protocol:
-        """``apb-1`` for the images that rank at the benchmark's ε with ranking settings, else ``custom``."""
+    @property
+    def check_seed(self) -> int:
+        """Seed with which a search in lower precision is checked in float32: another one than that of the search."""
+        return (self.seed + 1) % 2**31
+
+    def protocol(self, dataset: Dataset, n_samples: int, *, checked: bool = False) -> Protocol:
+        """``apb-1`` for the images that rank at the benchmark's ε with ranking settings, else ``custom``.
+
+        `checked` says whether the run's own check in float32 confirmed its search, see :func:`confirms`.
+        """
         stated = self.as_scalars(dataset)
         ranked = n_samples == dataset.ranked_samples and self.n_examples in (None, dataset.test_samples)
-        unchanged = stated["epsilon"] == dataset.epsilon and not departures(stated)
+        unchanged = stated["epsilon"] == dataset.epsilon and not departures(stated, checked=checked)
         return Protocol.APB_1 if ranked and unchanged else Protocol.CUSTOM
 
     def as_scalars(self, dataset: Dataset) -> dict[str, Scalar]:
@@ -333,8 +364,19 @@ RANKING: Mapping[str, Scalar] = {
 """All other settings, with the only value that ranks."""
 
 
-def departures(stated: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def confirms(samples: int, broken: int) -> bool:
+    """Whether a check in float32 of some survivors confirms the search that left them: at most 1 % are broken.
+
+    >>> confirms(300, 3), confirms(300, 4), confirms(40, 0)
+    (True, False, True)
+    """
+    return broken <= CHECK_LIMIT * samples
+
+
+def departures(stated: Mapping[str, Scalar], *, checked: bool = False) -> dict[str, Scalar]:
     """Settings of a record that keep it from ranking, each with the value that it has.
+
+    A search in TF32 ranks only if it was `checked`, see :func:`confirms`; one in bfloat16 never does.
 
     >>> departures(Settings().as_scalars(Dataset.SVHN))
     {}
@@ -345,6 +387,8 @@ def departures(stated: Mapping[str, Scalar]) -> dict[str, Scalar]:
     found = {name: effective.get(name) for name, value in RANKING.items() if effective.get(name) != value}
     if set(APB_1_ATTACKS) <= set(str(found.get("attacks")).split(",")):
         del found["attacks"]
+    if checked and found.get("precision") == Precision.TF32:
+        del found["precision"]
     return found
 
 

@@ -20,7 +20,7 @@ from apsite.baselines.pruning import (
 )
 from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
-from apsite.evaluation.attacks.execution import logits_of
+from apsite.evaluation.attacks.execution import device_errors, logits_of
 from apsite.evaluation.checkpoints.audit import audit_network, check_pattern, check_sparsity
 from apsite.evaluation.checkpoints.factories import build_network
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, in_memory, open_network
@@ -31,7 +31,6 @@ from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device
 from apsite.evaluation.runs.evaluate import RUNS, check_target
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.runner import device_errors
 from apsite.evaluation.testsets.datasets import array_hash, load_training_set
 from apsite.progress import Reporter
 from apsite.records import CheckpointAudit

@@ -58,7 +58,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Seed of all randomness.")
 @click.option("--protocol", type=options.values(Preset), default="apb-1",
               help="paper: HO-FMN searches on the first 2,048 samples and evaluates the others, as in the survey. "
-              "quick: 64 samples and a short search, for a first look. Neither ranks.")  # fmt: skip
+              "quick: 64 samples and a short search, for a first look. screen: all samples without FAB-T and Square, "
+              "for development. None of them ranks.")  # fmt: skip
 @click.option("--attacks", default=",".join(APB_1_ATTACKS),
               help="Attacks to run, separated by commas; a run with only one does not rank.")  # fmt: skip
 @click.option("--epsilon", metavar="FRACTION", help="Perturbation size ε of AutoAttack, as a fraction such as 4/255; a "
@@ -67,7 +68,7 @@ _FILE = click.Path(path_type=Path)
               "(built in; results do not depend on batch size) or reference (pyautoattack).")  # fmt: skip
 @click.option("--precision", type=options.values(Precision), default="float32",
               help="Arithmetic in which AutoAttack searches; every success is confirmed in float32. Lower precision is "
-              "faster on GPUs and does not rank.")  # fmt: skip
+              "faster on GPUs; tf32 ranks if the run's check in float32 confirms it, bf16 never ranks.")  # fmt: skip
 @click.option("--remove-channels/--keep-channels", default=True,
               help="Attack a copy of the network with fully pruned channels removed. Same outputs, less "
               "compute.")  # fmt: skip

@@ -19,6 +19,7 @@ from apsite.records.record import (
     EvaluatedData,
     EvaluationRecord,
     EvaluationWarning,
+    Float32Check,
     JointResult,
     Passes,
     Provenance,
@@ -35,7 +36,7 @@ from apsite.records.rules import record_problems
 
 __all__ = [
     "AUTHORS", "CURVES", "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData",
-    "EvaluationRecord", "EvaluationWarning", "JointResult", "LayerAudit", "Passes", "Provenance", "RepeatedAttack",
-    "Results", "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel", "Verification", "read_record",
-    "record_from_json", "record_problems", "record_to_json", "with_verification", "write_record",
+    "EvaluationRecord", "EvaluationWarning", "Float32Check", "JointResult", "LayerAudit", "Passes", "Provenance",
+    "RepeatedAttack", "Results", "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel", "Verification",
+    "read_record", "record_from_json", "record_problems", "record_to_json", "with_verification", "write_record",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apsite.documents.changes import Change, open_dispute, retraction
 from apsite.keys import ModelKey
-from apsite.protocol import Scalar, SearchBatch
+from apsite.protocol import Preset, Scalar, SearchBatch, confirms
 from apsite.records.counts import CheckpointAudit
 from apsite.vocabulary import (
     Architecture,
@@ -80,6 +80,21 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
+class Float32Check:
+    """Survivors of a search in lower precision, attacked again in float32 by APGD-CE and APGD-T with another seed.
+
+    Attributes:
+        seed: Seed of the draw and of the attacks.
+        samples: Survivors drawn.
+        broken: Those that the attacks broke. They stay robust in the results: chance alone breaks a few.
+    """
+
+    seed: int
+    samples: int
+    broken: int
+
+
+@dataclass(frozen=True)
 class AttackResult:
     """Results of one attack.
 
@@ -93,6 +108,7 @@ class AttackResult:
         not_found: Samples that a minimum-norm attack never broke.
         search: The hyperparameter search; ``None`` for published results.
         steps: Steps of the final attack; ``None`` for published results.
+        float32_check: The run's check of a search in lower precision; ``None`` if the search was in float32.
     """
 
     attack: AttackName
@@ -103,6 +119,13 @@ class AttackResult:
     not_found: int | None = None
     search: SearchResult | None = None
     steps: int | None = None
+    float32_check: Float32Check | None = None
+
+    @property
+    def checked(self) -> bool:
+        """Whether the check in float32 confirms the search."""
+        check = self.float32_check
+        return check is not None and confirms(check.samples, check.broken)
 
 
 @dataclass(frozen=True)
@@ -357,6 +380,12 @@ class EvaluationRecord:
     def epsilon(self) -> str:
         """ε of AutoAttack as the one text that it has; the benchmark's where the source does not state it."""
         return epsilon_text(self.threat_model.epsilon or self.dataset.epsilon)
+
+    @property
+    def stages(self) -> tuple[Attack, ...]:
+        """Attacks of AutoAttack that such a run makes: the first two for ``--protocol screen``, else all."""
+        screened = (self.settings or {}).get("preset") == Preset.SCREEN and self.protocol is Protocol.CUSTOM
+        return (Preset.SCREEN if screened else Preset.APB_1).stages
 
     @property
     def leaves_out_tuning(self) -> bool:

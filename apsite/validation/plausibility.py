@@ -165,7 +165,8 @@ def _apb_1(record: EvaluationRecord) -> Found:
         if record.results.of(attack) is None:
             yield record.results.place(attack), "is missing; apb-1 has both attacks"
     if settings is not None:
-        for name, value in protocol.departures(settings).items():
+        checked = record.results.autoattack is not None and record.results.autoattack.checked
+        for name, value in protocol.departures(settings, checked=checked).items():
             reason = "a run with other settings has protocol 'custom'"
             yield f"settings.{name}", f"{value!r} is not apb-1's {protocol.RANKING[name]!r}; {reason}"
         if None not in (settings.get("epsilon"), epsilon) and settings["epsilon"] != epsilon:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from apsite import protocol
 from apsite.errors import EvaluationError
 from apsite.official_sets import known_sha256
-from apsite.protocol import EngineName, Settings
+from apsite.protocol import CHECKING, FLOAT32_CHECK, EngineName, Precision, Settings
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Attack, AttackName, Dataset, Protocol
 
@@ -23,7 +23,7 @@ _AGAIN = "run `apsite eval` again"
 
 def run_problems(record: EvaluationRecord) -> Found:
     """What the record of an own run says of it that no run gives."""
-    for rule in (_settings, _attacks, _search, _costs, _data, _files):
+    for rule in (_settings, _attacks, _float32_check, _search, _costs, _data, _files):
         yield from rule(record)
 
 
@@ -63,9 +63,11 @@ def _settings(record: EvaluationRecord) -> Found:
 
 
 def _attacks(record: EvaluationRecord) -> Found:
-    """AutoAttack `standard` is four attacks."""
+    """AutoAttack `standard` is four attacks, a screening the first two."""
     results = record.results
-    if results.autoattack is not None and (lacking := [one.value for one in Attack if one not in results.stages]):
+    if results.autoattack is not None and (
+        lacking := [one.value for one in record.stages if one not in results.stages]
+    ):
         place = f"{results.place(AttackName.AUTOATTACK)}.stages"
         yield place, f"lacks {', '.join(lacking)}; AutoAttack standard runs four attacks, so {_AGAIN}"
     stated = {**protocol.EARLIER, **(record.settings or {})}
@@ -75,6 +77,28 @@ def _attacks(record: EvaluationRecord) -> Found:
         most = protocol.TARGETS * count.robust_after if dropping and attack is Attack.FAB_T else 0
         if dropped is not None and dropped > most:
             yield place, f"{dropped} exceeds {most}, the most that such a run drops; {_AGAIN}"
+
+
+def _float32_check(record: EvaluationRecord) -> Found:
+    """A search in lower precision was checked on as many survivors as the rule says, with another seed."""
+    results, stated = record.results, {**protocol.EARLIER, **(record.settings or {})}
+    if results.autoattack is None:
+        return
+    check, place = results.autoattack.float32_check, f"{results.place(AttackName.AUTOATTACK)}.float32_check"
+    if stated.get("precision") == Precision.FLOAT32:
+        if check is not None:
+            yield place, f"belongs to a search in lower precision, and settings.precision is float32; {_AGAIN}"
+        return
+    if check is None:
+        yield place, f"is missing; a search in lower precision ends with it, so {_AGAIN}"
+        return
+    survivors = min(protocol.CHECKED_SURVIVORS, round(results.autoattack.robust_accuracy * (results.n_samples or 0)))
+    if check.samples != survivors:
+        yield f"{place}.samples", f"{check.samples} is not the {survivors} survivors that are checked; {_AGAIN}"
+    if check.broken > check.samples:
+        yield f"{place}.broken", f"{check.broken} exceeds the {check.samples} samples that were attacked; {_AGAIN}"
+    if check.seed == stated.get("seed"):
+        yield f"{place}.seed", f"{check.seed} is that of the search, settings.seed, and must be another; {_AGAIN}"
 
 
 def _search(record: EvaluationRecord) -> Found:
@@ -129,6 +153,9 @@ def _least_passes(record: EvaluationRecord) -> Iterator[tuple[str, int]]:
     for attack, count in results.stages.items():
         saved = protocol.FAB_SAVED_STEPS * (count.dropped_rows or 0)
         yield attack.value, max(count.attacked, protocol.LEAST_PASSES[attack] * count.robust_after - saved)
+    if results.autoattack is not None and (check := results.autoattack.float32_check):
+        passes = sum(protocol.LEAST_PASSES[attack] for attack in CHECKING)
+        yield FLOAT32_CHECK, (check.samples - check.broken) * passes
     if hofmn is not None:
         correct = round((results.clean_accuracy or 0) * n)
         yield AttackName.HOFMN.value, correct * (hofmn.steps or 0)
@@ -136,7 +163,7 @@ def _least_passes(record: EvaluationRecord) -> Iterator[tuple[str, int]]:
             yield "hofmn-search", hofmn.search.trials * hofmn.search.samples * hofmn.search.steps
 
 
-PHASES = ("clean", *(attack.value for attack in Attack), "hofmn-search", *(
+PHASES = ("clean", *(attack.value for attack in Attack), FLOAT32_CHECK, "hofmn-search", *(
     attack.value for attack in AttackName if attack is not AttackName.AUTOATTACK
 ))  # fmt: skip
 """Phases of a run, as its passes and times name them."""

@@ -14,7 +14,7 @@ from apsite.records import EvaluationRecord
 from apsite.records.ranked_images import ranked_images, split_of
 from apsite.results import differs, numbers, results_of
 from apsite.samples import SampleResults, read_samples_and_hash
-from apsite.vocabulary import Attack, AttackName, Protocol, ProvenanceKind, epsilon_value
+from apsite.vocabulary import AttackName, Protocol, ProvenanceKind, epsilon_value
 
 _AGAIN = "write both files with `apsite eval`"
 
@@ -110,7 +110,8 @@ def _out_of_range(record: EvaluationRecord, samples: SampleResults) -> Iterator[
 
 def _complete(record: EvaluationRecord, samples: SampleResults) -> Iterator[tuple[str, str]]:
     """Arrays that every run writes, and the samples that the record says."""
-    if samples.aa_robust is not None and (missing := [one.value for one in Attack if one not in samples.robust_after]):
+    missing = [one.value for one in record.stages if one not in samples.robust_after]
+    if samples.aa_robust is not None and missing:
         yield "aa_robust", f"has no flags of {', '.join(missing)}, without which AutoAttack is not standard; {_AGAIN}"
     if samples.distance is not None and samples.tuning is None and record.results.search is not None:
         yield "tuning", f"is missing, though HO-FMN searched for its parameters; {_AGAIN}"

@@ -33,6 +33,7 @@ from tests.submissions import (
 )
 
 AUTOATTACK, HOFMN = "results.attacks[autoattack]", "results.attacks[hofmn]"
+CHECK = f"{AUTOATTACK}.float32_check"
 PLACEHOLDER = "is no SHA-256 of a file but a placeholder"
 EMPTY = hashlib.sha256().hexdigest()
 SIXTY_FOUR = known_sha256(Dataset.CIFAR10, 64)
@@ -81,7 +82,26 @@ def mixed(mine: np.ndarray, theirs: np.ndarray, share: float) -> np.ndarray:
     return np.concatenate([theirs[:count], mine[count:]])
 
 
+def lower_precision(problem: str, place: str, precision: str = "tf32", **check: int) -> Bad:
+    """A run in lower precision with its check in float32, or without if there is nothing in it."""
+    fields = {"seed": 1, "samples": 300, "broken": 0, **check} if check else REMOVED
+    passes = ("passes.float32-check", {"forward": 600, "backward": 300_000}), ("seconds.float32-check", 9.0)
+    spoil = edit(RECORD, ("settings.precision", precision), (f"{AUTOATTACK}.float32_check", fields), *passes)
+    return Bad(f"{precision} with check {check}", spoil, RECORD, place, problem)
+
+
 RUNS = [
+    lower_precision("'tf32' is not apb-1's 'float32'", "settings.precision"),
+    lower_precision("is missing; a search in lower precision ends with it", CHECK),
+    lower_precision("'tf32' is not apb-1's 'float32'", "settings.precision", broken=4),
+    lower_precision("'bf16' is not apb-1's 'float32'", "settings.precision", "bf16", broken=0),
+    lower_precision("belongs to a search in lower precision", CHECK, "float32", broken=0),
+    lower_precision("100 is not the 300 survivors that are checked", f"{CHECK}.samples", samples=100),
+    lower_precision("301 exceeds the 300 samples", f"{CHECK}.broken", broken=301),
+    lower_precision("0 is that of the search", f"{CHECK}.seed", seed=0),
+    Bad("TF32 with a check that was not made", edit(
+        RECORD, ("settings.precision", "tf32"), (CHECK, {"seed": 1, "samples": 300, "broken": 1})), RECORD,
+        "passes.float32-check", "0 in all are fewer than the 299000"),
     record("settings.n_examples", 64, "64 is not results.n_samples 10000"),
     record("settings.n_examples", "all", "'all'", "settings"),
     record("settings.engine", "magic", "engine 'magic' is not one of fast, reference", "settings"),

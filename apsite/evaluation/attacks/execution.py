@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from apsite.errors import ApsiteError, NetworkError
+from apsite.errors import ApsiteError, EvaluationError, NetworkError
 from apsite.evaluation.testsets.image_files import Images
 from apsite.records import Passes
 
@@ -48,6 +48,23 @@ def foreign_code(doing: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise NetworkError(f"{doing}: {words_of(error)}") from error
+
+
+@contextlib.contextmanager
+def device_errors(device: torch.device) -> Iterator[None]:
+    """Context in which what `device` raises is one line that says how to resume."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise EvaluationError(
+            f"{device} has too little memory even for one sample; free it or use another --device; "
+            "the finished work is kept, the same command resumes it"
+        ) from None
+    except torch.AcceleratorError as error:
+        raise EvaluationError(
+            f"{device} failed ({str(error).splitlines()[0]}); the finished work is kept, "
+            "the same command resumes it once the device works again"
+        ) from error
 
 
 def words_of(error: BaseException) -> str:

@@ -8,6 +8,7 @@ robustness with an ensemble of diverse parameter-free attacks*, ICML 2020.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from apsite.errors import NetworkError
 from apsite.evaluation.attacks.execution import input_gradient
+from apsite.evaluation.attacks.precision import arithmetic
+from apsite.protocol import Precision
 
 DECISION_MARGIN = 1e-5
 """How far past the boundary, in units of the DLR loss, an example must lie. Keeps results stable against rounding."""
@@ -65,7 +68,7 @@ def dlr_margin(logits: Tensor, labels: Tensor) -> Tensor:
 
 def fmn_attack(
     network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[FmnParameters], steps: int, *,
-    gamma_start: float = 0.05, gamma_end: float = 0.001,
+    gamma_start: float = 0.05, gamma_end: float = 0.001, gradients: Precision = Precision.FLOAT32,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Closest misclassified image that FMN finds for each image. Deterministic.
 
@@ -77,6 +80,8 @@ def fmn_attack(
         steps: Gradient steps; all iterates are evaluated, also the last.
         gamma_start: Relative change of the norm constraint at the first step, annealed to `gamma_end` by a cosine.
         gamma_end: Relative change of the norm constraint at the last step.
+        gradients: Arithmetic of gradients on a GPU. Logits are those of the surrounding code in any case: an iterate
+            that is adversarial in TF32 alone would end the search too far inside.
 
     Returns:
         The adversarial images, of the shape of `images` (the image itself where none was found), and whether one was
@@ -108,7 +113,8 @@ def fmn_attack(
         found = found | adversarial
         if last:
             break
-        gradient = input_gradient(margin.sum(), candidate)
+        with contextlib.nullcontext() if gradients is Precision.FLOAT32 else arithmetic(gradients):
+            gradient = input_gradient(margin.sum(), candidate)
         annealing = (1 + math.cos(math.pi * step / steps)) / 2
         gamma = gamma_end + (gamma_start - gamma_end) * annealing
         to_boundary = margin.detach().abs() / gradient.abs().sum(dim=(1, 2, 3)).clamp_min(1e-12)

@@ -19,7 +19,7 @@ from apsite.documents.json_files import atomic_file
 from apsite.documents.schema import load_schema
 from apsite.documents.texts import person_problem, text_problem, url_problem
 from apsite.errors import CheckpointError, EvaluationError
-from apsite.evaluation.attacks.execution import as_inputs
+from apsite.evaluation.attacks.execution import as_inputs, device_errors
 from apsite.evaluation.attacks.search import Trial, best_of
 from apsite.evaluation.checkpoints.audit import (
     SparsityFinding,
@@ -34,8 +34,8 @@ from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
 from apsite.evaluation.runs.ray_pool import RayPool
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.runner import Outcome, Pool, device_errors, run
-from apsite.evaluation.runs.worker import Worker
+from apsite.evaluation.runs.runner import Outcome, run
+from apsite.evaluation.runs.worker import Pool, Worker
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
@@ -269,12 +269,14 @@ def _record(
         request.url, file.sha256, file.size, model.layout, file.format, state=request.state,
         factory_sha256=model.factory_sha256,
     )  # fmt: skip
+    results = _results(outcome, settings, key.dataset)
+    checked = results.autoattack is not None and results.autoattack.checked
     record = EvaluationRecord(
-        key=key, protocol=settings.protocol(key.dataset, len(images)),
+        key=key, protocol=settings.protocol(key.dataset, len(images), checked=checked),
         granularity=request.granularity or (Granularity.WEIGHT if key.structure is Structure.UNSTRUCTURED else None),
         sparsity=records.Sparsity(key.sparsity, finding.measured),
         threat_model=records.ThreatModel("linf", settings.epsilon_text(key.dataset)),
-        results=_results(outcome, settings, key.dataset), checkpoint=checkpoint, warnings=tuple(warnings),
+        results=results, checkpoint=checkpoint, warnings=tuple(warnings),
         provenance=records.Provenance(ProvenanceKind.SUBMITTED, request.source, None, today),
         environment=dict(environment), notes=(*request.notes, *model.notes), audit=audit,
         settings=settings.as_scalars(key.dataset),
@@ -296,6 +298,9 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
         )
         attacked = replace(results.autoattack, stages=tuple(stages))
         results = replace(results, attacks=(attacked, *results.attacks[1:]))
+    if outcome.float32_check is not None:
+        checked = replace(results.attacks[0], float32_check=outcome.float32_check)
+        results = replace(results, attacks=(checked, *results.attacks[1:]))
     if results.hofmn is None:
         return results
     hofmn = replace(results.hofmn, steps=settings.attack_steps)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,18 +13,37 @@ from numpy.typing import NDArray
 from torch import nn
 
 from apsite.errors import EvaluationError, NetworkError
-from apsite.evaluation.attacks.execution import predict
+from apsite.evaluation.attacks.execution import device_errors, predict
 from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.memory_formats import MemoryFormat
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
 from apsite.evaluation.runs.run_state import RunState
-from apsite.evaluation.runs.worker import LANES, Call, LabelledImages, Result, Work, Worker, attack_module
+from apsite.evaluation.runs.worker import (
+    LANES,
+    Call,
+    LabelledImages,
+    LocalPool,
+    Pool,
+    Result,
+    Work,
+    Worker,
+    attack_module,
+)
 from apsite.evaluation.testsets.datasets import ImageSet
-from apsite.progress import Reporter
-from apsite.protocol import APB_1_ATTACKS, EngineName, Precision, Settings
-from apsite.records import Passes
+from apsite.progress import Reporter, listener
+from apsite.protocol import (
+    APB_1_ATTACKS,
+    CHECKED_SURVIVORS,
+    CHECKING,
+    FLOAT32_CHECK,
+    EngineName,
+    Precision,
+    Settings,
+    confirms,
+)
+from apsite.records import Float32Check, Passes
 from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName
 
@@ -41,37 +58,6 @@ WORST = 1.0
 """Median distance of a trial that had no correctly classified sample: the largest that images in [0, 1] allow."""
 
 
-class Pool(Protocol):
-    """Does pieces of work, here or elsewhere, in any order, `count` of them at the same time."""
-
-    count: int
-
-    def results(
-        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
-    ) -> Iterator[tuple[int, Result]]:
-        """Number and result of every piece, as they finish.
-
-        `progress` is called with the number of passes whenever some have been made, `say` with lines for the log.
-        """
-
-
-@dataclass
-class LocalPool:
-    """One worker in this process, which does the pieces one after the other."""
-
-    worker: Worker
-    count: int = 1
-
-    def results(
-        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
-    ) -> Iterator[tuple[int, Result]]:
-        """See :class:`Pool`."""
-        self.worker.listener, self.worker.say = progress, say
-        for number, call in enumerate(calls):
-            yield number, self.worker.run(call)
-        self.worker.listener = None
-
-
 @dataclass(frozen=True)
 class Outcome:
     """Everything an evaluation found.
@@ -83,6 +69,7 @@ class Outcome:
         seconds: Time of work by phase, of all workers together; of resumed phases that of all parts.
         simplified: The network that the attacks ran on.
         dropped_rows: Pairs of sample and target that FAB gave up early.
+        float32_check: The check of AutoAttack's search, if that was in lower precision.
     """
 
     samples: SampleResults
@@ -91,6 +78,7 @@ class Outcome:
     seconds: dict[str, float]
     simplified: Simplified
     dropped_rows: int = 0
+    float32_check: Float32Check | None = None
 
 
 def run(
@@ -128,23 +116,6 @@ def run(
         return _Run(images, settings, state, reporter, worker, (workers or LocalPool)(worker)).outcome(parameters, only)
 
 
-@contextlib.contextmanager
-def device_errors(device: torch.device) -> Iterator[None]:
-    """Context in which what `device` raises is one line that says how to resume."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise EvaluationError(
-            f"{device} has too little memory even for one sample; free it or use another --device; "
-            "the finished work is kept, the same command resumes it"
-        ) from None
-    except torch.AcceleratorError as error:
-        raise EvaluationError(
-            f"{device} failed ({str(error).splitlines()[0]}); the finished work is kept, "
-            "the same command resumes it once the device works again"
-        ) from error
-
-
 @dataclass
 class _Run:
     """The phases of one evaluation, which share their inputs."""
@@ -165,7 +136,11 @@ class _Run:
         clean, attacks = self.clean(), self.settings.attacks
         chosen = {attack: clean if only is None else clean & only[attack] for attack in attacks}
         self.expect({attack: int(taken.sum()) for attack, taken in chosen.items()}, search=parameters is None)
-        robust_after = self.autoattack(chosen[AttackName.AUTOATTACK]) if AttackName.AUTOATTACK in attacks else {}
+        robust_after, check = dict[Attack, NDArray[np.bool_]](), None
+        if AttackName.AUTOATTACK in attacks:
+            robust_after = self.autoattack(chosen[AttackName.AUTOATTACK])
+            if self.settings.precision is not Precision.FLOAT32 and only is None:
+                check = self.float32_check(robust_after[self.stages[-1]])
         distance, tuning = None, None
         trials: tuple[Trial, ...] = ()
         if AttackName.HOFMN in attacks:
@@ -176,10 +151,12 @@ class _Run:
         others = {attack: self.other(attack, chosen[attack]) for attack in attacks if attack not in APB_1_ATTACKS}
         samples = SampleResults(
             index=self.images.index, label=self.images.labels.astype(np.int16), clean_correct=clean,
-            aa_robust=robust_after[Attack.SQUARE] if robust_after else None, distance=distance, tuning=tuning,
+            aa_robust=robust_after[self.stages[-1]] if robust_after else None, distance=distance, tuning=tuning,
             robust_after=robust_after, others=others,
         )  # fmt: skip
-        return Outcome(samples, trials, self.passes, self.seconds, self.worker.simplified, self.dropped_rows)
+        return Outcome(
+            samples, trials, self.passes, self.seconds, self.worker.simplified, self.dropped_rows, check
+        )  # fmt: skip
 
     def expect(self, samples: Mapping[AttackName, int], *, search: bool) -> None:
         """Passes that the attacks on so many samples take at most."""
@@ -187,7 +164,9 @@ class _Run:
         trials = settings.trials * (settings.search_steps + 1) * settings.search_samples if search else 0
         for attack, count in samples.items():
             if attack is AttackName.AUTOATTACK:
-                self.ahead |= {stage.value: self.worker.engine.cost[stage] * count for stage in Attack}
+                self.ahead |= {stage.value: self.worker.engine.cost[stage] * count for stage in self.stages}
+                if settings.precision is not Precision.FLOAT32:
+                    self.ahead[FLOAT32_CHECK] = self.check_cost * min(count, CHECKED_SURVIVORS)
             elif attack in APB_1_ATTACKS:
                 self.ahead |= {"hofmn-search": trials, "hofmn": (settings.attack_steps + 1) * count}
             else:
@@ -221,9 +200,9 @@ class _Run:
         """Which samples are still robust after each attack; each attacks what the previous ones left."""
         robust, after = clean.copy(), {}
         started = time.monotonic()
-        for attack in Attack:
+        for attack in self.stages:
             survivors = np.flatnonzero(robust)
-            self.ahead |= {stage.value: self.worker.engine.cost[stage] * len(survivors) for stage in Attack}
+            self.ahead |= {stage.value: self.worker.engine.cost[stage] * len(survivors) for stage in self.stages}
             self.reporter.start(attack.label, len(survivors))
 
             def finished(chosen: NDArray[np.int64], broken: NDArray[np.generic]) -> str:
@@ -238,6 +217,37 @@ class _Run:
             self.reporter.say(f"robust accuracy after {name}: {robust.mean():.2%} (total time {elapsed:.1f} s)")
         self.reporter.say(f"robust accuracy: {robust.mean():.2%}")
         return after
+
+    @property
+    def stages(self) -> tuple[Attack, ...]:
+        """Attacks of AutoAttack that run."""
+        return self.settings.preset.stages
+
+    @property
+    def check_cost(self) -> int:
+        """Passes of one sample that survives the check in float32."""
+        return sum(self.worker.engine.cost[attack] for attack in CHECKING)
+
+    def float32_check(self, robust: NDArray[np.bool_]) -> Float32Check:
+        """Attack survivors of a search in lower precision again, in float32 and with another seed."""
+        seed = self.settings.check_seed
+        drawn = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(robust))[:CHECKED_SURVIVORS])
+        left = np.zeros_like(robust)
+        left[drawn] = True
+        self.reporter.start("check in float32", len(drawn))
+        for attack in CHECKING:
+
+            def finished(chosen: NDArray[np.int64], broken: NDArray[np.generic]) -> str:
+                left[chosen[broken.astype(np.bool_)]] = False
+                return f"{len(drawn) - int(left.sum())} broken"
+
+            call = partial(Call, Work.ATTACK, attack=attack, check_seed=seed)
+            unit = f"{FLOAT32_CHECK}-{attack.value}"
+            self.over_samples(FLOAT32_CHECK, np.flatnonzero(left), self.check_cost, call, finished, unit=unit)
+        check = Float32Check(seed, len(drawn), len(drawn) - int(left.sum()))
+        allowed = "confirms the search" if confirms(check.samples, check.broken) else "too many: the run cannot rank"
+        self.reporter.finish(f"{check.broken} of {check.samples} survivors broken; {allowed}")
+        return check
 
     def search(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple[Trial, ...]]:
         """Samples that the HO-FMN search takes, and its trials."""
@@ -259,7 +269,7 @@ class _Run:
             calls = self.search_calls(together, [batch(first + number) for number in range(len(together))], steps)
             rows = max(1, sum(len(call.samples) * len(call.trials) for call in calls))
             cost = (steps + 1) * rows / len(together)
-            progress = _within(self.reporter, first, cost, lambda: _grey(best), len(together))
+            progress = listener(self.reporter, first, cost, lambda: _grey(best), len(together))
             results = sorted(self.workers.results(calls, progress, self.reporter.say), key=lambda pair: pair[0])
             parts_of.clear()
             for number, result in results:
@@ -349,28 +359,28 @@ class _Run:
 
     def over_samples(
         self, phase: str, samples: NDArray[np.int64], cost: int, call: CallOf,
-        finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str], *, grain: int = 4,
+        finished: Callable[[NDArray[np.int64], NDArray[np.generic]], str], *, grain: int = 4, unit: str | None = None,
     ) -> None:  # fmt: skip
         """Have work done for each sample, but for those that are done already.
 
-        Passes and time belong to `phase`, after which units in the state are named. `cost` is that of one sample, in
-        passes, for progress. `finished` receives the positions and values of finished samples and says what is known
-        so far. `grain` is the smallest part that is worth a worker.
+        Passes and time belong to `phase`, after which units in the state are named if they have no `unit` name of their
+        own. `cost` is that of one sample, in passes, for progress. `finished` receives the positions and values of
+        finished samples and says what is known so far. `grain` is the smallest part that is worth a worker.
         """
-        done, note = np.zeros(len(self.images), np.bool_), ""
-        for name in self.state.names(f"{phase}-"):
-            if (unit := self.state.get(name)) is not None:
-                done[unit["chosen"]] = True
-                note = finished(unit["chosen"], unit["values"])
-                self.account(phase, unit)
+        done, note, unit = np.zeros(len(self.images), np.bool_), "", unit or phase
+        for name in self.state.names(f"{unit}-"):
+            if (kept := self.state.get(name)) is not None:
+                done[kept["chosen"]] = True
+                note = finished(kept["chosen"], kept["values"])
+                self.account(phase, kept)
         parts = self.parts(samples, done, grain)
         left = sum(map(len, parts))
         ready = len(samples) - left
         self.plan(phase, cost, ready)
-        progress = _within(self.reporter, ready, cost, lambda: note, left)
+        progress = listener(self.reporter, ready, cost, lambda: note, left)
         calls = [call(self.chosen(part)) for part in parts]
         for number, result in self.workers.results(calls, progress, self.reporter.say):
-            self.account(phase, self.keep(f"{phase}-{parts[number][0]:06d}", result, chosen=parts[number]))
+            self.account(phase, self.keep(f"{unit}-{parts[number][0]:06d}", result, chosen=parts[number]))
             note = finished(parts[number], result.values)
             ready += len(parts[number])
             self.reporter.advance(ready, note)
@@ -422,20 +432,6 @@ def _share(result: Result, values: NDArray[np.generic], trials: int) -> Result:
     """Part of one trial in work that was done for several, which all took the same passes."""
     passes = Passes(result.passes.forward // trials, result.passes.backward // trials)
     return Result(values, passes, result.seconds / trials)
-
-
-def _within(
-    reporter: Reporter, done: float, cost: float, note: Callable[[], str], limit: float = np.inf
-) -> Callable[[int], None]:
-    """Listener that turns passes into progress beyond `done`; `cost` passes are one unit of it."""
-    seen = 0
-
-    def listen(passes: int) -> None:
-        nonlocal seen
-        seen += passes
-        reporter.advance(done + min(seen / cost, limit), note())
-
-    return listen
 
 
 def _grey(distance: float) -> str:

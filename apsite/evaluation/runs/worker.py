@@ -7,12 +7,12 @@ settings only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -79,7 +79,8 @@ class LabelledImages:
 class Call:
     """One piece of work on correctly classified samples.
 
-    The attack is one of AutoAttack, another with its own module, or FMN with `steps` steps for each trial.
+    The attack is one of AutoAttack, another with its own module, or FMN with `steps` steps for each trial. With a
+    `check_seed`, an attack of AutoAttack searches in float32 with this seed, whatever the settings say.
     """
 
     work: Work
@@ -88,6 +89,7 @@ class Call:
     other: AttackName | None = None
     trials: tuple[FmnParameters, ...] = ()
     steps: int = 0
+    check_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,12 @@ class Worker:
         surrogate = self.surrogate
         if settings.precision is Precision.BF16:
             surrogate = self._counted(InBfloat16(self.simplified.network))
-        lanes, precision = lane_count(self.device), settings.precision
+        return self._fast(settings.seed, surrogate, settings.precision)
+
+    def _fast(self, seed: int, surrogate: CountedNetwork, precision: Precision) -> FastEngine:
         return FastEngine(
-            self.network, self.epsilon, settings.seed, self._rows, surrogate=surrogate, precision=precision,
-            lanes=lanes, drop_rows=settings.fab_drop_rows,
+            self.network, self.epsilon, seed, self._rows, surrogate=surrogate, precision=precision,
+            lanes=lane_count(self.device), drop_rows=self.settings.fab_drop_rows,
         )  # fmt: skip
 
     def run(self, call: Call) -> Result:
@@ -196,7 +200,10 @@ class Worker:
     def _attack(self, call: Call) -> NDArray[np.generic]:
         assert call.attack is not None
         x, y = self._tensors(call.samples)
-        perturbed = self.engine.perturb(call.attack, x, y, call.samples.index.tolist())
+        engine, seed = self.engine, call.check_seed
+        if seed is not None:
+            engine = self._fast(seed, self.surrogate, Precision.FLOAT32)
+        perturbed = engine.perturb(call.attack, x, y, call.samples.index.tolist())
         return np.asarray(self._adversarial(x, perturbed, y, self.epsilon).cpu().numpy(), dtype=np.bool_)
 
     def _distances(self, call: Call) -> NDArray[np.generic]:
@@ -246,9 +253,11 @@ class Worker:
         Kernels for small or odd batches round differently, and the sign of a gradient turns rounding into another path.
         """
         adversarial, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        rows, count = self._rows, lane_count(self.device)
+        rows, count, gradients = self._rows, lane_count(self.device), Precision.FLOAT32
         if self.device.type == "cpu":
             rows = min(rows, ROWS_ON_CPU)
+        elif self.settings.precision is Precision.TF32:
+            gradients = Precision.TF32
         parts = batch_slices(-(-len(x) // LANES), LANES, rows, count)
 
         def attack(part: slice) -> None:
@@ -256,12 +265,43 @@ class Worker:
             kept = chosen.stop - chosen.start
             a, b = (_filled(values[chosen], LANES) for values in (x, y))
             own = [*parameters[chosen], *[parameters[-1]] * (len(a) - kept)]
-            reached, success = fmn_attack(network, a, b, own, steps)
+            reached, success = fmn_attack(network, a, b, own, steps, gradients=gradients)
             adversarial[chosen], found[chosen] = reached[:kept], success[:kept]
 
         with Lanes(count, network.stop) as lanes:
             lanes.run([lambda part=part: attack(part) for part in parts])  # type: ignore[misc]
         return adversarial, found
+
+
+class Pool(Protocol):
+    """Does pieces of work, here or elsewhere, in any order, `count` of them at the same time."""
+
+    count: int
+
+    def results(
+        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """Number and result of every piece, as they finish.
+
+        `progress` is called with the number of passes whenever some have been made, `say` with lines for the log.
+        """
+
+
+@dataclass
+class LocalPool:
+    """One worker in this process, which does the pieces one after the other."""
+
+    worker: Worker
+    count: int = 1
+
+    def results(
+        self, calls: Sequence[Call], progress: Callable[[int], None], say: Callable[[str], None]
+    ) -> Iterator[tuple[int, Result]]:
+        """See :class:`Pool`."""
+        self.worker.listener, self.worker.say = progress, say
+        for number, call in enumerate(calls):
+            yield number, self.worker.run(call)
+        self.worker.listener = None
 
 
 def _filled(values: Tensor, multiple: int) -> Tensor:

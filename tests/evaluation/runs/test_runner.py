@@ -1,5 +1,6 @@
 """Evaluations: resumed ones equal uninterrupted ones, batches do not matter to HO-FMN, nothing is counted twice."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 
 from apsite.errors import ApsiteError, EvaluationError, NetworkError
 from apsite.evaluation.attacks.autoattack import is_adversarial
+from apsite.evaluation.attacks.fast import engine
 from apsite.evaluation.runs import worker
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.runs.worker import LANES
 from apsite.progress import Reporter
 from apsite.protocol import FAB_SAVED_STEPS, Precision, Settings
+from apsite.records import Float32Check
 from apsite.results import results_of
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack, Dataset, Protocol
@@ -164,11 +167,11 @@ def test_too_little_memory_halves_the_rows_for_good_and_says_so(demo_network, im
     original = worker.fmn_attack
     refused = []
 
-    def limited(network, x, *arguments):
+    def limited(network, x, *arguments, **options):
         if len(x) > 16:
             refused.append(len(x))
             raise torch.OutOfMemoryError
-        return original(network, x, *arguments)
+        return original(network, x, *arguments, **options)
 
     settings = dataclasses.replace(SHORT, attacks=("hofmn",), search_samples=4, batch_size=128)
     expected = evaluate(demo_network, images, settings, tmp_path / "a").samples.distance
@@ -193,6 +196,45 @@ def test_the_reference_engine_asks_for_a_smaller_batch(tiny, tiny_images, tmp_pa
     settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="reference", batch_size=8)
     with RunState(tmp_path, {}) as state, pytest.raises(EvaluationError, match="choose a smaller --batch-size"):
         run(tiny, tiny_images.first(12), settings, state, CPU, Reporter())
+
+
+def test_a_search_in_tf32_ranks_if_float32_confirms_it(tiny, tiny_images, tmp_path, monkeypatch):
+    """Its survivors are attacked again with another seed; where TF32 blinds the gradients, too many of them break."""
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",), precision=Precision.TF32, batch_size=4)
+    found = evaluate(tiny, tiny_images, settings, tmp_path / "right")
+    robust = int(found.samples.aa_robust.sum())
+    assert found.float32_check == Float32Check(seed=1, samples=robust, broken=0)
+    assert robust > 0
+    assert 1000 * robust <= found.passes["float32-check"].backward <= 1100 * robust
+
+    clean, blind = torch.from_numpy(tiny_images.images[:12]).float() / 255, False
+
+    @contextlib.contextmanager
+    def arithmetic(precision):
+        nonlocal blind
+        before, blind = blind, precision is Precision.TF32
+        yield
+        blind = before
+
+    class Blind(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = TinyNetwork()
+
+        def forward(self, x):
+            if x.isfinite().all() and blind:  # for each image the logits of the nearest clean one
+                return self.network(clean)[torch.cdist(x.flatten(1), clean.flatten(1)).argmin(1)] + 0 * x.sum()
+            return self.network(x)
+
+    monkeypatch.setattr(engine, "arithmetic", arithmetic)
+    lost = evaluate(Blind(), tiny_images, settings, tmp_path / "wrong")
+    assert lost.float32_check.samples == int(lost.samples.aa_robust.sum()) > robust
+    assert lost.float32_check.broken == lost.float32_check.samples - robust
+    whole = dataclasses.replace(Settings(), precision=Precision.TF32)
+    assert whole.protocol(Dataset.CIFAR10, 10_000, checked=True) is Protocol.APB_1
+    assert whole.protocol(Dataset.CIFAR10, 10_000) is Protocol.CUSTOM
+    bf16 = dataclasses.replace(whole, precision=Precision.BF16)
+    assert bf16.protocol(Dataset.CIFAR10, 10_000, checked=True) is Protocol.CUSTOM
 
 
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.TF32])
@@ -230,11 +272,11 @@ def test_a_failing_device_ends_with_a_clear_error_and_keeps_the_state(
     expected = evaluate(tiny, tiny_images, settings, tmp_path / "whole")
     original, calls = worker.fmn_attack, []
 
-    def failing(network, x, *arguments):
+    def failing(network, x, *arguments, **options):
         calls.append(len(x))
         if len(calls) > 4:
             raise failure("CUDA error: device lost")
-        return original(network, x, *arguments)
+        return original(network, x, *arguments, **options)
 
     monkeypatch.setattr(worker, "fmn_attack", failing)
     with pytest.raises(EvaluationError, match=f"{message}.*finished work is kept"):
@@ -264,3 +306,14 @@ def test_the_lines_that_users_of_autoattack_grep_are_said(tiny, tiny_images, tmp
     for attack in Attack:
         assert f"robust accuracy after {attack.label.upper()}: " in text
     assert "\nrobust accuracy: " in text
+
+
+def test_a_screening_runs_two_attacks_on_every_sample(tiny, tiny_images, tmp_path):
+    """It leaves out FAB-T and Square, and its survivors are those of a whole run after APGD-T."""
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",))
+    whole = evaluate(tiny, tiny_images, settings, tmp_path / "whole")
+    screened = evaluate(tiny, tiny_images, dataclasses.replace(settings, preset="screen"), tmp_path / "screened")
+    assert list(screened.samples.robust_after) == [Attack.APGD_CE, Attack.APGD_T]
+    assert np.array_equal(screened.samples.aa_robust, whole.samples.robust_after[Attack.APGD_T])
+    assert not {"fab-t", "square"} & screened.passes.keys()
+    assert Settings.of("screen").protocol(Dataset.CIFAR10, 10_000) is Protocol.CUSTOM
