@@ -30,6 +30,7 @@ from apsite.evaluation.runs.worker import (
     Work,
     Worker,
     attack_module,
+    shares,
 )
 from apsite.evaluation.testsets.datasets import ImageSet
 from apsite.progress import Reporter, listener
@@ -390,13 +391,12 @@ class _Run:
 
         The reference engine seeds every batch, so its partition must not depend on what is done already.
         """
-        left, size = samples, self.settings.rows
-        if self.settings.engine is not EngineName.REFERENCE:
-            left = samples[~done[samples]]
-            if self.workers.count > 1:  # two parts a worker and round, so that slow ones hold nobody up
-                size = min(size, grain * max(1, -(-len(left) // (2 * grain * self.workers.count))))
-        parts = [left[start : start + size] for start in range(0, len(left), size)]
-        return [part for part in parts if not done[part].all()]
+        rows = self.settings.rows
+        if self.settings.engine is EngineName.REFERENCE:
+            parts = [samples[start : start + rows] for start in range(0, len(samples), rows)]
+            return [part for part in parts if not done[part].all()]
+        left = samples[~done[samples]]
+        return [left[part] for part in shares(len(left), rows, grain, self.workers.count)]
 
     def chosen(self, positions: NDArray[np.int64]) -> LabelledImages:
         """The samples at some positions."""

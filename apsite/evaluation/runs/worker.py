@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -308,3 +309,27 @@ def _filled(values: Tensor, multiple: int) -> Tensor:
     """`values` with its last row repeated until the number of rows is a multiple."""
     missing = -len(values) % multiple
     return torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values
+
+
+PARTS = 8
+"""Parts for each worker, where there are several."""
+
+
+def shares(count: int, rows: int, grain: int, workers: int) -> list[slice]:
+    """`count` samples in the parts that workers take one after the other, each at most `rows`, the larger ones first.
+
+    One worker takes as many samples as it can. Several take about :data:`PARTS` each, multiples of `grain` but for the
+    last one: so few that each fills a GPU, so many that a worker of a tenth of the speed holds the others up little.
+
+    >>> [part.stop - part.start for part in shares(100, 64, 4, workers=1)]
+    [64, 36]
+    >>> [part.stop - part.start for part in shares(70, 64, 4, workers=2)]
+    [8, 8, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2]
+    """
+    if workers == 1:
+        return [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
+    grains = -(-count // grain)
+    number = min(grains, max(PARTS * workers, -(-grains // max(1, rows // grain))))
+    size, larger = divmod(grains, max(1, number))
+    ends = [min(count, grain * (part * size + min(part, larger))) for part in range(number + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
