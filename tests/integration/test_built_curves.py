@@ -81,7 +81,7 @@ def test_chart_equals_its_table(visit):
 def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
     catalogue = load_catalogue(data_root)
     names = labels(catalogue.entries.values())
-    labelled = {robustness._label(curve.record, names): key for key, curve in curves.items()}
+    labelled = {robustness._label(curve.record, names, curve): key for key, curve in curves.items()}
     with visit() as opened:
         asked = []
         opened.page.on("request", lambda request: asked.append(request.url))
