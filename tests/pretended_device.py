@@ -218,7 +218,17 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
     return target
 
 
-_setup_privateuseone_for_python_backend(NAME)
+class _Backend:
+    """What torch asks of the device beyond operations: it is not there unless it is named, so other tests see a CPU."""
+
+    is_initialized = staticmethod(lambda: True)
+    is_available = staticmethod(lambda: False)
+    current_device = device_count = staticmethod(lambda: 0)
+    _is_in_bad_fork = staticmethod(lambda: False)
+    manual_seed_all = staticmethod(lambda seed: None)
+
+
+_setup_privateuseone_for_python_backend(NAME, _Backend())
 _library = torch.library.Library("aten", "IMPL")  # what is registered lasts as long as this object
 for _name in ("empty.memory_format", "empty_strided", "arange", "arange.start", "arange.start_step", "linspace"):
     _operation, _, _overload = _name.partition(".")

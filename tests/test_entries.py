@@ -101,7 +101,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("notes", "A remark.", "notes", "'A remark.' is not of type array"),
     ("notes[0]", "x" * 1001, "notes[0]", "has 1,001 characters; at most 1,000 are allowed"),
     ("notes", REMOVED, "", "lacks 'notes'"),
-    ("checkpoints[0].model_key", "Tiny", "checkpoints[0].model_key", "<method key>_<network>_<dataset>_<US|S>"),
+    ("checkpoints[0].model_key", "Tiny", "checkpoints[0].model_key", "<method key>_<network>_<dataset>_<US|S|SS>"),
     ("checkpoints[0].url", "ftp://example.org/x", "checkpoints[0].url", "https URL, hf://owner/repository/file"),
     ("checkpoints[0].sha256", "A" * 64, "checkpoints[0].sha256", "does not have the required form"),
     ("checkpoints[0].sha256", REMOVED, "checkpoints[0]", "lacks 'sha256'; add it (null where the value is not known)"),

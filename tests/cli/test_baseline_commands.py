@@ -159,9 +159,9 @@ def test_zeros_by_chance_make_no_difference(run, chance, tmp_path, criterion):
 
 def test_fewer_zeros_than_there_are_cannot_be_asked_for(run, chance, tmp_path):
     result = pruned(
-        run, chance, tmp_path / "x", "--criterion", "lwm", "--locality", "global", "--sparsity", "0.000002", code=1
+        run, chance, tmp_path / "x", "--criterion", "lwm", "--locality", "global", "--sparsity", "0.000002", code=2
     )
-    assert "conv1.weight already has more zeros than 0.00% removes" in result.stderr
+    assert "must be a percentage from 1 to 99.99 with at most two decimals" in result.stderr
     assert not (tmp_path / "x").exists()
 
 

@@ -84,10 +84,11 @@ def mixed(mine: np.ndarray, theirs: np.ndarray, share: float) -> np.ndarray:
 
 def lower_precision(problem: str, place: str, precision: str = "tf32", **check: int) -> Bad:
     """A run in lower precision with its check in float32, or without if there is nothing in it."""
-    fields = {"seed": 1, "samples": 300, "broken": 0, **check} if check else REMOVED
+    fields = {"seed": 1, "samples": 300, "broken": 0, **check}
     passes = ("passes.float32-check", {"forward": 600, "backward": 300_000}), ("seconds.float32-check", 9.0)
-    spoil = edit(RECORD, ("settings.precision", precision), (f"{AUTOATTACK}.float32_check", fields), *passes)
-    return Bad(f"{precision} with check {check}", spoil, RECORD, place, problem)
+    made = ((CHECK, fields), *passes) if check else ()
+    spoil = edit(RECORD, ("settings.precision", precision), *made)
+    return Bad(f"{precision} with check {check}: {place}", spoil, RECORD, place, problem)
 
 
 RUNS = [

@@ -117,7 +117,8 @@ def _copy_documents(root: Path, pages: Path) -> dict[str, str]:
                 titles[path.relative_to(folder).with_suffix("").as_posix()] = _first_heading(path)
     changelog = root / "CHANGELOG.md"
     if changelog.is_file() and "changelog" not in titles:
-        shutil.copyfile(changelog, pages / "changelog.md")
+        text = changelog.read_text(encoding="utf-8")  # the search leaves it out: it says everything once more
+        (pages / "changelog.md").write_text(f"---\nsearch:\n  exclude: true\n---\n\n{text}", encoding="utf-8")
         titles["changelog"] = _first_heading(changelog)
     return titles
 
