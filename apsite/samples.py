@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
-import math
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apsite.documents.array_files import UNREADABLE, arrays_of
 from apsite.documents.json_files import IS_A_LINK, atomic_file
-from apsite.documents.zip_files import members_of
 from apsite.errors import DocumentError
 from apsite.metrics import robust_flags
 from apsite.vocabulary import Attack, AttackName
@@ -25,9 +21,6 @@ from apsite.vocabulary import Attack, AttackName
 MAX_FILE_BYTES = 10_000_000
 MAX_ARRAY_BYTES = 20_000_000
 MAX_ARRAYS = 32
-MAX_HEADER_BYTES = 1_000
-_LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}
-"""Versions of the ``.npy`` format, and how many bytes state the length of the header."""
 UNKNOWN_LABEL = -1
 """Label of every sample of a file that does not say which samples of the test set they are."""
 _FLAGS = {f"robust_after_{attack.value.replace('-', '_')}": attack for attack in Attack}
@@ -41,11 +34,6 @@ _DTYPES = {
 }
 _OWN = ("index", "label", "clean_correct", "aa_robust", "distance", "tuning")
 """Arrays that are fields of :class:`SampleResults`."""
-# What unpacking and numpy raise on a damaged or hostile file. A header may claim more memory than there is
-# (MemoryError) or a length beyond 64 bits (OverflowError), or not even a number (TypeError).
-_UNREADABLE = (
-    OSError, ValueError, TypeError, EOFError, RuntimeError, OverflowError, MemoryError, struct.error, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -151,10 +139,10 @@ def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DocumentError(path, "", f"is over {MAX_FILE_BYTES:,} bytes")
         content = path.read_bytes()
-        arrays = _unpack(content)
+        arrays = arrays_of(content, most=MAX_ARRAYS, most_bytes=MAX_ARRAY_BYTES)
     except FileNotFoundError:
         raise DocumentError(path, "", "is missing; add the file that `apsite eval` wrote next to the record") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
     for name in ("index", "label", "clean_correct"):
         if name not in arrays:
@@ -175,46 +163,6 @@ def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
     for name, problem in _contradictions(samples):
         raise DocumentError(path, name, problem)
     return samples, hashlib.sha256(content).hexdigest()
-
-
-def _unpack(content: bytes) -> dict[str, NDArray[Any]]:
-    """Arrays of a file by name."""
-    members = members_of(content, most=MAX_ARRAYS, most_bytes=MAX_ARRAY_BYTES)
-    if others := [name for name in members if not name.endswith(".npy")]:
-        raise ValueError(f"{others[0]} is not an array; the names of arrays end in .npy")
-    return {name: _array(name, member) for name, member in ((name[:-4], member) for name, member in members.items())}
-
-
-def _array(name: str, content: bytes) -> NDArray[Any]:
-    """One array from the content of an ``.npy`` file. Its header must agree with its size, and names no objects."""
-    if not content.startswith(np.lib.format.MAGIC_PREFIX):
-        raise ValueError(f"{name} is not an array")
-    version = np.lib.format.read_magic(io.BytesIO(content[: np.lib.format.MAGIC_LEN]))
-    if version not in _LENGTH_BYTES:
-        raise ValueError(f"{name} has format version {version}")
-    start = np.lib.format.MAGIC_LEN + _LENGTH_BYTES[version]
-    offset = start + int.from_bytes(content[np.lib.format.MAGIC_LEN : start], "little")
-    if offset - start > MAX_HEADER_BYTES:
-        raise ValueError(f"{name} has a header of {offset - start:,} bytes")
-    shape, fortran, dtype = _header(version, content[np.lib.format.MAGIC_LEN : offset])
-    if dtype.hasobject:
-        raise ValueError(f"{name} holds objects, which could run code when read")
-    plain = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': {fortran}, 'shape': {shape}, }}"
-    if content[start:offset].strip() != plain.encode():
-        raise ValueError(f"{name} has a header that holds more than type, order and shape")
-    size = math.prod(shape) * dtype.itemsize
-    if len(content) - offset != size:
-        raise ValueError(f"{name} holds {len(content) - offset:,} bytes; its header says {size:,}")
-    if dtype == np.bool_ and np.frombuffer(content, np.uint8, offset=offset).max(initial=0) > 1:
-        raise ValueError(f"{name} holds flags that are neither 0 nor 1")
-    return np.frombuffer(content, dtype, offset=offset).reshape(shape, order="F" if fortran else "C").copy()
-
-
-@functools.lru_cache(maxsize=512)
-def _header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type that a header states; the same few are read thousands of times."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    return readers[version](io.BytesIO(header), max_header_size=MAX_HEADER_BYTES)
 
 
 def _contradictions(samples: SampleResults) -> Iterator[tuple[str, str]]:
