@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,9 @@ def array_hash(images: Images, labels: Labels) -> str:
     """SHA-256 of the pixels in C order followed by the labels as one byte each (two for over 256 classes)."""
     width = np.uint8 if labels.max(initial=0) < 256 else np.uint16
     digest = hashlib.sha256()
-    for start in range(0, len(images), 1000):
-        digest.update(np.ascontiguousarray(images[start : start + 1000]).tobytes())
+    step = max(1, 2**25 // math.prod(images.shape[1:]))  # decodes at most 32 MiB at a time
+    for start in range(0, len(images), step):
+        digest.update(np.ascontiguousarray(images[start : start + step]).tobytes())
     digest.update(labels.astype(width).tobytes())
     return digest.hexdigest()
 

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsite.errors import DatasetError
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
 Labels = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
 
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+"""Formats of image files. Pillow has readers of others that start programs."""
+
+
 class ImageFiles:
-    """Images that are decoded on access; behaves like an array of shape ``(n, 3, size, size)``, uint8.
+    """Images that are decoded on access; behaves like an array of shape ``(n, 3, height, width)``, uint8.
 
     Every image is resized so that its shorter side has 256 pixels (bilinear) and cropped to its centre; the longer side
     is rounded down and half a pixel of the crop to even, as torchvision's ``Resize`` and ``CenterCrop`` do.
+
+    Args:
+        paths: The files.
+        size: Height and width of the images.
+        shorter_side: Length of the shorter side before the crop; ``None`` takes images as they are, all of this size.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int = 224, shorter_side: int = 256) -> None:
+    def __init__(
+        self, paths: Sequence[Path], size: tuple[int, int] = (224, 224), shorter_side: int | None = 256
+    ) -> None:
         self._paths = list(paths)
         self._size, self._shorter_side = size, shorter_side
 
@@ -32,7 +47,7 @@ class ImageFiles:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the decoded array."""
-        return (len(self), 3, self._size, self._size)
+        return (len(self), 3, *self._size)
 
     def __getitem__(self, chosen: slice | NDArray[np.integer[Any]]) -> Pixels:
         paths = self._paths[chosen] if isinstance(chosen, slice) else [self._paths[int(i)] for i in chosen]
@@ -45,17 +60,34 @@ class ImageFiles:
     def _decode(self, path: Path) -> Pixels:
         from PIL import Image
 
-        try:
-            with Image.open(path) as image:
-                picture = image.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DatasetError(f"{path}: is not a readable image ({error})") from None
-        short = min(picture.size)
-        width, height = (self._shorter_side * side // short for side in picture.size)
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = round((width - self._size) / 2), round((height - self._size) / 2)
-        cropped = picture.crop((left, top, left + self._size, top + self._size))
-        return np.ascontiguousarray(np.asarray(cropped, np.uint8).transpose(2, 0, 1))
+        height, width = self._size
+        with opened(path) as image:
+            picture = image.convert("RGB")
+        if self._shorter_side is not None:
+            short = min(picture.size)
+            across, down = (self._shorter_side * side // short for side in picture.size)
+            picture = picture.resize((across, down), Image.Resampling.BILINEAR)
+            left, top = round((across - width) / 2), round((down - height) / 2)
+            picture = picture.crop((left, top, left + width, top + height))
+        if picture.size != (width, height):
+            raise DatasetError(f"{path}: is no longer an image of {width}x{height} pixels; do not change the files")
+        return np.ascontiguousarray(np.asarray(picture, np.uint8).transpose(2, 0, 1))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ImageFile]:
+    """Image whose header is read, and whose pixels are decoded on access.
+
+    Raises:
+        DatasetError: If the file is missing, damaged, also where that is found while decoding, or of another format.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{path}: is not a readable image ({error}); allowed are {', '.join(FORMATS)}") from None
 
 
 Images = Pixels | ImageFiles

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from apsite.errors import DatasetError
+from apsite.evaluation.testsets.class_folders import MAPPING, class_folders, mapping, plain
 from apsite.evaluation.testsets.image_files import ImageFiles, Labels
 from apsite.evaluation.testsets.official import OfficialFiles
 from apsite.vocabulary import Dataset
@@ -17,15 +18,12 @@ from apsite.vocabulary import Dataset
 SYNSETS = tuple(Path(__file__).with_name("imagenet_synsets.txt").read_text(encoding="utf-8").split())
 """WordNet identifiers of the classes, in the order of the labels."""
 
-MAPPING = "classes.txt"
-"""File among the class folders that says, a line each, which synset a folder of another name holds."""
-
 
 def find(data_dir: Path) -> Path | None:
     """Folder ``val``, or the data folder itself if it holds 1,000 class folders."""
     candidates = (data_dir / "val", data_dir / "imagenet" / "val")
     named = next((path for path in candidates if path.is_dir()), None)
-    return named or (data_dir if len(_class_folders(data_dir)) == Dataset.IMAGENET.classes else None)
+    return named or (data_dir if len(class_folders(data_dir)) == Dataset.IMAGENET.classes else None)
 
 
 def read(folder: Path) -> tuple[ImageFiles, Labels]:
@@ -34,7 +32,7 @@ def read(folder: Path) -> tuple[ImageFiles, Labels]:
     Images come in the order of their file names (``ILSVRC2012_val_00000001`` first), so that the first so many are
     spread over the classes. Folders may have other names where a file :data:`MAPPING` gives their synsets.
     """
-    classes = _class_folders(folder)
+    classes = class_folders(folder)
     if len(classes) != Dataset.IMAGENET.classes:
         raise DatasetError(f"{folder}: holds {len(classes)} class folders; the ImageNet validation set has 1,000")
     found = sorted(
@@ -52,16 +50,10 @@ def read(folder: Path) -> tuple[ImageFiles, Labels]:
 
 def _labels(folder: Path, classes: list[str]) -> dict[str, int]:
     """Label of each class folder, by its name or the mapping."""
-    try:
-        lines = (folder / MAPPING).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        lines = []
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{folder / MAPPING}: cannot be read ({error})") from None
-    given = {" ".join(words[:-1]): words[-1] for words in map(str.split, lines) if words}
+    given = mapping(folder)
     labels: dict[str, int] = {}
     for name in classes:
-        synset = given.get(" ".join(name.split()), name)
+        synset = given.get(plain(name), name)
         if synset not in SYNSETS:
             raise DatasetError(
                 f"{folder}: class folder {name!r} is not named after a synset of ImageNet, such as 'n01440764', so its "
@@ -71,10 +63,6 @@ def _labels(folder: Path, classes: list[str]) -> dict[str, int]:
     if len(set(labels.values())) < len(labels):
         raise DatasetError(f"{folder / MAPPING}: gives two folders the same synset")
     return labels
-
-
-def _class_folders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 FILES = OfficialFiles(

@@ -1,4 +1,4 @@
-"""Test sets of the users' own: an ``.npz`` file of images and labels."""
+"""Test sets of the users' own: a folder of class folders, or an ``.npz`` file of images and labels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from apsite.documents.array_files import UNREADABLE, arrays_of
 from apsite.documents.texts import line_problem
 from apsite.errors import DatasetError
-from apsite.evaluation.testsets.image_files import Images, Labels, Pixels
+from apsite.evaluation.testsets.class_folders import MAPPING, class_folders, mapping, plain
+from apsite.evaluation.testsets.image_files import ImageFiles, Images, Labels, Pixels, opened
 
 MAX_CLASSES = int(np.iinfo(np.int16).max)
 """The most classes of a test set: per-sample results hold labels as int16."""
 MAX_BYTES = 2_000_000_000
 """Largest ``.npz`` file, and the most that its arrays may take in memory."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+"""Endings of image files in class folders, in either case."""
 _SAVE = "np.savez(path, images=images, labels=labels)"
 
 
@@ -51,18 +54,96 @@ class OwnSet:
 
 
 def read_own_set(path: Path) -> OwnSet:
-    """Test set from an ``.npz`` file. Nothing in it is executed.
+    """Test set from a folder of class folders or an ``.npz`` file. Nothing in it is executed.
 
-    Its arrays are ``images``, uint8 of shape ``(n, height, width, 3)`` or ``(n, 3, height, width)``, and ``labels``,
-    integers from 0 of shape ``(n,)``; grey images have one channel, which is repeated. There are as many classes as
-    the array ``class_names`` names, or one more than the largest label. Images keep the order of the file.
+    Class folders are labelled in the order of their sorted names, or by a file :data:`MAPPING` with a line of name and
+    label per folder; a class that has a line but no folder has no image. All images have one size and at most 8 bits
+    per channel, and become RGB as in torchvision's ``ImageFolder``. They come in turns over the classes, in the order
+    of their names, so that the first so many are spread over the classes. Hidden files and folders are ignored.
+
+    The arrays of an ``.npz`` are ``images``, uint8 of shape ``(n, height, width, 3)`` or ``(n, 3, height, width)``,
+    and ``labels``, integers from 0 of shape ``(n,)``; the one channel of grey images is repeated. There are as many
+    classes as the array ``class_names`` names, or one more than the largest label. Images keep the order of the file.
 
     Raises:
-        DatasetError: If the file is missing, damaged, too large, or holds anything else.
+        DatasetError: If there is nothing at `path`, or it is damaged, too large, or holds anything else.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: is not a file; name the .npz file of the test set, saved with {_SAVE}")
-    return _read_npz(path)
+    try:
+        if path.is_dir():
+            return _read_folder(path)
+        if path.is_file():
+            return _read_npz(path)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error})") from None
+    raise DatasetError(f"{path}: is missing; name a folder of class folders, or an .npz file saved with {_SAVE}")
+
+
+def _read_folder(folder: Path) -> OwnSet:
+    if not (names := class_folders(folder)):
+        raise DatasetError(f"{folder}: holds no class folders; name the folder that holds a folder of images per class")
+    for path in folder.iterdir():
+        if not path.exists():
+            raise DatasetError(f"{path}: is a link to nothing; correct or remove it")
+        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not path.name.startswith("."):
+            raise DatasetError(f"{path}: is an image outside of the class folders; move it into that of its class")
+    classes, there = _classes(folder, names), set(names)
+    found = sorted(
+        (position, label, path)
+        for label, name in enumerate(classes)
+        if name in there
+        for position, path in enumerate(_image_paths(folder / name))
+    )
+    paths = [path for _, _, path in found]
+    height, width = _size(paths[0])
+    for path in paths:
+        if (other := _size(path)) != (height, width):
+            first = f"{paths[0].relative_to(folder)} has {width}x{height}"
+            raise DatasetError(
+                f"{path}: has {other[1]}x{other[0]} pixels, but {first}; resize all images to the input of the network"
+            )
+    images = ImageFiles(paths, (height, width), shorter_side=None)
+    return _own_set(folder, images, np.array([label for _, label, _ in found], np.int64), classes)
+
+
+def _classes(folder: Path, names: list[str]) -> tuple[str, ...]:
+    """Names of all classes in the order of the labels, by the mapping if there is one."""
+    if not (folder / MAPPING).exists():
+        return tuple(names)
+    labels = mapping(folder)
+    numbers, of_label = [str(number) for number in range(len(labels))], {label: name for name, label in labels.items()}
+    advice = f"write one line 'name label' per class folder, with the labels 0..{max(len(numbers), len(names)) - 1}"
+    if lacking := [number for number in numbers if number not in of_label]:
+        raise DatasetError(f"{folder / MAPPING}: gives no class the label {lacking[0]}; {advice}")
+    folders = {plain(name): name for name in names}
+    classes = tuple(folders.get(of_label[number], of_label[number]) for number in numbers)
+    if left := sorted(set(names) - set(classes)):
+        raise DatasetError(f"{folder / MAPPING}: has no line of its own for the folder {left[0]!r}; {advice}")
+    return classes
+
+
+def _image_paths(folder: Path) -> list[Path]:
+    """Images of one class in the order of their names."""
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for path in paths:
+        if path.is_dir():
+            advice = "name the folder that directly holds the class folders, and keep only images in these"
+            raise DatasetError(f"{path}: is a folder inside of a class folder; {advice}")
+        if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+            raise DatasetError(f"{path}: is not an image; allowed are {', '.join(SUFFIXES)}; convert or remove it")
+    if not paths:
+        advice = f"add its images, or remove the folder and keep the class in {MAPPING}, so that it has no image"
+        raise DatasetError(f"{folder}: is a class folder without images; {advice}")
+    return paths
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Height and width of an image of at most 8 bits per channel, from its header."""
+    with path.open("rb") as file:
+        header = file.read(25)
+    with opened(path) as image:
+        if image.format == "PNG" and header[24] > 8:  # Pillow reads colours of 16 bits as if they had 8
+            raise DatasetError(f"{path}: has {header[24]} bits per channel; save images of 8 bits per channel")
+        return image.height, image.width
 
 
 def _read_npz(path: Path) -> OwnSet:
@@ -89,7 +170,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             limit = f"is {size:,} bytes; at most {MAX_BYTES:,} are allowed"
-            raise DatasetError(f"{path}: {limit}; keep a part of the images")
+            raise DatasetError(f"{path}: {limit}; save the images as files in class folders, which are read one by one")
         arrays = arrays_of(path.read_bytes(), most=3, most_bytes=MAX_BYTES)
     except UNREADABLE as error:
         raise DatasetError(f"{path}: is not a readable .npz file ({error}); save it with {_SAVE}") from None
@@ -139,7 +220,7 @@ def _labels(path: Path, labels: NDArray[Any]) -> Labels:
 def _own_set(path: Path, images: Images, labels: Labels, names: tuple[str, ...]) -> OwnSet:
     """The set, if its classes can be those of one."""
     if not 2 <= len(names) <= MAX_CLASSES:
-        raise DatasetError(f"{path}: has {len(names):,} classes; allowed are 2..{MAX_CLASSES:,}; name all classes")
+        raise DatasetError(f"{path}: the number of classes is {len(names):,}; allowed are 2..{MAX_CLASSES:,}")
     seen: dict[str, int] = {}
     for number, name in enumerate(names):
         problem = line_problem(name) if name else "is empty; name the class"

@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[ImageFiles, Labels]:
     size = Dataset.TINY_IMAGENET.shape[1]
     numbers = {synset: number for number, synset in enumerate(classes)}
     labels = np.array([numbers[synsets[name]] for name in names], np.int64)
-    return ImageFiles([folder / name for name in names], size, shorter_side=size), labels
+    return ImageFiles([folder / name for name in names], (size, size), shorter_side=size), labels
 
 
 FILES = OfficialFiles(

@@ -222,6 +222,10 @@ def test_grey_images_have_three_channels_and_damaged_ones_are_named(tmp_path):
     assert np.array_equal(grey[0], grey[2])
     (tmp_path / "cut.JPEG").write_bytes((tmp_path / "grey.JPEG").read_bytes()[:400])
     (tmp_path / "text.JPEG").write_bytes(b"no image")
+    # Pillow would start Ghostscript, which runs the program in such a file.
+    (tmp_path / "eps.JPEG").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n%%EOF\n")
+    with pytest.raises(DatasetError, match="cannot identify image file"):
+        ImageFiles([tmp_path / "eps.JPEG"])[:]
     for name in ("cut.JPEG", "text.JPEG", "gone.JPEG"):
         with pytest.raises(DatasetError, match=rf"{name}: is not a readable image"):
             ImageFiles([tmp_path / name])[:]
