@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import click
 import torch
 
 from apsite.vocabulary import Attack
-from benchmarks import attacks, cases, catalogue, clusters, dropped_rows, gpu
+from benchmarks import attacks, cases, catalogue, clusters, dropped_rows, gpu, precision
+from benchmarks.precision import Evidence
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
 
@@ -70,6 +72,18 @@ def fab_rows(options: dict) -> Iterator[Row]:
             yield dropped_rows.dropped_rows_row(cases.saturated(case), CPU, 1)
 
 
+def precision_rows(options: dict) -> Iterator[Evidence]:
+    """What lower precision changes."""
+    chosen = [cases.demonstration(options["images"])]
+    for name, file in (
+        ("ResNet8, dense", "LWM_Han2015Learning_R8_CIFAR10_dense"),
+        ("ResNet8, 75 % of the filters zero", "L1_Li2017Pruning_R8_CIFAR10_S_75"),
+    ):
+        chosen.append(cases.trained(name, RESNET8 / f"{file}.safetensors", options["images"]))
+    with tempfile.TemporaryDirectory() as kept:
+        yield from precision.precision_rows(chosen, options["kept"] or Path(kept))
+
+
 def ray_rows(options: dict) -> Iterator[Row]:
     """Two workers against one."""
     yield clusters.two_workers_row(cases.demonstration(options["images"]))
@@ -85,10 +99,10 @@ def gpu_rows(options: dict) -> Iterator[Row]:
     yield from gpu.gpu_rows(options["checkpoint"], options["data_dir"])
 
 
-ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime]]] = {
+ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
     "fab": fab_rows, "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows,
-    "gpu": gpu_rows,
+    "precision": precision_rows, "gpu": gpu_rows,
 }  # fmt: skip
 
 
@@ -118,6 +132,8 @@ def machine(kind: str) -> str:
               help="Largest catalogue whose pages are built, for the rows 'catalogue'.")  # fmt: skip
 @click.option("--catalogues", type=click.Path(file_okay=False, path_type=Path),
               help="Folder that keeps the catalogues.  [default: none]")  # fmt: skip
+@click.option("--kept", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder that keeps finished parts of the rows 'precision'.  [default: none]")  # fmt: skip
 @click.option("--write/--no-write", default=True, show_default=True, help="Write results and docs/benchmarks.md.")
 def main(rows: str, write: bool, **options: object) -> None:
     """Time apsite and others in turn on this machine, and print the ratios.

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.precision import Evidence
 from benchmarks.timing import CommandTime, Row
 
 Document = dict[str, Any]
@@ -42,7 +43,7 @@ $ make bench ROWS=gpu BENCH="--checkpoint FILE --data-dir FOLDER"
 """
 
 
-def write_results(path: Path, rows: Sequence[Row | CommandTime], device: str, threads: int) -> None:
+def write_results(path: Path, rows: Sequence[Row | CommandTime | Evidence], device: str, threads: int) -> None:
     """Write or complete the results of one kind of machine; rows of the same name are replaced."""
     old: list[Document] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     date = datetime.now(UTC).date().isoformat()
@@ -214,6 +215,26 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
             "Given up ": _fact("dropped_rows"), "Broken ": _fact("broken"), "Results changed ": _fact("changed"),
             "Way ": _fact("way", "{:.2f}".format),
             **_DATE,
+        },
+    ),
+    (
+        "What lower precision changes",
+        "The same attacks on the same images with the search in float32, in float32 with another seed, in TF32 and in "
+        "bfloat16; every success is confirmed in float32. "
+        "TF32 is emulated on the CPU: factors of convolutions and products are rounded to 10 bits of mantissa, and "
+        "products summed in float32. "
+        "*Robust only so* and *not robust so* compare the images that are robust at the end with those of the first "
+        "search. "
+        "HO-FMN computes logits in float32; with TF32 its gradients are in TF32. "
+        "Its columns compare distances with those of the first search: successes that float32 did not confirm, "
+        "images whose result at 8/255 changed, and the relative difference of the medians.",
+        "precision",
+        {
+            **_NETWORK, "Search": lambda row: row["search"], "Correct ": _fact("correct"),
+            "Robust after": _fact("robust_after", _by_name),
+            "Robust only so ": _fact("only_here"), "Not robust so ": _fact("only_float32"),
+            "HO-FMN: unconfirmed ": _fact("unconfirmed"), "changed ": _fact("robust_changed"),
+            "median ": _fact("median_difference", "{:.1e}".format), **_DATE,
         },
     ),
     (

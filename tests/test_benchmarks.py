@@ -11,11 +11,12 @@ from apsite.evaluation.attacks.fast import fab
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.runs.demonstration import network_path
 from apsite.evaluation.testsets.datasets import embedded_images
-from apsite.protocol import Settings
+from apsite.protocol import Precision, Settings
 from benchmarks.__main__ import main
 from benchmarks.cases import demonstration, saturated
 from benchmarks.dropped_rows import dropped_rows_row
 from benchmarks.gpu import whole_protocol_rows
+from benchmarks.precision import emulated, rounded
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
 
@@ -108,3 +109,17 @@ def test_times_of_commands_have_a_table_of_their_own(tmp_path):
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
     write_page(tmp_path / "page.md", sorted((ROOT / "benchmarks" / "results").glob("*.json")))
     assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+def test_emulated_tf32_rounds_the_factors_of_products_alone():
+    """1 + 2**-11 is not a number of TF32, a sum of exact products is; gradients are products, too."""
+    values = torch.tensor([[1 + 2**-10, 1 + 2**-11, 1 + 2**-12]])
+    assert rounded(values).tolist() == [[1 + 2**-10, 1 + 2**-10, 1.0]]
+    x, weight = torch.full((1, 1, 1, 1), 1 + 2**-12, requires_grad=True), torch.full((1, 1, 1, 1), 3 + 2**-12)
+    with emulated(Precision.TF32):
+        product = torch.nn.functional.conv2d(x, weight)
+        (gradient,) = torch.autograd.grad(product.sum(), x)
+        total = x + weight
+    assert (product.item(), gradient.item(), total.item()) == (3.0, 3.0, 4 + 2**-11)
+    with emulated(Precision.FLOAT32):
+        assert torch.nn.functional.conv2d(x, weight).item() > 3.0
