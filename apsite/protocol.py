@@ -121,7 +121,7 @@ CHECKED_SURVIVORS = 300
 CHECKING = (Attack.APGD_CE, Attack.APGD_T)
 """Attacks of this check."""
 
-FLOAT32_CHECK = "float32-check"
+FLOAT32_CHECK = "float-check"
 """Name of its phase in passes and times."""
 
 CHECK_LIMIT = 0.01

@@ -55,7 +55,7 @@ def rounded(values: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def emulated(precision: Precision) -> Iterator[None]:
-    """Stands for :func:`apsite.evaluation.attacks.precision.arithmetic` on a CPU."""
+    """Takes the place of :func:`apsite.evaluation.attacks.precision.arithmetic` on a CPU."""
     with EmulatedTf32() if precision is Precision.TF32 else contextlib.nullcontext():
         yield
 

@@ -85,7 +85,7 @@ def mixed(mine: np.ndarray, theirs: np.ndarray, share: float) -> np.ndarray:
 def lower_precision(problem: str, place: str, precision: str = "tf32", **check: int) -> Bad:
     """A run in lower precision with its check in float32, or without if there is nothing in it."""
     fields = {"seed": 1, "samples": 300, "broken": 0, **check}
-    passes = ("passes.float32-check", {"forward": 600, "backward": 300_000}), ("seconds.float32-check", 9.0)
+    passes = ("passes.float-check", {"forward": 600, "backward": 300_000}), ("seconds.float-check", 9.0)
     made = ((CHECK, fields), *passes) if check else ()
     spoil = edit(RECORD, ("settings.precision", precision), *made)
     return Bad(f"{precision} with check {check}: {place}", spoil, RECORD, place, problem)
@@ -102,7 +102,7 @@ RUNS = [
     lower_precision("0 is that of the search", f"{CHECK}.seed", seed=0),
     Bad("TF32 with a check that was not made", edit(
         RECORD, ("settings.precision", "tf32"), (CHECK, {"seed": 1, "samples": 300, "broken": 1})), RECORD,
-        "passes.float32-check", "0 in all are fewer than the 299000"),
+        "passes.float-check", "0 in all are fewer than the 299000"),
     record("settings.n_examples", 64, "64 is not results.n_samples 10000"),
     record("settings.n_examples", "all", "'all'", "settings"),
     record("settings.engine", "magic", "engine 'magic' is not one of fast, reference", "settings"),

@@ -205,7 +205,7 @@ def test_a_search_in_tf32_ranks_if_float32_confirms_it(tiny, tiny_images, tmp_pa
     robust = int(found.samples.aa_robust.sum())
     assert found.float32_check == Float32Check(seed=1, samples=robust, broken=0)
     assert robust > 0
-    assert 1000 * robust <= found.passes["float32-check"].backward <= 1100 * robust
+    assert 1000 * robust <= found.passes["float-check"].backward <= 1100 * robust
 
     clean, blind = torch.from_numpy(tiny_images.images[:12]).float() / 255, False
 
