@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from apsite.catalogue import load_catalogue
 from apsite.comparable import LEVEL
 from apsite.protocol import (
     APB_1_ATTACKS,
+    CHECK_LIMIT,
+    CHECKED_SURVIVORS,
     CLEAN_DIFFERENCE,
     DETECTION,
+    FAB_DROP_DISTANCE,
+    FAB_DROP_FALL,
+    FAB_DROP_GRADIENT,
+    FAB_DROP_STEP,
     FREE,
     INFLATION_LIMIT,
+    SCREENED,
     SEARCH_SPACE,
     SEED_DIFFERENCE,
     SPARSITY_LIMIT,
@@ -54,6 +62,22 @@ def test_the_page_states_each_preset(page: str) -> None:
         f"{quick.search_steps} steps each, and {quick.attack_steps} steps of FMN"
     ) in page
     assert f"on the first {Settings.of(Preset.PAPER).left_out:,} images" in page
+
+
+def test_the_page_states_what_a_search_may_leave_out(page: str, repository: Path) -> None:
+    """The rule of FAB, the check of TF32, and the survivors that a screening counts on, counted again from records."""
+    own = [stages for record in load_catalogue(repository).records.values() if (stages := record.results.stages)]
+    assert sum(stages[Attack.APGD_T].robust_after for stages in own) == SCREENED
+    assert sum(stages[Attack.FAB_T].broken + stages[Attack.SQUARE].broken for stages in own) == 0
+    for stated in (
+        f"After {FAB_DROP_STEP} of its 100 steps",
+        f"farther than {FAB_DROP_DISTANCE} ε away, and came nearer by less than {FAB_DROP_FALL * 100:g} % in",
+        f"was below {FAB_DROP_GRADIENT * 100:g} %",
+        f"of {CHECKED_SURVIVORS} survivors that APGD-CE and APGD-T attack again",
+        f"at most {CHECK_LIMIT * 100:g} % may break",
+        f"none of {SCREENED} survivors, so at most {100 * (1 - 0.05 ** (1 / SCREENED)):.1f} % of such survivors",
+    ):
+        assert stated in page, stated
 
 
 def test_the_page_states_what_is_compared(page: str) -> None:
