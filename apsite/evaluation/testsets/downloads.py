@@ -233,8 +233,11 @@ def _google_drive(url: str) -> str:
                 return answer.url
             page = _DrivePage()
             page.feed(next(answer.iter_content(_PAGE), b"").decode(errors="replace"))
-    except requests.RequestException as error:
+    except requests.HTTPError as error:
         raise DownloadError(f"{url}: cannot be fetched ({error}); the file may have been removed") from None
+    except requests.RequestException as error:
+        why = type(error).__name__
+        raise DownloadError(f"{url}: Google Drive cannot be reached ({why}); check the connection and repeat") from None
     if page.form is None:
         why = " ".join("".join(page.reason).split()) or "it sent a web page in place of the file"
         raise DownloadError(f"{url}: Google Drive does not give this file: {why}")

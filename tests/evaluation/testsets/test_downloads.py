@@ -345,3 +345,9 @@ def test_a_doi_is_resolved_by_pooch(monkeypatch, tmp_path):
     assert (tmp_path / "model.pt").read_bytes() == b"weights"
     with pytest.raises(DownloadError, match="Invalid DOI"):
         fetch("doi:10.5281/missing/x", tmp_path / "x", QUIET)
+
+
+def test_a_google_drive_that_cannot_be_reached_is_not_taken_for_a_removed_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(downloads, "GOOGLE_DRIVE", "http://127.0.0.1:1/uc")
+    with pytest.raises(DownloadError, match=r"^gdrive://a: Google Drive cannot be reached \(ConnectionError\); check"):
+        fetch("gdrive://a", tmp_path / "a.pt", QUIET)
