@@ -90,8 +90,10 @@ def unranked(record: EvaluationRecord) -> list[str]:
     other = record.epsilon != record.dataset.epsilon
     if other:
         found.append(f"ε = {record.epsilon}")
-    if not record.protocol.ranks and not (other and _whole(record)):
+    if not record.protocol.ranks and not ((other or not key.dataset.registered) and _whole(record)):
         found.append("reduced run")
+    if not key.dataset.registered:
+        found.append("other dataset")
     if not key.architecture.registered:
         found.append("other network")
     if key.structure is not None and not key.compared:
@@ -233,7 +235,7 @@ def paired_test(first: Contender, second: Contender) -> PairedTest | None:
     else:
         common, left, right = np.intersect1d(one.index, two.index, assume_unique=True, return_indices=True)
         a, b, labels, same = a[left], b[right], (one.label[left], two.label[right]), len(common) > 0
-    if not same or first.record.dataset is not second.record.dataset or not np.array_equal(*labels):
+    if not same or first.record.dataset != second.record.dataset or not np.array_equal(*labels):
         return None
     return PairedTest(len(a), *(int(np.count_nonzero(flags)) for flags in (a, b, a & ~b, b & ~a)))
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-from apsite.vocabulary import OTHER, OTHER_CODE, OTHER_NAME, Architecture, Dataset, Structure
+from apsite.vocabulary import OTHER, OTHER_CODE, OTHER_NAME, Architecture, Dataset, OpenTerm, Structure
 
 KEY_YEAR = r"(?:19|20)[0-9]{2}"
 """The year within the second part of a method key; the form's script uses the same expression."""
@@ -20,10 +20,7 @@ _NETWORKS, _DATASETS, _STRUCTURES = (
     "|".join(term.code for term in kind) for kind in (Architecture, Dataset, Structure)
 )
 
-OTHER_NETWORK = re.compile(f"{OTHER}{OTHER_NAME}")
-"""A network of no registered family, such as ``other:MyNet``."""
-
-_NETWORK = f"{_NETWORKS}|{OTHER_CODE}{OTHER_NAME}"
+_OTHER = f"{OTHER_CODE}{OTHER_NAME}"
 PERCENT = re.compile(r"[1-9][0-9]?(?:p[0-9]?[1-9])?")
 """A sparsity in percent with ``p`` for the decimal point, such as ``90``, ``99p5`` or ``93p75``.
 
@@ -31,7 +28,7 @@ Tenths are what methods report; hundredths are there for the survey's 93.75 %. N
 one text only.
 """
 MODEL_KEY = re.compile(
-    rf"{METHOD_KEY.pattern}_(?:{_NETWORK})_(?:{_DATASETS})_(?:(?:{_STRUCTURES})_{PERCENT.pattern}|dense)"
+    rf"{METHOD_KEY.pattern}_(?:{_NETWORKS}|{_OTHER})_(?:{_DATASETS}|{_OTHER})_(?:(?:{_STRUCTURES})_{PERCENT.pattern}|dense)"
 )
 """``<method key>_<network>_<dataset>_<structure>_<percent>``, or ``_dense`` in place of the last two parts."""
 
@@ -157,8 +154,11 @@ def _percent(sparsity: float) -> float:
 def _of_code(kind: type[_Term], code: str, text: str) -> _Term:
     """The term that has a code, or an error that lists the known codes."""
     terms = {term.code: term for term in kind}
-    if kind is Architecture and OTHER_NETWORK.fullmatch(other := code.replace(OTHER_CODE, OTHER, 1)):
-        return kind(other)
+    if issubclass(kind, OpenTerm) and re.fullmatch(_OTHER, code):
+        try:
+            return kind(code.replace(OTHER_CODE, OTHER, 1))
+        except ValueError as error:
+            raise ValueError(f"model key {text!r}: {error}") from None
     if code not in terms:
         raise ValueError(f"model key {text!r}: {kind.__name__.lower()} {code!r} is not one of {', '.join(terms)}")
     return terms[code]

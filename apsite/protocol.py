@@ -26,10 +26,6 @@ SURVEY_DATE = "2024-09-02"
 APB_1_ATTACKS = (AttackName.AUTOATTACK, AttackName.HOFMN)
 """Attacks that a ranking run must have; further ones change no rank."""
 
-LEAST_PASSES: Mapping[Attack, int] = {Attack.APGD_CE: 100, Attack.APGD_T: 900, Attack.FAB_T: 900, Attack.SQUARE: 5000}
-"""Passes that each attack of AutoAttack makes at least on a sample that it does not break: steps times targets, or
-queries. FAB saves :data:`FAB_SAVED_STEPS` of them on each row that it drops."""
-
 FAB_DROP_STEP = 30
 """Steps of FAB after which it drops hopeless rows; a row is a sample with one target."""
 
@@ -53,7 +49,25 @@ FAB_SAVED_STEPS = 100 - FAB_DROP_STEP
 """Steps that FAB does not make on a row that it drops."""
 
 TARGETS = 9
-"""Target classes of the targeted attacks of AutoAttack: those with the largest logits but the true one."""
+"""Most target classes of the targeted attacks of AutoAttack: those with the largest logits but the true one."""
+
+
+def targets_of(classes: int) -> int:
+    """Number of target classes of each sample: all others, where there are fewer than ten classes.
+
+    >>> targets_of(100), targets_of(5)
+    (9, 4)
+    """
+    return min(TARGETS, classes - 1)
+
+
+def least_passes(attack: Attack, classes: int) -> int:
+    """Passes that an attack makes at least on a sample that it does not break: steps times targets, or queries.
+
+    FAB saves :data:`FAB_SAVED_STEPS` of them on each row that it drops.
+    """
+    return {Attack.APGD_CE: 100, Attack.SQUARE: 5000}.get(attack, 100 * targets_of(classes))
+
 
 SEARCH_SPACE: Mapping[str, tuple[float, float]] = {
     "learning_rate": (8 / 255, 10.0),
@@ -310,8 +324,14 @@ class Settings:
         return self.trials * self.search_samples if self.search_batch is SearchBatch.ROTATING else 0
 
     def epsilon_text(self, dataset: Dataset) -> str:
-        """Exact text of ε."""
-        return self.epsilon or dataset.epsilon
+        """Exact text of ε.
+
+        Raises:
+            EvaluationError: If neither the settings nor the dataset state one.
+        """
+        if not (stated := self.epsilon or dataset.epsilon):
+            raise EvaluationError(f"{dataset.value} has no ε of its own; choose one, such as --epsilon 8/255")
+        return stated
 
     def epsilon_value(self, dataset: Dataset) -> float:
         """Perturbation size ε in input units."""
@@ -328,9 +348,9 @@ class Settings:
         `checked` says whether the run's own check in float32 confirmed its search, see :func:`confirms`.
         """
         stated = self.as_scalars(dataset)
-        ranked = n_samples == dataset.ranked_samples and self.n_examples in (None, dataset.test_samples)
+        whole = n_samples == dataset.ranked_samples and self.n_examples in (None, dataset.test_samples)
         unchanged = stated["epsilon"] == dataset.epsilon and not departures(stated, checked=checked)
-        return Protocol.APB_1 if ranked and unchanged else Protocol.CUSTOM
+        return Protocol.APB_1 if dataset.registered and whole and unchanged else Protocol.CUSTOM
 
     def as_scalars(self, dataset: Dataset) -> dict[str, Scalar]:
         """Every setting by name, as records state them."""

@@ -48,7 +48,7 @@ class Term(StrEnum):
 OTHER = "other:"
 """What a value begins with that an open set of terms does not list."""
 OTHER_CODE = "other-"
-"""What the code of such a network in model keys begins with."""
+"""What the code of such a network or dataset in model keys begins with."""
 OTHER_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,29}"
 """The name behind both."""
 OTHER_WORDS = r"[^\s,;\u0000-\u001F\u007F-\u00A0\u2028-\u202E\u2066-\u2069]"
@@ -82,7 +82,8 @@ class OpenTerm(Term):
     def _missing_(cls, value: object) -> Self | None:
         """Another term, if its value is written as one."""
         if not isinstance(value, str) or not re.fullmatch(cls.other_form(), value):
-            return super()._missing_(value)
+            allowed = f"choose from {', '.join(cls)}, or {cls.other_meaning()}"
+            raise ValueError(f"{value!r} is not a valid {cls.__name__}; {allowed}")
         term = str.__new__(cls, value)
         term._name_ = term._value_ = value
         for name, fact in cls._other_facts(term.words).items():
@@ -108,8 +109,11 @@ class OpenTerm(Term):
 
 # A row has one or two lines.
 # fmt: off
-class Dataset(Term):
+class Dataset(OpenTerm):
     """A test set on which models are evaluated.
+
+    ``Dataset("other:signs")`` is a test set of somebody's own: results on it are shown and never rank. What is known of
+    its images comes from its files or from a record, by :meth:`with_images`; until then it has none.
 
     Attributes:
         code: Part of model keys.
@@ -146,6 +150,45 @@ class Dataset(Term):
         """Number of images whose results rank: the whole test set, or of ImageNet RobustBench's list."""
         return 5000 if self is Dataset.IMAGENET else self.test_samples
 
+    def with_images(self, shape: tuple[int, int, int], class_counts: tuple[int, ...], epsilon: str) -> Dataset:
+        """An equal term of another test set that knows its images, and takes the ε of a run for its own.
+
+        >>> signs = Dataset("other:signs").with_images((3, 48, 48), (90, 30), "8/255")
+        >>> signs.classes, signs.test_samples, signs == Dataset("other:signs")
+        (2, 120, True)
+        """
+        term = str.__new__(Dataset, self.value)
+        term.__dict__ |= {**self.__dict__, "shape": shape, "class_counts": class_counts, "epsilon": epsilon}
+        return term
+
+    @classmethod
+    def other_form(cls) -> str:
+        """Regular expression of another test set."""
+        return OTHER + OTHER_NAME
+
+    @classmethod
+    def other_meaning(cls) -> str:
+        """How another test set is written."""
+        return "other:NAME for a test set of your own"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Another test set, unless its name is that of a listed one."""
+        plain = str(value).removeprefix(OTHER).replace("-", "").lower()
+        same = next((one for one in cls if plain in (one.code.lower(), one.value.replace("-", ""))), None)
+        if same is not None and str(value).startswith(OTHER):
+            raise ValueError(f"{value!r} has the name of a dataset that is not another: {same.value}")
+        return super()._missing_(value)
+
+    @classmethod
+    def _other_facts(cls, words: str) -> dict[str, object]:
+        return {
+            "code": OTHER_CODE + words,
+            "label": words,
+            "shape": (0, 0, 0),
+            "class_counts": (),
+            "epsilon": "",
+        }
 
 
 class Architecture(OpenTerm):

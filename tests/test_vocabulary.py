@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from apsite import vocabulary
 from apsite.documents.references import SURVEY, load_references
 from apsite.documents.schema import load_schema
-from apsite.vocabulary import Criterion, Dataset, Objective, Protocol, Stage, Structure, Term, epsilon_value
+from apsite.vocabulary import (
+    OTHER_CODE,
+    OTHER_NAME,
+    Criterion,
+    Dataset,
+    Objective,
+    Protocol,
+    Stage,
+    Structure,
+    Term,
+    epsilon_value,
+)
 
 ENUMS = [
     kind for _, kind in inspect.getmembers(vocabulary, inspect.isclass) if issubclass(kind, Term) and kind is not Term
@@ -20,9 +31,13 @@ ENUMS = [
 
 def test_the_schemas_get_their_terms_from_the_vocabulary() -> None:
     dataset, model_key = (load_schema("record")["$defs"][name] for name in ("dataset", "model_key"))
-    assert dataset == {"enum": list(Dataset), "description": "Dataset."}
+    assert dataset["anyOf"][0] == {"enum": list(Dataset)}
+    assert dataset["anyOf"][1]["pattern"] == f"^{Dataset.other_form()}$"
     datasets = "|".join(dataset.code for dataset in Dataset)
-    assert f"_(?:{datasets})_(?:(?:US|S|SS)_[1-9][0-9]?(?:p[0-9]?[1-9])?|dense)$" in model_key["pattern"]
+    assert (
+        f"_(?:{datasets}|{OTHER_CODE}{OTHER_NAME})_(?:(?:US|S|SS)_[1-9][0-9]?(?:p[0-9]?[1-9])?|dense)$"
+        in model_key["pattern"]
+    )
 
 
 def test_a_pipeline_has_one_form_per_stage() -> None:

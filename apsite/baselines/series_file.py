@@ -102,6 +102,8 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
     _check(path, "evaluation", document.get("evaluation", {}), _EVALUATION)
     try:
         dataset, architecture = Dataset(document["dataset"]), Architecture(document["arch"])
+        if not dataset.registered:
+            raise ValueError(f"dataset {dataset.value!r} is not registered, so no network is trained on it")
         evaluation = dict(document.get("evaluation", {}))
         if evaluation.get("n_examples", 1) < 1:
             raise ValueError(f"n_examples must be at least 1, not {evaluation['n_examples']}")

@@ -11,7 +11,7 @@ import click
 from apsite.cli import options
 from apsite.cli.group import cli, printable
 from apsite.cli.options import display, emit_json, new_table
-from apsite.vocabulary import Dataset, Structure
+from apsite.vocabulary import Structure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @options.optional_network
 @options.method
-@click.option("--dataset", type=options.values(Dataset), default="cifar10",
+@click.option("--dataset", type=options.DatasetChoice(), default="cifar10",
               help="Training dataset; sets image size, classes and normalisation.")  # fmt: skip
+@click.option("--data-dir", help="Test set on whose first images the network is run; required for other:NAME.  "
+              "[default: embedded or random images]")  # fmt: skip
 @click.option("--structure", type=options.values(Structure), help="Structure of the pruning.")
 @options.sparsity
 @options.pattern
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 def audit(
-    checkpoint: Path | None, arch: str | None, method: str | None, dataset: str, structure: str | None,
-    sparsity: float | None, pattern: str | None, layout: str | None, state: str | None, published: bool, root: Path,
-    as_json: bool, quiet: bool,
+    checkpoint: Path | None, arch: str | None, method: str | None, dataset: str, data_dir: str | None,
+    structure: str | None, sparsity: float | None, pattern: str | None, layout: str | None, state: str | None,
+    published: bool, root: Path, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure layout, sparsity, costs and behaviour of CHECKPOINT without attacking it.
 
@@ -71,7 +73,7 @@ def audit(
         raise click.UsageError(str(error)) from None
     report = reports.audit(
         checkpoint, architecture=arch, method=method, dataset=dataset, structure=structure, sparsity=sparsity,
-        layout=layout, state=state, pattern=pattern,
+        layout=layout, state=state, pattern=pattern, data_dir=data_dir,
     )  # fmt: skip
     if as_json:
         emit_json(report.to_json())

@@ -66,25 +66,34 @@ def fetch(dataset: str, data_dir: Path, quiet: bool) -> None:
 
 
 @data_group.command()
-@click.argument("dataset", type=_WORDS)
-@data_dir_option
-def check(dataset: str, data_dir: Path) -> None:
+@click.argument("dataset", type=options.DatasetChoice())
+@click.option("--data-dir", type=click.Path(path_type=Path),
+              help="Folder with the official files; for other:NAME a folder of class folders or an .npz file.  "
+              "[default: the user's cache folder]")  # fmt: skip
+def check(dataset: str, data_dir: Path | None) -> None:
     """Read the whole test set of DATASET and check whether it is the official one.
 
     \b
-    Example:
+    Examples:
       apsite data check cifar10
+      apsite data check other:signs --data-dir signs.npz
 
-    Exits with 1 if it is not. ImageNet takes minutes: its 50,000 images are decoded for the hash.
+    Exits with 1 if it is not. ImageNet takes minutes: its 50,000 images are decoded for the hash. Of a test set of your
+    own, other:NAME, every image is read, and the classes are counted.
     """
-    from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set
+    from apsite.evaluation.testsets.datasets import TEST_SETS, load_test_set, usual_folder
 
     word = Dataset(dataset)
-    images = load_test_set(word, data_dir)
+    images = load_test_set(word, data_dir or usual_folder(word))
     click.echo(f"Dataset: {word.label}, {images.source}")
     click.echo(f"Images:  {len(images):,}")
     click.echo(f"Shape:   {images.images.shape}, uint8")
     click.echo(f"SHA-256: {images.sha256}")
+    if not word.registered:
+        counts = images.dataset.class_counts
+        click.echo(f"Classes: {len(counts):,}, with {min(counts):,} to {max(counts):,} images each")
+        click.echo("Known:   no, a test set of your own; results on it are shown and do not rank")
+        return
     known = TEST_SETS[word].recognisable
     no = "no, these are not the official files" if known else "no official hash of this set is known"
     click.echo(f"Known:   {'yes, the official test set' if images.known else no}")

@@ -36,15 +36,6 @@ class _QuestionsCommand(click.Command):
         return super().get_params(ctx)
 
 
-class _OpenChoice(click.Choice[str]):
-    """The terms of a set, or ``other: `` and a few words, which the questions check."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from apsite.vocabulary import OTHER
-
-        return value if str(value).startswith(OTHER) else super().convert(value, param, ctx)
-
-
 def _option(question: Question) -> click.Option:
     """Option that answers a question in advance."""
     from apsite.contribution.questions import Kind
@@ -54,7 +45,7 @@ def _option(question: Question) -> click.Option:
     text = question.help
     if question.rows:
         text += " A JSON object with " + ", ".join(field.name for field in question.rows) + "."
-    kind = _OpenChoice if question.other else click.Choice
+    kind = options.OpenChoice if question.other else click.Choice
     if question.other:
         text += f" Or {question.other.meaning}."
     return click.Option(

@@ -17,7 +17,7 @@ from apsite.cli.group import cli
 from apsite.cli.options import display, emit_json, new_table
 from apsite.cli.reference import reference
 from apsite.protocol import APB_1_ATTACKS, EngineName, Precision, Preset
-from apsite.vocabulary import Architecture, Dataset, Granularity, Structure
+from apsite.vocabulary import Architecture, Granularity, Structure
 
 if TYPE_CHECKING:
     from apsite.evaluation.runs.evaluate import Request
@@ -32,8 +32,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--manifest", type=_FILE,
               help="Evaluate the models that this TOML file lists, instead of one CHECKPOINT.")  # fmt: skip
 @click.option("--method", help="Method key, such as HARP_Zhao2023Holistic.  [required without --manifest]")
-@click.option("--dataset", type=options.values(Dataset),
-              help="Test set to attack.  [required without --manifest]")  # fmt: skip
+@click.option("--dataset", type=options.DatasetChoice(),
+              help="Test set to attack; other:NAME for one of your own, which --data-dir names and whose results are "
+              "shown and do not rank.  [required without --manifest]")  # fmt: skip
 @click.option("--arch", help=f"Registered network ({', '.join(Architecture)}), or 'file.py:factory' / 'module:factory' "
               "with --as.  [required without --manifest]")  # fmt: skip
 @click.option("--as", metavar="NETWORK", help=f"Network that the factory builds: {', '.join(Architecture)}, or "
@@ -45,7 +46,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--granularity", type=options.values(Granularity), help="Unit that was removed.")
 @click.option("--layout", help="Name of the registered parameter layout, if several fit (`apsite models list`).")
 @click.option("--data-dir", help="Folder with the official files of the dataset, or 'embedded' for 256 CIFAR-10 test "
-              "images of the package.  [default: where `apsite data fetch` puts them]")  # fmt: skip
+              "images of the package. For other:NAME a folder of class folders or an .npz file.  "
+              "[default: where `apsite data fetch` puts them]")  # fmt: skip
 @options.device
 @click.option("--n-examples", type=click.IntRange(1), help="Attack only the first N samples; such a run does not rank. "
               "[default: those that rank: the whole test set, of ImageNet 5,000 images]")  # fmt: skip
@@ -63,7 +65,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--attacks", default=",".join(APB_1_ATTACKS),
               help="Attacks to run, separated by commas; a run with only one does not rank.")  # fmt: skip
 @click.option("--epsilon", metavar="FRACTION", help="Perturbation size ε of AutoAttack, as a fraction such as 4/255; a "
-              "run at another ε than the dataset's does not rank.  [default: that of the dataset]")  # fmt: skip
+              "run at another ε than the dataset's does not rank. Required for other:NAME.  [default: that of the "
+              "dataset]")  # fmt: skip
 @click.option("--engine", type=options.values(EngineName), default="fast", help="AutoAttack implementation: fast "
               "(built in; results do not depend on batch size) or reference (pyautoattack).")  # fmt: skip
 @click.option("--precision", type=options.values(Precision), default="float32",

@@ -14,7 +14,7 @@ import click
 
 from apsite.cli.group import printable
 from apsite.keys import check_declared
-from apsite.vocabulary import Architecture
+from apsite.vocabulary import OTHER, Architecture, Dataset
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,6 +30,39 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def values(kind: type[StrEnum]) -> click.Choice[str]:
     """The terms of an enum of the vocabulary, as values of an option."""
     return click.Choice([term.value for term in kind])
+
+
+class OpenChoice(click.Choice[str]):
+    """The terms of a set, or ``other: `` and a few words, which whoever uses them checks."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, if it is a term or begins as another one."""
+        return value if str(value).startswith(OTHER) else super().convert(value, param, ctx)
+
+
+class DatasetChoice(OpenChoice):
+    """The registered datasets, or ``other:NAME``."""
+
+    def __init__(self) -> None:
+        super().__init__([term.value for term in Dataset])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, if it is a dataset."""
+        try:
+            return Dataset(super().convert(value, param, ctx)).value
+        except ValueError:
+            self.fail(self.get_invalid_choice_message(value, ctx), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """All forms of a value, as the help lists them."""
+        return f"[{'|'.join((*self.choices, 'other:NAME'))}]"
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """What is wrong with a value, and what is allowed."""
+        return (
+            f"{super().get_invalid_choice_message(value, ctx).removesuffix('.')}, nor other:NAME (letters, digits and "
+            "hyphens) with another name than these."
+        )
 
 
 root = click.option("--root", type=FOLDER, default=Path(), show_default="the current folder",

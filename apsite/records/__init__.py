@@ -21,6 +21,7 @@ from apsite.records.record import (
     EvaluationWarning,
     Float32Check,
     JointResult,
+    OwnSetFacts,
     Passes,
     Provenance,
     RepeatedAttack,
@@ -36,7 +37,8 @@ from apsite.records.rules import record_problems
 
 __all__ = [
     "AUTHORS", "CURVES", "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData",
-    "EvaluationRecord", "EvaluationWarning", "Float32Check", "JointResult", "LayerAudit", "Passes", "Provenance",
-    "RepeatedAttack", "Results", "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel", "Verification",
-    "read_record", "record_from_json", "record_problems", "record_to_json", "with_verification", "write_record",
+    "EvaluationRecord", "EvaluationWarning", "Float32Check", "JointResult", "LayerAudit", "OwnSetFacts", "Passes",
+    "Provenance", "RepeatedAttack", "Results", "SamplesFile", "Scalar", "SearchResult", "Sparsity", "ThreatModel",
+    "Verification", "read_record", "record_from_json", "record_problems", "record_to_json", "with_verification",
+    "write_record",
 ]  # fmt: skip

@@ -238,13 +238,26 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class OwnSetFacts:
+    """What a record says of a whole test set that is not registered, as :class:`apsite.vocabulary.Dataset` has it."""
+
+    shape: tuple[int, int, int]
+    class_counts: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
 class EvaluatedData:
-    """The evaluated samples: which part of the dataset, the hash of images and labels, whether the set is official."""
+    """The evaluated samples: which part of the dataset, the hash of images and labels, whether the set is official.
+
+    `whole` describes the set that they are from where it is not registered; ``None`` for registered ones.
+    """
 
     split: str
     sha256: str
     known: bool
     source: str | None = None
+    whole: OwnSetFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -346,6 +359,13 @@ class EvaluationRecord:
     samples: SamplesFile | None = None
     verification: Verification | None = None
     changes: tuple[Change, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let a dataset that is not registered know its images, and count the run's ε as its own."""
+        dataset, whole = self.key.dataset, self.data.whole if self.data else None
+        if not dataset.registered and whole is not None:
+            known = dataset.with_images(whole.shape, whole.class_counts, epsilon_text(self.threat_model.epsilon or ""))
+            object.__setattr__(self, "key", replace(self.key, dataset=known))
 
     def __repr__(self) -> str:
         robust = "not attacked" if self.robust_accuracy is None else f"robust accuracy {self.robust_accuracy:.4f}"

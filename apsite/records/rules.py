@@ -12,7 +12,7 @@ from apsite.errors import DocumentError
 from apsite.keys import ModelKey
 from apsite.records.record import CURVES, HISTORY
 from apsite.records.versions import upgraded
-from apsite.vocabulary import AttackName, Protocol, ProvenanceKind, epsilon_value
+from apsite.vocabulary import OTHER, AttackName, Protocol, ProvenanceKind, epsilon_value
 
 Found = Iterator[tuple[str, str]]
 """Problems as pairs of the place in the record and what is wrong there."""
@@ -28,7 +28,7 @@ def record_problems(path: Path, document: dict[str, Any]) -> list[DocumentError]
     document = upgraded(document)
     problems = schema_problems(path, "record", document)
     if not problems:
-        problems = [DocumentError(path, *found) for rule in (_attacks, _epsilon) for found in rule(document)]
+        problems = [DocumentError(path, *found) for rule in (_attacks, _epsilon, _own_set) for found in rule(document)]
         problems += change_problems(path, document)
     return problems + [DocumentError(path, *found) for found in _identity(path, document)]
 
@@ -60,6 +60,22 @@ def _epsilon(document: dict[str, Any]) -> Found:
             epsilon_value(epsilon)
         except ValueError as error:
             yield "threat_model.epsilon", str(error)
+
+
+def _own_set(document: dict[str, Any]) -> Found:
+    """A dataset that is not registered is described, and nothing but the record says at which ε it was attacked."""
+    own, whole = document["dataset"].startswith(OTHER), _member(document, "data", "whole")
+    if own and whole is None:
+        yield "data.whole", f"is missing; {document['dataset']} is not registered, so describe its images and classes"
+    if own and whole is not None:
+        if whole["shape"][0] != 3:
+            yield ("data.whole.shape", f"{whole['shape']} is not [3, height, width]; `apsite eval` writes it")
+        if not sum(whole["class_counts"]):
+            yield "data.whole.class_counts", "counts no image; `apsite eval` writes it"
+    if not own and whole is not None:
+        yield "data.whole", f"describes {document['dataset']}, which is registered; remove it"
+    if own and document["threat_model"]["epsilon"] is None:
+        yield "threat_model.epsilon", f"is missing; {document['dataset']} has no ε of its own"
 
 
 def _identity(path: Path, document: dict[str, Any]) -> Found:

@@ -156,6 +156,8 @@ def _own_run(record: EvaluationRecord) -> Found:
 def _apb_1(record: EvaluationRecord) -> Found:
     """What a run must be to rank: nothing reduced or changed, and no warning left out."""
     epsilon, settings = record.threat_model.epsilon, record.settings
+    if not record.dataset.registered:
+        yield "protocol", f"apb-1 is for registered datasets; a run on {record.dataset.value} has protocol 'custom'"
     n, size = record.results.n_samples, record.dataset.ranked_samples
     if epsilon not in (None, record.dataset.epsilon):
         yield "threat_model.epsilon", f"apb-1 requires {record.dataset.epsilon}, not {epsilon}"

@@ -74,7 +74,8 @@ def _attacks(record: EvaluationRecord) -> Found:
     dropping = stated.get("fab_drop_rows") is True and stated.get("engine") == EngineName.FAST
     for attack, count in results.stages.items():
         place, dropped = f"{results.stage_place(attack)}.dropped_rows", count.dropped_rows
-        most = protocol.TARGETS * count.robust_after if dropping and attack is Attack.FAB_T else 0
+        rows = protocol.targets_of(record.dataset.classes) * count.robust_after
+        most = rows if dropping and attack is Attack.FAB_T else 0
         if dropped is not None and dropped > most:
             yield place, f"{dropped} exceeds {most}, the most that such a run drops; {_AGAIN}"
 
@@ -148,13 +149,13 @@ def _costs(record: EvaluationRecord) -> Found:
 def _least_passes(record: EvaluationRecord) -> Iterator[tuple[str, int]]:
     """Fewest passes of each phase of a run with such results."""
     results = record.results
-    n, hofmn = results.n_samples or 0, results.hofmn
+    n, hofmn, classes = results.n_samples or 0, results.hofmn, record.dataset.classes
     yield "clean", n
     for attack, count in results.stages.items():
         saved = protocol.FAB_SAVED_STEPS * (count.dropped_rows or 0)
-        yield attack.value, max(count.attacked, protocol.LEAST_PASSES[attack] * count.robust_after - saved)
+        yield attack.value, max(count.attacked, protocol.least_passes(attack, classes) * count.robust_after - saved)
     if results.autoattack is not None and (check := results.autoattack.float32_check):
-        passes = sum(protocol.LEAST_PASSES[attack] for attack in CHECKING)
+        passes = sum(protocol.least_passes(attack, classes) for attack in CHECKING)
         yield FLOAT32_CHECK, (check.samples - check.broken) * passes
     if hofmn is not None:
         correct = round((results.clean_accuracy or 0) * n)
@@ -177,6 +178,14 @@ def _data(record: EvaluationRecord) -> Found:
     if data is None or n is None:
         return
     official = None if data.split.startswith(str(n)) else known_sha256(dataset, n)
+    if data.whole is not None:
+        if data.known:
+            yield "data.known", f"is true, but {dataset.value} is not registered; set it to false"
+        if (wrong := hash_problem(data.whole.sha256)) is not None:
+            yield "data.whole.sha256", wrong
+        if (n == dataset.test_samples) != (data.sha256 == data.whole.sha256):
+            same = "is that of" if n != dataset.test_samples else "is not that of"
+            yield "data.sha256", f"{same} the whole set, though {n} of its {dataset.test_samples} images are; {_AGAIN}"
     if data.known and dataset in (Dataset.IMAGENET, Dataset.TINY_IMAGENET):
         yield "data.known", f"is true, but no hash of {dataset.label} is known; set it to false"
     if official is not None and data.known and data.sha256 != official:

@@ -16,7 +16,9 @@ from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
 
 def combined_problems(catalogue: Catalogue) -> Iterator[DocumentError]:
     """All problems of this module."""
-    return chain(_too_few_checkpoints(catalogue), _files_twice(catalogue), _successions(catalogue))
+    return chain(
+        _too_few_checkpoints(catalogue), _files_twice(catalogue), _two_sets(catalogue), _successions(catalogue)
+    )
 
 
 def _too_few_checkpoints(catalogue: Catalogue) -> Iterator[DocumentError]:
@@ -62,6 +64,18 @@ def _files_twice(catalogue: Catalogue) -> Iterator[DocumentError]:
             first = seen.setdefault((field, digest), record.model_key)
             if digest is not None and first != record.model_key:
                 yield DocumentError(path, field, f"is also that of {first}; two models cannot share one {name}")
+
+
+def _two_sets(catalogue: Catalogue) -> Iterator[DocumentError]:
+    """Two test sets of one name, neither of them registered."""
+    seen: dict[str, EvaluationRecord] = {}
+    for path, record in catalogue.every_record():
+        if record.data is None or record.data.whole is None:
+            continue
+        first = seen.setdefault(record.dataset.value, record)
+        if first.data is not None and first.data.whole != record.data.whole:
+            problem = f"is not the set of this name of {first.model_key}; give one of the two another name"
+            yield DocumentError(path, "data.whole", problem)
 
 
 def _successions(catalogue: Catalogue) -> Iterator[DocumentError]:

@@ -46,7 +46,7 @@ def twin_problems(runs: Sequence[Run]) -> Iterator[DocumentError]:
     own = [run for run in runs if run[1].provenance.kind is not ProvenanceKind.PUBLISHED]
     for one, other, shared in _sharing([run[2] for run in own]):
         (path, record, prints), earlier = own[other], own[one][1]
-        if record.model_key != earlier.model_key and record.dataset is earlier.dataset:
+        if record.model_key != earlier.model_key and record.dataset == earlier.dataset:
             of = f"{shared} of {len(prints)} distances that were compared"
             wrong = f"{of} are also those of {earlier.model_key}; two networks do not give the same run"
             yield DocumentError(path.with_suffix(".npz"), "distance", wrong)

@@ -16,7 +16,7 @@ from apsite.evaluation.runs.demonstration import network_path
 from apsite.validation import validate
 from apsite.vocabulary import Dataset
 from tests.builders import METHOD, entry_document, write_data
-from tests.cli import test_open_settings, test_pattern_commands
+from tests.cli import test_open_settings, test_own_datasets, test_pattern_commands
 from tests.official_sets import WRITERS, write_network
 
 QUICK = ("--protocol", "quick", "--n-examples", "2", "--attacks", "hofmn", "--quiet")
@@ -102,6 +102,10 @@ REFUSED = {
     "a wide residual network": ("--arch wrn-28-10", test_a_registered_wide_network),
     "a network of no registered family": ("--arch file.py:factory --as other:NAME", test_another_network_on_cifar100),
     "CIFAR-100 or Tiny-ImageNet": ("--dataset cifar100", test_another_network_on_cifar100),
+    "a test set of your own": (
+        "--dataset other:NAME --data-dir FOLDER --epsilon 8/255",
+        test_own_datasets.test_a_set_goes_the_whole_way,
+    ),
     "99.5 %": ("--sparsity 0.995", test_a_sparsity_with_decimals),
     "another ε": ("--epsilon 4/255", test_open_settings.test_a_fine_sparsity_and_another_epsilon_go_the_whole_way),
     "2:4": (

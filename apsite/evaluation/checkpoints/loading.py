@@ -90,7 +90,7 @@ class Declared:
             CheckpointError: If there is none for the dataset.
             NetworkError: If the family is unknown, or the named layout is not one of its layouts for the dataset.
         """
-        there = [one for one in layouts_of(self.family) if self.dataset in one.datasets]
+        there = [one for one in layouts_of(self.family) if one.fits(self.dataset)]
         if not there:
             raise CheckpointError(f"no layout of {self.architecture} is for {self.dataset}. {_OWN_FACTORY}")
         named = [one for one in there if self.layout in (None, one.name)]
@@ -304,7 +304,7 @@ def explain_layouts(
     fits = [
         LayoutFit(layout, _match(checkpoint, resolved, layout, dataset or layout.datasets[0], own=False))
         for layout in layouts().values()
-        if dataset is None or dataset in layout.datasets
+        if dataset is None or layout.fits(dataset)
     ]
     return tuple(sorted(fits, key=lambda fit: fit.match.distance))
 

@@ -24,7 +24,7 @@ from apsite.evaluation.checkpoints.loading import (
 )
 from apsite.evaluation.checkpoints.networks.registry import Layout
 from apsite.evaluation.checkpoints.reading import CheckpointFile, read_checkpoint
-from apsite.evaluation.testsets.datasets import TEST_SETS, embedded_images
+from apsite.evaluation.testsets.datasets import TEST_SETS, ImageSet, embedded_images, load_test_set, usual_folder
 from apsite.keys import check_declared
 from apsite.records import CheckpointAudit, EvaluationWarning
 from apsite.records.census import membership
@@ -109,7 +109,7 @@ def audit(
     network: nn.Module | str | Path, *, dataset: str | Dataset = Dataset.CIFAR10,
     architecture: str | Architecture | None = None, method: str | None = None,
     structure: str | Structure | None = None, sparsity: float | None = None, layout: str | None = None,
-    state: str | None = None, pattern: str | None = None,
+    state: str | None = None, pattern: str | None = None, data_dir: str | Path | None = None,
 ) -> CheckpointReport:  # fmt: skip
     """Zeros, parameters, multiply-accumulates and behaviour of a network; nothing is attacked or written.
 
@@ -121,6 +121,7 @@ def audit(
     Args:
         network: A network in memory or the path of a checkpoint, as in :func:`apsite.evaluate_samples`.
         dataset: Decides the size of the images, the classes and, for checkpoints, the constants of a normalisation.
+            One that is not registered, such as ``other:signs``, also takes `data_dir`.
         architecture: What a checkpoint is loaded into: a network family, or a factory as ``file.py:factory`` or
             ``module:factory``. A network in memory needs none.
         method: Method key or name, which decides between layouts with the same tensors.
@@ -129,6 +130,7 @@ def audit(
         layout: Registered parameter layout of a checkpoint, where several fit.
         state: Dotted keys of the state dict to read, where the file holds several.
         pattern: N:M pattern of semi-structured pruning, such as ``2:4``; ``None`` for other pruning.
+        data_dir: Test set whose first images the network is run on; ``None`` for embedded or random ones.
 
     Returns:
         The report. What would make an evaluation refuse the network is in its `refusals`; shares are fractions.
@@ -146,8 +148,12 @@ def audit(
     loaded = in_memory(network) if isinstance(network, nn.Module) else None
     if architecture is None and loaded is None:
         raise ValueError("a checkpoint needs an architecture, such as 'resnet18' or 'file.py:factory'")
+    dataset, images = Dataset(dataset), None
+    if data_dir is not None or not dataset.registered:
+        whole = load_test_set(dataset, data_dir or usual_folder(dataset))
+        dataset, images = whole.dataset, whole.first(min(_images_of(whole.dataset), len(whole)))
     declared = Declared(
-        architecture or IN_MEMORY, method, Dataset(dataset), Structure(structure) if structure else None,
+        architecture or IN_MEMORY, method, dataset, Structure(structure) if structure else None,
         sparsity or None, layout,
     )  # fmt: skip
     file = loaded.file if loaded else read_checkpoint(Path(network), state=state)  # type: ignore[arg-type]
@@ -156,7 +162,7 @@ def audit(
         declared.structure, declared.sparsity, notes=file.notes,
     )  # fmt: skip
     if loaded is not None:
-        return _measured(report, loaded, expected)
+        return _measured(report, loaded, expected, images)
     try:
         loaded = open_network(file, declared)
     except CheckpointError as error:
@@ -164,7 +170,7 @@ def audit(
         return replace(report, others=others, refusals=(str(error),))
     if not declared.by_factory:
         report = replace(report, layout=loaded.layout, others=_others(file, declared, loaded.layout))
-    return _measured(replace(report, notes=loaded.notes), loaded, expected)
+    return _measured(replace(report, notes=loaded.notes), loaded, expected, images)
 
 
 def _others(file: CheckpointFile, declared: Declared, chosen: str | None) -> tuple[OtherLayout, ...]:
@@ -187,9 +193,11 @@ def _why_unused(layout: Layout, architecture: str, chosen: str | None) -> str:
     return f"fits as well; {chosen} comes first" if chosen else "fits; ask for it by name"
 
 
-def _measured(report: CheckpointReport, loaded: LoadedNetwork, pattern: Pattern | None) -> CheckpointReport:
+def _measured(
+    report: CheckpointReport, loaded: LoadedNetwork, pattern: Pattern | None, some: ImageSet | None
+) -> CheckpointReport:
     """The report with what running the network shows."""
-    images, labels, inputs = _images(report.dataset)
+    images, labels, inputs = _images(report.dataset, some)
     network = loaded.network.cpu()
     refusals: list[str] = []
     warnings: list[EvaluationWarning] = []
@@ -227,11 +235,17 @@ def _measured(report: CheckpointReport, loaded: LoadedNetwork, pattern: Pattern 
     )  # fmt: skip
 
 
-def _images(dataset: Dataset) -> tuple[Tensor, Tensor, str]:
+def _images_of(dataset: Dataset) -> int:
+    """Number of images to run a network on."""
+    return 64 if max(dataset.shape) <= _SMALL else 8
+
+
+def _images(dataset: Dataset, some: ImageSet | None) -> tuple[Tensor, Tensor, str]:
     """Images to run a network on, their labels, and what they are."""
-    count = 64 if max(dataset.shape) <= _SMALL else 8
-    if TEST_SETS[dataset].embedded is not None:
+    count, inputs = _images_of(dataset), f"images of {some.source}" if some else "embedded test images"
+    if some is None and TEST_SETS[dataset].embedded is not None:
         some = embedded_images(dataset).first(count)
-        return as_inputs(some.images[:], torch.device("cpu")), torch.from_numpy(some.labels), "embedded test images"
+    if some is not None:
+        return as_inputs(some.images[:], torch.device("cpu")), torch.from_numpy(some.labels), inputs
     images = torch.rand((count, *dataset.shape), generator=torch.Generator().manual_seed(0))
     return images, torch.arange(count) % dataset.classes, "random images in [0, 1]"

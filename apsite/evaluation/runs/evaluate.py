@@ -39,13 +39,23 @@ from apsite.evaluation.runs.worker import Pool, Worker
 from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_set
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.protocol import NEUTRAL, SPARSITY_LIMIT, EngineName, Scalar, Settings, WorkersKind, at_bounds, parse_workers
+from apsite.protocol import (
+    NEUTRAL,
+    SPARSITY_LIMIT,
+    TARGETS,
+    EngineName,
+    Scalar,
+    Settings,
+    WorkersKind,
+    at_bounds,
+    parse_workers,
+)
 from apsite.records import CheckpointAudit, EvaluationRecord, EvaluationWarning, Results
 from apsite.records.patterns import Pattern, declared_pattern
 from apsite.records.ranked_images import split_of
 from apsite.results import results_of, warnings_of
 from apsite.samples import SampleResults, write_samples
-from apsite.vocabulary import Attack, Dataset, Granularity, ProvenanceKind, Structure
+from apsite.vocabulary import Attack, AttackName, Dataset, Granularity, ProvenanceKind, Structure
 
 RUNS = Path(".apsite") / "runs"
 """Where the state of unfinished runs is kept, below the working directory."""
@@ -85,8 +95,9 @@ class Request:
 
         Raises:
             EvaluationError: If the unit is not what the structure removes, the pattern is not one or not declared for
-                semi-structured pruning only, or a URL or text is not allowed.
+                semi-structured pruning only, neither settings nor dataset state ε, or a URL or text is not allowed.
         """
+        self.settings.epsilon_text(self.key.dataset)
         for name in ("checkpoint", "data_dir", "output", "run_dir"):
             if "\0" in str(getattr(self, name)):
                 raise EvaluationError(
@@ -160,14 +171,13 @@ def run_request(
         check_target(request.target, overwrite=request.overwrite)
     device = choose_device(request.device)
     settings = request.settings.on(device.type)
+    whole = load_test_set(key.dataset, request.data_dir) if images is None else images
+    key = _with_images(key, whole, settings)
     if network is None:
         file = read_checkpoint(request.checkpoint, state=request.state)
         network = open_network(file, Declared.of(key, request.factory, request.layout))
-    whole = load_test_set(key.dataset, request.data_dir) if images is None else images
-    if whole.dataset is not key.dataset:
-        raise ValueError(f"images are of {whole.dataset.value}, not of {key.dataset.value}")
     images = images or whole.first(settings.n_examples)
-    request, evaluated = replace(request, settings=settings), network.network.eval().to(device)
+    request, evaluated = replace(request, key=key, settings=settings), network.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
 
     pattern = declared_pattern(key.structure, request.pattern)
@@ -204,11 +214,41 @@ def run_request(
             workers = hire if kind is WorkersKind.RAY else None
             outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
         described = describe(device) | {"workers": pool.count if pool else 1} | outcome.simplified.as_scalars()
-        record, path = _record(request, network, images, audit, finding, warnings, outcome, described), None
+        record, path = _record(request, network, images, audit, finding, warnings, outcome, described, whole), None
         if request.output is not None:
             record, path = write_run(request.output, record, outcome.samples)
         state.clear()
     return Evaluation(record, outcome.samples, outcome.trials, path)
+
+
+def _with_images(key: ModelKey, whole: ImageSet, settings: Settings) -> ModelKey:
+    """The key, whose dataset knows its images where it is not registered.
+
+    Raises:
+        EvaluationError: If the attacks compare more logits than there are classes.
+        ValueError: If the images are of another dataset, or one that is not registered does not say its classes.
+    """
+    dataset = whole.dataset
+    if dataset != key.dataset:
+        raise ValueError(f"images are of {dataset.value}, not of {key.dataset.value}")
+    if dataset.registered:
+        return key
+    if not dataset.class_counts:
+        raise ValueError(f"images of {dataset.value} must state its classes, as those of load_test_set do")
+    allowed = {attack.value: least for attack, least in _LEAST_CLASSES.items() if attack in settings.attacks}
+    if settings.engine is EngineName.REFERENCE and AttackName.AUTOATTACK in settings.attacks:
+        allowed = {**allowed, f"--engine {settings.engine}": TARGETS + 1}
+    if lacking := [f"{name} requires {least}" for name, least in allowed.items() if dataset.classes < least]:
+        raise EvaluationError(
+            f"{dataset.value} has {dataset.classes} classes, and {' and '.join(lacking)} or more; choose others with "
+            "--attacks and --engine, or a test set with more classes"
+        )
+    known = dataset.with_images(dataset.shape, dataset.class_counts, settings.epsilon_text(key.dataset))
+    return replace(key, dataset=known)
+
+
+_LEAST_CLASSES: Mapping[AttackName, int] = {AttackName.AUTOATTACK: 4, AttackName.HOFMN: 3}
+"""Logits that the losses of the attacks compare: the targeted DLR of AutoAttack four, the DLR of HO-FMN three."""
 
 
 class AuditedModel(NamedTuple):
@@ -260,10 +300,12 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 def _record(
     request: Request, model: LoadedNetwork, images: ImageSet, audit: CheckpointAudit, finding: SparsityFinding,
-    warnings: Sequence[EvaluationWarning], outcome: Outcome, environment: Mapping[str, Scalar],
+    warnings: Sequence[EvaluationWarning], outcome: Outcome, environment: Mapping[str, Scalar], whole: ImageSet,
 ) -> EvaluationRecord:  # fmt: skip
     settings, key, file = request.settings, request.key, model.file
-    today = datetime.now(UTC).date().isoformat()
+    today, facts = datetime.now(UTC).date().isoformat(), None
+    if not key.dataset.registered:
+        facts = records.OwnSetFacts(key.dataset.shape, key.dataset.class_counts, whole.sha256)
     split = split_of(key.dataset, images.index)
     checkpoint = records.Checkpoint(
         request.url, file.sha256, file.size, model.layout, file.format, state=request.state,
@@ -280,7 +322,7 @@ def _record(
         provenance=records.Provenance(ProvenanceKind.SUBMITTED, request.source, None, today),
         environment=dict(environment), notes=(*request.notes, *model.notes), audit=audit,
         settings=settings.as_scalars(key.dataset),
-        data=records.EvaluatedData(split, images.sha256, images.known, images.source),
+        data=records.EvaluatedData(split, images.sha256, images.known, images.source, facts),
         passes=outcome.passes, seconds=outcome.seconds,
     )  # fmt: skip
     found = {warning.code: warning for warning in (*warnings, *warnings_of(record))}

@@ -18,8 +18,7 @@ from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.checkpoints.loading import Declared
 from apsite.evaluation.runs.evaluate import RUNS, Evaluation, Request, run_request
 from apsite.evaluation.runs.ray_pool import cluster
-from apsite.evaluation.testsets.datasets import EMBEDDED
-from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
+from apsite.evaluation.testsets.datasets import EMBEDDED, usual_folder
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import EARLIER, NEUTRAL, EngineName, Precision, Preset, Settings, WorkersKind, parse_workers
@@ -35,10 +34,11 @@ IDENTITY = (*REQUIRED, "as", "structure", "sparsity", "pattern", "granularity", 
 """Options that say which model is evaluated; the others say how and where."""
 
 _WORDS: dict[str, tuple[str, ...]] = {
-    "dataset": tuple(Dataset), "structure": tuple(Structure),
+    "structure": tuple(Structure),
     "granularity": tuple(Granularity), "protocol": tuple(Preset), "engine": tuple(EngineName),
     "precision": tuple(Precision),
 }  # fmt: skip
+_READ: Mapping[str, Callable[[Any], object]] = {"dataset": Dataset, "epsilon": epsilon_value}
 _BUILDS = f"{', '.join(Architecture)}, or other:NAME (letters, digits and hyphens) for any other network"
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
 _TEXTS = (
@@ -56,7 +56,7 @@ _TEXTS = (
 )
 _COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
 _FLAGS = ("overwrite", "resume", "remove_channels", "fab_drop_rows")
-NAMES = (*_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
+NAMES = ("dataset", *_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
 
 
 class OptionsError(EvaluationError):
@@ -120,7 +120,7 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
     return Request(
         checkpoint=Path(given["checkpoint"]), key=key, factory=given["arch"] if declared.by_factory else None,
         layout=given.get("layout"), granularity=Granularity(given["granularity"]) if "granularity" in given else None,
-        data_dir=given.get("data_dir") or default_data_dir(),
+        data_dir=given.get("data_dir") or usual_folder(dataset),
         settings=Settings.of(Preset(given.get("protocol", Preset.APB_1)), **changes),
         output=Path(given.get("output", "evaluations")), device=given.get("device"),
         workers=given.get("workers", WorkersKind.LOCAL), run_dir=Path(given.get("run_dir", RUNS)),
@@ -261,11 +261,11 @@ def _problems(table: Mapping[str, object]) -> Iterator[str]:
         elif name in _WORDS:
             if value not in _WORDS[name]:
                 yield f"{name} {value!r} is not one of {', '.join(_WORDS[name])}"
-        elif name == "epsilon":
+        elif name in _READ:
             try:
-                epsilon_value(value)  # type: ignore[arg-type]
+                _READ[name](value)
             except ValueError as error:
-                yield str(error)
+                yield f"{name}: {error}" if name == "dataset" else str(error)
         elif name in _PATHS or name in _TEXTS:
             if not isinstance(value, str) or not value:
                 yield f"{name} must be a text, not {value!r}"

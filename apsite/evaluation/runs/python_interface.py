@@ -16,8 +16,7 @@ from torch import nn
 
 from apsite.evaluation.checkpoints.loading import IN_MEMORY, in_memory
 from apsite.evaluation.runs.evaluate import Evaluation, Request, run_request
-from apsite.evaluation.testsets.datasets import ImageSet
-from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
+from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, usual_folder
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import Settings
@@ -55,7 +54,8 @@ def evaluate_samples(
             the path of a checkpoint. Of a network in memory a copy is evaluated, in evaluation mode; yours stays as
             it is.
         method: Method key, such as ``HARP_Zhao2023Holistic``.
-        dataset: A :class:`~apsite.vocabulary.Dataset` or its value, such as ``cifar10``.
+        dataset: A :class:`~apsite.vocabulary.Dataset` or its value, such as ``cifar10``; ``other:NAME`` for a test set
+            of your own, which `data_dir` names, with an ε in `settings`.
         architecture: ``resnet18``, ``vgg16``, ``resnet50`` or ``resnet8``: the family that the model key names.
         structure: ``unstructured``, ``structured`` or ``semi-structured``; ``None`` for a dense network.
         sparsity: Declared share of pruned parameters, a fraction such as ``0.90``, ``0.995`` or ``0.9375``, in percent
@@ -113,7 +113,8 @@ def evaluate_samples(
         request = Request(
             checkpoint=Path(IN_MEMORY) if isinstance(network, nn.Module) else Path(network), key=key, factory=factory,
             layout=layout, granularity=Granularity(granularity) if granularity else None,
-            data_dir=data_dir if data_dir is not None else default_data_dir(), settings=settings or Settings(),
+            data_dir=data_dir or (EMBEDDED if images else usual_folder(key.dataset)),
+            settings=settings or Settings(),
             output=None if output is None else Path(output), device=device, run_dir=Path(folder), fresh=fresh,
             overwrite=overwrite, state=state, url=url, source=source, notes=notes, pattern=pattern,
         )  # fmt: skip

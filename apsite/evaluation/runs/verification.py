@@ -25,8 +25,7 @@ from apsite.evaluation.runs.environment import choose_device
 from apsite.evaluation.runs.evaluate import RUNS, AuditedModel, audit_model
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
-from apsite.evaluation.testsets.datasets import ImageSet, load_test_set
-from apsite.evaluation.testsets.downloads import data_dir as default_data_dir
+from apsite.evaluation.testsets.datasets import ImageSet, load_test_set, usual_folder
 from apsite.progress import Reporter
 from apsite.protocol import APB_1_ATTACKS, SEARCH_SPACE, SearchBatch, Settings
 from apsite.records import (
@@ -252,7 +251,7 @@ def _same_checkpoint(record: EvaluationRecord, path: Path) -> CheckpointFile:
 
 def _same_images(record: EvaluationRecord, recorded: SampleResults, data_dir: str | Path | None) -> ImageSet:
     """The images of the record, found to be the very same by their hash."""
-    images = load_test_set(record.dataset, data_dir if data_dir is not None else default_data_dir())
+    images = load_test_set(record.dataset, data_dir or usual_folder(record.dataset))
     if recorded.index[-1] >= len(images):
         raise EvaluationError(f"{images.source}: has {len(images)} images; the record has image {recorded.index[-1]}")
     images = images.take(recorded.index)

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apsite.documents.texts import line_problem
 from apsite.errors import DatasetError
 from apsite.evaluation.testsets import cifar10, cifar100, imagenet, svhn, tiny_imagenet
-from apsite.evaluation.testsets.downloads import DownloadError, fetch, has_hash, unpack
+from apsite.evaluation.testsets.downloads import DownloadError, data_dir, fetch, has_hash, unpack
 from apsite.evaluation.testsets.image_files import ImageFiles, Images, Labels, Pixels
+from apsite.evaluation.testsets.own_sets import read_own_set
 from apsite.progress import Reporter
 from apsite.records.ranked_images import ranked_images
 from apsite.vocabulary import Dataset
@@ -90,8 +92,27 @@ def array_hash(images: Images, labels: Labels) -> str:
     return digest.hexdigest()
 
 
+def usual_folder(dataset: Dataset) -> Path:
+    """Folder of a test set where no other is named: the one that ``apsite data fetch`` fills.
+
+    Raises:
+        DatasetError: If the dataset is not registered, so that only its owner knows where it is.
+    """
+    if not dataset.registered:
+        raise _unnamed(dataset)
+    return data_dir()
+
+
+def _unnamed(dataset: Dataset) -> DatasetError:
+    form = "a folder of class folders, or an .npz file of images and labels"
+    return DatasetError(f"{dataset.value} is a test set of your own; name it with --data-dir: {form}")
+
+
 def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
     """Whole test set of a dataset, from the folder of its official files or, for ``embedded``, from the package.
+
+    One that is not registered, such as ``other:signs``, is a folder of class folders or an ``.npz`` file, see
+    :func:`apsite.evaluation.testsets.own_sets.read_own_set`; its dataset then knows the images.
 
     >>> images = load_test_set("cifar10", "embedded")
     >>> images.images.shape, images.labels.shape
@@ -103,6 +124,12 @@ def load_test_set(dataset: Dataset | str, data_dir: Path | str) -> ImageSet:
     dataset = Dataset(dataset)
     if str(data_dir) == EMBEDDED:
         return embedded_images(dataset)
+    if not dataset.registered:
+        own = read_own_set(Path(data_dir))
+        dataset = dataset.with_images(own.shape, own.class_counts, dataset.epsilon)
+        index, name = np.arange(len(own), dtype=np.int32), Path(data_dir).absolute().name
+        source = dataset.label if line_problem(name) else name
+        return ImageSet(dataset, own.images, own.labels, index, source, known=False)
     files = TEST_SETS[dataset]
     path = files.find(Path(data_dir))
     if path is None:
@@ -133,7 +160,7 @@ def load_training_set(dataset: Dataset, data_dir: Path | str) -> tuple[Pixels, L
     Raises:
         DatasetError: If the files are missing or damaged, or if training on this dataset is not offered.
     """
-    read_training = TEST_SETS[dataset].read_training
+    read_training = TEST_SETS[dataset].read_training if dataset.registered else None
     if read_training is None:
         offered = ", ".join(one.label for one, files in TEST_SETS.items() if files.read_training is not None)
         raise DatasetError(f"training is offered on {offered}, not on {dataset.label}")
@@ -150,6 +177,8 @@ def embedded_images(dataset: Dataset = Dataset.CIFAR10) -> ImageSet:
     Raises:
         DatasetError: If `dataset` has no embedded images.
     """
+    if not dataset.registered:
+        raise _unnamed(dataset)
     embedded = TEST_SETS[dataset].embedded
     if embedded is None:
         raise DatasetError(f"no images of {dataset.label} are embedded; name a folder with --data-dir")

@@ -61,8 +61,12 @@ class Layout:
     @property
     def datasets(self) -> tuple[Dataset, ...]:
         """Datasets with images of its sizes, in the constants of its normalisation if it has any."""
-        fitting = (one for one in Dataset if one.shape in self.input_shapes)
-        return tuple(one for one in fitting if not self.normalisation or self.normalisation_of(one))
+        return tuple(filter(self.fits, Dataset))
+
+    def fits(self, dataset: Dataset) -> bool:
+        """Whether it is for a dataset, which need not be registered."""
+        of_its_size = dataset.shape in self.input_shapes
+        return of_its_size and (not self.normalisation or self.normalisation_of(dataset) is not None)
 
     @property
     def input_shapes(self) -> tuple[tuple[int, int, int], ...]:
@@ -95,7 +99,7 @@ class Layout:
             ValueError: If the layout has no network for `dataset`, or `sparsity` is outside [0, 1).
         """
         dataset = Dataset(dataset)
-        if dataset not in self.datasets:
+        if not self.fits(dataset):
             raise ValueError(f"layout {self.name} is for {', '.join(self.datasets)}, not for {dataset}")
         constants, left_out, network = self.normalisation_of(dataset), sparsity or 0.0, nn.Module()
         match self.network:
@@ -114,7 +118,8 @@ class Layout:
 
         Only the last layer depends on the dataset; ``None`` means the first of :attr:`datasets`.
         """
-        return _tensors(self, dataset or self.datasets[0])
+        dataset = dataset or self.datasets[0]
+        return _tensors(self, dataset, dataset.classes)
 
     def parameter_count(self) -> int:
         """Number of parameters, masks and scores included; tensors with two names count once."""
@@ -137,7 +142,8 @@ class Inner(nn.Module):
 
 
 @cache
-def _tensors(layout: Layout, dataset: Dataset) -> Mapping[str, TensorSpec]:
+def _tensors(layout: Layout, dataset: Dataset, _classes: int) -> Mapping[str, TensorSpec]:
+    """Kept by the number of classes too: one word may name two test sets of the users' own."""
     with torch.device("meta"):
         state = layout.build(dataset).state_dict()
     return MappingProxyType({key: TensorSpec(tuple(value.shape), value.dtype) for key, value in state.items()})
