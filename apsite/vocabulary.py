@@ -342,7 +342,7 @@ class Criterion(OpenTerm):
     LIS = ("LIS", "Least importance score",
            "Scores how much each parameter matters for robustness and removes the lowest scores.")
     HGM = ("HGM", "Highest gradient magnitude",
-           "Removes the parameters whose gradient has the greatest magnitude.")
+           "Selects parameters by the magnitude of the loss's gradient; the survey does not say which end goes.")
     BCS = ("BCS", "Bayesian connectivity sampling",
            "Samples which connections exist from a posterior learned with a robust objective.")
     VM = "VM", "Variational mask", "Learns the distribution of a mask with a robust objective."

@@ -7,17 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from apsite.baselines.pruning import (
-    BaselineCriterion,
-    apply_masks,
-    masks_for,
-    pattern_masks,
-    prunable_weights,
-    zero_masks,
-)
+from apsite.baselines.criteria.learned import learned_masks
+from apsite.baselines.criteria.terms import BaselineCriterion
+from apsite.baselines.pruning import Masks, apply_masks, masks_for, pattern_masks, prunable_weights, zero_masks
 from apsite.baselines.training import Recipe, resolve_precision, train
 from apsite.errors import CheckpointError, EvaluationError, NetworkError
 from apsite.evaluation.attacks.execution import device_errors, logits_of
@@ -115,26 +112,85 @@ def load_dense(source: Source) -> LoadedNetwork:
     return loaded
 
 
+@dataclass(frozen=True)
+class Search:
+    """How a criterion is learned from training images; the attributes are arguments of :func:`finetune`."""
+
+    recipe: Recipe
+    data_dir: Path
+    device: str | None = None
+    precision: str = "auto"
+    run_dir: Path = RUNS
+    fresh: bool = False
+
+
 def prune(
     source: Source, criterion: BaselineCriterion, locality: Locality, sparsity: float, output: Path, *,
-    written: Format = Format(), seed: int = 0, pattern: Pattern | None = None,
+    written: Format = Format(), seed: int = 0, pattern: Pattern | None = None, search: Search | None = None,
+    reporter: Reporter | None = None,
 ) -> Written:  # fmt: skip
     """Mask a dense network exactly to a sparsity, a fraction in (0, 1), and write it.
 
-    With a `pattern` N weights of each group of M stay, those of largest magnitude; the other arguments are those of
+    With a `pattern` N weights of each group of M stay, those of largest magnitude. A criterion that is learned takes a
+    `search`, of which an interrupted one is resumed; the other arguments are those of
     :func:`apsite.baselines.pruning.masks_for`.
 
     Raises:
-        ApsiteError: If the network cannot be loaded or pruned in this way.
+        ApsiteError: If the network cannot be loaded or pruned in this way, or the images cannot be read.
     """
     if source.checkpoint is None:
         raise EvaluationError("there is nothing to prune without a checkpoint")
     _check_output(output, source)
     loaded = load_dense(source)
+    about = pruning_of(loaded, source, criterion, locality, sparsity, seed, pattern, search)
     if pattern is None:
         masks, structure = masks_for(loaded.network, criterion, locality, sparsity, seed), criterion.structure
     else:
         masks, structure = pattern_masks(loaded.network, pattern), Structure.SEMI_STRUCTURED
+    if not criterion.learned:
+        return _write_pruned(source, loaded, masks, structure, sparsity, output, written, about, pattern)
+    if search is None:
+        raise EvaluationError(f"{criterion} is learned from training images; give a search")
+    reporter, place = reporter or Reporter(), choose_device(search.device)
+    _check_classes(loaded.network, source)
+    images, labels = load_training_set(source.dataset, search.data_dir)
+    about |= {"environment": _environment(place, search.precision, images, labels)}
+    for line in loaded.notes:
+        reporter.say(line)
+    reporter.say(f"{criterion}, {locality}: {search.recipe.summary}, on {place}")
+    with RunState(search.run_dir, about, fresh=search.fresh, about=f"prune: {output}") as state:
+        with device_errors(place):
+            masks, seconds = learned_masks(
+                loaded.network, criterion, locality, sparsity, images, labels, search.recipe, device=place,
+                precision=search.precision, state=state, reporter=reporter,
+            )  # fmt: skip
+        result = _write_pruned(source, loaded, masks, structure, sparsity, output, written, about, pattern)
+        state.clear()
+    return replace(result, seconds=seconds)
+
+
+def pruning_of(
+    loaded: LoadedNetwork, source: Source, criterion: BaselineCriterion, locality: Locality, sparsity: float,
+    seed: int = 0, pattern: Pattern | None = None, search: Search | None = None,
+) -> dict[str, object]:  # fmt: skip
+    """What decides about a pruned network, for the metadata of its file: the dense network and all settings.
+
+    A file that :func:`prune` wrote has the ``environment`` of a search too, which decides about its rounding only.
+    """
+    return {
+        "made_by": "apsite prune", "dense_sha256": loaded.file.sha256, "layout": loaded.layout,
+        "criterion": criterion.value, "locality": locality.value, "sparsity": sparsity,
+        **({"pattern": str(pattern)} if pattern else {}), **({"state": source.state} if source.state else {}),
+        **({"seed": seed} if criterion is BaselineCriterion.RANDOM else {}),
+        **({"recipe": asdict(search.recipe)} if search and criterion.learned else {}),
+    }  # fmt: skip
+
+
+def _write_pruned(
+    source: Source, loaded: LoadedNetwork, masks: Masks, structure: Structure, sparsity: float, output: Path,
+    written: Format, about: Mapping[str, object], pattern: Pattern | None,
+) -> Written:  # fmt: skip
+    """Apply masks and write the network, once its sparsity is checked."""
     apply_masks(loaded.network, masks)
     if structure is not Structure.STRUCTURED:
         for name, weight in prunable_weights(loaded.network).items():
@@ -147,12 +203,6 @@ def prune(
     if pattern is not None:
         check_pattern(loaded.network, audit, pattern)
     check_sparsity(audit, structure, sparsity)
-    about = {
-        "made_by": "apsite prune", "dense_sha256": loaded.file.sha256, "layout": loaded.layout,
-        "criterion": criterion.value, "locality": locality.value, "sparsity": sparsity,
-        **({"pattern": str(pattern)} if pattern else {}), **({"state": source.state} if source.state else {}),
-        **({"seed": seed} if criterion is BaselineCriterion.RANDOM else {}),
-    }  # fmt: skip
     return _write(output, loaded.network, written, audit, about)
 
 
@@ -181,26 +231,18 @@ def finetune(
             f"{source.checkpoint}: {before - held:,} of its zero weights are computed in the forward pass, where "
             "training would fill them; save the weights that act, and give a factory with ordinary layers"
         )
-    with torch.no_grad():
-        outputs = logits_of(loaded.network, example).shape[1]
-    if outputs != source.dataset.classes:
-        raise NetworkError(
-            f"the network has logits of {outputs} classes, {source.dataset.label} has {source.dataset.classes}"
-        )
+    _check_classes(loaded.network, source)
     images, labels = load_training_set(source.dataset, data_dir)
-    resolved = str(resolve_precision(precision, place)).removeprefix("torch.")
     about: dict[str, object] = {
         **(note or {}), "made_by": "apsite finetune",
         "source_sha256": None if source.checkpoint is None else loaded.file.sha256, "layout": loaded.layout,
         **({"state": source.state} if source.state else {}),
-        "recipe": asdict(recipe), "precision": resolved, "training_data_sha256": array_hash(images, labels),
-        "threads": torch.get_num_threads() if place.type == "cpu" else None, "device": place.type,
-        "torch": torch.__version__,
+        "recipe": asdict(recipe), **_environment(place, precision, images, labels),
     }  # fmt: skip
     removed = sum(int((~mask).sum()) for mask in masks.values())
     for line in loaded.notes:
         reporter.say(line)
-    reporter.say(f"{recipe.summary}, {resolved} on {place}; {removed:,} values stay zero")
+    reporter.say(f"{recipe.summary}, {about['precision']} on {place}; {removed:,} values stay zero")
     with RunState(run_dir, about, fresh=fresh, about=f"finetune: {output}") as state:
         with device_errors(place):
             seconds = train(
@@ -214,6 +256,28 @@ def finetune(
         result = _write(output, loaded.network, written, audit, about, seconds)
         state.clear()
     return result
+
+
+def _environment(
+    place: torch.device, precision: str, images: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> dict[str, object]:
+    """What the arithmetic of a training depends on besides its recipe."""
+    return {
+        "precision": str(resolve_precision(precision, place)).removeprefix("torch."),
+        "training_data_sha256": array_hash(images, labels),
+        "threads": torch.get_num_threads() if place.type == "cpu" else None, "device": place.type,
+        "torch": torch.__version__,
+    }  # fmt: skip
+
+
+def _check_classes(network: nn.Module, source: Source) -> None:
+    """Raise :class:`NetworkError` unless the network has a logit for each class of the dataset."""
+    with torch.no_grad():
+        outputs = logits_of(network, torch.zeros(1, *source.dataset.shape)).shape[1]
+    if outputs != source.dataset.classes:
+        raise NetworkError(
+            f"the network has logits of {outputs} classes, {source.dataset.label} has {source.dataset.classes}"
+        )
 
 
 def _check_output(output: Path, source: Source) -> None:

@@ -15,13 +15,13 @@ al. 2017. One channel of each group always stays, since a network without a chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from apsite.baselines.channels import ChannelGroup, channel_groups
+from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.errors import EvaluationError
 from apsite.records.patterns import Pattern
 from apsite.vocabulary import Locality, Structure
@@ -30,26 +30,13 @@ Masks = dict[str, Tensor]
 """Boolean masks by name in the state dict, ``True`` where a value stays."""
 
 
-class BaselineCriterion(StrEnum):
-    """Criteria of ``apsite prune``."""
-
-    LWM = "lwm"
-    LAMP = "lamp"
-    RANDOM = "random"
-    FILTER_L1 = "filter-l1"
-
-    @property
-    def structure(self) -> Structure:
-        """What it removes."""
-        return Structure.STRUCTURED if self is BaselineCriterion.FILTER_L1 else Structure.UNSTRUCTURED
-
-
 def masks_for(
     network: nn.Module, criterion: BaselineCriterion, locality: Locality, sparsity: float, seed: int = 0
 ) -> Masks:
     """Masks that prune a dense network by a criterion, with `seed` for random scores.
 
-    Every layer, or only the whole network, reaches the sparsity, a fraction in [0, 1).
+    Every layer, or only the whole network, reaches the sparsity, a fraction in [0, 1). For a criterion that is learned
+    from images (:mod:`apsite.baselines.criteria`) they are masks by magnitude, of the same sizes and errors.
 
     Raises:
         EvaluationError: If LAMP is asked to be local, or a layer would have nothing left.
@@ -57,14 +44,14 @@ def masks_for(
         ValueError: If `sparsity` is outside [0, 1).
     """
     check_locality(criterion, locality)
-    if criterion is BaselineCriterion.FILTER_L1:
+    if criterion.structure is Structure.STRUCTURED:
         return filter_masks(network, locality, sparsity)
     weights = prunable_weights(network)
     if criterion is BaselineCriterion.RANDOM:
         scores = random_scores(weights, seed)
     else:
         scores = (lamp_scores if criterion is BaselineCriterion.LAMP else lwm_scores)(weights)
-    return global_masks(scores, sparsity) if locality is Locality.GLOBAL else local_masks(scores, sparsity)
+    return weight_masks(scores, locality, sparsity)
 
 
 def pattern_masks(network: nn.Module, pattern: Pattern) -> Masks:
@@ -154,6 +141,11 @@ def random_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]
     }
 
 
+def weight_masks(scores: Mapping[str, Tensor], locality: Locality, sparsity: float) -> Masks:
+    """:func:`global_masks` or :func:`local_masks` of the scores."""
+    return global_masks(scores, sparsity) if locality is Locality.GLOBAL else local_masks(scores, sparsity)
+
+
 def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
     """Masks that keep the highest scores over all layers together; a layer may end up empty.
 
@@ -166,7 +158,7 @@ def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
     flat = torch.cat([score.flatten().double() for score in scores.values()])
     keep = kept_count(flat.numel(), sparsity)
     order = torch.sort(flat, descending=True, stable=True).indices
-    mask = torch.zeros(flat.numel(), dtype=torch.bool)
+    mask = torch.zeros_like(flat, dtype=torch.bool)
     mask[order[:keep]] = True
     parts = torch.split(mask, [score.numel() for score in scores.values()])
     return {name: part.view_as(score) for (name, score), part in zip(scores.items(), parts, strict=True)}
@@ -190,10 +182,7 @@ def filter_masks(network: nn.Module, locality: Locality, sparsity: float) -> Mas
     """Masks that remove the filters of the lowest L1 norm, coupled ones together.
 
     The score of a channel is the mean magnitude over all weights that write it, which orders the filters of a layer as
-    their L1 norms do and can be compared between layers of different sizes. Locally every group of channels keeps
-    exactly :func:`kept_count` of them. Globally channels are taken in the order of their scores as long as their
-    filters fit into :func:`kept_count` of all filters; that count is met exactly unless a group of coupled filters is
-    all that is left to choose from.
+    their L1 norms do and can be compared between layers of different sizes.
 
     Source: Li et al., *Pruning Filters for Efficient ConvNets*, ICLR 2017; section 3.1 for the criterion and the
     kernels that go with a filter, section 3.3 for coupled filters. The paper prunes coupled filters by the norms of
@@ -205,11 +194,35 @@ def filter_masks(network: nn.Module, locality: Locality, sparsity: float) -> Mas
         ValueError: If `sparsity` is outside [0, 1).
     """
     groups = channel_groups(network)
+    scores = written_means(groups, lwm_scores(prunable_weights(network)))
+    return channel_masks(network, groups, kept_channels(groups, scores, locality, sparsity))
+
+
+def written_means(groups: Sequence[ChannelGroup], scores: Mapping[str, Tensor]) -> list[Tensor]:
+    """Mean score over the weights that write each channel: float64 of shape ``(group.size,)`` for each group."""
+    return [
+        torch.cat([scores[f"{name}.weight"].double().flatten(1) for name in group.writers], 1).mean(1)
+        for group in groups
+    ]
+
+
+def kept_channels(
+    groups: Sequence[ChannelGroup], scores: Sequence[Tensor], locality: Locality, sparsity: float
+) -> list[Tensor]:
+    """Which channels of each group stay: those of the highest scores, as boolean tensors.
+
+    Locally every group of channels keeps exactly :func:`kept_count` of them. Globally channels are taken in the order
+    of their scores as long as their filters fit into :func:`kept_count` of all filters; that count is met exactly
+    unless a group of coupled filters is all that is left to choose from.
+    """
+    return (_kept_locally if locality is Locality.LOCAL else _kept_globally)(groups, scores, sparsity)
+
+
+def channel_masks(network: nn.Module, groups: Sequence[ChannelGroup], kept: Sequence[Tensor]) -> Masks:
+    """Masks of the kept channels: of the filters, what belongs to them, and the kernels that read them."""
     modules = dict(network.named_modules())
-    scores = [_channel_scores(group, modules) for group in groups]
-    kept = _kept_locally if locality is Locality.LOCAL else _kept_globally
     masks: Masks = {}
-    for group, stays in zip(groups, kept(groups, scores, sparsity), strict=True):
+    for group, stays in zip(groups, kept, strict=True):
         for name in group.writers:
             _restrict(masks, f"{name}.weight", modules[name].weight, stays, dimension=0)
             _restrict(masks, f"{name}.bias", modules[name].bias, stays, dimension=0)
@@ -221,13 +234,7 @@ def filter_masks(network: nn.Module, locality: Locality, sparsity: float) -> Mas
     return masks
 
 
-def _channel_scores(group: ChannelGroup, modules: Mapping[str, nn.Module]) -> Tensor:
-    """Mean magnitude of the weights that write each channel, float64 of shape ``(group.size,)``."""
-    magnitudes = [modules[name].weight.detach().double().abs().flatten(1) for name in group.writers]  # type: ignore[operator]
-    return torch.cat(magnitudes, 1).mean(1)
-
-
-def _kept_locally(groups: tuple[ChannelGroup, ...], scores: list[Tensor], sparsity: float) -> list[Tensor]:
+def _kept_locally(groups: Sequence[ChannelGroup], scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
     kept = []
     for group, score in zip(groups, scores, strict=True):
         _check_something_stays(group.name, group.size, sparsity, "filters")
@@ -235,11 +242,11 @@ def _kept_locally(groups: tuple[ChannelGroup, ...], scores: list[Tensor], sparsi
     return kept
 
 
-def _kept_globally(groups: tuple[ChannelGroup, ...], scores: list[Tensor], sparsity: float) -> list[Tensor]:
+def _kept_globally(groups: Sequence[ChannelGroup], scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
     left = kept_count(sum(group.size * len(group.writers) for group in groups), sparsity)
     kept = [torch.zeros(group.size, dtype=torch.bool) for group in groups]
     ranked = sorted(
-        (-float(value), number, channel) for number, score in enumerate(scores) for channel, value in enumerate(score)
+        (-value, number, channel) for number, score in enumerate(scores) for channel, value in enumerate(score.tolist())
     )
     first = [(number, int(score.argmax())) for number, score in enumerate(scores)]
     if sum(len(group.writers) for group in groups) > left:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from apsite.baselines.finetuning import Format, Source, Written, finetune, load, load_dense, prune
+from apsite.baselines.finetuning import Format, Search, Source, Written, finetune, load, load_dense, prune, pruning_of
 from apsite.baselines.pruning import masks_for
 from apsite.baselines.series_file import Pruning, Series
 from apsite.documents.json_files import read_json, to_json, write_json
@@ -125,8 +125,12 @@ def _pruned(
     """
     path, work = series.checkpoint(pruning.key), places.work / "series" / series.folder.name
     masked, tuned = (work / f"{pruning.key}.{step}.safetensors" for step in ("pruned", "float32"))
-    prune(dense, pruning.criterion, pruning.locality, pruning.key.sparsity, masked, written=Format(packed=True))
-    made = json.loads(to_json({"pruning": read_about(masked), "recipe": asdict(series.finetuning)}))
+    settings = pruning.criterion, pruning.locality, pruning.key.sparsity
+    search = None if pruning.search is None else Search(
+        pruning.search, places.training_data, places.device, series.precision, places.work / "runs", fresh
+    )  # fmt: skip
+    described = json.loads(to_json(pruning_of(load_dense(dense), dense, *settings, search=search)))
+    made = {"pruning": described, "recipe": json.loads(to_json(asdict(series.finetuning)))}
     ready = not fresh and read_about(path).get("series") == made
     if not ready and path.exists() and not fresh:
         raise EvaluationError(
@@ -134,8 +138,15 @@ def _pruned(
             "it or give --fresh"
         )
     noted = _report(series).get(str(pruning.key), {})
+    done = {name: value for name, value in read_about(masked).items() if name != "environment"} == described
+    if search is None or fresh or not (done or (ready and noted.get("before"))):
+        written = prune(dense, *settings, masked, written=Format(packed=True), search=search, reporter=reporter)
+        if search:
+            noted = _note(series, pruning.key, {"search": _training(written)})
     if not ready and (fresh or "finetuning" not in noted or read_about(tuned).get("series") != made):
-        _write_report(series, {key: model for key, model in _report(series).items() if key != str(pruning.key)})
+        others = {key: model for key, model in _report(series).items() if key != str(pruning.key)}
+        kept = {str(pruning.key): {"search": noted["search"]}} if search and "search" in noted else {}
+        _write_report(series, others | kept)
         written = finetune(
             replace(dense, checkpoint=masked), series.finetuning, places.training_data, tuned,
             written=Format(packed=True), device=places.device, precision=series.precision,
@@ -151,11 +162,10 @@ def _pruned(
         before = _before(series, places, pruning, masked, images, reporter)
         _note(series, pruning.key, {"criterion": pruning.criterion.value, "locality": pruning.locality.value,
                                     "before": before})  # fmt: skip
-    origin = (
-        series.dense if series.given is None else f"the dense network with SHA-256 {read_about(masked)['dense_sha256']}"
-    )
+    origin = series.dense if series.given is None else f"the dense network with SHA-256 {described['dense_sha256']}"
+    learned = f", learned with {pruning.search.summary}" if pruning.search else ""
     return (
-        f"Pruned from {origin} by {pruning.criterion}, {pruning.locality}; fine-tuned with "
+        f"Pruned from {origin} by {pruning.criterion}, {pruning.locality}{learned}; fine-tuned with "
         f"{series.finetuning.summary}.",
     )
 
@@ -226,7 +236,8 @@ def _request(series: Series, places: Places, key: ModelKey, granularity: Granula
 def _training(written: Written) -> dict[str, Any]:
     """What a training cost, for the report."""
     names = ("recipe", "precision", "device", "threads", "torch")
-    return {"seconds": round(written.seconds, 1), **{name: written.about[name] for name in names}}
+    about = {**written.about, **written.about.get("environment", {})}  # type: ignore[dict-item]
+    return {"seconds": round(written.seconds, 1), **{name: about[name] for name in names}}
 
 
 def _report(series: Series) -> dict[str, dict[str, Any]]:

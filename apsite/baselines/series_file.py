@@ -1,8 +1,9 @@
 """The file of a series of baselines: one dense network, the criteria that prune it, and how all are trained.
 
 ``dense`` is the method of the dense network's record, ``[training]`` says how that is trained where it is not there
-yet. ``[finetuning]`` is the same for all pruned networks, so that only the criterion differs. ``[evaluation]`` has what
-differs from protocol apb-1 on the whole test set. ``baselines/resnet8.toml`` is an example.
+yet. ``[search]`` has what differs from the usual settings of the criteria that are learned. ``[finetuning]`` is the
+same for all pruned networks, so that only the criterion differs. ``[evaluation]`` has what differs from protocol apb-1
+on the whole test set. ``baselines/resnet8.toml`` is an example.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from apsite.baselines.criteria.learned import search_recipe
+from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.baselines.finetuning import Source
-from apsite.baselines.pruning import BaselineCriterion, check_locality
+from apsite.baselines.pruning import check_locality
 from apsite.baselines.training import PRECISIONS, Recipe, recipe_of
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.runs.manifest import read_toml
 from apsite.keys import ModelKey
 from apsite.protocol import Preset, Settings
 from apsite.records import AUTHORS
-from apsite.vocabulary import Architecture, Dataset, Granularity, Locality
+from apsite.vocabulary import Architecture, Dataset, Granularity, Locality, Structure
 
 _RECIPE = {
     "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": str, "step_size": str,
@@ -30,22 +33,23 @@ _CRITERION = {"method": str, "criterion": str, "locality": str, "sparsities": li
 _TOP = {
     "dataset": str, "arch": str, "layout": str, "dense": str, "threads": int, "precision": str,
     "checkpoint_url": str, "source": str, "notes": list,
-    "training": dict, "finetuning": dict, "evaluation": dict, "criterion": list,
+    "training": dict, "search": dict, "finetuning": dict, "evaluation": dict, "criterion": list,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """One pruned network of a series."""
+    """One pruned network of a series; `search` says how its criterion is learned, where it is."""
 
     key: ModelKey
     criterion: BaselineCriterion
     locality: Locality
+    search: Recipe | None = None
 
     @property
     def granularity(self) -> Granularity:
         """Unit that is removed."""
-        return Granularity.FILTER if self.criterion is BaselineCriterion.FILTER_L1 else Granularity.WEIGHT
+        return Granularity.FILTER if self.criterion.structure is Structure.STRUCTURED else Granularity.WEIGHT
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
     """
     document = read_toml(path)
     _check(path, "the top", document, _TOP, required=("dataset", "arch", "dense", "criterion"))
-    for name in ("training", "finetuning"):
+    for name in ("training", "search", "finetuning"):
         _check(path, name, document.get(name, {}), _RECIPE)
     _check(path, "evaluation", document.get("evaluation", {}), _EVALUATION)
     try:
@@ -116,9 +120,10 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
                 raise ValueError(f"criterion {number}: sparsities must be fractions such as [0.90, 0.95, 0.99]")
             criterion = BaselineCriterion(table["criterion"])
             locality = Locality(table["locality"])
+            search = search_recipe(criterion, document.get("search", {})) if criterion.learned else None
             for sparsity in table["sparsities"]:
                 key = ModelKey.of(resolve(table["method"]), architecture, dataset, criterion.structure, sparsity)
-                prunings.append(Pruning(key, criterion, locality))
+                prunings.append(Pruning(key, criterion, locality, search))
             check_locality(criterion, locality)
         if len({str(one.key) for one in prunings}) != len(prunings):
             raise ValueError("two criteria have the same method, structure and sparsity")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from apsite.baselines.learning import Learner
 from apsite.baselines.pruning import apply_masks
 from apsite.errors import EvaluationError, NetworkError
 from apsite.evaluation.attacks.execution import foreign_code, input_gradient, logits_of
@@ -166,6 +167,7 @@ def train(
     network: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, *,
     masks: Mapping[str, Tensor] | None = None, device: torch.device | None = None, precision: str = "auto",
     state: RunState | None = None, save_every: float = 60.0, reporter: Reporter | None = None,
+    learner: Learner | None = None,
 ) -> float:  # fmt: skip
     """Train `network` in place by adversarial training; it ends in evaluation mode, on the CPU.
 
@@ -185,6 +187,7 @@ def train(
             interrupted, and keeps its progress there.
         save_every: Seconds between two times that progress is kept.
         reporter: Receives the progress.
+        learner: What the steps change; by default the weights.
 
     Returns:
         Wall time of the training in seconds; of an interrupted run that of all its parts.
@@ -194,7 +197,9 @@ def train(
         NetworkError: If the network fails, or no gradient reaches its input or its weights.
     """
     device = device or torch.device("cpu")
-    training = _Training(network, images, labels, recipe, masks or {}, device, resolve_precision(precision, device))
+    training = _Training(
+        network, images, labels, recipe, masks or {}, device, resolve_precision(precision, device), learner or Learner()
+    )
     seconds = training.run(state, save_every, reporter or Reporter())
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval()
@@ -221,7 +226,7 @@ class _Training:
 
     def __init__(
         self, network: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe,
-        masks: Mapping[str, Tensor], device: torch.device, precision: torch.dtype,
+        masks: Mapping[str, Tensor], device: torch.device, precision: torch.dtype, learner: Learner,
     ) -> None:  # fmt: skip
         count = recipe.train_samples or len(images)
         if not recipe.batch_size <= count <= len(images):
@@ -237,12 +242,16 @@ class _Training:
         self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.masks = {name: mask.to(device) for name, mask in masks.items()}
         apply_masks(self.network, self.masks)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.learner = learner
+        learner.attach(self.network, self.generator)
+        self.learned = learner.parameters()
         self.optimiser = torch.optim.SGD(
-            network.parameters(), lr=1.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
-        )
+            [{"params": list(self.learned.values())}], lr=1.0, momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay, nesterov=True,
+        )  # fmt: skip
         self.batches = count // recipe.batch_size
         self.rates = learning_rates(recipe, self.batches)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
         self.order = torch.empty(0, dtype=torch.int64)
         self.done = 0
         self.tally = np.zeros(2)  # loss and correct images of this epoch so far
@@ -296,6 +305,7 @@ class _Training:
         else:
             start.uniform_(-recipe.epsilon, recipe.epsilon, generator=self.generator)
         clean, start, labels = (one.to(self.device) for one in (clean, start, self.labels[chosen]))
+        self.learner.before()
         self.network.eval()
         _freeze(self.network, frozen=True)
         attacked = adversarial_images(self.network, clean, labels, recipe, start, self.precision)
@@ -310,12 +320,14 @@ class _Training:
             loss = functional.cross_entropy(logits, labels)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rates[self.done]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         if not loss.requires_grad:
             raise NetworkError("no gradient of the loss reaches the weights, so they cannot be trained")
         with foreign_code("the gradient of the weights cannot be computed"):
             loss.backward()  # type: ignore[no-untyped-call]
+        self.learner.gradients()
         self.optimiser.step()
+        self.learner.after(self.rates[self.done], self.done, len(self.rates))
         apply_masks(self.network, self.masks)
         self.tally += [float(loss.detach()), int((logits.argmax(1) == labels).sum())]
         self.done += 1
@@ -323,7 +335,8 @@ class _Training:
     def progress(self) -> dict[str, NDArray[Any]]:
         """Everything that the remaining steps depend on."""
         named = {f"network/{name}": value for name, value in self.network.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
+        named |= {f"learner/{name}": value for name, value in self.learner.state().items()}
+        for name, parameter in self.learned.items():
             if (momentum := self.optimiser.state[parameter].get("momentum_buffer")) is not None:
                 named[f"momentum/{name}"] = momentum
         arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in named.items()}
@@ -337,7 +350,9 @@ class _Training:
         self.network.load_state_dict(
             {name: torch.from_numpy(arrays[f"network/{name}"]) for name in self.network.state_dict()}
         )
-        for name, parameter in self.network.named_parameters():
+        for name, value in self.learner.state().items():
+            value.copy_(torch.from_numpy(arrays[f"learner/{name}"]))
+        for name, parameter in self.learned.items():
             if f"momentum/{name}" not in arrays:  # a layer that no output depends on
                 continue
             value = torch.from_numpy(arrays[f"momentum/{name}"]).to(self.device)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.cli import options
 from apsite.cli.group import cli
 from apsite.cli.options import emit_json
@@ -27,13 +28,22 @@ _PACKED = click.option("--packed", is_flag=True,
                        help="Store a pruned tensor as one bit per weight and the remaining weights.")  # fmt: skip
 
 
+_DATA = click.option("--data-dir", type=options.FOLDER, default=options.data_folder, help="Folder with the official "
+                     "training files.", show_default="where `apsite data fetch` puts them")  # fmt: skip
+_OBJECTIVE = click.Choice(["AT-PGD", "TRADES", "AT-Fast"])
+_PRECISION = click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
+                          help="auto: mixed precision if the device supports bfloat16.")  # fmt: skip
+_LEARNED = [one for one in BaselineCriterion if one.learned]
+_SEARCH = f"for the criteria that learn from training images ({', '.join(_LEARNED)})"
+_USUAL = ", ".join(f"{one} {one.epochs}" for one in _LEARNED)
+
+
 @cli.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @options.network
-@click.option("--criterion", type=click.Choice(["lwm", "lamp", "random", "filter-l1"]), required=True,
-              help="What is removed first: weights of lowest magnitude (lwm; Han et al. 2015), of lowest magnitude "
-              "relative to their layer (lamp; Lee et al. 2021), random weights, or filters of lowest L1 norm "
-              "(filter-l1; Li et al. 2017).")  # fmt: skip
+@click.option("--criterion", type=options.values(BaselineCriterion), required=True, help="What is removed first: "
+              + "; ".join(f"{one.removes} ({', '.join(filter(None, (one, one.source)))})" for one in BaselineCriterion)
+              + ".")  # fmt: skip
 @click.option("--locality", type=options.values(Locality), required=True,
               help="Whether the sparsity holds in each layer or in the whole network; lamp is global.")  # fmt: skip
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), required=True,
@@ -45,37 +55,69 @@ _PACKED = click.option("--packed", is_flag=True,
 @options.layout
 @options.method
 @options.state
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of random scores.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of random scores and of a search.")
+@_DATA
+@click.option("--objective", type=_OBJECTIVE, help=f"Robust loss {_SEARCH}.  [default: AT-Fast]")
+@click.option("--epochs", type=click.IntRange(1), help=f"Passes over the images.  [default: {_USUAL}]")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True),
+              help="Peak of the one-cycle schedule.  [default: that of the criterion]")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: 128]")
+@click.option("--n-train", type=click.IntRange(1), help="Use only the first N training images.")
+@options.device
+@_PRECISION
 @_OUTPUT
 @_HALF
 @_PACKED
+@options.resume
+@options.run_dir
+@options.quiet
 @options.as_json
 def prune(
     checkpoint: Path, arch: str, criterion: str, locality: str, sparsity: float, pattern: str | None, dataset: str,
-    layout: str | None, method: str | None, state: str | None, seed: int, output: Path, half: bool, packed: bool,
-    as_json: bool,
+    layout: str | None, method: str | None, state: str | None, seed: int, data_dir: Path, device: str | None,
+    precision: str, output: Path, half: bool, packed: bool, resume: bool, run_dir: Path, quiet: bool, as_json: bool,
+    **settings: Any,
 ) -> None:  # fmt: skip
-    """Prune the dense network CHECKPOINT to an exact sparsity with a simple baseline criterion.
+    """Prune the dense network CHECKPOINT to an exact sparsity with a baseline criterion.
 
     \b
-    Example:
+    Examples:
       apsite prune dense.safetensors --arch resnet18 --criterion lamp --locality global \\
           --sparsity 0.90 -o lamp90.safetensors
+      apsite prune dense.safetensors --arch resnet18 --criterion lis --locality local \\
+          --sparsity 0.90 -o lis90.safetensors
 
     Of n weights or filters, floor(n (1 - sparsity)) remain. Filters whose outputs are added are removed together, with
     their batch-norm parameters and the kernels that read them.
+
+    Each criterion is a reference implementation of a criterion of the taxonomy, not of a published method. Those that
+    learn from training images take a few epochs; repeat the command to resume an interrupted one.
     """
-    from apsite.baselines.finetuning import Format, Source
+    from apsite.baselines.criteria.learned import search_recipe
+    from apsite.baselines.finetuning import Format, Search, Source
     from apsite.baselines.finetuning import prune as prune_network
-    from apsite.baselines.pruning import BaselineCriterion
 
     source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint, state=state)
-    chosen = _pattern(pattern, criterion, locality, sparsity)
-    written = prune_network(
-        source, BaselineCriterion(criterion), Locality(locality), sparsity, output, written=Format(half, packed),
-        seed=seed, pattern=chosen,
-    )  # fmt: skip
+    chosen, used = _pattern(pattern, criterion, locality, sparsity), BaselineCriterion(criterion)
+    given = [name for name, value in settings.items() if value is not None]
+    if given and not used.learned:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is {_SEARCH}; {criterion} takes no images")
+    search = None
+    if used.learned:
+        recipe = search_recipe(used, {**settings, "seed": seed})
+        search = Search(recipe, data_dir, device, precision, run_dir, fresh=not resume)
+    with options.progress(quiet=quiet, kept=_kept(resume=resume)) as reporter:
+        written = prune_network(
+            source, used, Locality(locality), sparsity, output, written=Format(half, packed), seed=seed, pattern=chosen,
+            search=search, reporter=reporter,
+        )  # fmt: skip
     _print(written, f"pruned by {criterion}, {locality}", as_json=as_json)
+
+
+def _kept(*, resume: bool) -> str:
+    """How to resume a training that was interrupted."""
+    again = "the same command again" if resume else "the same command without --fresh"
+    return f"progress is saved every minute; run {again} to resume"
 
 
 def _pattern(text: str | None, criterion: str, locality: str, sparsity: float) -> Pattern | None:
@@ -99,9 +141,8 @@ def _pattern(text: str | None, criterion: str, locality: str, sparsity: float) -
 @options.network
 @click.option("--dataset", type=options.values(Dataset), default="cifar10",
               help="Dataset whose images the network takes; only CIFAR-10 can be trained on.")  # fmt: skip
-@click.option("--data-dir", type=options.FOLDER, default=options.data_folder, help="Folder with the official training "
-              "files.", show_default="where `apsite data fetch` puts them")  # fmt: skip
-@click.option("--objective", type=click.Choice(["AT-PGD", "TRADES", "AT-Fast"]), default="AT-PGD",
+@_DATA
+@click.option("--objective", type=_OBJECTIVE, default="AT-PGD",
               help="Adversarial training (Madry et al. 2018), TRADES (Zhang et al. 2019), or the fast single-step "
               "variant (Wong et al. 2020).")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), default=10, help="Passes over the images.")
@@ -118,8 +159,7 @@ def _pattern(text: str | None, criterion: str, locality: str, sparsity: float) -
 @click.option("--n-train", type=click.IntRange(1), help="Use only the first N training images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of all randomness.")
 @options.device
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
-              help="auto: mixed precision if the device supports bfloat16.")  # fmt: skip
+@_PRECISION
 @options.layout
 @options.method
 @options.state
@@ -150,9 +190,7 @@ def finetune(
     from apsite.baselines.training import recipe_of
 
     source = Source(arch, method, Dataset(dataset), layout=layout, checkpoint=checkpoint, state=state)
-    again = "the same command again" if resume else "the same command without --fresh"
-    kept = f"progress is saved every minute; run {again} to resume"
-    with options.progress(quiet=quiet, kept=kept) as reporter:
+    with options.progress(quiet=quiet, kept=_kept(resume=resume)) as reporter:
         written = finetune_network(
             source, recipe_of(settings), data_dir, output, written=Format(half, packed), device=device,
             precision=precision, run_dir=run_dir, fresh=not resume, reporter=reporter,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.baselines.pruning import (
-    BaselineCriterion,
     apply_masks,
     filter_masks,
     global_masks,

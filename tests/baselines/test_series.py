@@ -1,5 +1,6 @@
 """A series of baselines: from one file to records, resumable, and the same when it is made again."""
 
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 
 from apsite.baselines import series as series_module
+from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.baselines.finetuning import Source, prune
-from apsite.baselines.pruning import BaselineCriterion
 from apsite.baselines.series import REPORT, Places, run_series
 from apsite.baselines.series_file import read_series
 from apsite.baselines.training import recipe_of
@@ -99,6 +100,35 @@ def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_pa
     again = list(run_series(series, places, log))
     assert [one.status for one in again] == [Status.SKIPPED] * 3
     assert not any("AT-Fast" in line or "AutoAttack" in line for line in log.lines)
+
+
+def test_a_criterion_is_learned_once(series, places, dense, tmp_path, monkeypatch):
+    """What an interruption leaves is resumed, and a finished model needs neither images nor the pruned network."""
+    text = FILE.replace('"lamp"', '"lis"') + "[search]\nepochs = 1\nbatch_size = 16\n"
+    series.path.write_text(text, encoding="utf-8")
+    mine = replace(read_series(series.path), given=dense, folder=tmp_path / "mine")
+    search = mine.prunings[0].search
+    assert (search.objective, search.epochs, search.batch_size, search.peak_learning_rate) == ("AT-Fast", 1, 16, 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(series_module, "finetune", stop)
+        with pytest.raises(KeyboardInterrupt):
+            list(run_series(mine, places, Reporter(), only=[LAMP]))
+    log = Listening()
+    (outcome,) = run_series(mine, places, log, only=[LAMP])
+    assert outcome.status is Status.DONE
+    assert not any("lis, global" in line for line in log.lines)
+    assert "by lis, global, learned with AT-Fast, 1 step, 1 epoch of all training images; " in outcome.record.notes[1]
+    model = read_json(tmp_path / "mine" / REPORT)["models"][LAMP]
+    assert model["search"]["recipe"]["epochs"] == 1
+    assert set(model) == {"search", "finetuning", "half", "criterion", "locality", "before"}
+    shutil.rmtree(places.work)
+    shutil.rmtree(places.training_data)
+    (again,) = run_series(mine, places, Reporter(), only=[LAMP])
+    assert again.status is Status.SKIPPED
+
+
+def stop(*arguments, **options):
+    raise KeyboardInterrupt
 
 
 def test_a_series_that_is_made_again_gives_the_same_networks(series, places, tmp_path):

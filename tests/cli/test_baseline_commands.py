@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.baselines.finetuning import Source, load
-from apsite.baselines.pruning import BaselineCriterion, prunable_weights
+from apsite.baselines.pruning import prunable_weights
 from apsite.baselines.training import OBJECTIVES, PRECISIONS
 from apsite.cli.baselines import baselines, finetune, prune
 from apsite.errors import EvaluationError
@@ -341,6 +342,62 @@ def test_layouts_of_masks_or_scores_are_refused(run, training_set, tmp_path, lay
         "finetune", "--arch", "resnet18", "--layout", layout, "--data-dir", training_set, "-o", tmp_path / "x", code=1
     )  # fmt: skip
     assert "makes its weights of masks or scores" in result.stderr
+
+
+LEARNING = ("--epochs", 1, "--batch-size", 8, "--n-train", 16)
+
+
+@pytest.mark.parametrize(("criterion", "zero"), [("lis", 369_936), ("filter-hgm", 692)])
+def test_a_learned_criterion_prunes_to_the_exact_count_and_says_how_it_learned(
+    run, dense, training_set, tmp_path, criterion, zero
+):
+    """The same command gives the same bytes; the weights that stay are those of the dense network."""
+    path = tmp_path / "pruned.safetensors"
+    options = ("--criterion", criterion, "--locality", "global", "--sparsity", "0.9", *LEARNING, "--data-dir",
+               training_set, "--run-dir", tmp_path / "runs", "--json")  # fmt: skip
+    result = pruned(run, dense, path, *options)
+    document, content = json.loads(result.stdout), path.read_bytes()
+    assert document["audit"]["zero_weights" if criterion == "lis" else "zero_filters"] == zero
+    assert document["about"]["recipe"]["objective"] == "AT-Fast"
+    assert f"{criterion}, global: AT-Fast, 1 step, 1 epoch of 16 training images" in result.stderr
+    before = read_checkpoint(dense).state
+    for name, value in read_checkpoint(path).state.items():
+        assert torch.equal(value, torch.where(value == 0, value, before[name])), name
+    pruned(run, dense, path, *options)
+    assert path.read_bytes() == content
+
+
+def test_only_criteria_that_learn_take_images(run, dense, training_set, tmp_path):
+    options = ("--criterion", "lamp", "--locality", "global", "--sparsity", "0.9", "--epochs", 2)
+    result = pruned(run, dense, tmp_path / "x", *options, code=2)
+    assert "--epochs is for the criteria that learn from training images (lis," in result.stderr
+    assert "lamp takes no images" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--sparsity", "0.9999", "--locality", "local"), "leaves none"),
+        (("--sparsity", "0.9", "--locality", "local", "--data-dir", "."), "has no CIFAR-10 training set"),
+        (("--sparsity", "0.9", "--locality", "local", "--n-train", 4), "in batches of 8; there are 40"),
+    ],
+)
+def test_what_cannot_be_learned_is_one_error_line(run, dense, training_set, tmp_path, monkeypatch, options, reason):
+    monkeypatch.chdir(tmp_path)
+    usual = ("--criterion", "lis", "--data-dir", training_set, *LEARNING, "--run-dir", "runs", "--quiet")
+    result = pruned(run, dense, tmp_path / "x", *usual, *options, code=1)
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert reason in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_guide_has_each_criterion_with_its_term_and_cost(repository):
+    """The table of the guide is that of the code."""
+    guide = (repository / "docs/baselines-guide.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| (\w*) ?\| (.+?) \| (\d+) \|", guide, re.MULTILINE)
+    table = [(one.value, one.term or "", one.removes, str(one.epochs)) for one in BaselineCriterion]
+    assert [(name, term, what.partition(":")[0].partition(", by")[0], n) for name, term, what, n in rows] == table
 
 
 def test_the_options_are_the_words_of_the_library():

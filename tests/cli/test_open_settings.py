@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from apsite.baselines.pruning import BaselineCriterion, apply_masks, masks_for
+from apsite.baselines.criteria.terms import BaselineCriterion
+from apsite.baselines.pruning import apply_masks, masks_for
 from apsite.catalogue import load_catalogue
 from apsite.comparable import Judge, by_setting, setting_of, unranked
 from apsite.evaluation.checkpoints.loading import load_network
