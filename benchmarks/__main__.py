@@ -12,7 +12,8 @@ import click
 import torch
 
 from apsite.vocabulary import Attack
-from benchmarks import attacks, cases, catalogue, clusters, dropped_rows, gpu, precision
+from benchmarks import attacks, cases, catalogue, clusters, dropped_rows, gpu, minimum_norms, precision
+from benchmarks.minimum_norms import Excess
 from benchmarks.precision import Evidence
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
@@ -84,6 +85,11 @@ def precision_rows(options: dict) -> Iterator[Evidence]:
         yield from precision.precision_rows(chosen, options["kept"] or Path(kept))
 
 
+def distances_rows(options: dict) -> Iterator[Excess]:
+    """Distances of HO-FMN above the best known ones, beside two libraries (`pip install adv-lib foolbox`)."""
+    yield from minimum_norms.distances_rows(cases.demonstration(options["images"]))
+
+
 def ray_rows(options: dict) -> Iterator[Row]:
     """Two workers against one."""
     yield clusters.two_workers_row(cases.demonstration(options["images"]))
@@ -99,10 +105,10 @@ def gpu_rows(options: dict) -> Iterator[Row]:
     yield from gpu.gpu_rows(options["checkpoint"], options["data_dir"])
 
 
-ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence]]] = {
+ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence | Excess]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
     "fab": fab_rows, "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows,
-    "precision": precision_rows, "gpu": gpu_rows,
+    "precision": precision_rows, "distances": distances_rows, "gpu": gpu_rows,
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from apsite.documents.json_files import write_json
 from apsite.entries import entry_from_json
 from apsite.keys import ModelKey
 from apsite.official_sets import known_sha256, official_labels
+from apsite.protocol import FIXED_CONFIGURATION
 from apsite.records import (
     AttackCount,
     AttackResult,
@@ -34,6 +35,7 @@ from apsite.records import (
     EvaluatedData,
     EvaluationRecord,
     EvaluationWarning,
+    FixedConfiguration,
     JointResult,
     LayerAudit,
     Passes,
@@ -68,7 +70,7 @@ N = Dataset.CIFAR10.test_samples
 SETTINGS = {
     "preset": "apb-1", "seed": 0, "batch_size": 128, "attacks": "autoattack,hofmn", "engine": "reference",
     "epsilon": "8/255", "search_trials": 32, "search_samples": 64, "search_steps": 100, "attack_steps": 200,
-    "n_examples": None,
+    "fixed_configuration": True, "n_examples": None,
 }  # fmt: skip
 IMAGES = known_sha256(Dataset.CIFAR10, N)
 LABELS = official_labels(Dataset.CIFAR10)
@@ -165,6 +167,7 @@ def run(key: ModelKey, generator: np.random.Generator) -> tuple[EvaluationRecord
                     not_found=0,
                     search=SearchResult(32, 64, 100, 0.03, ()),
                     steps=200,
+                    fixed_configuration=FixedConfiguration(FIXED_CONFIGURATION, 0),
                 ),
             ),
             JointResult(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from apsite.official_sets import known_sha256, official_labels
+from apsite.protocol import FIXED_CONFIGURATION
 from apsite.samples import SampleResults, samples_bytes
 from apsite.vocabulary import Attack, Dataset
 from tests.builders import (
@@ -94,6 +95,7 @@ def full_run(percent: int = 90) -> Document:
                     "not_found": 1,
                     "search": {"trials": 32, "samples": 64, "steps": 100, "best_median": 0.03, "at_bound": []},
                     "steps": 200,
+                    "fixed_configuration": {"parameters": dict(FIXED_CONFIGURATION), "closer": 1_000},
                 },
             ],
             "joint": {
@@ -109,7 +111,7 @@ def full_run(percent: int = 90) -> Document:
             "preset": "apb-1", "seed": 0, "batch_size": 128, "attacks": "autoattack,hofmn", "engine": "fast",
             "precision": "float32", "remove_channels": True, "fab_drop_rows": True, "epsilon": "8/255",
             "search_trials": 32, "search_samples": 64, "search_batch": "fixed", "search_steps": 100,
-            "attack_steps": 200, "n_examples": None,
+            "attack_steps": 200, "fixed_configuration": True, "n_examples": None,
         },
         samples={"file": f"{key}.npz", "sha256": hashlib.sha256(samples_bytes(samples)).hexdigest()},
         provenance={"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-01"},
@@ -124,7 +126,7 @@ def full_run(percent: int = 90) -> Document:
             ("fab-t", 3_000_000, 4_000_000),
             ("square", 18_000_000, 0),
             ("hofmn-search", 2_048, 204_800),
-            ("hofmn", 8_000, 1_600_000),
+            ("hofmn", 16_000, 3_200_000),
         ]
     }
     document["audit"] = audit_document(key, percent / 100)

@@ -19,6 +19,7 @@ from apsite.protocol import (
     FAB_DROP_FALL,
     FAB_DROP_GRADIENT,
     FAB_DROP_STEP,
+    FIXED_CONFIGURATION,
     FREE,
     INFLATION_LIMIT,
     SCREENED,
@@ -47,6 +48,8 @@ def test_the_page_states_settings_of_the_protocol(page: str) -> None:
         f"{default.search_samples} correctly classified images"
     ) in page
     assert f"with {default.attack_steps} steps." in page
+    fixed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in FIXED_CONFIGURATION.items())
+    assert f"the same for all networks ({fixed})" in page
     space = {name: "8/255" if name == "learning_rate" else f"{low:g}" for name, (low, _) in SEARCH_SPACE.items()}
     assert SEARCH_SPACE["learning_rate"][0] == 8 / 255
     for name, low in space.items():

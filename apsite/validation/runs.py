@@ -23,7 +23,7 @@ _AGAIN = "run `apsite eval` again"
 
 def run_problems(record: EvaluationRecord) -> Found:
     """What the record of an own run says of it that no run gives."""
-    for rule in (_settings, _attacks, _float32_check, _search, _costs, _data, _files):
+    for rule in (_settings, _attacks, _float32_check, _search, _fixed_configuration, _costs, _data, _files):
         yield from rule(record)
 
 
@@ -126,6 +126,25 @@ def _search(record: EvaluationRecord) -> Found:
             yield f"{place}.search.{name}", f"{value} is not settings.search_{name} {stated}; {_AGAIN}"
 
 
+def _fixed_configuration(record: EvaluationRecord) -> Found:
+    """The final attack had the second configuration, that of the protocol, if and only if the settings say so."""
+    hofmn, stated = record.results.hofmn, {**protocol.EARLIER, **(record.settings or {})}
+    if hofmn is None:
+        return
+    place = f"{record.results.place(AttackName.HOFMN)}.fixed_configuration"
+    attacked = round((record.results.clean_accuracy or 0) * (record.results.n_samples or 0))
+    fixed = hofmn.fixed_configuration
+    if (fixed is not None) != (stated["fixed_configuration"] is True and attacked > 0):
+        found = "is missing" if fixed is None else "is stated"
+        yield place, f"{found}, and settings.fixed_configuration is {stated['fixed_configuration']!r}; {_AGAIN}"
+    if fixed is None:
+        return
+    if dict(fixed.parameters) != dict(protocol.FIXED_CONFIGURATION):
+        yield f"{place}.parameters", f"are not those of the protocol, {dict(protocol.FIXED_CONFIGURATION)}; {_AGAIN}"
+    if fixed.closer > attacked:
+        yield f"{place}.closer", f"{fixed.closer} exceeds the {attacked} samples that were attacked; {_AGAIN}"
+
+
 def _costs(record: EvaluationRecord) -> Found:
     """Passes and time of each phase, and no fewer passes than the attack makes on the samples that it did not break."""
     least = dict(_least_passes(record))
@@ -159,7 +178,8 @@ def _least_passes(record: EvaluationRecord) -> Iterator[tuple[str, int]]:
         yield FLOAT32_CHECK, (check.samples - check.broken) * passes
     if hofmn is not None:
         correct = round((results.clean_accuracy or 0) * n)
-        yield AttackName.HOFMN.value, correct * (hofmn.steps or 0)
+        configurations = 1 if hofmn.fixed_configuration is None else 2
+        yield AttackName.HOFMN.value, configurations * correct * (hofmn.steps or 0)
         if hofmn.search is not None and not record.leaves_out_tuning:
             yield "hofmn-search", hofmn.search.trials * hofmn.search.samples * hofmn.search.steps
 

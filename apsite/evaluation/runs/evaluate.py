@@ -40,6 +40,7 @@ from apsite.evaluation.testsets.datasets import EMBEDDED, ImageSet, load_test_se
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import (
+    FIXED_CONFIGURATION,
     NEUTRAL,
     SPARSITY_LIMIT,
     TARGETS,
@@ -346,6 +347,9 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
     if results.hofmn is None:
         return results
     hofmn = replace(results.hofmn, steps=settings.attack_steps)
+    if settings.fixed_configuration and samples.clean_correct.any():
+        fixed = records.FixedConfiguration(FIXED_CONFIGURATION, outcome.closer)
+        hofmn = replace(hofmn, fixed_configuration=fixed)
     if trials and samples.tuning is not None:
         best = best_of(trials)
         search = records.SearchResult(

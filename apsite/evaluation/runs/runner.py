@@ -20,6 +20,7 @@ from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
 from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.search_parts import median_of, search_batches, share_of
 from apsite.evaluation.runs.worker import (
     LANES,
     Call,
@@ -38,6 +39,7 @@ from apsite.protocol import (
     APB_1_ATTACKS,
     CHECKED_SURVIVORS,
     CHECKING,
+    FIXED_CONFIGURATION,
     FLOAT32_CHECK,
     EngineName,
     Precision,
@@ -55,9 +57,6 @@ CallOf = Callable[[LabelledImages], Call]
 _FORMAT = "memory-format"
 """Name of the chosen memory format in the state of a run."""
 
-WORST = 1.0
-"""Median distance of a trial that had no correctly classified sample: the largest that images in [0, 1] allow."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -70,6 +69,7 @@ class Outcome:
         seconds: Time of work by phase, of all workers together; of resumed phases that of all parts.
         simplified: The network that the attacks ran on.
         dropped_rows: Pairs of sample and target that FAB gave up early.
+        closer: Samples to which the fixed configuration of HO-FMN came closer than the best one of the search.
         float32_check: The check of AutoAttack's search, if that was in lower precision.
     """
 
@@ -80,6 +80,7 @@ class Outcome:
     simplified: Simplified
     dropped_rows: int = 0
     float32_check: Float32Check | None = None
+    closer: int = 0
 
 
 def run(
@@ -130,6 +131,7 @@ class _Run:
     passes: dict[str, Passes] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     dropped_rows: int = 0
+    closer: int = 0
     ahead: dict[str, int] = field(default_factory=dict)  # passes that each phase takes at most, in order
 
     def outcome(self, parameters: FmnParameters | None, only: Mapping[AttackName, NDArray[np.bool_]] | None) -> Outcome:
@@ -156,7 +158,7 @@ class _Run:
             robust_after=robust_after, others=others,
         )  # fmt: skip
         return Outcome(
-            samples, trials, self.passes, self.seconds, self.worker.simplified, self.dropped_rows, check
+            samples, trials, self.passes, self.seconds, self.worker.simplified, self.dropped_rows, check, self.closer
         )  # fmt: skip
 
     def expect(self, samples: Mapping[AttackName, int], *, search: bool) -> None:
@@ -169,7 +171,7 @@ class _Run:
                 if settings.precision is not Precision.FLOAT32:
                     self.ahead[FLOAT32_CHECK] = self.check_cost * min(count, CHECKED_SURVIVORS)
             elif attack in APB_1_ATTACKS:
-                self.ahead |= {"hofmn-search": trials, "hofmn": (settings.attack_steps + 1) * count}
+                self.ahead |= {"hofmn-search": trials, "hofmn": self.final_cost * count}
             else:
                 self.ahead[attack.value] = attack_module(attack).PASSES * count
 
@@ -252,7 +254,7 @@ class _Run:
 
     def search(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple[Trial, ...]]:
         """Samples that the HO-FMN search takes, and its trials."""
-        tuning, batch = self.search_batches(clean)
+        tuning, batch = search_batches(clean, self.settings)
         if not (tuning & clean).any():
             if clean.any():
                 raise EvaluationError(
@@ -276,8 +278,8 @@ class _Run:
             for number, result in results:
                 trials = calls[number].trials
                 for parameters, values in zip(trials, result.values, strict=True):
-                    parts_of.setdefault(parameters, []).append(_share(result, values, len(trials)))
-            medians = [_median([part.values for part in parts_of.get(one, ())]) for one in together]
+                    parts_of.setdefault(parameters, []).append(share_of(result, values, len(trials)))
+            medians = [median_of([part.values for part in parts_of.get(one, ())]) for one in together]
             best = min(best, *medians)
             return medians
 
@@ -314,26 +316,17 @@ class _Run:
             calls += [Call(Work.SEARCH, self.chosen(part), trials=trials, steps=steps) for part in parts]
         return calls
 
-    def search_batches(self, clean: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Callable[[int], NDArray[np.int64]]]:
-        """Samples that the search takes, and the correctly classified ones of them that each trial attacks.
-
-        A fixed batch is drawn by the seed from the correctly classified samples; rotating ones follow each other from
-        the start of the set, as the survey has it.
-        """
-        tuning, size = np.zeros(len(clean), np.bool_), self.settings.search_samples
-        if self.settings.left_out:
-            tuning[: self.settings.left_out] = True
-            return tuning, lambda number: number * size + np.flatnonzero(clean[number * size : (number + 1) * size])
-        order = np.random.default_rng(self.settings.seed).permutation(np.flatnonzero(clean))
-        fixed = np.sort(order[:size])
-        tuning[fixed] = True
-        return tuning, lambda number: fixed
+    @property
+    def final_cost(self) -> int:
+        """Passes of one sample in the final attack of HO-FMN."""
+        return (self.settings.attack_steps + 1) * (2 if self.settings.fixed_configuration else 1)
 
     def minimum_norm(self, clean: NDArray[np.bool_], parameters: FmnParameters | None) -> NDArray[np.float32]:
         """Distances of HO-FMN, see :meth:`distances`; no `parameters` if no sample is correct."""
-        steps = self.settings.attack_steps
-        call = partial(Call, Work.DISTANCES, trials=(parameters,) if parameters else (), steps=steps)
-        return self.distances("HO-FMN attack", "hofmn", clean, steps + 1, call, minimum_norm=True, grain=LANES)
+        fixed = [FmnParameters(**FIXED_CONFIGURATION)] if self.settings.fixed_configuration else []
+        trials = () if parameters is None else (parameters, *fixed)
+        call = partial(Call, Work.DISTANCES, trials=trials, steps=self.settings.attack_steps)
+        return self.distances("HO-FMN attack", "hofmn", clean, self.final_cost, call, minimum_norm=True, grain=LANES)
 
     def other(self, attack: AttackName, clean: NDArray[np.bool_]) -> NDArray[np.generic]:
         """Array of an attack with its own module, see :meth:`apsite.samples.SampleResults.of`."""
@@ -345,11 +338,17 @@ class _Run:
         self, label: str, phase: str, clean: NDArray[np.bool_], cost: int, call: CallOf, *,
         minimum_norm: bool, grain: int = 4,
     ) -> NDArray[np.float32]:  # fmt: skip
-        """Distance of every sample: 0 for clean errors, ``inf`` where the attack found nothing."""
+        """Distance of every sample, the smallest of all configurations.
+
+        It is 0 for clean errors, and ``inf`` where the attack found nothing.
+        """
         distance, correct = np.zeros(len(clean), np.float32), np.flatnonzero(clean)
         self.reporter.start(label, len(correct))
 
         def finished(chosen: NDArray[np.int64], reached: NDArray[np.generic]) -> str:
+            if reached.ndim == 2:
+                self.closer += int((reached.argmin(axis=1) > 0).sum())
+                reached = reached.min(axis=1)
             distance[chosen] = reached
             return ""
 
@@ -420,18 +419,6 @@ class _Run:
         self.passes[phase] = Passes(before.forward + forward, before.backward + backward)
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + float(unit["seconds"]), 3)
         self.dropped_rows += int(unit["dropped_rows"])
-
-
-def _median(parts: Sequence[NDArray[np.generic]]) -> float:
-    """Median distance of the samples of one trial; the worst one if it had none."""
-    reached = torch.from_numpy(np.concatenate([*parts, np.zeros(0, np.float32)])).double()
-    return float(reached.quantile(0.5)) if len(reached) else WORST
-
-
-def _share(result: Result, values: NDArray[np.generic], trials: int) -> Result:
-    """Part of one trial in work that was done for several, which all took the same passes."""
-    passes = Passes(result.passes.forward // trials, result.passes.backward // trials)
-    return Result(values, passes, result.seconds / trials)
 
 
 def _grey(distance: float) -> str:

@@ -44,9 +44,9 @@ class Work(StrEnum):
     ATTACK = "attack"
     """Which samples one attack of AutoAttack breaks: bool, shape ``(n,)``."""
     DISTANCES = "distances"
-    """Confirmed HO-FMN distances with one configuration: float32, in input units, shape ``(n,)``."""
+    """Confirmed HO-FMN distances with each configuration: float32, in input units, shape ``(n, configurations)``."""
     OTHER = "other"
-    """The same for an attack with its own module; infinite where its image is not adversarial at ε."""
+    """Those of an attack with its own module, shape ``(n,)``; infinite where its image is not adversarial at ε."""
     SEARCH = "search"
     """Unconfirmed HO-FMN distances of several trials, the worst norm where nothing was found: shape ``(trials, n)``."""
 
@@ -209,13 +209,15 @@ class Worker:
 
     def _distances(self, call: Call) -> NDArray[np.generic]:
         x, y = self._tensors(call.samples)
-        (parameters,) = call.trials
-        adversarial, found = self._fmn(self.surrogate, x, y, [parameters] * len(x), call.steps)
+        return np.stack([self._confirmed(x, y, parameters, call.steps) for parameters in call.trials], axis=1)
+
+    def _confirmed(self, x: Tensor, y: Tensor, parameters: FmnParameters, steps: int) -> NDArray[np.float32]:
+        adversarial, found = self._fmn(self.surrogate, x, y, [parameters] * len(x), steps)
         verified = found & self._adversarial(x, adversarial, y, 1.0)
         again = (found & ~verified).nonzero().squeeze(1)
         if len(again):  # what the simplified network alone takes for adversarial is searched on the evaluated one
             a, b = x[again], y[again]
-            adversarial[again], found[again] = self._fmn(self.network, a, b, [parameters] * len(a), call.steps)
+            adversarial[again], found[again] = self._fmn(self.network, a, b, [parameters] * len(a), steps)
             verified[again] = found[again] & self._adversarial(a, adversarial[again], b, 1.0)
         return np.asarray(distances(x, adversarial, verified).cpu().numpy(), dtype=np.float32)
 

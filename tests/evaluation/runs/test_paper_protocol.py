@@ -14,6 +14,7 @@ from apsite.evaluation.runs import runner
 from apsite.evaluation.runs.demonstration import request
 from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.run_state import RunState
+from apsite.evaluation.runs.search_parts import WORST, search_batches
 from apsite.metrics import robust_flags
 from apsite.progress import Reporter
 from apsite.protocol import Preset, SearchBatch, Settings
@@ -30,7 +31,8 @@ SHORT = Settings.of(
 def test_the_preset_is_the_surveys():
     paper = Settings.of(Preset.PAPER)
     assert (paper.left_out, Settings().left_out) == (2048, 0)
-    assert dataclasses.replace(paper, preset=Preset.APB_1, search_batch=SearchBatch.FIXED) == Settings()
+    changed = {"preset": Preset.APB_1, "search_batch": SearchBatch.FIXED, "fixed_configuration": True}
+    assert dataclasses.replace(paper, **changed) == Settings()
     assert paper.protocol(Dataset.CIFAR10, 10_000) is Protocol.CUSTOM
     assert (
         dataclasses.replace(Settings(), search_batch=SearchBatch.ROTATING).protocol(Dataset.CIFAR10, 10_000)
@@ -45,17 +47,16 @@ def test_each_trial_takes_the_next_samples(demo_network, images, tmp_path, monke
     """Every trial attacks the correctly classified ones of its own four samples; all twelve are marked."""
     seen = []
 
-    class Watched(runner._Run):
-        def search_batches(self, clean):
-            tuning, batch = super().search_batches(clean)
+    def watched(clean, settings):
+        tuning, batch = search_batches(clean, settings)
 
-            def watched(number):
-                seen.append(batch(number))
-                return seen[-1]
+        def seeing(number):
+            seen.append(batch(number))
+            return seen[-1]
 
-            return tuning, watched
+        return tuning, seeing
 
-    monkeypatch.setattr(runner, "_Run", Watched)
+    monkeypatch.setattr(runner, "search_batches", watched)
     with RunState(tmp_path, {}) as state:
         outcome = runner.run(demo_network, images.first(20), SHORT, state, torch.device("cpu"), Reporter())
     clean = outcome.samples.clean_correct
@@ -111,8 +112,8 @@ def test_a_trial_without_a_correct_sample_counts_as_the_worst(demo_network, imag
     chosen = dataclasses.replace(images, labels=labels).first(20)
     with RunState(tmp_path / "a", {}) as state:
         outcome = runner.run(demo_network, chosen, SHORT, state, torch.device("cpu"), Reporter())
-    assert outcome.trials[0].objective == runner.WORST
-    assert outcome.trials[1].objective < runner.WORST
+    assert outcome.trials[0].objective == WORST
+    assert outcome.trials[1].objective < WORST
     labels[:12] = (clean[:12] + 1) % 10
     chosen = dataclasses.replace(images, labels=labels).first(20)
     with RunState(tmp_path / "b", {}) as state, pytest.raises(EvaluationError, match="none of the first 12 samples"):

@@ -10,12 +10,13 @@ import torch
 from apsite.errors import ApsiteError, EvaluationError, NetworkError
 from apsite.evaluation.attacks.autoattack import is_adversarial
 from apsite.evaluation.attacks.fast import engine
+from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.runs import worker
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.runs.worker import LANES
 from apsite.progress import Reporter
-from apsite.protocol import FAB_SAVED_STEPS, Precision, Settings
+from apsite.protocol import FAB_SAVED_STEPS, FIXED_CONFIGURATION, Precision, Settings
 from apsite.records import Float32Check
 from apsite.results import results_of
 from apsite.samples import samples_bytes
@@ -111,6 +112,23 @@ def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_pat
         assert np.array_equal(found[0], other)
 
 
+def test_each_sample_has_the_smaller_distance_of_two_configurations(tiny, tiny_images, tmp_path):
+    """The final attack equals the sample-wise minimum of two runs with one configuration each."""
+    both = dataclasses.replace(SHORT, attacks=("hofmn",), n_examples=48)
+    one = dataclasses.replace(both, fixed_configuration=False)
+
+    def outcome(settings, parameters=None):
+        folder = tmp_path / f"{settings.fixed_configuration}-{parameters}"
+        with RunState(folder, {}) as state:
+            return run(tiny, tiny_images.first(48), settings, state, CPU, Reporter(), parameters)
+
+    found, searched = outcome(both), outcome(one)
+    fixed = outcome(one, FmnParameters(**FIXED_CONFIGURATION)).samples.distance
+    assert (searched.closer, found.trials) == (0, searched.trials)
+    assert np.array_equal(found.samples.distance, np.minimum(searched.samples.distance, fixed))
+    assert 0 < found.closer == int((fixed < searched.samples.distance).sum()) < 48
+
+
 def test_counts_add_up(uninterrupted):
     samples = uninterrupted.samples
     results = results_of(samples, SHORT.epsilon_value(Dataset.CIFAR10))
@@ -124,7 +142,7 @@ def test_counts_add_up(uninterrupted):
     assert results.joint.robust_accuracy <= min(results.autoattack.robust_accuracy, results.hofmn.robust_accuracy)
     assert uninterrupted.passes["clean"].forward == 12
     batches = -(-int(samples.clean_correct.sum()) // SHORT.batch_size)
-    assert uninterrupted.passes["hofmn"].backward == batches * LANES * SHORT.attack_steps
+    assert uninterrupted.passes["hofmn"].backward == 2 * batches * LANES * SHORT.attack_steps
     assert uninterrupted.passes["hofmn-search"].backward == 3 * LANES * SHORT.search_steps
     survivors = counts[Attack.APGD_T].robust_after
     assert uninterrupted.passes["square"].forward >= 5001 * counts[Attack.SQUARE].robust_after
