@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.cases import demonstration, saturated
 from benchmarks.dropped_rows import dropped_rows_row
 from benchmarks.gpu import whole_protocol_rows
+from benchmarks.minimum_norms import excess
 from benchmarks.precision import emulated, rounded
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
@@ -45,6 +47,15 @@ def test_fab_is_compared_with_itself_without_its_rule(monkeypatch):
     assert plain["broken"] == plain["changed"] == masked["changed"] == 0
     assert plain["passes_ratio"] > 1 == masked["passes_ratio"]
     assert 0 <= plain["way"] < 0.5
+
+
+def test_distances_are_compared_with_the_smallest_of_all():
+    """Median and 90th percentile of the relative excess; what lies within 0.1 % counts as equal."""
+    best = np.full(11, 0.5, np.float32)
+    above = excess(best * (1 + np.arange(11, dtype=np.float32) / 100), best)
+    assert above["median"] == pytest.approx(0.05, abs=1e-6)
+    assert above["high"] == pytest.approx(0.09, abs=1e-6)
+    assert above["closest"] == 1
 
 
 def test_rows_for_a_gpu_say_what_they_need():
