@@ -62,8 +62,8 @@ COLUMNS = (
            lambda model: model.record.structure.value if model.record.structure else None),
     Column("sparsity", _FRACTION, "declared sparsity; 0 for a dense network",
            lambda model: model.record.sparsity.declared),
-    Column("clean_accuracy", _FRACTION, "share classified correctly without an attack",
-           lambda model: model.record.results.clean_accuracy),
+    Column("clean_accuracy", _FRACTION, "share of the whole test set classified correctly without an attack, or of the "
+           "attacked samples where a record has no more", lambda model: model.record.results.overall_clean_accuracy),
     Column("aa_robust_accuracy", _FRACTION, "share that AutoAttack did not break",
            lambda model: model.record.results.aa_robust_accuracy),
     Column("hofmn_robust_accuracy", _FRACTION,

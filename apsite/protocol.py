@@ -194,11 +194,13 @@ class SearchBatch(StrEnum):
     """Each trial attacks the next samples of the set; HO-FMN's results leave out all samples that the search took."""
 
 
-class WorkersKind(StrEnum):
-    """Where attacks run: in this process, or on workers that Ray starts."""
+class Sample(StrEnum):
+    """Which images a reduced run takes."""
 
-    LOCAL = "local"
-    RAY = "ray"
+    RANDOM = "random"
+    """A random draw by a fixed seed, the same for every model: smaller samples are parts of larger ones."""
+    FIRST = "first"
+    """The first images of the test set, as RobustBench takes them."""
 
 
 @dataclass(frozen=True)
@@ -222,8 +224,9 @@ class Settings:
         search_steps: FMN steps in each trial.
         attack_steps: FMN steps of the final attack.
         fixed_configuration: Attack with :data:`FIXED_CONFIGURATION` as well; each sample keeps the smaller distance.
-        n_examples: Evaluate only the first so many samples; ``None`` for those that rank, which is the whole test set,
-            or of ImageNet the 5,000 images of RobustBench's list.
+        n_examples: Attack only so many of the samples that rank; ``None`` for all of them, which is the whole test
+            set, or of ImageNet the 5,000 images of RobustBench's list.
+        sample: Which ones. Where only a part of the set is there, such as the embedded images, always the first.
 
     Raises:
         EvaluationError: If a value is not allowed.
@@ -252,6 +255,7 @@ class Settings:
     attack_steps: int = 200
     fixed_configuration: bool = True
     n_examples: int | None = None
+    sample: Sample = Sample.RANDOM
 
     def __post_init__(self) -> None:
         """Turn words into enums, put the attacks in order, and check each value."""
@@ -378,13 +382,14 @@ EARLIER: Mapping[str, Scalar] = {
     "fab_drop_rows": False,
     "search_batch": SearchBatch.FIXED.value,
     "fixed_configuration": False,
+    "sample": Sample.FIRST.value,
 }
 """Settings that records of earlier versions do not state, with values that are true of them."""
 
 NEUTRAL = frozenset({"batch_size", "engine", "remove_channels", "fab_drop_rows"})
 """Settings that change results only by rounding and chance."""
 
-FREE = NEUTRAL | {"seed", "epsilon", "n_examples"}
+FREE = NEUTRAL | {"seed", "epsilon", "n_examples", "sample"}
 """Settings that a ranking run may choose; ε and the number of samples are checked where the record states them."""
 
 RANKING: Mapping[str, Scalar] = {
@@ -434,20 +439,3 @@ def at_bounds(parameters: Mapping[str, float], tolerance: float = 1e-3) -> tuple
         if min(value - lowest, highest - value) <= tolerance * (highest - lowest):
             found.append(name)
     return tuple(found)
-
-
-def parse_workers(text: str) -> tuple[WorkersKind, int | None]:
-    """Kind and number of workers that ``--workers`` names; ``None`` for one per device.
-
-    Raises:
-        EvaluationError: If `text` is not one of the allowed forms.
-
-    >>> parse_workers("ray:4")
-    (<WorkersKind.RAY: 'ray'>, 4)
-    """
-    kind, colon, number = text.partition(":")
-    if kind == WorkersKind.RAY and (not colon or (number.isascii() and number.isdigit() and int(number) > 0)):
-        return WorkersKind.RAY, int(number) if colon else None
-    if text != WorkersKind.LOCAL:
-        raise EvaluationError(f"--workers {text!r} is not one of 'local', 'ray', 'ray:<number of workers>'")
-    return WorkersKind.LOCAL, None

@@ -61,7 +61,7 @@ def test_the_page_states_each_preset(page: str) -> None:
     assert re.findall(r"^\| `([\w-]+)` \|", page, flags=re.MULTILINE) == [preset.value for preset in Preset]
     quick = Settings.of(Preset.QUICK)
     assert (
-        f"the first {quick.n_examples} images, a search of {quick.trials} trials on {quick.search_samples} images with "
+        f"{quick.n_examples} random images, a search of {quick.trials} trials on {quick.search_samples} images with "
         f"{quick.search_steps} steps each, and {quick.attack_steps} steps of FMN"
     ) in page
     assert f"on the first {Settings.of(Preset.PAPER).left_out:,} images" in page
@@ -117,7 +117,7 @@ def test_the_page_states_what_may_be_chosen(page: str) -> None:
     }
     (chosen,) = re.findall(r"^## What you may choose freely\n\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     assert all(word in chosen for word in words.values())
-    assert words.keys() == FREE - {"epsilon", "n_examples"}
+    assert words.keys() == FREE - {"epsilon", "n_examples", "sample"}
 
 
 def test_every_attack_is_described_and_has_its_module(page: str, repository: Path) -> None:

@@ -78,7 +78,8 @@ def run_series(
     for one in wanted:
         _check_place(_request(series, places, one.key, one.granularity, fresh=fresh))
     dense = replace(series.source, checkpoint=_dense(series, places, wanted, reporter, fresh=fresh))
-    images = load_test_set(series.source.dataset, places.test_data).first(series.settings.n_examples)
+    whole = load_test_set(series.source.dataset, places.test_data)
+    images, _ = whole.chosen(series.settings.n_examples, series.settings.sample)
     for key in only or series.models:
         if key == str(series.dense):
             yield from run_manifest([_request(series, places, series.dense, None, fresh=fresh)], reporter)

@@ -20,7 +20,7 @@ from apsite.baselines.training import PRECISIONS, Recipe, recipe_of
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.runs.manifest import read_toml
 from apsite.keys import ModelKey
-from apsite.protocol import Preset, Settings
+from apsite.protocol import Preset, Sample, Settings
 from apsite.records import AUTHORS
 from apsite.vocabulary import Architecture, Dataset, Granularity, Locality, Structure
 
@@ -28,7 +28,15 @@ _RECIPE = {
     "objective": str, "epochs": int, "learning_rate": float, "steps": int, "epsilon": str, "step_size": str,
     "batch_size": int, "momentum": float, "weight_decay": float, "trades_beta": float, "n_train": int, "seed": int,
 }  # fmt: skip
-_EVALUATION = {"n_examples": int, "engine": str, "attacks": str, "batch_size": int, "seed": int, "trials": int}
+_EVALUATION = {
+    "n_examples": int,
+    "first": int,
+    "engine": str,
+    "attacks": str,
+    "batch_size": int,
+    "seed": int,
+    "trials": int,
+}
 _CRITERION = {"method": str, "criterion": str, "locality": str, "sparsities": list}
 _TOP = {
     "dataset": str, "arch": str, "layout": str, "dense": str, "threads": int, "precision": str,
@@ -109,8 +117,13 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
         if not dataset.registered:
             raise ValueError(f"dataset {dataset.value!r} is not registered, so no network is trained on it")
         evaluation = dict(document.get("evaluation", {}))
-        if evaluation.get("n_examples", 1) < 1:
-            raise ValueError(f"n_examples must be at least 1, not {evaluation['n_examples']}")
+        for name in ("n_examples", "first"):
+            if evaluation.get(name, 1) < 1:
+                raise ValueError(f"{name} must be at least 1, not {evaluation[name]}")
+        if "first" in evaluation:
+            if "n_examples" in evaluation:
+                raise ValueError("give n_examples or first, not both")
+            evaluation |= {"n_examples": evaluation.pop("first"), "sample": Sample.FIRST}
         if "attacks" in evaluation:
             evaluation["attacks"] = tuple(part.strip() for part in evaluation["attacks"].split(","))
         prunings = []

@@ -49,8 +49,12 @@ _FILE = click.Path(path_type=Path)
               "images of the package. For other:NAME a folder of class folders or an .npz file.  "
               "[default: where `apsite data fetch` puts them]")  # fmt: skip
 @options.device
-@click.option("--n-examples", type=click.IntRange(1), help="Attack only the first N samples; such a run does not rank. "
-              "[default: those that rank: the whole test set, of ImageNet 5,000 images]")  # fmt: skip
+@click.option("--n-examples", type=click.IntRange(1), metavar="N", help="Attack a random sample of N images, the same "
+              "for every model; clean accuracy is that of all. Such a run does not rank.  [default: those that rank: "
+              "the whole test set, of ImageNet 5,000 images]")  # fmt: skip
+@click.option("--first", type=click.IntRange(1), metavar="N",
+              help="Attack the first N images instead, as RobustBench does; they may be easier or harder than the "
+              "set.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1),
               help="Images attacked together; lower it if memory runs out.  [default: 128 on a CPU, 1024 on a "
               "GPU]")  # fmt: skip

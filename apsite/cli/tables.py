@@ -64,7 +64,7 @@ def _leaderboard(
             robust = f"{percent(model.share)} {standings.ranks[model.key]:>2}"
             full, short = (
                 Text(f"★ {text}" if leads else text, style="bold" if leads else "")
-                for text in (f"{percent(record.results.clean_accuracy)} / {robust}", robust)
+                for text in (f"{percent(record.results.overall_clean_accuracy)} / {robust}", robust)
             )
             cells[record.method, percentage] = full, short
     for method in sorted(best, key=lambda method: (-best[method], method)):
@@ -189,6 +189,8 @@ def _shares(record: EvaluationRecord) -> Iterable[tuple[str, float, int]]:
     left_out = f", {n - others:,} searched samples left out" if n != others else ""
     if results.clean_accuracy is not None:
         yield "clean (no attack)", results.clean_accuracy, n
+    if results.whole_set is not None:
+        yield "  on the whole test set", results.whole_set.clean_accuracy, results.whole_set.n_samples
     for attack, count in results.stages.items():
         if attack is not Attack.SQUARE:
             yield f"  after {attack.label}", count.robust_after / n, n

@@ -15,6 +15,7 @@ from apsite.records.attack_results import (
     JointResult,
     Results,
     SearchResult,
+    WholeSet,
 )
 from apsite.records.counts import CheckpointAudit, LayerAudit
 from apsite.records.documents import read_record, record_from_json, record_to_json, write_record
@@ -42,6 +43,6 @@ __all__ = [
     "AUTHORS", "CURVES", "HISTORY", "AttackCount", "AttackResult", "Checkpoint", "CheckpointAudit", "EvaluatedData",
     "EvaluationRecord", "EvaluationWarning", "FixedConfiguration", "Float32Check", "JointResult", "LayerAudit",
     "OwnSetFacts", "Passes", "Provenance", "RepeatedAttack", "Results", "SamplesFile", "Scalar", "SearchResult",
-    "Sparsity", "ThreatModel", "Verification", "read_record", "record_from_json", "record_problems", "record_to_json",
-    "with_verification", "write_record",
+    "Sparsity", "ThreatModel", "Verification", "WholeSet", "read_record", "record_from_json", "record_problems",
+    "record_to_json", "with_verification", "write_record",
 ]  # fmt: skip

@@ -114,6 +114,14 @@ class JointResult:
 
 
 @dataclass(frozen=True)
+class WholeSet:
+    """Clean accuracy on all images that rank, of a run that attacked only some of them."""
+
+    n_samples: int
+    clean_accuracy: float
+
+
+@dataclass(frozen=True)
 class Results:
     """All numbers of a record: fractions in [0, 1] of `n_samples`; ``None`` where the source gives none.
 
@@ -122,12 +130,14 @@ class Results:
         clean_accuracy: Fraction classified correctly with no attack.
         attacks: Results of each attack that was run.
         joint: All attacks together; ``None`` unless each was run.
+        whole_set: Clean accuracy on the whole set, of a run on fewer samples; ``None`` where it was not measured.
     """
 
     n_samples: int | None
     clean_accuracy: float | None
     attacks: tuple[AttackResult, ...] = ()
     joint: JointResult | None = None
+    whole_set: WholeSet | None = None
 
     def of(self, attack: AttackName) -> AttackResult | None:
         """Results of one attack; ``None`` where it was not run."""
@@ -159,9 +169,19 @@ class Results:
         return self.joint.robust_accuracy if self.joint else None
 
     @property
+    def overall_clean_accuracy(self) -> float | None:
+        """Clean accuracy on the whole test set where it was measured there, else on the evaluated samples."""
+        return self.clean_accuracy if self.whole_set is None else self.whole_set.clean_accuracy
+
+    @property
     def accuracies(self) -> tuple[float | None, float | None, float | None, float | None]:
         """Clean accuracy and robust accuracies under AutoAttack, HO-FMN and both, as tables list them."""
-        return self.clean_accuracy, self.aa_robust_accuracy, self.hofmn_robust_accuracy, self.joint_robust_accuracy
+        return (
+            self.overall_clean_accuracy,
+            self.aa_robust_accuracy,
+            self.hofmn_robust_accuracy,
+            self.joint_robust_accuracy,
+        )
 
     @property
     def stages(self) -> Mapping[Attack, AttackCount]:

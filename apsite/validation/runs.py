@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from apsite import protocol
 from apsite.errors import EvaluationError
 from apsite.official_sets import known_sha256
-from apsite.protocol import CHECKING, FLOAT32_CHECK, EngineName, Precision, Settings
+from apsite.protocol import CHECKING, FLOAT32_CHECK, EngineName, Precision, Sample, Settings
 from apsite.records import EvaluationRecord
+from apsite.results import differs
 from apsite.vocabulary import Attack, AttackName, Dataset, Protocol
 
 Found = Iterator[tuple[str, str]]
@@ -23,7 +24,7 @@ _AGAIN = "run `apsite eval` again"
 
 def run_problems(record: EvaluationRecord) -> Found:
     """What the record of an own run says of it that no run gives."""
-    for rule in (_settings, _attacks, _float32_check, _search, _fixed_configuration, _costs, _data, _files):
+    for rule in (_settings, _sample, _attacks, _float32_check, _search, _fixed_configuration, _costs, _data, _files):
         yield from rule(record)
 
 
@@ -60,6 +61,39 @@ def _settings(record: EvaluationRecord) -> Found:
     attacks = {result.attack.value for result in record.results.attacks}
     if isinstance(named := stated.get("attacks"), str) and set(named.split(",")) != attacks:
         yield "settings.attacks", f"{named!r} is not what results.attacks has, {','.join(sorted(attacks))!r}; {_AGAIN}"
+
+
+def _sample(record: EvaluationRecord) -> Found:
+    """The images of a reduced run are those that the settings name, and clean accuracy is that of the whole set."""
+    data, n, whole = record.data, record.results.n_samples, record.results.whole_set
+    stated = {**protocol.EARLIER, **(record.settings or {})}
+    reduced = n is not None and n < record.dataset.ranked_samples
+    if reduced and data is not None and stated.get("n_examples") == n:
+        expected = f"{stated['sample']} {n} test samples"
+        if data.split != expected:
+            yield "data.split", f"{data.split!r} is not {expected!r}, which the settings name; {_AGAIN}"
+        if stated["sample"] == Sample.RANDOM and whole is None:
+            yield (
+                "results.whole_set",
+                f"is missing; a run on a random sample classifies the whole test set, so {_AGAIN}",
+            )
+    if whole is None or n is None:
+        return
+    correct, right = (
+        round(a * b) for a, b in ((whole.clean_accuracy, whole.n_samples), (record.results.clean_accuracy or 0, n))
+    )
+    if not reduced or whole.n_samples != record.dataset.ranked_samples:
+        yield (
+            "results.whole_set.n_samples",
+            f"{whole.n_samples} is for a run on fewer than {record.dataset.ranked_samples}; {_AGAIN}",
+        )
+    elif not right <= correct <= whole.n_samples - (n - right) or differs(
+        correct / whole.n_samples, whole.clean_accuracy
+    ):
+        yield (
+            "results.whole_set.clean_accuracy",
+            f"{whole.clean_accuracy} is not that of {whole.n_samples} images of which {n} have {right} right; {_AGAIN}",
+        )
 
 
 def _attacks(record: EvaluationRecord) -> Found:
@@ -128,11 +162,11 @@ def _search(record: EvaluationRecord) -> Found:
 
 def _fixed_configuration(record: EvaluationRecord) -> Found:
     """The final attack had the second configuration, that of the protocol, if and only if the settings say so."""
-    hofmn, stated = record.results.hofmn, {**protocol.EARLIER, **(record.settings or {})}
-    if hofmn is None:
+    hofmn, n = record.results.hofmn, record.results.n_samples
+    if hofmn is None or n is None or record.settings is None:
         return
     place = f"{record.results.place(AttackName.HOFMN)}.fixed_configuration"
-    attacked = round((record.results.clean_accuracy or 0) * (record.results.n_samples or 0))
+    attacked, stated = round((record.results.clean_accuracy or 0) * n), {**protocol.EARLIER, **record.settings}
     fixed = hofmn.fixed_configuration
     if (fixed is not None) != (stated["fixed_configuration"] is True and attacked > 0):
         found = "is missing" if fixed is None else "is stated"
@@ -169,7 +203,7 @@ def _least_passes(record: EvaluationRecord) -> Iterator[tuple[str, int]]:
     """Fewest passes of each phase of a run with such results."""
     results = record.results
     n, hofmn, classes = results.n_samples or 0, results.hofmn, record.dataset.classes
-    yield "clean", n
+    yield "clean", n if results.whole_set is None else results.whole_set.n_samples
     for attack, count in results.stages.items():
         saved = protocol.FAB_SAVED_STEPS * (count.dropped_rows or 0)
         yield attack.value, max(count.attacked, protocol.least_passes(attack, classes) * count.robust_after - saved)
@@ -197,7 +231,7 @@ def _data(record: EvaluationRecord) -> Found:
     data, n, dataset = record.data, record.results.n_samples, record.dataset
     if data is None or n is None:
         return
-    official = None if data.split.startswith(str(n)) else known_sha256(dataset, n)
+    official = known_sha256(dataset, n) if data.split.startswith(("first", "whole")) else None
     if data.whole is not None:
         if data.known:
             yield "data.known", f"is true, but {dataset.value} is not registered; set it to false"

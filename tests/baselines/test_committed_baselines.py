@@ -96,7 +96,7 @@ def test_fine_tuning_made_every_network_more_robust(series, repository):
     for one in series.prunings:
         model = models[str(one.key)]
         samples = read_samples(repository / f"evaluations/{one.key.method}/{one.key}.npz")
-        same = samples.aa_robust[samples.index < model["before"]["n_samples"]]
+        same = samples.aa_robust[: model["before"]["n_samples"]]
         assert len(same) == model["before"]["n_samples"]
         assert model["before"]["autoattack"] < same.mean(), one.key
         assert model["finetuning"]["recipe"] == asdict(series.finetuning)

@@ -449,7 +449,7 @@ def test_a_dense_checkpoint_is_for_one_series(run, tmp_path, repository):
 def test_three_baselines_from_a_dense_checkpoint_are_one_command(run, dense, training_set, tmp_path, repository):
     """As `make three-baselines` gives it, here on few images: three checkpoints, three audited records, one table."""
     text = (repository / "baselines/resnet8.toml").read_text(encoding="utf-8")
-    text = text.replace("n_train = 25600", "n_train = 32\nbatch_size = 16").replace("n_examples = 64", "n_examples = 2")
+    text = text.replace("n_train = 25600", "n_train = 32\nbatch_size = 16").replace("first = 64", "first = 2")
     (tmp_path / "small.toml").write_text(text.replace("trials = 2", "trials = 1"), encoding="utf-8")
     three = next(line for line in (repository / "Makefile").read_text().splitlines() if line.startswith("THREE"))
     keys = three.partition("?=")[2].split()

@@ -122,7 +122,7 @@ def test_a_registered_network_and_a_part_of_the_set(own_record: Path) -> None:
     record = load_catalogue(own_record).records[f"{METHOD}_R8_other-signs_dense"]
     assert record.data is not None
     assert record.data.whole is not None
-    assert record.data.split == "first 2 test samples"
+    assert record.data.split == "random 2 test samples"
     assert record.data.whole.sha256 != record.data.sha256
     assert validate(own_record).problems == ()
 

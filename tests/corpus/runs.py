@@ -91,6 +91,14 @@ def lower_precision(problem: str, place: str, precision: str = "tf32", **check: 
     return Bad(f"{precision} with check {check}: {place}", spoil, RECORD, place, problem)
 
 
+def sampled_at_random(split: str, problem: str, place: str, whole: object = None) -> Bad:
+    """Somebody's run on eight images that its settings call a random sample."""
+    made = (("results.whole_set", whole),) if whole else ()
+    settings = ("settings.n_examples", 8), ("settings.sample", "random")
+    spoil = edit(OTHERS_RECORD, *settings, ("data.split", split), *made)
+    return Bad(f"random sample, {split}, {whole}: {place}", spoil, OTHERS_RECORD, place, problem)
+
+
 RUNS = [
     lower_precision("'tf32' is not apb-1's 'float32'", "settings.precision"),
     lower_precision("is missing; a search in lower precision ends with it", CHECK),
@@ -105,6 +113,20 @@ RUNS = [
         "passes.float-check", "0 in all are fewer than the 299000"),
     record("settings.n_examples", 64, "64 is not results.n_samples 10000"),
     record("settings.n_examples", "all", "'all'", "settings"),
+    record("results.whole_set", {"n_samples": N, "clean_accuracy": 0.8}, "10000 is for a run on fewer than 10000",
+           "results.whole_set.n_samples"),
+    sampled_at_random("first 8 test samples", "is not 'random 8 test samples', which the settings name", "data.split"),
+    sampled_at_random("random 8 test samples", "is not 'first 8 test samples', which the per-sample file holds", "data.split"),
+    sampled_at_random("random 8 test samples", "is missing; a run on a random sample classifies the whole test set", "results.whole_set"),
+    *(
+        sampled_at_random("random 8 test samples", problem, f"results.whole_set.{field}", {"n_samples": size, "clean_accuracy": share})
+        for size, share, problem, field in (
+            (9_999, 0.8, "9999 is for a run on fewer than 10000", "n_samples"),
+            (N, 0.0005, "0.0005 is not that of 10000 images of which 8 have 6 right", "clean_accuracy"),
+            (N, 0.9999, "0.9999 is not that of 10000 images of which 8 have 6 right", "clean_accuracy"),
+            (N, 0.80005, "0.80005 is not that of 10000 images", "clean_accuracy"),
+        )
+    ),
     record("settings.engine", "magic", "engine 'magic' is not one of fast, reference", "settings"),
     record("settings.engine", None, "settings.engine of the record is None; it must be of type str", "settings"),
     record("settings.precision", "int1", "'int1' is not apb-1's 'float32'"),

@@ -32,7 +32,7 @@ from apsite.evaluation.checkpoints.behaviour import check_behaviour
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
-from apsite.evaluation.runs.ray_pool import RayPool
+from apsite.evaluation.runs.ray_pool import RayPool, WorkersKind, parse_workers
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
 from apsite.evaluation.runs.worker import Pool, Worker
@@ -45,11 +45,10 @@ from apsite.protocol import (
     SPARSITY_LIMIT,
     TARGETS,
     EngineName,
+    Sample,
     Scalar,
     Settings,
-    WorkersKind,
     at_bounds,
-    parse_workers,
 )
 from apsite.records import CheckpointAudit, EvaluationRecord, EvaluationWarning, Results
 from apsite.records.patterns import Pattern, declared_pattern
@@ -99,6 +98,8 @@ class Request:
                 semi-structured pruning only, neither settings nor dataset state ε, or a URL or text is not allowed.
         """
         self.settings.epsilon_text(self.key.dataset)
+        if self.data_dir == EMBEDDED:  # a part of the set, of which a run takes the first images
+            object.__setattr__(self, "settings", replace(self.settings, sample=Sample.FIRST))
         for name in ("checkpoint", "data_dir", "output", "run_dir"):
             if "\0" in str(getattr(self, name)):
                 raise EvaluationError(
@@ -177,7 +178,11 @@ def run_request(
     if network is None:
         file = read_checkpoint(request.checkpoint, state=request.state)
         network = open_network(file, Declared.of(key, request.factory, request.layout))
-    images = images or whole.first(settings.n_examples)
+    rest = None
+    if images is None:
+        images, sample = whole.chosen(settings.n_examples, settings.sample)
+        settings = replace(settings, sample=sample)
+        rest = whole.first(None) if whole.complete and len(images) < whole.dataset.ranked_samples else None
     request, evaluated = replace(request, key=key, settings=settings), network.network.eval().to(device)
     reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
 
@@ -213,7 +218,7 @@ def run_request(
                 return pool
 
             workers = hire if kind is WorkersKind.RAY else None
-            outcome = run(evaluated, images, settings, state, device, reporter, workers=workers)
+            outcome = run(evaluated, images, settings, state, device, reporter, workers=workers, whole=rest)
         described = describe(device) | {"workers": pool.count if pool else 1} | outcome.simplified.as_scalars()
         record, path = _record(request, network, images, audit, finding, warnings, outcome, described, whole), None
         if request.output is not None:
@@ -334,6 +339,7 @@ def _results(outcome: Outcome, settings: Settings, dataset: Dataset) -> Results:
     """Results of an evaluation: the numbers of its samples, and how HO-FMN was configured."""
     samples, trials = outcome.samples, outcome.trials
     results = results_of(samples, settings.epsilon_value(dataset), without_tuning=settings.left_out > 0)
+    results = replace(results, whole_set=outcome.whole_set)
     if settings.drops_rows and results.autoattack is not None:
         stages = (
             replace(count, dropped_rows=outcome.dropped_rows) if count.attack is Attack.FAB_T else count

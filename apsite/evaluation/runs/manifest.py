@@ -17,11 +17,11 @@ from typing import Any
 from apsite.errors import ApsiteError, EvaluationError
 from apsite.evaluation.checkpoints.loading import Declared
 from apsite.evaluation.runs.evaluate import RUNS, Evaluation, Request, run_request
-from apsite.evaluation.runs.ray_pool import cluster
+from apsite.evaluation.runs.ray_pool import WorkersKind, cluster, parse_workers
 from apsite.evaluation.testsets.datasets import EMBEDDED, usual_folder
 from apsite.keys import ModelKey
 from apsite.progress import Reporter
-from apsite.protocol import EARLIER, NEUTRAL, EngineName, Precision, Preset, Settings, WorkersKind, parse_workers
+from apsite.protocol import EARLIER, NEUTRAL, EngineName, Precision, Preset, Sample, Settings
 from apsite.records import EvaluationRecord, read_record
 from apsite.records.patterns import declared_pattern
 from apsite.vocabulary import Architecture, Dataset, Granularity, ProvenanceKind, Structure, epsilon_value
@@ -54,7 +54,7 @@ _TEXTS = (
     "checkpoint_url",
     "workers",
 )
-_COUNTS = {"n_examples": 1, "batch_size": 1, "seed": 0}
+_COUNTS = {"n_examples": 1, "first": 1, "batch_size": 1, "seed": 0}
 _FLAGS = ("overwrite", "resume", "remove_channels", "fab_drop_rows")
 NAMES = ("dataset", *_WORDS, *_PATHS, *_TEXTS, *_COUNTS, *_FLAGS, "sparsity")
 
@@ -106,6 +106,10 @@ def request_of(options: Options, resolve: Callable[[str], str] = str) -> Request
         raise OptionsError("give both --structure and --sparsity for a pruned network, neither for a dense one")
     names = ("batch_size", "seed", "engine", "precision", "n_examples", "remove_channels", "fab_drop_rows", "epsilon")
     changes: dict[str, object] = {name: given[name] for name in names if name in given}
+    if "first" in given:
+        if "n_examples" in given:
+            raise OptionsError("give --n-examples for a random sample or --first for the first images, not both")
+        changes |= {"n_examples": given["first"], "sample": Sample.FIRST}
     if "attacks" in given:
         changes["attacks"] = tuple(part.strip() for part in given["attacks"].split(","))
     method, dataset = resolve(given["method"]), Dataset(given["dataset"])

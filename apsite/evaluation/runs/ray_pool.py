@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from importlib import metadata
 from typing import Any, Self, cast
 
@@ -48,6 +49,30 @@ _OPTIONS = {
 """Ray's own limits that a busy machine exceeds, and its low priority, at which workers starve on one."""
 
 Versions = dict[str, str]
+
+
+class WorkersKind(StrEnum):
+    """Where attacks run: in this process, or on workers that Ray starts."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def parse_workers(text: str) -> tuple[WorkersKind, int | None]:
+    """Kind and number of workers that ``--workers`` names; ``None`` for one per device.
+
+    Raises:
+        EvaluationError: If `text` is not one of the allowed forms.
+
+    >>> parse_workers("ray:4")
+    (<WorkersKind.RAY: 'ray'>, 4)
+    """
+    kind, colon, number = text.partition(":")
+    if kind == WorkersKind.RAY and (not colon or (number.isascii() and number.isdigit() and int(number) > 0)):
+        return WorkersKind.RAY, int(number) if colon else None
+    if text != WorkersKind.LOCAL:
+        raise EvaluationError(f"--workers {text!r} is not one of 'local', 'ray', 'ray:<number of workers>'")
+    return WorkersKind.LOCAL, None
 
 
 def versions() -> Versions:

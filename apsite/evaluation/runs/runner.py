@@ -46,7 +46,7 @@ from apsite.protocol import (
     Settings,
     confirms,
 )
-from apsite.records import Float32Check, Passes
+from apsite.records import Float32Check, Passes, WholeSet
 from apsite.samples import SampleResults
 from apsite.vocabulary import Attack, AttackName
 
@@ -69,6 +69,7 @@ class Outcome:
         seconds: Time of work by phase, of all workers together; of resumed phases that of all parts.
         simplified: The network that the attacks ran on.
         dropped_rows: Pairs of sample and target that FAB gave up early.
+        whole_set: Clean accuracy on the whole set, if it was measured.
         closer: Samples to which the fixed configuration of HO-FMN came closer than the best one of the search.
         float32_check: The check of AutoAttack's search, if that was in lower precision.
     """
@@ -81,19 +82,21 @@ class Outcome:
     dropped_rows: int = 0
     float32_check: Float32Check | None = None
     closer: int = 0
+    whole_set: WholeSet | None = None
 
 
 def run(
     network: nn.Module, images: ImageSet, settings: Settings, state: RunState, device: torch.device, reporter: Reporter,
     parameters: FmnParameters | None = None, workers: Callable[[Worker], Pool] | None = None,
-    only: Mapping[AttackName, NDArray[np.bool_]] | None = None,
+    only: Mapping[AttackName, NDArray[np.bool_]] | None = None, whole: ImageSet | None = None,
 ) -> Outcome:  # fmt: skip
     """Evaluate a network; resumes from what `state` holds.
 
     The network is on `device`; it is put in evaluation mode, its parameters are frozen. `parameters` is the
     configuration of HO-FMN, or ``None`` to search for it. `workers` makes the pool that attacks, in the memory format
     of a given worker; for ``None`` this process attacks, on `device`. `only` has a flag for each sample that an attack
-    is to attack, all by default; the others count as not robust.
+    is to attack, all by default; the others count as not robust. Clean accuracy is measured on `whole`, to which all
+    `images` belong, where it is given.
 
     Raises:
         EvaluationError: If there are no more samples than the search leaves out, or the device fails; the units that
@@ -115,7 +118,8 @@ def run(
             state.put(_FORMAT, value=np.array(worker.simplified.memory_format.value))
         for remark in worker.simplified.remarks:
             reporter.say(remark)
-        return _Run(images, settings, state, reporter, worker, (workers or LocalPool)(worker)).outcome(parameters, only)
+        pool = (workers or LocalPool)(worker)
+        return _Run(images, settings, state, reporter, worker, pool, whole or images).outcome(parameters, only)
 
 
 @dataclass
@@ -128,10 +132,12 @@ class _Run:
     reporter: Reporter
     worker: Worker
     workers: Pool
+    whole: ImageSet
     passes: dict[str, Passes] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     dropped_rows: int = 0
     closer: int = 0
+    whole_set: WholeSet | None = None
     ahead: dict[str, int] = field(default_factory=dict)  # passes that each phase takes at most, in order
 
     def outcome(self, parameters: FmnParameters | None, only: Mapping[AttackName, NDArray[np.bool_]] | None) -> Outcome:
@@ -158,7 +164,8 @@ class _Run:
             robust_after=robust_after, others=others,
         )  # fmt: skip
         return Outcome(
-            samples, trials, self.passes, self.seconds, self.worker.simplified, self.dropped_rows, check, self.closer
+            samples, trials, self.passes, self.seconds, self.worker.simplified, self.dropped_rows, check, self.closer,
+            self.whole_set,
         )  # fmt: skip
 
     def expect(self, samples: Mapping[AttackName, int], *, search: bool) -> None:
@@ -181,23 +188,26 @@ class _Run:
         self.reporter.plan(sum(self.ahead[name] for name in phases[phases.index(phase) + 1 :]) / cost, before)
 
     def clean(self) -> NDArray[np.bool_]:
-        """Which samples are classified correctly without an attack."""
-        self.reporter.start("clean accuracy", len(self.images))
+        """Which samples are classified correctly without an attack; all of the whole set are classified."""
+        self.reporter.start("clean accuracy", len(self.whole))
         stored = self.state.get("clean")
         if stored is None:
             started = time.monotonic()
             network = self.worker.network
-            logits, predicted = predict(network, self.images.images, self.worker.device, self.settings.rows)
+            logits, predicted = predict(network, self.whole.images, self.worker.device, self.settings.rows)
             if not torch.isfinite(logits).all():
                 raise NetworkError("the network returns NaN or infinite logits; the checkpoint may hold broken weights")
-            result = Result(predicted == self.images.labels, network.take_passes(), time.monotonic() - started)
+            result = Result(predicted == self.whole.labels, network.take_passes(), time.monotonic() - started)
             stored = self.keep("clean", result)
         self.account("clean", stored)
         correct = stored["values"].astype(np.bool_)
         share = f"{correct.mean():.2%}"
         self.reporter.finish(f"{share} of {len(correct)} correct")
         self.reporter.say(f"initial accuracy: {share}")
-        return correct
+        if self.whole is self.images:
+            return correct
+        self.whole_set = WholeSet(len(correct), int(correct.sum()) / len(correct))
+        return correct[np.isin(self.whole.index, self.images.index)]
 
     def autoattack(self, clean: NDArray[np.bool_]) -> dict[Attack, NDArray[np.bool_]]:
         """Which samples are still robust after each attack; each attacks what the previous ones left."""

@@ -18,7 +18,8 @@ from apsite.evaluation.testsets.downloads import DownloadError, data_dir, fetch,
 from apsite.evaluation.testsets.image_files import ImageFiles, Images, Labels, Pixels
 from apsite.evaluation.testsets.own_sets import read_own_set
 from apsite.progress import Reporter
-from apsite.records.ranked_images import ranked_images
+from apsite.protocol import Sample
+from apsite.records.ranked_images import drawn_images, ranked_images
 from apsite.vocabulary import Dataset
 
 TEST_SETS = {files.dataset: files for files in (
@@ -72,8 +73,25 @@ class ImageSet:
             ranked = ranked_images(self.dataset)
             return self if ranked is None else self.take(np.flatnonzero(np.isin(self.index, ranked)))
         if not 1 <= count <= len(self):
-            raise DatasetError(f"--n-examples {count}: {self.source} has {len(self)} images; choose 1 to {len(self)}")
+            raise DatasetError(f"{count} images: {self.source} has {len(self)}; choose 1 to {len(self)}")
         return self.take(np.arange(count))
+
+    def chosen(self, count: int | None, sample: Sample) -> tuple[ImageSet, Sample]:
+        """The images of a run on `count` of them, and which those are: the first where a part of the set is missing.
+
+        Raises:
+            DatasetError: If there are fewer.
+        """
+        if count is None or count > self.dataset.ranked_samples:
+            return self.first(count), sample
+        if sample is Sample.FIRST or not self.complete:
+            return self.first(count), Sample.FIRST
+        return self.take(np.flatnonzero(np.isin(self.index, drawn_images(self.dataset, count)))), sample
+
+    @property
+    def complete(self) -> bool:
+        """Whether all images that rank are among them."""
+        return len(self.first(None)) == self.dataset.ranked_samples
 
     def take(self, chosen: NDArray[np.integer[Any]]) -> ImageSet:
         """The images at positions `chosen` of this set."""

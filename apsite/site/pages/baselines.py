@@ -56,8 +56,7 @@ class Baseline:
         count, robust = self.cost.before_images, self.samples.aa_robust
         if self.cost.before is None or count is None or robust is None:
             return None
-        same = robust[self.samples.index < count]
-        return float(same.mean()) if count and len(same) == count else None
+        return float(robust[:count].mean()) if 0 < count <= len(robust) else None
 
 
 @dataclass(frozen=True)

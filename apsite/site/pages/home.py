@@ -59,7 +59,7 @@ def sparsity_rows(facts: SiteFacts) -> list[dict[str, Any]]:
                 "network": record.architecture.label,
                 "structure": record.structure.value if record.structure else "",
                 "sparsity": f"{record.key.percent}%",
-                "clean": record.results.clean_accuracy,
+                "clean": record.results.overall_clean_accuracy,
                 "robust": record.robust_accuracy,
                 "low": bounds[0] if bounds else None,
                 "high": bounds[1] if bounds else None,

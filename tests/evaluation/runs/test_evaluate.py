@@ -145,7 +145,7 @@ def test_a_network_of_the_author_is_evaluated_through_its_factory(tmp_path):
 def test_the_demonstration_reduces_nothing_but_the_number_of_images(tmp_path):
     """Its settings are those of the protocol, on real images of the package, into a folder of its own."""
     asked = request(tmp_path, 64)
-    assert asked.settings == Settings(n_examples=64)
+    assert asked.settings == Settings(n_examples=64, sample="first")
     assert asked.settings.protocol(Dataset.CIFAR10, 64) is Protocol.CUSTOM
     assert str(asked.data_dir) == "embedded"
     assert asked.output == tmp_path / "evaluations"

@@ -18,12 +18,12 @@ import torch
 from apsite.errors import EvaluationError, NetworkError
 from apsite.evaluation.runs import ray_pool
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.evaluation.runs.ray_pool import RayPool, import_ray, start_cluster
+from apsite.evaluation.runs.ray_pool import RayPool, import_ray, parse_workers, start_cluster
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import run
 from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
 from apsite.progress import Reporter
-from apsite.protocol import Settings, parse_workers
+from apsite.protocol import Settings
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack
 from tests.pretended_device import NAME, OnDevice

@@ -17,7 +17,7 @@ from apsite.evaluation.runs.runner import run
 from apsite.evaluation.runs.worker import LANES
 from apsite.progress import Reporter
 from apsite.protocol import FAB_SAVED_STEPS, FIXED_CONFIGURATION, Precision, Settings
-from apsite.records import Float32Check
+from apsite.records import Float32Check, WholeSet
 from apsite.results import results_of
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack, Dataset, Protocol
@@ -127,6 +127,19 @@ def test_each_sample_has_the_smaller_distance_of_two_configurations(tiny, tiny_i
     assert (searched.closer, found.trials) == (0, searched.trials)
     assert np.array_equal(found.samples.distance, np.minimum(searched.samples.distance, fixed))
     assert 0 < found.closer == int((fixed < searched.samples.distance).sum()) < 48
+
+
+def test_clean_accuracy_is_measured_on_the_whole_set(tiny, tiny_images, tmp_path):
+    """A run on some images says how many of all are right, and attacks only its own."""
+    settings = dataclasses.replace(SHORT, attacks=("hofmn",), n_examples=5)
+    few = tiny_images.take(np.array([3, 6, 40, 60, 61]))  # every sixth label is wrong
+    with RunState(tmp_path, {}) as state:
+        found = [run(tiny, few, settings, state, CPU, Reporter(), whole=tiny_images) for _ in range(2)]
+    for outcome in found:  # the second is resumed
+        assert outcome.whole_set == WholeSet(256, (256 - 43) / 256)
+        assert outcome.samples.clean_correct.tolist() == [True, False, True, False, True]
+        assert outcome.passes["clean"].forward == 256
+        assert outcome.passes["hofmn"].backward == 2 * LANES * settings.attack_steps
 
 
 def test_counts_add_up(uninterrupted):

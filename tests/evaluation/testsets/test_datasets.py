@@ -8,6 +8,8 @@ import pytest
 from apsite.errors import DatasetError
 from apsite.evaluation.testsets import datasets
 from apsite.evaluation.testsets.datasets import embedded_images, load_test_set
+from apsite.official_sets import official_labels
+from apsite.protocol import Sample
 from apsite.vocabulary import Dataset
 
 
@@ -108,5 +110,21 @@ def test_only_cifar10_is_embedded():
 def test_the_first_images_keep_their_positions():
     images = embedded_images().first(5)
     assert images.index.tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(DatasetError, match="has 5 images; choose 1 to 5"):
+    with pytest.raises(DatasetError, match="has 5; choose 1 to 5"):
         images.first(6)
+
+
+def test_a_sample_is_the_same_for_all_and_part_of_a_larger_one():
+    """A fixed random order decides; RobustBench's first images and a part of the set are the first ones."""
+    count = Dataset.CIFAR10.test_samples
+    pixels = np.broadcast_to(np.zeros((1, 3, 32, 32), np.uint8), (count, 3, 32, 32))
+    index = np.arange(count, dtype=np.int32)
+    whole = datasets.ImageSet(Dataset.CIFAR10, pixels, official_labels(Dataset.CIFAR10), index, "all", known=True)
+    thousand, hundred = (whole.chosen(n, Sample.RANDOM)[0] for n in (1000, 100))
+    assert set(hundred.index) < set(thousand.index)
+    assert np.array_equal(thousand.index, np.sort(np.random.default_rng(0).permutation(count)[:1000]))
+    assert np.array_equal(thousand.labels, whole.labels[thousand.index])
+    assert np.array_equal(whole.chosen(count, Sample.RANDOM)[0].index, index)
+    assert whole.chosen(1000, Sample.FIRST)[0].index[-1] == 999
+    part, sample = embedded_images().chosen(5, Sample.RANDOM)
+    assert (part.index.tolist(), sample) == ([0, 1, 2, 3, 4], Sample.FIRST)
