@@ -50,7 +50,15 @@ def test_the_magnitude_removes_what_is_useful():
 
 
 @pytest.mark.parametrize("locality", Locality)
-@pytest.mark.parametrize(("criterion", "epochs", "rate"), [(BaselineCriterion.LIS, 10, 0.5)])
+@pytest.mark.parametrize(
+    ("criterion", "epochs", "rate"),
+    [
+        (BaselineCriterion.LIS, 10, 0.5),
+        (BaselineCriterion.SOLWM, 20, 0.5),
+        (BaselineCriterion.RELWM, 20, 0.5),
+        (BaselineCriterion.BCS, 160, 0.5),
+    ],
+)
 def test_the_useless_input_of_a_linear_model_is_removed(brighter, criterion, epochs, rate, locality):
     masks, _ = learned_masks(linear(), criterion, locality, 1 / 3, *brighter, search(criterion, epochs, rate))
     assert masks["2.weight"].tolist() == [[True, True, False]] * 2
@@ -200,4 +208,6 @@ def test_every_criterion_of_the_survey_has_an_implementation():
     assert search_recipe(BaselineCriterion.LIS, {"epochs": None}) == replace(
         search_recipe(BaselineCriterion.LIS, {}), epochs=BaselineCriterion.LIS.epochs
     )
-    assert {Criterion.LWM, Criterion.LIS, Criterion.HGM} <= {one.term for one in BaselineCriterion}
+    assert {Criterion(term) for term in ("LWM", "SOLWM", "RELWM", "LIS", "HGM", "BCS")} == {
+        one.term for one in BaselineCriterion if one.term
+    }

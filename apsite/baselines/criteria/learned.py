@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from apsite.baselines.criteria import hgm, lis
+from apsite.baselines.criteria import bcs, hgm, lis, relwm, solwm
 from apsite.baselines.criteria.scoring import LearnedCriterion
 from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.baselines.pruning import Masks
@@ -21,7 +21,10 @@ from apsite.vocabulary import Locality, Objective
 
 LEARNERS: Mapping[BaselineCriterion, type[LearnedCriterion]] = {
     BaselineCriterion.LIS: lis.WeightImportance,
+    BaselineCriterion.SOLWM: solwm.Admm,
+    BaselineCriterion.RELWM: relwm.Lasso,
     BaselineCriterion.HGM: hgm.WeightGradients,
+    BaselineCriterion.BCS: bcs.Rewiring,
     BaselineCriterion.FILTER_LIS: lis.ChannelImportance,
     BaselineCriterion.FILTER_HGM: hgm.ChannelGradients,
 }

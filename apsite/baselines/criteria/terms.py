@@ -30,7 +30,13 @@ class BaselineCriterion(Term):
     LAMP = "lamp", Criterion.LWM, _US, "weights of lowest magnitude relative to their layer", "Lee et al. 2021", 0, 0.0
     RANDOM = "random", None, _US, "random weights", "", 0, 0.0
     LIS = "lis", Criterion.LIS, _US, "weights of lowest learned importance score", "Sehwag et al. 2020", 2, 0.1
+    SOLWM = ("solwm", Criterion.SOLWM, _US, "weights of lowest magnitude after ADMM on the sparsity", "Ye et al. 2019",
+             3, 0.05)  # fmt: skip
+    RELWM = ("relwm", Criterion.RELWM, _US, "weights of lowest magnitude after training with an L1 penalty",
+             "Rakin et al. 2019", 2, 0.05)  # fmt: skip
     HGM = "hgm", Criterion.HGM, _US, "weights of smallest gradient of the robust loss", "Lim et al. 2021", 1, 0.1
+    BCS = ("bcs", Criterion.BCS, _US, "weights that sampling the connections leaves at zero",
+           "Özdenizci and Legenstein 2021", 3, 0.05)  # fmt: skip
     FILTER_L1 = "filter-l1", Criterion.LWM, _S, "filters of lowest L1 norm", "Li et al. 2017", 0, 0.0
     FILTER_LIS = ("filter-lis", Criterion.LIS, _S, "filters of lowest learned importance score",
                   "Zhao and Wressnegger 2023", 2, 0.1)  # fmt: skip
