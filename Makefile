@@ -22,7 +22,7 @@ SERIES ?= resnet18 vgg16
 DATA_DIR ?=
 # The survey's results have the keys of ResNet18 and VGG16, and no run replaces them by itself: see the guide.
 RECORDS ?= $(if $(filter resnet8,$(SERIES)),evaluations,.apsite/evaluations)
-baselines: $(VENV)/installed  ## Make the baselines (requires a GPU; SERIES=resnet8 runs on a CPU), resumable
+baselines: $(VENV)/installed  ## Make the baselines (requires a GPU; SERIES=resnet8 or criteria runs on a CPU), resumable
 	$(BIN)/apsite baselines $(SERIES:%=baselines/%.toml) --output $(RECORDS) $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(filter resnet8,$(SERIES)),--test-data embedded)
 
 DENSE ?= baselines/resnet8/LWM_Han2015Learning_R8_CIFAR10_dense.safetensors

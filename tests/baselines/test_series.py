@@ -20,6 +20,7 @@ from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.manifest import Status
 from apsite.progress import Reporter
+from apsite.protocol import Settings
 from apsite.vocabulary import Dataset, Locality, Objective
 from tests.builders import record_document, write_document
 from tests.evaluation_fixtures import Listening
@@ -341,3 +342,25 @@ def test_the_series_of_the_repository_are_complete(repository, benchmark_data, n
         assert benchmark_data.entries[one.key.method].baseline
     if name != "resnet8":
         assert series.settings.protocol(series.source.dataset, 10_000).ranks
+
+
+def test_the_comparison_of_the_criteria_changes_nothing_else(repository, benchmark_data):
+    """Every criterion at the three sparsities of its structure, one dense network, one fine-tuning, another seed."""
+    first, second = (
+        read_series(repository / f"baselines/{name}.toml", lambda key: benchmark_data.resolve(key).key)
+        for name in ("criteria", "criteria-seed2")
+    )
+    ways: dict[tuple[BaselineCriterion, Locality], set[float]] = {}
+    for one in first.prunings:
+        ways.setdefault((one.criterion, one.locality), set()).add(one.key.sparsity)
+        entry = benchmark_data.entries[one.key.method]
+        assert entry.baseline
+        assert one.locality in entry.specifics.locality
+        assert one.criterion.term == entry.specifics.criterion
+        assert all(first.finetuning.objective in step.objectives for step in entry.pipeline.steps)
+    assert {criterion for criterion, _ in ways} == set(BaselineCriterion)
+    assert all(found == set(criterion.structure.sparsities) for (criterion, _), found in ways.items())
+    assert {one.key for one in second.prunings} == {one.key for one in first.prunings if one.key.sparsity == 0.95}
+    assert replace(second.finetuning, seed=1) == first.finetuning
+    assert (second.dense, second.training, second.settings) == (first.dense, first.training, first.settings)
+    assert replace(first.settings, n_examples=None) == Settings()
