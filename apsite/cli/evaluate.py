@@ -81,6 +81,8 @@ _FILE = click.Path(path_type=Path)
               "compute.")  # fmt: skip
 @click.option("--fab-drop-rows/--fab-all-rows", default=True,
               help="Let FAB give up targets that are far out of reach after 30 of its 100 steps.")  # fmt: skip
+@click.option("--plan", "only_plan", is_flag=True,
+              help="Say what the evaluation will take, by two timed passes, and stop.")  # fmt: skip
 @options.records
 @click.option("--overwrite", is_flag=True, help="Replace an existing record.")
 @options.resume
@@ -94,7 +96,7 @@ _FILE = click.Path(path_type=Path)
 @click.pass_context
 def eval_(
     context: click.Context, /, checkpoint: Path | None, manifest: Path | None, log_file: Path | None, quiet: bool,
-    as_json: bool, root: Path, **given: Any,
+    as_json: bool, root: Path, only_plan: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Attack CHECKPOINT with AutoAttack and HO-FMN and write its evaluation record.
 
@@ -102,6 +104,7 @@ def eval_(
     Examples:
       apsite eval model.pt --method HARP_Zhao2023Holistic --dataset cifar10 --arch resnet18 \\
           --structure unstructured --sparsity 0.90
+      apsite eval model.pt --method HARP_Zhao2023Holistic --dataset cifar10 --arch resnet18 --plan
       apsite eval --manifest models.toml --device cuda
 
     Audits the checkpoint first, and refuses it if network or sparsity differ from the options. Writes the record to
@@ -114,6 +117,8 @@ def eval_(
     of the models, could not be evaluated.
     """
     if manifest is not None:
+        if only_plan:
+            raise click.UsageError("--plan is for one CHECKPOINT; name one of the manifest")
         _eval_manifest(context, manifest, log_file=log_file, quiet=quiet, as_json=as_json, root=root)
         return
     if checkpoint is None:
@@ -127,6 +132,9 @@ def eval_(
         request = request_of({**given, "checkpoint": checkpoint}, resolver(root))
     except OptionsError as error:
         raise click.UsageError(str(error)) from None
+    if only_plan:
+        _print_plan(request, quiet=quiet, as_json=as_json)
+        return
     record, path = _evaluate(request, quiet=quiet, log_file=log_file)
     _print_result(record, path, as_json=as_json)
     if not as_json:
@@ -273,6 +281,22 @@ def _evaluate(request: Request, *, quiet: bool, log_file: Path | None) -> tuple[
         evaluation = run_request(request, reporter)
     assert evaluation.path is not None
     return evaluation.record, evaluation.path
+
+
+def _print_plan(request: Request, *, quiet: bool, as_json: bool) -> None:
+    """Print what an evaluation will take."""
+    from apsite.cli.tables import plan_table
+    from apsite.evaluation.runs.evaluate import plan_request
+
+    with options.progress(quiet=quiet) as reporter:
+        plan = plan_request(request, reporter)
+    if as_json:
+        emit_json({**asdict(plan), "seconds": {name: plan.likely(name) for name in plan.passes},
+                   "seconds_at_most": {name: plan.at_most(name) for name in plan.passes}})  # fmt: skip
+        return
+    display(plan_table(plan))
+    click.echo(f"{plan.sentence[0].upper()}{plan.sentence[1:]}.")
+    click.echo("Repeat the command without --plan to run it.")
 
 
 def _print_result(record: EvaluationRecord, path: Path, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
@@ -16,9 +17,13 @@ from apsite.comparable import Judge, Separation, Standings, leader_count, leader
 from apsite.entries import Entry
 from apsite.metrics import wilson_interval
 from apsite.numbers import MISSING, percent
+from apsite.progress import duration
 from apsite.protocol import APB_1_ATTACKS
 from apsite.records import EvaluationRecord
 from apsite.vocabulary import Architecture, Attack, Criterion, Dataset, Structure
+
+if TYPE_CHECKING:
+    from apsite.evaluation.runs.planning import Plan
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,27 @@ def _happened(catalogue: Catalogue, entry: Entry) -> Iterable[str]:
                 lines += [(change.date, change.kind.label, key, change.reason) for change in record.changes]
     for date, kind, name, reason in sorted(lines, key=lambda line: line[0]):  # of one day: as they are listed
         yield f"  {date}  {kind}: {name}: {reason}"
+
+
+def plan_table(plan: Plan) -> Table:
+    """What each phase of an evaluation takes, and what the times follow from."""
+    from apsite.evaluation.runs.planning import LIKELY
+
+    title = f"{plan.samples:,} samples, of which about {plan.correct:,} are classified correctly"
+    table = new_table(title, "Phase", ">Passes, at most", ">Time", ">At most")
+    for phase, passes in plan.passes.items():
+        table.add_row(phase, f"{passes:,.0f}", duration(plan.likely(phase)), duration(plan.at_most(phase)))
+    table.add_section()
+    times = duration(plan.total(plan.likely)), duration(plan.total(plan.at_most))
+    table.add_row("all", f"{sum(plan.passes.values()):,.0f}", *times)
+    forward, gradient = 1 / plan.speed.forward, 1 / plan.speed.gradient
+    shared = "" if plan.workers == 1 else f" by each of {plan.workers} workers"
+    table.caption = (
+        f"Measured: {forward:,.0f} images a second forward, {gradient:,.0f} with gradient{shared}; "
+        f"{plan.memory / 2**30:.1f} GiB in use.\nTime is for {LIKELY:.0%} of the correct samples staying robust, the "
+        "limit for all of them."
+    )
+    return table
 
 
 def result_table(record: EvaluationRecord) -> Table:

@@ -19,7 +19,8 @@ from apsite.documents.json_files import atomic_file
 from apsite.documents.schema import load_schema
 from apsite.documents.texts import person_problem, text_problem, url_problem
 from apsite.errors import CheckpointError, EvaluationError
-from apsite.evaluation.attacks.execution import as_inputs, device_errors
+from apsite.evaluation.attacks.execution import as_inputs, device_errors, predict
+from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of
 from apsite.evaluation.checkpoints.audit import (
     SparsityFinding,
@@ -32,6 +33,7 @@ from apsite.evaluation.checkpoints.behaviour import check_behaviour
 from apsite.evaluation.checkpoints.loading import Declared, LoadedNetwork, open_network
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.environment import choose_device, describe
+from apsite.evaluation.runs.planning import Plan, most_passes, plan_of
 from apsite.evaluation.runs.ray_pool import RayPool, WorkersKind, parse_workers
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.runner import Outcome, run
@@ -45,6 +47,7 @@ from apsite.protocol import (
     SPARSITY_LIMIT,
     TARGETS,
     EngineName,
+    Precision,
     Sample,
     Scalar,
     Settings,
@@ -167,34 +170,14 @@ def run_request(
             half-written; the state of an interrupted run is kept and used by the next call.
         ValueError: If `images` are of another dataset than the request.
     """
-    key, reporter = request.key, reporter or Reporter()
+    reporter = reporter or Reporter()
     kind, count = parse_workers(request.workers)
     if request.target is not None:
         check_target(request.target, overwrite=request.overwrite)
-    device = choose_device(request.device)
-    settings = request.settings.on(device.type)
-    whole = load_test_set(key.dataset, request.data_dir) if images is None else images
-    key = _with_images(key, whole, settings)
-    if network is None:
-        file = read_checkpoint(request.checkpoint, state=request.state)
-        network = open_network(file, Declared.of(key, request.factory, request.layout))
-    rest = None
-    if images is None:
-        images, sample = whole.chosen(settings.n_examples, settings.sample)
-        settings = replace(settings, sample=sample)
-        rest = whole.first(None) if whole.complete and len(images) < whole.dataset.ranked_samples else None
-    request, evaluated = replace(request, key=key, settings=settings), network.network.eval().to(device)
-    reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
-
-    pattern = declared_pattern(key.structure, request.pattern)
-    audit, finding, warnings, notes = audit_model(network, key, whole, device, pattern)
-    network = replace(network, notes=(*network.notes, *notes))
-    reporter.say(
-        f"{audit.parameters:,} parameters, {finding.measured:.2%} of the weights are removed, "
-        f"{audit.effective_macs / 1e6:.1f} of {audit.macs / 1e6:.1f} M multiply-accumulates remain"
+    request, device, network, images, whole, rest, (audit, finding, warnings, _) = _prepared(
+        request, reporter, network, images
     )
-    for warning in warnings:
-        reporter.say(f"warning: {warning.message}")
+    key, settings, evaluated = request.key, request.settings, network.network
     # Other settings may change before an interrupted run is resumed.
     bound = {"engine", "fab_drop_rows", *(["batch_size"] if settings.engine is EngineName.REFERENCE else [])}
     binding = {name: value for name, value in settings.as_scalars(key.dataset).items() if name not in NEUTRAL - bound}
@@ -225,6 +208,77 @@ def run_request(
             record, path = write_run(request.output, record, outcome.samples)
         state.clear()
     return Evaluation(record, outcome.samples, outcome.trials, path)
+
+
+def plan_request(request: Request, reporter: Reporter | None = None) -> Plan:
+    """What :func:`run_request` would take: it audits the network and times passes, and neither attacks nor writes.
+
+    Clean accuracy is estimated from at most :data:`_ESTIMATED` samples.
+
+    Raises:
+        ApsiteError: As :func:`run_request` before its attacks.
+    """
+    request, device, network, images, _, rest, _ = _prepared(request, reporter or Reporter(), None, None)
+    settings = request.settings
+    with device_errors(device), arithmetic(Precision.FLOAT32):
+        epsilon = settings.epsilon_value(request.key.dataset)
+        worker = Worker(network.network, np.asarray(images.images[:8]), settings, epsilon, device)
+        some = images.take(np.unique(np.linspace(0, len(images) - 1, _ESTIMATED).astype(int)))
+        _, predicted = predict(worker.network, some.images, device, settings.rows)
+        correct = round(float(np.mean(predicted == some.labels)) * len(images))
+        passes = most_passes(settings, worker.engine.cost, dict.fromkeys(settings.attacks, correct), search=True)
+        kind, count = parse_workers(request.workers)
+        passes = {"clean": len(rest or images), **passes}
+        return plan_of(worker, len(images), correct, passes, (count or 1) if kind is WorkersKind.RAY else 1)
+
+
+_ESTIMATED = 256
+"""Samples from which a plan estimates how many are classified correctly."""
+
+
+class _Prepared(NamedTuple):
+    """What a run begins with: the request as it will be run, its network on the device, and its images.
+
+    `whole` is the set that the images are from, `rest` what clean accuracy is measured on if not on them alone.
+    """
+
+    request: Request
+    device: torch.device
+    network: LoadedNetwork
+    images: ImageSet
+    whole: ImageSet
+    rest: ImageSet | None
+    audited: AuditedModel
+
+
+def _prepared(
+    request: Request, reporter: Reporter, network: LoadedNetwork | None, images: ImageSet | None
+) -> _Prepared:
+    """Images, checkpoint and audit of a request."""
+    device = choose_device(request.device)
+    settings = request.settings.on(device.type)
+    whole = load_test_set(request.key.dataset, request.data_dir) if images is None else images
+    key = _with_images(request.key, whole, settings)
+    if network is None:
+        file = read_checkpoint(request.checkpoint, state=request.state)
+        network = open_network(file, Declared.of(key, request.factory, request.layout))
+    rest = None
+    if images is None:
+        images, sample = whole.chosen(settings.n_examples, settings.sample)
+        settings = replace(settings, sample=sample)
+        rest = whole.first(None) if whole.complete and len(images) < whole.dataset.ranked_samples else None
+    network.network.eval().to(device)
+    reporter.say(f"{request.checkpoint.name}: {network.file.format}, layout {network.layout}")
+    audited = audit_model(network, key, whole, device, declared_pattern(key.structure, request.pattern))
+    audit = audited.audit
+    reporter.say(
+        f"{audit.parameters:,} parameters, {audited.finding.measured:.2%} of the weights are removed, "
+        f"{audit.effective_macs / 1e6:.1f} of {audit.macs / 1e6:.1f} M multiply-accumulates remain"
+    )
+    for warning in audited.warnings:
+        reporter.say(f"warning: {warning.message}")
+    network = replace(network, notes=(*network.notes, *audited.notes))
+    return _Prepared(replace(request, key=key, settings=settings), device, network, images, whole, rest, audited)
 
 
 def _with_images(key: ModelKey, whole: ImageSet, settings: Settings) -> ModelKey:

@@ -19,6 +19,7 @@ from apsite.evaluation.attacks.memory_formats import MemoryFormat
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.attacks.search import Trial, best_of, run_search
 from apsite.evaluation.attacks.simplification import Simplified
+from apsite.evaluation.runs.planning import final_cost, most_passes, plan_of
 from apsite.evaluation.runs.run_state import RunState
 from apsite.evaluation.runs.search_parts import median_of, search_batches, share_of
 from apsite.evaluation.runs.worker import (
@@ -56,6 +57,8 @@ CallOf = Callable[[LabelledImages], Call]
 
 _FORMAT = "memory-format"
 """Name of the chosen memory format in the state of a run."""
+_BEFORE_ATTACKS = 2
+"""Units in the state of a run that has not begun to attack: the memory format and clean accuracy."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class _Run:
     dropped_rows: int = 0
     closer: int = 0
     whole_set: WholeSet | None = None
-    ahead: dict[str, int] = field(default_factory=dict)  # passes that each phase takes at most, in order
+    ahead: dict[str, float] = field(default_factory=dict)  # passes that each phase takes at most, in order
 
     def outcome(self, parameters: FmnParameters | None, only: Mapping[AttackName, NDArray[np.bool_]] | None) -> Outcome:
         """All phases in order; the search is left out where `parameters` are given."""
@@ -169,18 +172,11 @@ class _Run:
         )  # fmt: skip
 
     def expect(self, samples: Mapping[AttackName, int], *, search: bool) -> None:
-        """Passes that the attacks on so many samples take at most."""
-        settings = self.settings
-        trials = settings.trials * (settings.search_steps + 1) * settings.search_samples if search else 0
-        for attack, count in samples.items():
-            if attack is AttackName.AUTOATTACK:
-                self.ahead |= {stage.value: self.worker.engine.cost[stage] * count for stage in self.stages}
-                if settings.precision is not Precision.FLOAT32:
-                    self.ahead[FLOAT32_CHECK] = self.check_cost * min(count, CHECKED_SURVIVORS)
-            elif attack in APB_1_ATTACKS:
-                self.ahead |= {"hofmn-search": trials, "hofmn": self.final_cost * count}
-            else:
-                self.ahead[attack.value] = attack_module(attack).PASSES * count
+        """Passes that the attacks on so many samples take at most, and how long; said if somebody listens."""
+        self.ahead = most_passes(self.settings, self.worker.engine.cost, samples, search=search)
+        if type(self.reporter) is not Reporter and len(self.state) <= _BEFORE_ATTACKS:
+            correct, total = max(samples.values()), len(self.images)
+            self.reporter.say(plan_of(self.worker, total, correct, self.ahead, self.workers.count).sentence)
 
     def plan(self, phase: str, cost: int, before: int) -> None:
         """Report what follows a phase whose unit of work is `cost` passes, and how many units are done already."""
@@ -326,17 +322,14 @@ class _Run:
             calls += [Call(Work.SEARCH, self.chosen(part), trials=trials, steps=steps) for part in parts]
         return calls
 
-    @property
-    def final_cost(self) -> int:
-        """Passes of one sample in the final attack of HO-FMN."""
-        return (self.settings.attack_steps + 1) * (2 if self.settings.fixed_configuration else 1)
-
     def minimum_norm(self, clean: NDArray[np.bool_], parameters: FmnParameters | None) -> NDArray[np.float32]:
         """Distances of HO-FMN, see :meth:`distances`; no `parameters` if no sample is correct."""
         fixed = [FmnParameters(**FIXED_CONFIGURATION)] if self.settings.fixed_configuration else []
         trials = () if parameters is None else (parameters, *fixed)
         call = partial(Call, Work.DISTANCES, trials=trials, steps=self.settings.attack_steps)
-        return self.distances("HO-FMN attack", "hofmn", clean, self.final_cost, call, minimum_norm=True, grain=LANES)
+        return self.distances(
+            "HO-FMN attack", "hofmn", clean, final_cost(self.settings), call, minimum_norm=True, grain=LANES
+        )
 
     def other(self, attack: AttackName, clean: NDArray[np.bool_]) -> NDArray[np.generic]:
         """Array of an attack with its own module, see :meth:`apsite.samples.SampleResults.of`."""

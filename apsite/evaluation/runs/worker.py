@@ -115,6 +115,7 @@ class Worker:
 
     Attributes:
         network: The evaluated network, which decides every result.
+        example: Some images, uint8.
         simplified: The equivalent network that attacks run on.
         listener: Called with the number of passes whenever some have been made.
         say: Called with a line for the log.
@@ -125,7 +126,7 @@ class Worker:
         memory_format: MemoryFormat | None = None,
     ) -> None:  # fmt: skip
         self.settings, self.epsilon, self.device = settings, epsilon, device
-        self.network = CountedNetwork(network)
+        self.network, self.example = CountedNetwork(network), example
         choice = format_choice(device, settings.precision, min(settings.rows, ROWS_ON_CPU), memory_format)
         inputs = as_inputs(example, device)
         self.simplified = simplified(network, inputs, remove_channels=settings.remove_channels, choice=choice)
