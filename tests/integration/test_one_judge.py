@@ -107,7 +107,8 @@ def leaderboard(root: Path) -> Ranks:
 def all_results(root: Path) -> Ranks:
     """In the table of all results."""
     keys = re.findall(r'<tr id="(\w+)"', text := page(root, "results.md"))
-    return {key: int(row[1]) for key, row in zip(keys, read_page(text).tables["results"][1:], strict=True)}
+    rows = [row for row in read_page(text).tables["results"][1:] if len(row) > 1]
+    return {key: int(row[1]) for key, row in zip(keys, rows, strict=True)}
 
 
 def home(root: Path) -> Ranks:

@@ -38,10 +38,13 @@
     return Number.isNaN(number) ? null : number;
   }
 
-  /** The rows that the server wrote; details that are open below one belong to it. */
+  /** The rows of values that the server wrote; details that are open below one belong to it, and headings are none. */
   function rowsOf(table) {
-    return Array.from(table.tBodies[0].rows).filter((row) => !("detail" in row.dataset));
+    return Array.from(table.tBodies[0].rows).filter((row) => !("detail" in row.dataset || "group" in row.dataset));
   }
+
+  /** Tell the scripts of single pages that a table shows other rows, or another order. */
+  const changed = (table) => table.dispatchEvent(new Event("apsite:rows"));
 
   /** Rows without a value stand last in both directions. */
   function compare(a, b, sign) {
@@ -65,6 +68,7 @@
     body.append(...rows.flatMap((row) => (row.apDetail ? [row, row.apDetail] : [row])));
     for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
     if (direction !== "none") header.setAttribute("aria-sort", direction);
+    changed(table);
   }
 
   function nameOf(header) {
@@ -122,6 +126,7 @@
         all += 1;
         shown += fits ? 1 : 0;
       }
+      changed(table);
     }
     form.querySelector("output").textContent = shown === all ? all + " rows" : shown + " of " + all + " rows";
     return groups;
