@@ -9,7 +9,7 @@ import pytest
 
 from apsite.catalogue import load_catalogue
 from apsite.comparable import interval_of
-from apsite.site.charts.curves import SPAN, leads, load_curves
+from apsite.site.charts.curves import SPAN, load_curves
 from apsite.site.pages import curves as robustness
 from apsite.site.tables.methods import labels
 from tests.site.synthetic import CURVES
@@ -17,8 +17,8 @@ from tests.site.synthetic import CURVES
 pytestmark = pytest.mark.browser
 
 HARP, HYDRA, TWIN, RADMM, MAD = CURVES
-POINTS = "HARP_Zhao2023Holistic_R18_CIFAR10_US_90"
-SVHN = "HARP_Zhao2023Holistic_R18_SVHN_US_90"
+SETTING = "R8_CIFAR10_US_90"
+PUBLISHED = "dataset=cifar10&network=resnet18&structure=unstructured&sparsity=90"
 ROWS = "(name) => window.apsite.charts.rows('curves', name)"
 
 
@@ -28,9 +28,14 @@ def curves(data_root):
     return {curve.record.model_key: curve for curve in load_curves(load_catalogue(data_root))}
 
 
+def method(key: str) -> str:
+    """Method of a model of the first setting."""
+    return key.removesuffix(f"_{SETTING}")
+
+
 def selection(*keys: str, **more: str) -> str:
     """Address of the page with models and other state."""
-    return "curves.html?" + "&".join([*(f"m={key}" for key in keys), *(f"{k}={v}" for k, v in more.items())])
+    return "curves.html?" + "&".join([*(f"m={method(key)}" for key in keys), *(f"{k}={v}" for k, v in more.items())])
 
 
 def drawn_curves(page) -> dict[str, list[tuple[float, float]]]:
@@ -48,7 +53,7 @@ def readout(page) -> list[list[str]]:
 
 def test_live_chart_draws_the_records(visit, curves):
     with visit() as opened:
-        page = opened.open(selection(TWIN, HARP, POINTS))
+        page = opened.open(selection(TWIN, HARP))
         drawn = drawn_curves(page)
         assert set(drawn) == {TWIN, HARP}
         for key, points in drawn.items():
@@ -56,12 +61,15 @@ def test_live_chart_draws_the_records(visit, curves):
             assert [robust for _, robust in points[:-1]] == pytest.approx([count / total for count in steps.counts])
             assert [budget for budget, _ in points[:-1]] == pytest.approx(steps.budgets, abs=2e-4)
         attacks = {(row["label"], row["what"]): row["robust"] for row in page.evaluate(ROWS, "points")}
-        assert attacks["TwinRep R8 US 90", "AutoAttack"] == curves[TWIN].record.robust_accuracy
-        assert attacks["HARP R18 US 90", "clean"] == 0.8338
-        expected = [(one.record.model_key, 255 * one.end) for one in leads([curves[TWIN], curves[HARP]])]
-        bar = [(row["key"], row["to"]) for row in page.evaluate(ROWS, "leaders")]
+        assert attacks["TwinRep", "AutoAttack"] == curves[TWIN].record.robust_accuracy
+        expected = robustness.separated_leaders([curves[TWIN], curves[HARP]])
+        bar = [(row["key"], row["from"], row["to"]) for row in page.evaluate(ROWS, "leaders")]
         assert len(bar) > 1
-        assert bar == [(key, pytest.approx(end)) for key, end in expected]
+        assert bar == [(key, pytest.approx(start), pytest.approx(end)) for key, start, end in expected]
+        for row in page.evaluate(ROWS, "bands"):
+            curve = curves[row["series"]]
+            low, high = curve.bounds(curve.joint.at(row["budget"]))
+            assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_chart_equals_its_table(visit):
@@ -78,27 +86,33 @@ def test_chart_equals_its_table(visit):
                 assert abs(100 * at - float(text)) <= 0.1 + 0.005
 
 
-def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
+def test_first_view_is_drawn_by_the_build(visit, data_root, curves):
     catalogue = load_catalogue(data_root)
-    names = labels(catalogue.entries.values())
-    labelled = {robustness._label(curve.record, names, curve): key for key, curve in curves.items()}
+    offered = robustness.settings(catalogue, list(curves.values()), labels(catalogue.entries.values()))
+    labelled = {model.label: model.record.model_key for model in robustness.first_setting(offered).models}
     with visit() as opened:
         asked = []
         opened.page.on("request", lambda request: asked.append(request.url))
         opened.page.goto(opened.base + "curves.html")
         opened.page.wait_for_timeout(300)
         assert not [url for url in asked if "vega" in url or "data/curves" in url]
-        assert opened.page.locator(".ap-drawing--wide .mark-line path").count() >= len(CURVES)
+        assert opened.page.locator(".ap-drawing--wide .mark-line path").count() >= robustness.FIRST
         before = readout(opened.page)
-        for label, joint, hofmn, interval in before:
+        still = opened.page.locator(".ap-drawing--wide svg").bounding_box()
+        for label, joint, interval, hofmn, attack in before:
             curve = curves[labelled[label.strip()]]
             assert float(joint) == pytest.approx(100 * curve.joint.at(8) / curve.n_samples, abs=0.0501)
+            assert float(attack) == pytest.approx(100 * curve.record.robust_accuracy, abs=0.0501)
             assert float(hofmn) == pytest.approx(100 * curve.hofmn.at(8) / curve.n_samples, abs=0.0501)
             low, high = interval_of(curve.joint.at(8) / curve.n_samples, curve.n_samples)
             assert interval == f"{100 * low:.1f}–{100 * high:.1f}"
         leaders = opened.page.locator("#curve-leaders").inner_text()
         opened.page.locator("#curves").hover()
         opened.page.locator("#curves[data-drawn]").wait_for()
+        live = opened.page.locator("#curves .ap-chart__view svg").bounding_box()
+        assert [live[side] for side in ("width", "height")] == pytest.approx(
+            [still[side] for side in ("width", "height")], abs=2
+        )
         opened.page.locator("#curve-form input[value=hofmn]").check(force=True)
         opened.page.locator("#curve-form input[value=joint]").check(force=True)
         opened.page.locator("#curve-slider input").fill("8")
@@ -111,9 +125,8 @@ def test_first_view_is_drawn_by_the_build(site, visit, data_root, curves):
 def test_models_are_picked_and_kept_in_the_address(visit):
     with visit() as opened:
         page = opened.open("curves.html")
-        page.locator("#choose > summary").click()
         for key in (HYDRA, RADMM):
-            page.locator(f"input.ap-pick[value={key}]").uncheck()
+            page.locator(f"input.ap-pick[value={method(key)}]").uncheck()
         page.locator("input[name=show][value=hofmn]").check(force=True)
         page.locator("#curve-slider input").fill("5.3")
         page.get_by_role("button", name="zoom in").click()
@@ -128,15 +141,54 @@ def test_models_are_picked_and_kept_in_the_address(visit):
         assert page.locator("input[name=show]:checked").get_attribute("value") == "hofmn"
 
 
-def test_one_dataset_at_a_time(visit):
+def test_one_setting_at_a_time(visit):
+    """Another setting takes the place of the first; methods that it has stay chosen, and the address keeps it."""
     with visit() as opened:
-        page = opened.open(selection(HARP))
-        page.locator("#choose > summary").click()
-        page.locator(f"input.ap-pick[value={SVHN}]").check()
-        page.locator("#curve-status", has_text="one dataset at a time").wait_for()
-        assert page.locator("input.ap-pick:checked").count() == 1
-        assert drawn_curves(page) == {}
-        assert len(page.evaluate(ROWS, "points")) == 2
+        page = opened.open(selection(HARP, MAD))
+        page.locator("#curve-setting input[name=network][value=resnet18]").check(force=True)
+        page.locator("#curve-title", has_text="CIFAR-10 ResNet18, unstructured, 90 %").wait_for()
+        page.wait_for_function("() => window.apsite.charts.rows('curves', 'curves').length === 0")
+        assert [row[0].strip() for row in readout(page)] == ["HARP", "MAD"]
+        assert {row["label"] for row in page.evaluate(ROWS, "points")} == {"HARP", "MAD"}
+        assert len(page.evaluate(ROWS, "points")) == 4
+        page.wait_for_url(f"**{PUBLISHED}&m=*")
+        page.reload()
+        page.locator("#curve-title", has_text="ResNet18").wait_for()
+        page.locator("#curve-setting input[name=dataset][value=svhn]").check(force=True)
+        page.locator("#curve-title", has_text="SVHN ResNet18").wait_for()
+        page.locator("a.ap-setting-link", has_text="CIFAR-10 ResNet8, unstructured, 90 %").click()
+        page.wait_for_function("() => document.querySelectorAll('#curve-figures tr[data-model]').length >= 2")
+
+
+def test_a_model_key_in_the_address_names_its_setting(visit):
+    """Links of earlier versions name models."""
+    with visit() as opened:
+        page = opened.page
+        page.goto(opened.base + "curves.html?m=HARP_Zhao2023Holistic_R18_SVHN_US_90")
+        page.locator("#curve-title", has_text="SVHN ResNet18, unstructured, 90 %").wait_for()
+        page.wait_for_function("() => document.querySelectorAll('#readout tbody tr').length === 1")
+        assert readout(page)[0][0].strip() == "HARP"
+
+
+def test_what_has_no_curve_says_so_in_place(visit):
+    """HARP against HYDRA at 4/255, in three clicks: the tab, the network, HYDRA; then the slider."""
+    with visit() as opened:
+        page = opened.page
+        page.goto(opened.base)
+        page.locator("a[href$='curves.html']:visible").first.click()
+        page.locator("#curve-setting input[name=network][value=resnet18] + span").click()
+        page.locator("#curve-title", has_text="ResNet18").wait_for()
+        page.locator("input.ap-pick[value=HYDRA_Sehwag2020Hydra]").check()
+        missing = page.locator("#curve-missing")
+        missing.locator("li", has_text="HYDRA").wait_for()
+        text = missing.inner_text()
+        assert "at other ε, such as 4/255, nothing is known" in text
+        assert "HARP: clean 83.38 %, AutoAttack 45.40 %, 95 % interval 44.4–46.4, at ε = 8/255" in text
+        assert "apsite eval CHECKPOINT --method" in text
+        assert "--arch resnet18 --structure unstructured --sparsity 0.9" in text
+        page.locator("#curve-slider input").fill("4")
+        page.wait_for_function("document.querySelector('#readout-at').textContent === '4/255'")
+        assert {row[1] for row in readout(page)} == {"no data at 4/255"}
 
 
 def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
@@ -165,9 +217,7 @@ def test_curves_work_from_the_keyboard(visit):
     with visit() as opened:
         page = opened.page
         page.goto(opened.base + selection(TWIN, RADMM))
-        page.locator("#choose > summary").focus()
-        page.keyboard.press("Enter")
-        page.locator(f"input.ap-pick[value={RADMM}]").focus()
+        page.locator(f"input.ap-pick[value={method(RADMM)}]").focus()
         page.keyboard.press("Space")
         page.locator("#curves[data-drawn]").wait_for()
         slider = page.locator("#curve-slider input")
@@ -201,7 +251,7 @@ def test_a_curve_that_cannot_be_loaded_is_said(visit):
     with visit() as opened:
         opened.page.route("**/data/curves/MAD*", lambda route: route.fulfill(status=200, body="nonsense"))
         page = opened.open(selection(HARP, MAD))
-        page.locator("#curve-status", has_text="MAD R8 US 90 could not be loaded").wait_for()
+        page.locator("#curve-status", has_text="curve of MAD could not be loaded").wait_for()
         assert set(drawn_curves(page)) == {HARP}
         assert page.locator("input.ap-pick:checked").count() == 1
 
@@ -215,10 +265,3 @@ def test_colours_follow_the_scheme(visit):
         page.locator("#curves[data-drawn='2']").wait_for()
         assert line.get_attribute("stroke") != before
         assert drawn_curves(page) == points
-
-
-def test_labels_are_those_of_the_charts(data_root):
-    catalogue = load_catalogue(data_root)
-    names = {key: key.split("_")[0] for key in catalogue.entries}
-    offered = robustness.models(catalogue, load_curves(catalogue), names)
-    assert {model.label for model in offered} >= {f"{key.split('_', maxsplit=1)[0]} R8 US 90" for key in CURVES}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import itertools
 import json
 
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsite.catalogue import load_catalogue
+from apsite.comparable import interval_of
 from apsite.metrics import robust_accuracy
 from apsite.site.charts.charts import robustness_chart, sparsity_chart
 from apsite.site.charts.curves import EPSILONS, SPAN, load_curves, steps_of
@@ -62,14 +65,18 @@ def test_names_stay_out_of_expressions(benchmark_facts):
 
 
 def test_robustness_chart_fields_and_marks(tiny_facts):
-    chosen = robustness.first_choice(robustness.models(tiny_facts.catalogue, tiny_facts.curves, tiny_facts.labels))
+    chosen = robustness.first_setting(
+        robustness.settings(tiny_facts.catalogue, tiny_facts.curves, tiny_facts.labels)
+    ).first
     data = robustness.chart_data(chosen)
     spec = robustness_chart(data, span=SPAN, top=robustness.top(chosen))
-    assert marks(spec) == ["line", "rule", "text", "rule", "point", "text", "text", "rect", "text", "rule"]
-    line = spec["layer"][0]
+    assert marks(spec) == [
+        "area", "line", "rule", "text", "rule", "point", "rule", "text", "rule", "text", "rect", "text", "rule",
+    ]  # fmt: skip
+    line = spec["layer"][1]
     assert (line["mark"]["interpolate"], line["mark"]["clip"]) == ("step-after", True)
-    assert [layer["data"]["name"] for layer in spec["layer"][:8]] == [
-        "curves", "budgets", "budgets", "points", "points", "points", "labels", "leaders",
+    assert [layer["data"]["name"] for layer in spec["layer"][:11]] == [
+        "bands", "curves", "budgets", "budgets", "points", "points", "names", "names", "labels", "labels", "leaders",
     ]  # fmt: skip
     (budget,) = spec["datasets"]["budgets"]
     assert budget == {"budget": pytest.approx(8), "text": "ε = 8/255"}
@@ -77,43 +84,85 @@ def test_robustness_chart_fields_and_marks(tiny_facts):
     assert attack["robust"] == chosen[0].record.robust_accuracy
     assert not attack["alone"]
     assert {parameter["name"] for parameter in spec["params"]} >= {"x_from", "x_to", "y_from", "y_to", "cursor"}
-    steps = chosen[0].curve.joint
+    curve = chosen[0].curve
     drawn = [(row["budget"], row["robust"]) for row in spec["datasets"]["curves"]]
-    assert drawn[:-1] == [(b, c / 8) for b, c in zip(steps.budgets, steps.counts, strict=True)]
+    assert drawn[:-1] == [(b, c / 8) for b, c in zip(curve.joint.budgets, curve.joint.counts, strict=True)]
     assert drawn[-1] == (SPAN, drawn[-2][1])
+    for row in spec["datasets"]["bands"]:
+        assert (row["low"], row["high"]) == interval_of(curve.joint.at(row["budget"]) / 8, 8)
 
 
 def test_models_known_from_papers_are_two_points(benchmark_facts):
-    offered = robustness.models(benchmark_facts.catalogue, [], benchmark_facts.labels)
-    model = next(m for m in offered if m.record.model_key == "HARP_Zhao2023Holistic_R18_CIFAR10_US_90")
+    offered = robustness.settings(benchmark_facts.catalogue, [], benchmark_facts.labels)
+    (setting,) = (one for one in offered if one.identity == "R18_CIFAR10_US_90")
+    model = next(m for m in setting.models if m.label == "HARP")
     clean, attack = robustness.known_points(model)
     assert (clean["what"], clean["budget"], clean["robust"]) == ("clean", 0, model.record.results.clean_accuracy)
     assert (attack["budget"], attack["robust"]) == (pytest.approx(8), model.record.robust_accuracy)
     assert attack["low"] < attack["robust"] < attack["high"]
-    assert attack["alone"], "named beside its diamond, as it has no line to be named at"
     assert "alone" not in clean
     data = robustness.chart_data([model])
-    assert (data["curves"], data["leaders"], data["labels"]) == ([], [], [])
-    assert robustness.leader_sentence([]) == "Bar below the curves: no curve is drawn."
+    assert [row["label"] for row in data["names"]] == ["HARP"], "named beside its diamond: it has no line"
+    assert (data["curves"], data["bands"], data["leaders"], data["labels"]) == ([], [], [], [])
+    assert robustness.leader_sentence([]) == "The bar below the curves compares two curves or more."
+    assert setting.caution == "", "what draws no curve needs no caution about curves"
 
 
-def test_first_choice_is_the_most_robust_of_the_group_with_most_curves(tmp_path, benchmark_data):
+def test_a_leader_is_named_only_where_its_interval_is_above_all_others(tmp_path, benchmark_data):
     root = write_data(tmp_path, *(entry_document(key.rpartition("_R8_")[0]) for key in CURVES))
     write_curves(root)
     catalogue = load_catalogue(root)
-    offered = robustness.models(catalogue, load_curves(catalogue), labels(catalogue.entries.values()))
-    chosen = robustness.first_choice(offered)
+    (setting,) = robustness.settings(catalogue, load_curves(catalogue), labels(catalogue.entries.values()))
+    chosen = setting.first
     shares = [model.record.robust_accuracy for model in chosen]
-    assert len(chosen) == len(CURVES)
+    assert len(chosen) == robustness.FIRST
     assert shares == sorted(shares, reverse=True)
-    assert robustness.first_choice([]) == []
     data = robustness.chart_data(chosen)
-    assert len({(row["colour"], tuple(row["dash"])) for row in data["curves"]}) == len(CURVES)
+    assert len({(row["colour"], tuple(row["dash"])) for row in data["curves"]}) == robustness.FIRST
     segments = data["leaders"]
     assert (segments[0]["from"], segments[-1]["to"]) == (0, SPAN)
     assert all(a["to"] == b["from"] and a["label"] != b["label"] for a, b in itertools.pairwise(segments))
+    named = {row["label"] for row in segments}
+    assert robustness.NOBODY in named
+    assert len(named) > 1
+    for tenth, epsilon in enumerate(EPSILONS[:-1]):
+        ends = sorted((interval_of(m.curve.best.at(tenth / 10) / 2000, 2000), m.label) for m in chosen)
+        leader = ends[-1][1] if all(high < ends[-1][0][0] for (_, high), _ in ends[:-1]) else robustness.NOBODY
+        (row,) = (row for row in segments if row["from"] <= tenth / 10 < row["to"])
+        assert row["label"] == leader, epsilon
     sentence = robustness.leader_sentence(segments)
-    assert all(row["label"] in sentence for row in segments)
+    assert all(label in sentence for label in named - {robustness.NOBODY})
+    assert "no model over" in sentence
+    assert robustness.leader_sentence([{"label": robustness.NOBODY, "from": 0, "to": 16}]).startswith("At no ε")
+
+
+def test_reduced_runs_on_a_small_network_carry_a_caution(benchmark_facts):
+    offered = robustness.settings(benchmark_facts.catalogue, benchmark_facts.curves, benchmark_facts.labels)
+    setting = robustness.first_setting(offered)
+    assert setting.caution == (
+        "All curves here are from runs that do not rank, on at most 64 of 10,000 test images. "
+        "ResNet8 is a small network for tests and demonstrations. The 95 % intervals are up to 24 points wide."
+    )
+    assert setting.title == "CIFAR-10 ResNet8, unstructured, 90 %"
+    assert setting.command == (
+        "apsite eval CHECKPOINT --method METHOD --dataset cifar10 --arch resnet8 "
+        "--structure unstructured --sparsity 0.9"
+    )
+
+
+def test_settings_are_files_of_their_own(benchmark_facts, tmp_path):
+    """A file holds one setting, and all files every model that has a result."""
+    robustness.write_settings(tmp_path, benchmark_facts)
+    found = {}
+    for path in (tmp_path / "data/curves/settings").glob("*.json"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for method, model in document["models"].items():
+            assert model["key"] == f"{method}_{path.stem}"
+            found[model["key"]] = model["robust"]
+        rows = list(csv.DictReader(io.StringIO(path.with_suffix(".csv").read_text(encoding="utf-8"))))
+        assert [row["model_key"] for row in rows] == [model["key"] for model in document["models"].values()]
+    records = benchmark_facts.catalogue.records
+    assert found == {k: r.robust_accuracy for k, r in records.items() if r.robust_accuracy is not None}
 
 
 def test_curve_is_exact(tiny_facts):

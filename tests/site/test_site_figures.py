@@ -6,6 +6,7 @@ their spelling is the site's (`apsite.numbers`).
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from itertools import pairwise, product
@@ -17,11 +18,15 @@ from scipy.stats import binomtest
 
 from apsite.columns import rows as exported_rows
 from apsite.numbers import interval, percent, signed_points
+from apsite.site.pages.compare import write_columns
+from apsite.site.pages.curves import write_settings
 from apsite.vocabulary import Architecture, Dataset
 from tests.site.html_tables import PageContent
 
 FIGURE = re.compile(r"\d+\.\d\d\b")
 LABELS = {word.value: word.label for kind in (Dataset, Architecture) for word in kind}
+KINDS = ("envelope", "HO-FMN")
+"""The two curves of a model, as tables name them."""
 ELSEWHERE = {
     "taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
     "audit-methods|audit-checks|audit-years": "answers and counts of entries: test_site_analysis.py",
@@ -167,41 +172,71 @@ def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
         clean, robust, hofmn, joint = (percent(row[name]) for name in names)
         expected.append([row["data"], row["net"], row["kind"], clean, robust, wilson(row), hofmn, joint])
     assert sorted(results) == sorted(expected)
-    models = [[*line[1:4], *line[5:9]] for line in benchmark_pages["curves.md"].tables["models"][1:]]
-    assert sorted(models) == sorted([*row[:5], *row[6:]] for row in expected)
 
 
 def test_curves_have_the_figures_of_the_samples(benchmark_pages, verdicts, exported):
-    lines = [line for line in benchmark_pages["curves.md"].tables["curve-figures"][1:] if line[1] == "HO-FMN"]
-    expected = [shares(verdict) for key, verdict in verdicts.items() if key in exported]
-    assert len(expected) > 10
-    assert sorted(line[3:] for line in lines) == sorted(expected)
-    envelopes = [line for line in benchmark_pages["curves.md"].tables["curve-figures"][1:] if line[1] == "envelope"]
-    joint = {
-        percent(row["joint_robust_accuracy"]) for row in exported.values() if row["joint_robust_accuracy"] is not None
-    }
-    assert {line[3 + 8] for line in envelopes} == joint
+    tables = benchmark_pages["curves.md"].tables
+    first = {key: row for key, row in exported.items() if key.endswith("_R8_CIFAR10_US_90")}
+    lines = {kind: sorted(line[3:] for line in tables["curve-figures"][1:] if line[1] == kind) for kind in KINDS}
+    assert len(first) == 3
+    assert lines["HO-FMN"] == sorted(shares(verdicts[key]) for key in first)
+    assert lines["envelope"] == sorted(shares(envelope(verdicts[key])) for key in first)
+    names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
+    models = [[*line[2:4], line[4], *line[5:7]] for line in tables["models"][1:]]
+    expected = []
+    for row in first.values():
+        clean, robust, hofmn, joint = (percent(row[name]) for name in names)
+        expected.append([clean, robust, wilson(row), hofmn, joint])
+    assert sorted(models) == sorted(expected)
 
 
-def test_comparison_has_the_exported_figures(benchmark_pages, exported, entries):
+def test_settings_of_the_curves_have_the_exported_figures(benchmark_facts, exported, verdicts, tmp_path):
+    write_settings(tmp_path, benchmark_facts)
+    found = {}
+    for path in (tmp_path / "data/curves/settings").glob("*.csv"):
+        found |= {row["model_key"]: row for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())}
+    assert set(found) == {key for key, row in exported.items() if row["aa_robust_accuracy"] is not None}
+    for key, line in found.items():
+        for name in ("clean_accuracy", "aa_robust_accuracy"):
+            assert line[name] == ("" if exported[key][name] is None else str(exported[key][name]))
+        at = [line[f"at_{k}_255"] for k in range(17)]
+        assert (
+            at == [""] * 17
+            if key not in verdicts
+            else [percent(float(v)) for v in at] == shares(envelope(verdicts[key]))
+        )
+
+
+def test_list_of_settings_counts_models_and_curves(benchmark_pages, exported, verdicts):
+    lines = benchmark_pages["curves.md"].tables["curve-settings"][1:]
+    evaluated = [key for key, row in exported.items() if row["aa_robust_accuracy"] is not None]
+    assert sum(int(line[1]) for line in lines) == len(evaluated)
+    assert sum(int(line[2]) for line in lines if line[2] != "none") == len(set(verdicts) & set(evaluated))
+
+
+def test_comparison_has_the_exported_figures(benchmark_pages, benchmark_facts, exported, entries, tmp_path):
+    """The page has three columns, the files beside it every method's; both have the same cells."""
     table = benchmark_pages["compare.md"].tables["compare"]
     names = [name.split(maxsplit=1)[1] for name in table[0][1:]]
-    assert len(names) == len(entries)
-    checked = 0
-    for title, *cells in table[1:]:
-        if not cells:
-            continue
-        words = re.fullmatch(r"(ResNet\d+|VGG16), (\d+) %|(ResNet\d+|VGG16), dense", title)
-        if not words:
-            continue
-        for name, cell in zip(names, cells, strict=True):
-            if not FIGURE.search(cell):
-                continue
-            figures = cell.split()
-            found = [row for row in exported.values() if (row["name"], score(row)) == (name, figures[0])]
-            assert any(wilson(row) == figures[1] for row in found), (title, name, cell)
-            checked += 1
-    assert checked > 150
+    write_columns(tmp_path, benchmark_facts)
+    columns = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "data/compare").glob("*.json")]
+    assert {column["key"] for column in columns} == set(entries)
+    ranked = {key: row for key, row in exported.items() if row["ranks"] and row["structure"]}
+    found = {cell["key"]: cell for column in columns for cell in column["cells"] if isinstance(cell, dict)}
+    assert set(found) == set(ranked)
+    for key, cell in found.items():
+        row = ranked[key]
+        assert (cell["clean"], cell["robust"]) == (row["clean_accuracy"], row["aa_robust_accuracy"])
+        assert cell["interval"] == wilson(row)
+    written = {column["name"]: column["cells"] for column in columns if column["name"] in names}
+    assert len(written) == len(names) == 3
+    lines = [cells for _, *cells in table[1:] if cells]
+    for place, name in enumerate(names):
+        for line, cell in zip(lines, written[name], strict=True):
+            if isinstance(cell, dict):
+                assert line[place].startswith(f"{score(ranked[cell['key']])} ")
+            else:
+                assert line[place].split()[0] == (cell or "–").split()[0]
 
 
 def test_method_pages_have_the_exported_figures(benchmark_pages, exported, entries):
@@ -353,7 +388,7 @@ def test_curves_of_method_pages_have_the_figures_of_the_samples(benchmark_pages,
                 checked += len(columns)
     assert checked == len([key for key in verdicts if key in benchmark_data.records])
     at_budget = {f"{float((v['distance'] > np.float32(8 / 255)).mean() * 100):.1f}" for v in verdicts.values()}
-    assert {line[2] for line in benchmark_pages["curves.md"].tables["readout"][1:]} <= at_budget
+    assert {line[3] for line in benchmark_pages["curves.md"].tables["readout"][1:]} <= at_budget
 
 
 def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exported):
@@ -379,7 +414,7 @@ def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exp
 def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageContent]):
     """A table that none of these tests reads is listed with the test that does; a new one fails here."""
     read = (
-        "leads-.*|board-.*|results|method-results|readout|models|compare|pretrained-networks|baseline-criteria|"
+        "leads-.*|board-.*|results|method-results|readout|models|curve-settings|compare|pretrained-networks|baseline-criteria|"
         "(sparsity|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "results-by-others|"
         "baselines-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"

@@ -31,6 +31,8 @@ _FORMATS = {"robust": ".2%", "clean": ".2%", "low": ".1%", "high": ".1%", "count
 _LABEL_ROOM = 92
 _NAME_ROOM = 118
 _BAR = 16
+_CURVES_WIDTH = 760
+"""Pixels, about the space of the chart on a screen of 1,280."""
 _AXIS_ROOM = 56
 _STRIP = 20
 
@@ -104,11 +106,12 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
 
     Args:
         data: Rows by name; ε is in 255ths, shares in [0, 1], every row has the `colour` of its model.
+            ``bands``: ``series``, ``budget``, ``low``, ``high`` of a shaded interval.
             ``curves``: ``series``, ``budget``, ``robust``, ``dash``, ``width``, where each curve steps.
-            ``points``: ``label``, ``what``, ``budget``, ``robust``, ``low``, ``high``, ``shape``, ``alone`` where the
-                model has no curve and is named here.
+            ``points``: ``label``, ``what``, ``budget``, ``robust``, ``low``, ``high``, ``shape``.
+            ``names``: ``label``, ``budget``, ``robust`` and ``height`` of the names of models that have no curve.
             ``leaders``: ``label``, ``from``, ``to``.
-            ``labels``: ``label`` and ``height`` of its place at the right edge.
+            ``labels``: ``label``, ``height`` of its place at the right edge, and ``end`` of its curve there.
             ``budgets``: ``budget`` and ``text`` of the benchmark's ε.
         span: End of the axis of ε, in 255ths.
         top: End of the axis of shares.
@@ -132,6 +135,8 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
     beside: dict[str, Any] = {"align": "left", "fontSize": 12}
     dash, width = alt.StrokeDash("dash:N", scale=None), alt.StrokeWidth("width:Q", scale=None)
     tooltip = tooltips(label="Model", what="Measured", robust="Accuracy", low="95 % from", high="95 % to")
+    bands = rows("bands").mark_area(opacity=0.13, clip=True, aria=False)
+    bands = bands.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour, detail="series:N")
     lines = rows("curves").mark_line(interpolate="step-after", clip=True)
     lines = lines.encode(x=x, y=y, color=colour, detail="series:N", strokeDash=dash, strokeWidth=width)
     rule = rows("budgets").mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=_MUTED_COLOUR, clip=True).encode(x=x)
@@ -141,9 +146,16 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
     errors = errors.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
     points = rows("points").mark_point(filled=True, size=90, opacity=1, clip=True)
     points = points.encode(x=x, y=y, color=colour, shape=alt.Shape("shape:N", scale=None), tooltip=tooltip)
-    alone = rows("points").transform_filter(f"datum.alone && {in_view}").mark_text(dx=9, **beside)
-    alone = alone.encode(x=x, y=y, text="label:N", color=colour)
-    names = rows("labels").mark_text(dx=8, **beside)
+    alone = rows("names").transform_filter(in_view)
+    links = alone.mark_rule(strokeWidth=1, xOffset=7, x2Offset=19, aria=False)
+    links = links.encode(x=x, x2="budget:Q", y=y, y2="height:Q", color=colour)
+    alone = alone.mark_text(dx=22, **beside).encode(x=x, y="height:Q", text="label:N", color=colour)
+    leaders = rows("labels").mark_rule(strokeWidth=1, aria=False)
+    leaders = leaders.encode(
+        x=alt.value(alt.expr("width + 2")), x2=alt.value(alt.expr("width + 12")),
+        y=alt.Y("end:Q"), y2="height:Q", color=colour,
+    )  # fmt: skip
+    names = rows("labels").mark_text(dx=15, **beside)
     names = names.encode(x=alt.value(alt.expr("width")), y=alt.Y("height:Q"), text="label:N", color=colour)
     leading = (
         rows("leaders")
@@ -151,7 +163,7 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
         .transform_filter("datum.start < datum.end")
     )
     bar = leading.mark_rect(y=alt.expr("height + 4"), y2=alt.expr(f"height + {4 + _BAR}"), opacity=1).encode(
-        x=alt.X("start:Q"), x2="end:Q", color=colour, tooltip=tooltips(label="Most robust")
+        x=alt.X("start:Q"), x2="end:Q", color=colour, tooltip=tooltips(label="Above all others")
     )
     bar_names = (
         leading.transform_filter(_LABEL_FITS)
@@ -166,10 +178,10 @@ def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: f
         .mark_rule(color=_INK_COLOUR, strokeWidth=1, aria=False)
         .encode(x=x)
     )
-    chart = alt.layer(lines, rule, name, errors, points, alone, names, bar, bar_names, cursor)
-    about = "Robust accuracy against the perturbation size ε, as step curves, and the most robust model at each ε."
+    chart = alt.layer(bands, lines, rule, name, errors, points, links, alone, leaders, names, bar, bar_names, cursor)
+    about = "Robust accuracy against ε, as step curves with 95 % intervals, and the model that is above all others."
     spec = finish(chart.add_params(_INK, _MUTED, _PAPER, *view), 400, about, _NAME_ROOM)
-    spec["usermeta"]["narrow"] = {"right": 12, "without": ["labels"]}
+    spec["usermeta"] |= {"narrow": {"right": 12, "without": ["labels"]}, "wide": _CURVES_WIDTH}
     return spec | {"datasets": {**spec.get("datasets", {}), **{key: [dict(row) for row in data[key]] for key in data}}}
 
 

@@ -19,7 +19,10 @@ from markupsafe import Markup
 
 Spec = dict[str, Any]
 WIDTHS = {"wide": 900, "narrow": 328}
-"""Pixels; the style sheet shows the one that suits the space of the chart."""
+"""Pixels; the style sheet shows the one that suits the space of the chart, and the live chart is as wide as that.
+
+A specification may name another width than the first, as ``wide`` in its `usermeta`.
+"""
 _SVG = "http://www.w3.org/2000/svg"
 _ELEMENTS = {"svg", "g", "path", "rect", "line", "text", "defs", "clipPath"}
 _ATTRIBUTES = {
@@ -28,6 +31,7 @@ _ATTRIBUTES = {
     "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "stroke-width", "text-anchor", "transform", "viewBox",
     "width", "x", "x1", "x2", "y", "y1", "y2",
 }  # fmt: skip
+_DECIMALS = re.compile(r"-?\d*\.\d+(?:e-?\d+)?")
 _REFERENCE = re.compile(r"url\(#([\w-]+)\)")
 
 
@@ -43,11 +47,12 @@ class Drawings:
 
     def __call__(self, identity: str, spec: Spec) -> Markup:
         """Both drawings of a specification as HTML; `identity` is the chart's on its page."""
+        widths = WIDTHS | {"wide": spec["usermeta"].get("wide", WIDTHS["wide"])}
         return Markup("").join(
             Markup('<div class="ap-drawing ap-drawing--{}" data-search-exclude>{}</div>').format(
                 name, _safe(self._draw(spec, width), spec, f"{identity}-{name}")
             )
-            for name, width in WIDTHS.items()
+            for name, width in widths.items()
         )
 
     def _draw(self, spec: Spec, width: int) -> str:
@@ -89,6 +94,11 @@ def _safe(drawing: str, spec: Spec, identity: str) -> Markup:
     return Markup(re.sub(r"\s*[\r\n\u0085\u2028\u2029]+\s*", " ", text))  # noqa: S704 - serialised from checked parts
 
 
+def _short(number: re.Match[str]) -> str:
+    """A coordinate to a tenth of a pixel, finer than the eye can see."""
+    return f"{float(number[0]):.1f}".removesuffix(".0")
+
+
 def _clean(element: ET.Element, tokens: dict[str, str], identity: str) -> None:
     for child in list(element):
         hidden = child.get("display") == "none" or (child.get("opacity") == "0" and child.tag.endswith("path"))
@@ -101,6 +111,8 @@ def _clean(element: ET.Element, tokens: dict[str, str], identity: str) -> None:
             del element.attrib[name]
         elif name == "id":
             element.set(name, f"{identity}-{value}")
+        elif name == "d":
+            element.set(name, _DECIMALS.sub(_short, value))
         elif value.lower() in tokens:
             element.set(name, f"var({tokens[value.lower()]})")
         else:

@@ -16,7 +16,8 @@ from apsite.site.making.assets import write_assets
 from apsite.site.making.bundle import write_bundle
 from apsite.site.news import atom, news
 from apsite.site.page import SiteFacts
-from apsite.site.pages import navigation, written
+from apsite.site.pages import compare, navigation, written
+from apsite.site.pages import curves as curves_page
 from apsite.site.writer import write_pages
 
 _MARKER = ".apsite-build"
@@ -64,6 +65,8 @@ def build_site(
         repository=_repository(identity),
         drawn=Drawings(output / "cache"),
     )
+    curves_page.write_settings(pages_folder, facts)
+    compare.write_columns(pages_folder, facts)
     pages = written(facts)
     taken = sorted({page.path for page in pages} & {f"{name}.md" for name in documents})
     if taken:

@@ -1,14 +1,20 @@
-"""Methods side by side: one column per method, one row per fact or setting."""
+"""Methods side by side: one column per method, one row per fact or setting.
+
+The page holds the columns that it shows at first; each other column is a file that it loads when it is asked for.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from apsite.comparable import Judge, Lead, Setting, by_setting
+from apsite import numbers
+from apsite.comparable import Judge, Lead, Setting, by_setting, robust_bounds
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.page import Page, SiteFacts
@@ -34,7 +40,7 @@ class ResultRow:
 
     title: str  # network and sparsity
     records: tuple[EvaluationRecord | None, ...]  # in the order of the columns
-    tied: tuple[tuple[str, ...], ...]  # for each of them the methods that are not separated from it
+    tied: tuple[tuple[int, ...], ...]  # for each of them the places of the columns that are not separated from it
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,64 @@ class Group:
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:
-    """Names for the page: a table of all methods, of which a script shows the chosen ones."""
+    """Names for the page: all rows, the methods that it shows at first, and those that can be chosen."""
     columns = methods.in_order(facts.catalogue)
-    return {"columns": columns, "groups": groups(facts.judge, columns), "first": first_choice(facts.leads, columns)}
+    first = first_choice(facts.leads, columns)
+    return {
+        "columns": columns,
+        "groups": groups(facts.judge, columns),
+        "first": first,
+        "shown": [place for place, entry in enumerate(columns) if entry.key in first],
+    }
+
+
+def column(listed: Sequence[Group], entry: Entry, place: int) -> dict[str, Any]:
+    """What the file of a column holds: the head of a method, and its cells in the order of all rows.
+
+    `place` is that of the method among all columns. A cell is a text, a result, or ``None`` for none.
+    """
+
+    def result(record: EvaluationRecord | None, tied: Sequence[int]) -> dict[str, Any] | None:
+        if record is None:
+            return None
+        kind, source = record.provenance.kind.value, record.provenance.source
+        return {
+            "key": record.model_key,
+            "clean": record.results.clean_accuracy,
+            "robust": record.robust_accuracy,
+            "interval": numbers.interval(robust_bounds(record)),
+            "kind": kind,
+            "title": ", ".join(filter(None, (f"{kind}: {source}", record.provenance.location))),
+            "caution": " ".join(warning.message for warning in record.warnings),
+            "tied": list(tied),
+        }
+
+    stage = entry.pipeline.stage
+    return {
+        "key": entry.key,
+        "name": entry.name,
+        "stage": [stage.code, f"pruning {stage.value} training"],
+        "place": place,
+        "cells": [
+            cell
+            for group in listed
+            for cell in (
+                *(row.cells[place] for row in group.rows),
+                *(result(row.records[place], row.tied[place]) for row in group.results),
+            )
+        ],
+    }
+
+
+def write_columns(folder: Path, facts: SiteFacts) -> None:
+    """Write the column of each method below the pages folder."""
+    columns = methods.in_order(facts.catalogue)
+    listed = groups(facts.judge, columns)
+    target = folder / "data" / "compare"
+    target.mkdir(parents=True, exist_ok=True)
+    for place, entry in enumerate(columns):
+        text = json.dumps(column(listed, entry, place), separators=(",", ":"), allow_nan=False)
+        (target / f"{entry.key}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def groups(judge: Judge, columns: Sequence[Entry]) -> list[Group]:
@@ -100,11 +161,17 @@ def _audits(columns: Sequence[Entry]) -> tuple[FactRow, ...]:
 
 def _results(judge: Judge, columns: Sequence[Entry]) -> list[Group]:
     found = by_setting(judge.catalogue, baselines=True)
+    places = {entry.key: place for place, entry in enumerate(columns)}
 
     def row(setting: Setting) -> ResultRow:
         by_method = {record.method: record for record in found[setting]}
         records = tuple(by_method.get(entry.key) for entry in columns)
-        tied = tuple(_tied(judge, record, found[setting]) if record else () for record in records)
+        tied = tuple(
+            tuple(sorted(places[key] for key in _tied(judge, record, found[setting]) if key in places))
+            if record
+            else ()
+            for record in records
+        )
         return ResultRow(f"{setting.architecture.label}, {setting.percent} %", records, tied)
 
     headed: dict[tuple[Dataset, Structure], list[ResultRow]] = {}

@@ -20,7 +20,17 @@
     const tokens = JSON.parse(text).usermeta.tokens;
     const colours = new Map(Object.entries(tokens).map(([colour, name]) => [colour, page.style(name)]));
     const spec = JSON.parse(text, (key, value) => colours.get(value) ?? value);
-    return chart.clientWidth < NARROW ? narrow(spec) : spec;
+    return sized(chart.clientWidth < NARROW ? narrow(spec) : spec, chart);
+  }
+
+  /** A live chart as wide as the drawing that it takes the place of; the style sheet scales both to their place. */
+  function sized(spec, chart) {
+    const drawing = chart.querySelector(".ap-drawing--" + (chart.clientWidth < NARROW ? "narrow" : "wide") + " svg");
+    if (drawing && spec.width === "container") {
+      spec.width = drawing.viewBox.baseVal.width;
+      spec.autosize = { type: "fit-x", contains: "padding" };
+    }
+    return spec;
   }
 
   /** On a phone, the specification without the names beside lines, for which there is no room. */
@@ -131,6 +141,8 @@
 
     /** Let a script feed a chart: `before()` may load, `prepare(spec)` fills in data, `drawn(view)` gets the result. */
     own: (identity, owner) => owners.set(identity, owner),
+
+    settle,
 
     /** Rows of a data set of a live chart, and the value of one of its signals. */
     rows: (identity, name) => results.get(document.getElementById(identity)).view.data(name),

@@ -1,8 +1,8 @@
-/* The page of robustness curves: which models are drawn, what is read off, which part is in view.
+/* The page of robustness curves: which setting, which of its models are drawn, what is read off, which part is in view.
  *
- * The selection and the view live in the address: `m` (a model, several times), `show`, `at` (budget that is read off)
- * and `view` (part of the budgets), budgets in 255ths. Curves are loaded one by one when they are asked for; those of
- * the first selection stand in the page. Until something is asked for, the page stays as the build wrote it.
+ * All of it lives in the address: the four words of the setting, `m` (a method, several times), `show`, `at` (the ε that
+ * is read off) and `view` (part of the range of ε), ε in 255ths. Settings and curves are loaded when they are asked for;
+ * those of the first view are in the page. Until something is asked for, the page stays as the build wrote it.
  */
 (function () {
   "use strict";
@@ -12,10 +12,13 @@
   const { page, charts } = window.apsite;
   const data = page.block(block);
   const form = document.getElementById("curve-form");
+  const places = document.getElementById("curve-setting");
+  const WORDS = ["dataset", "network", "structure", "sparsity"];
   const slider = document.querySelector("#curve-slider input");
-  const picks = Array.from(document.querySelectorAll("input.ap-pick"));
+  const list = document.querySelector("#models tbody");
+  const methods = new URL(list.querySelector("a").href.replace(/[^/]*$/, "")).href;
   const plain = { show: "joint", at: Number(slider.value), from: 0, to: data.span };
-  const state = { ...plain, chosen: data.first.slice() };
+  const state = { ...plain, setting: data.setting, chosen: data.setting.first.slice() };
   const curves = new Map();
   let tokens = {};
   let view = null;
@@ -34,8 +37,9 @@
     return { budgets, counts: sums(packed.counts), exact: sums(packed.exact) };
   }
 
-  async function load(key) {
-    if (!data.models[key].curve || curves.has(key)) return;
+  async function load(method) {
+    const { key, curve } = state.setting.models[method];
+    if (!curve || curves.has(key)) return;
     const found = data.curves[key] ?? (await page.data(data.folder + encodeURIComponent(key) + ".json"));
     curves.set(key, { samples: found.n_samples, hofmn: unpack(found.hofmn), joint: unpack(found.joint) });
   }
@@ -69,20 +73,17 @@
     return [Math.max(0, (centre - spread) / scale), Math.min(1, (centre + spread) / scale)];
   }
 
-  /** Which model is most robust at each tenth of 1/255; where two are equal, the one that led before stays. */
+  /** Which model's interval is above all others at each tenth of 1/255; nobody's where the first two meet. */
   function leaders(models) {
     const segments = [];
-    for (let tenth = 0; tenth < 10 * data.span; tenth += 1) {
-      const shares = models.map(({ curve }) => main(curve).exact[tenth] / curve.samples);
-      const highest = Math.max(...shares);
+    for (let tenth = 0; tenth < 10 * data.span && models.length > 1; tenth += 1) {
+      const ends = models.map(({ curve }) => wilson(main(curve).exact[tenth], curve.samples));
+      const first = ends.reduce((best, [low], place) => (low > ends[best][0] ? place : best), 0);
+      const alone = ends.every(([, high], place) => place === first || high < ends[first][0]);
+      const { key, label, look } = alone ? models[first] : { key: "", label: data.nobody, look: { colour: data.neutral } };
       const last = segments.at(-1);
-      const leader = last && shares[last.place] === highest ? last.place : shares.indexOf(highest);
-      const to = (tenth + 1) / 10;
-      if (last && leader === last.place) last.to = to;
-      else {
-        const { key, label, look } = models[leader];
-        segments.push({ place: leader, key, label, from: tenth / 10, to, colour: look.colour });
-      }
+      if (last?.key === key) last.to = (tenth + 1) / 10;
+      else segments.push({ key, label, from: tenth / 10, to: (tenth + 1) / 10, colour: look.colour });
     }
     return segments;
   }
@@ -112,12 +113,10 @@
   /* What the chart shows */
 
   function chosenModels() {
-    return state.chosen.map((key, index) => ({
-      key,
-      ...data.models[key],
-      look: data.looks[index % data.looks.length],
-      curve: curves.get(key) ?? null,
-    }));
+    return state.chosen.map((method, index) => {
+      const model = state.setting.models[method];
+      return { ...model, method, look: data.looks[index % data.looks.length], curve: curves.get(model.key) ?? null };
+    });
   }
 
   function lines(model) {
@@ -132,6 +131,16 @@
       }));
     const found = row("main", main(model.curve), 2.4);
     return state.show === "both" && model.curve.joint ? [...found, ...row("hofmn", model.curve.hofmn, 1.2)] : found;
+  }
+
+  /** The shaded interval of the curve by which a model is compared, at every fifth of 1/255. */
+  function band(model) {
+    return main(model.curve)
+      .exact.filter((_, tenth) => tenth % 2 === 0)
+      .map((count, index) => {
+        const [low, high] = wilson(count, model.curve.samples);
+        return { series: model.key, budget: index / 5, low, high, colour: model.look.colour };
+      });
   }
 
   /** Ends of the axis of shares: a tenth above all curves, or what the part in view needs. */
@@ -154,14 +163,25 @@
     const compared = drawn.filter(({ usual }) => usual);
     const [low, high] = heights(models);
     const ends = drawn.map(({ curve }) => countAt(main(curve), state.to) / curve.samples);
-    const places = apart(ends, 0.05 * (high - low), low, high);
-    const marks = new Set(models.map(({ epsilon }) => epsilon));
+    const heightsOf = apart(ends, 0.05 * (high - low), low, high);
+    const alone = models.flatMap(({ points, label, look }) =>
+      points.filter((p) => p.alone).map(({ budget, robust }) => ({ label, budget, robust, colour: look.colour })),
+    );
+    const placesOf = apart(alone.map(({ robust }) => robust), 0.05 * (high - low), low, high);
+    const marks = new Set([state.setting.budget]);
     const budgetOf = (text) => (255 * text.split("/")[0]) / text.split("/")[1];
     return {
+      bands: drawn.flatMap(band),
       curves: drawn.flatMap(lines),
       points: models.flatMap(({ points, label, look }) => points.map((p) => ({ ...p, label, colour: look.colour }))),
-      leaders: compared.length ? leaders(compared) : [],
-      labels: drawn.map(({ label, look }, index) => ({ label, height: places[index], colour: look.colour })),
+      leaders: leaders(compared),
+      labels: drawn.map(({ label, look }, index) => ({
+        label,
+        height: heightsOf[index],
+        end: ends[index],
+        colour: look.colour,
+      })),
+      names: alone.map((point, index) => ({ ...point, height: placesOf[index] })),
       budgets: Array.from(marks, (text) => ({ budget: budgetOf(text), text: "ε = " + text })),
     };
   }
@@ -212,51 +232,148 @@
     return { joint: null, hofmn: null, bounds: point ? [point.low, point.high] : null };
   }
 
+  const cell = (text) => page.make("td", { class: "ap-number" }, text);
+  const share = (value, digits) => cell(typeof value === "number" ? percent(value, digits) : "–");
+  const ends = (bounds) => (bounds ? percent(bounds[0], 1) + "–" + percent(bounds[1], 1) : "–");
+
   function readOut() {
     const atText = String(Number(state.at.toFixed(1))) + "/255";
     document.getElementById("curve-at").textContent = atText;
     document.getElementById("readout-at").textContent = atText;
     slider.value = String(state.at);
     slider.setAttribute("aria-valuetext", atText);
-    const cell = (text) => page.make("td", { class: "ap-number" }, text);
     const rows = chosenModels().map((model) => {
       const { joint, hofmn, bounds } = reading(model);
-      return page.make(
-        "tr",
-        {},
-        page.make("th", { scope: "row" }, swatch(model), " " + model.label),
-        cell(joint === null ? "–" : percent(joint, 1)),
-        cell(hofmn === null ? "–" : percent(hofmn, 1)),
-        cell(bounds ? percent(bounds[0], 1) + "–" + percent(bounds[1], 1) : "–"),
-      );
+      const name = page.make("th", { scope: "row" }, swatch(model), " " + model.label);
+      const known =
+        model.curve || bounds
+          ? [share(joint, 1), cell(ends(bounds)), share(hofmn, 1)]
+          : [page.make("td", { colspan: 3, class: "ap-number" }, "no data at " + atText)];
+      return page.make("tr", {}, name, ...known, share(model.robust, 1));
     });
     document.querySelector("#readout tbody").replaceChildren(...rows);
+  }
+
+  /** What is known of the chosen models that have no curve, and the command that draws one. */
+  function sayMissing() {
+    const missing = chosenModels().filter(({ curve }) => !curve);
+    const known = missing.map(({ label, clean, robust, bounds, epsilon }) => {
+      const before = typeof clean === "number" ? "clean " + percent(clean, 2) + " %, " : "";
+      const attack = "AutoAttack " + percent(robust, 2) + " %, 95 % interval " + ends(bounds) + ", at ε = " + epsilon;
+      return page.make("li", {}, page.make("b", {}, label), ": " + before + attack);
+    });
+    const place = document.getElementById("curve-missing");
+    place.hidden = !missing.length;
+    place.querySelector("ul").replaceChildren(...known);
+    if (missing.length) place.querySelector("code").textContent = state.setting.command.replace("METHOD", missing[0].method);
   }
 
   function sayLeaders(segments) {
     const lengths = new Map();
     for (const { label, from, to } of segments) lengths.set(label, (lengths.get(label) ?? 0) + to - from);
+    const part = (length) => percent(length / data.span, 0) + " %";
+    const nobody = lengths.get(data.nobody) ?? 0;
+    lengths.delete(data.nobody);
     const said = Array.from(lengths)
       .sort((a, b) => b[1] - a[1])
-      .map(([label, length]) => label + " over " + percent(length / data.span, 0) + " %")
-      .join(", ");
-    document.getElementById("curve-leaders").textContent = said
-      ? "Bar below the curves: the most robust model at each ε. It is " + said + " of the range up to " + data.span + "/255."
-      : "Bar below the curves: no curve is drawn.";
+      .map(([label, length]) => label + " over " + part(length));
+    if (nobody) said.push("no model over " + part(nobody));
+    const range = data.span + "/255";
+    document.getElementById("curve-leaders").textContent = !segments.length
+      ? "The bar below the curves compares two curves or more."
+      : lengths.size
+        ? "Bar below the curves: the model whose 95 % interval is above those of all others: " +
+          (said.join(", ") + " of the range up to " + range + ".")
+        : "At no ε up to " + range + " is the 95 % interval of one model above those of all others.";
+  }
+
+  /* The setting, and tables of it */
+
+  function listModels() {
+    const rows = Object.entries(state.setting.models).map(([method, model]) => {
+      const pick_ = page.make("input", { type: "checkbox", class: "ap-pick", value: method, "aria-label": "Draw " + model.label });
+      const name = page.make("a", { href: methods + encodeURIComponent(method) + ".html#" + model.key }, model.label);
+      const tags = model.tags.flatMap((why) => [" ", page.make("span", { class: "ap-tag ap-tag--custom" }, why)]);
+      return page.make(
+        "tr",
+        {},
+        page.make("th", { scope: "row" }, pick_, " ", name, page.make("span", { class: "ap-tags" }, ...tags)),
+        page.make("td", {}, model.curve ? model.curve.toLocaleString("en") + " images" : "none"),
+        share(model.clean, 2),
+        share(model.robust, 2),
+        cell(ends(model.bounds)),
+        ...[model.hofmn, model.joint, model.area].map((value) => share(value, 2)),
+      );
+    });
+    list.replaceChildren(...rows);
+    document.getElementById("curve-title").textContent = state.setting.title;
+    document.getElementById("curve-command").textContent = state.setting.command;
+    const caution = document.getElementById("curve-caution");
+    caution.textContent = state.setting.caution;
+    caution.hidden = !state.setting.caution;
+  }
+
+  function listFigures() {
+    const rows = chosenModels()
+      .filter(({ curve }) => curve)
+      .flatMap(({ key, label, curve }) =>
+        [["envelope", curve.joint], ["HO-FMN", curve.hofmn]]
+          .filter(([, steps]) => steps)
+          .map(([kind, steps]) =>
+            page.make(
+              "tr",
+              { "data-model": key },
+              page.make("th", { scope: "row" }, label),
+              page.make("td", {}, kind),
+              cell(curve.samples.toLocaleString("en")),
+              ...steps.exact.filter((_, tenth) => tenth % 10 === 0).map((count) => share(count / curve.samples, 2)),
+            ),
+          ),
+      );
+    const none = page.make("td", { colspan: data.span + 4 }, "None of these models has a curve.");
+    document.querySelector("#curve-figures tbody").replaceChildren(...(rows.length ? rows : [page.make("tr", {}, none)]));
+  }
+
+  function wordsChosen() {
+    return WORDS.map((name) => places.elements.namedItem(name).value);
+  }
+
+  function identityOf(words) {
+    return Object.keys(data.settings).find((identity) => data.settings[identity].join() === words.join());
+  }
+
+  /** Go to a setting, keeping the chosen methods that it has, where there are any. */
+  async function enter(identity, wanted) {
+    try {
+      state.setting =
+        identity === data.setting.identity
+          ? data.setting
+          : await page.data(data.folder + "settings/" + encodeURIComponent(identity) + ".json");
+    } catch (error) {
+      return say("The setting could not be loaded: " + error.message + ".");
+    }
+    const kept = wanted.filter((method) => Object.hasOwn(state.setting.models, method));
+    state.chosen = kept.length ? kept : state.setting.first.slice();
+    data.settings[identity].forEach((word, place) => (places.elements.namedItem(WORDS[place]).value = word));
+    listModels();
+    return show();
   }
 
   function mark() {
-    for (const pick of picks) pick.checked = state.chosen.includes(pick.value);
-    for (const row of document.querySelectorAll("#curve-figures tr[data-model]")) {
-      row.hidden = state.chosen.length > 0 && !state.chosen.includes(row.dataset.model);
+    for (const pick_ of list.querySelectorAll("input.ap-pick")) {
+      pick_.hidden = false;
+      pick_.checked = state.chosen.includes(pick_.value);
     }
     for (const radio of form.querySelectorAll("input[name=show]")) radio.checked = radio.value === state.show;
   }
 
   function remember() {
     page.remember((parameters) => {
-      for (const name of ["m", "show", "at", "view"]) parameters.delete(name);
-      if (state.chosen.join() !== data.first.join()) for (const key of state.chosen) parameters.append("m", key);
+      for (const name of [...WORDS, "m", "show", "at", "view"]) parameters.delete(name);
+      if (state.setting !== data.setting) {
+        data.settings[state.setting.identity].forEach((word, place) => parameters.set(WORDS[place], word));
+      }
+      if (state.chosen.join() !== state.setting.first.join()) for (const key of state.chosen) parameters.append("m", key);
       if (!state.chosen.length) parameters.set("m", "");
       if (state.show !== plain.show) parameters.set("show", state.show);
       if (state.at !== plain.at) parameters.set("at", String(Number(state.at.toFixed(2))));
@@ -278,14 +395,16 @@
         await load(key);
       } catch (error) {
         state.chosen = state.chosen.filter((other) => other !== key);
-        say("The curve of " + data.models[key].label + " could not be loaded: " + error.message + ".");
+        say("The curve of " + state.setting.models[key].label + " could not be loaded: " + error.message + ".");
       }
     }
     mark();
     remember();
     const rows = chartRows();
     readOut();
+    sayMissing();
     sayLeaders(rows.leaders);
+    listFigures();
     if (!view) return charts.wake("curves");
     if (!wide) rows.labels = [];
     for (const [name, list] of Object.entries(coloured(rows))) view.data(name, list);
@@ -330,9 +449,7 @@
   function pick(key, wanted) {
     say("");
     const others = state.chosen.filter((other) => other !== key);
-    const same = others.filter((other) => data.models[other].dataset === data.models[key].dataset);
-    if (wanted && same.length < others.length) say("Curves of one dataset at a time: those of the other one are gone.");
-    state.chosen = wanted ? [...same, key] : others;
+    state.chosen = wanted ? [...others, key] : others;
     show();
   }
 
@@ -370,10 +487,16 @@
     button.focus();
   }
 
-  /** The budget below the pointer. */
+  /** Width of the live drawing in its own units: the style sheet scales it. */
+  function svgWidth() {
+    return document.querySelector("#curves .ap-chart__view svg").viewBox.baseVal.width;
+  }
+
+  /** The ε below the pointer. */
   function budgetAt(event) {
     const box = document.querySelector("#curves .ap-chart__view svg").getBoundingClientRect();
-    return view.scale("x").invert(event.clientX - box.left - view.padding().left - view.origin()[0]);
+    const across = ((event.clientX - box.left) * svgWidth()) / box.width;
+    return view.scale("x").invert(across - view.padding().left - view.origin()[0]);
   }
 
   function listen(place) {
@@ -429,7 +552,6 @@
   function start() {
     tokens = page.block(document.querySelector("#curves script[type='application/json']")).usermeta.tokens;
     const parameters = page.parameters();
-    if (parameters.has("m")) state.chosen = parameters.getAll("m").filter((key) => Object.hasOwn(data.models, key));
     const shown = parameters.get("show");
     if (["hofmn", "both"].includes(shown)) state.show = shown;
     const at = Number.parseFloat(parameters.get("at") ?? "");
@@ -437,13 +559,40 @@
     const [from, to] = (parameters.get("view") ?? "").split("-").map(Number.parseFloat);
     if (from >= 0 && to > from && to <= data.span) Object.assign(state, { from, to });
 
-    form.hidden = false;
+    form.hidden = places.hidden = false;
     slider.closest("p").hidden = false;
-    for (const pick_ of picks) pick_.hidden = false;
     mark();
-    if (["m", "show", "at", "view"].some((name) => parameters.has(name))) show();
+    // A model key, as older links have it, names the setting and the method.
+    const wanted = parameters.getAll("m");
+    const models = wanted.map((key) => Object.keys(data.settings).find((identity) => key.endsWith("_" + identity)));
+    const settingOfModels = models.find((identity) => identity);
+    const methodsWanted = wanted.map((key, place) => (models[place] ? key.slice(0, -models[place].length - 1) : key));
+    if (WORDS.some((name) => parameters.has(name))) {
+      for (const name of WORDS) if (parameters.has(name)) places.elements.namedItem(name).value = parameters.get(name);
+      charts.settle(places, "");
+      enter(identityOf(wordsChosen()), methodsWanted);
+    } else if (settingOfModels) enter(settingOfModels, methodsWanted);
+    else if (parameters.has("m")) {
+      const known = methodsWanted.filter((key) => Object.hasOwn(state.setting.models, key));
+      state.chosen = known.length || parameters.get("m") === "" ? known : state.chosen;
+      show();
+    } else if (["show", "at", "view"].some((name) => parameters.has(name))) show();
 
-    for (const box of picks) box.addEventListener("change", () => pick(box.value, box.checked));
+    places.addEventListener("submit", (event) => event.preventDefault());
+    places.addEventListener("change", (event) => {
+      charts.settle(places, event.target.name);
+      enter(identityOf(wordsChosen()), state.chosen);
+    });
+    for (const link_ of document.querySelectorAll("a.ap-setting-link")) {
+      const { setting } = link_.dataset;
+      link_.href = "?" + new URLSearchParams(WORDS.map((name, place) => [name, data.settings[setting][place]]));
+      link_.addEventListener("click", (event) => {
+        event.preventDefault();
+        enter(setting, state.chosen);
+        places.scrollIntoView();
+      });
+    }
+    list.addEventListener("change", (event) => pick(event.target.value, event.target.checked));
     form.addEventListener("change", (event) => {
       state.show = event.target.value;
       show();
