@@ -12,7 +12,8 @@ import click
 import torch
 
 from apsite.vocabulary import Attack
-from benchmarks import attacks, cases, catalogue, clusters, dropped_rows, gpu, minimum_norms, precision
+from benchmarks import attacks, cases, catalogue, clusters, curve_gaps, dropped_rows, gpu, minimum_norms, precision
+from benchmarks.curve_gaps import Gap
 from benchmarks.minimum_norms import Excess
 from benchmarks.precision import Evidence
 from benchmarks.report import write_page, write_results
@@ -73,14 +74,20 @@ def fab_rows(options: dict) -> Iterator[Row]:
             yield dropped_rows.dropped_rows_row(cases.saturated(case), CPU, 1)
 
 
-def precision_rows(options: dict) -> Iterator[Evidence]:
-    """What lower precision changes."""
-    chosen = [cases.demonstration(options["images"])]
+def three_networks(images: int) -> list[attacks.Case]:
+    """A dense network, one without single weights and one without filters."""
+    chosen = [cases.demonstration(images)]
     for name, file in (
         ("ResNet8, dense", "LWM_Han2015Learning_R8_CIFAR10_dense"),
         ("ResNet8, 75 % of the filters zero", "L1_Li2017Pruning_R8_CIFAR10_S_75"),
     ):
-        chosen.append(cases.trained(name, RESNET8 / f"{file}.safetensors", options["images"]))
+        chosen.append(cases.trained(name, RESNET8 / f"{file}.safetensors", images))
+    return chosen
+
+
+def precision_rows(options: dict) -> Iterator[Evidence]:
+    """What lower precision changes."""
+    chosen = three_networks(options["images"])
     with tempfile.TemporaryDirectory() as kept:
         yield from precision.precision_rows(chosen, options["kept"] or Path(kept))
 
@@ -88,6 +95,12 @@ def precision_rows(options: dict) -> Iterator[Evidence]:
 def distances_rows(options: dict) -> Iterator[Excess]:
     """Distances of HO-FMN above the best known ones, beside two libraries (`pip install adv-lib foolbox`)."""
     yield from minimum_norms.distances_rows(cases.demonstration(options["images"]))
+
+
+def curve_rows(options: dict) -> Iterator[Gap]:
+    """How much too high the curve of HO-FMN is."""
+    for case in three_networks(options["images"]):
+        yield from curve_gaps.curve_rows(case)
 
 
 def ray_rows(options: dict) -> Iterator[Row]:
@@ -105,10 +118,10 @@ def gpu_rows(options: dict) -> Iterator[Row]:
     yield from gpu.gpu_rows(options["checkpoint"], options["data_dir"])
 
 
-ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence | Excess]]] = {
+ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence | Excess | Gap]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
     "fab": fab_rows, "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows,
-    "precision": precision_rows, "distances": distances_rows, "gpu": gpu_rows,
+    "precision": precision_rows, "distances": distances_rows, "curve": curve_rows, "gpu": gpu_rows,
 }  # fmt: skip
 
 

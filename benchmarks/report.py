@@ -252,6 +252,18 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         },
     ),
     (
+        "How much too high the curve of HO-FMN is",
+        "AutoAttack attacks the images that HO-FMN counts as robust at each ε, in float32 on the CPU. What it breaks "
+        "is the gap by which the robustness curve is too high there. An image that HO-FMN breaks within ε is broken in "
+        "truth, so the curve is never too low. HO-FMN runs as in a complete evaluation.",
+        "curve",
+        {
+            **_NETWORK, "ε ": lambda row: f"{row['size']}/255", "Images ": _fact("images"),
+            "Robust, HO-FMN ": _fact("hofmn"), "Broken by AutoAttack ": _fact("broken"),
+            "Gap (points) ": _fact("gap", lambda gap: f"{100 * gap:.1f}"), **_DATE,
+        },
+    ),
+    (
         "Ray workers",
         "Two workers compared with one, on two cores.",
         "workers",

@@ -1,6 +1,7 @@
 """What the benchmarks compare, on so few images that it takes seconds; times are not looked at."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.protocol import Precision, Settings
 from benchmarks.__main__ import main
 from benchmarks.cases import demonstration, saturated
+from benchmarks.curve_gaps import curve_rows
 from benchmarks.dropped_rows import dropped_rows_row
 from benchmarks.gpu import whole_protocol_rows
 from benchmarks.minimum_norms import excess
@@ -47,6 +49,17 @@ def test_fab_is_compared_with_itself_without_its_rule(monkeypatch):
     assert plain["broken"] == plain["changed"] == masked["changed"] == 0
     assert plain["passes_ratio"] > 1 == masked["passes_ratio"]
     assert 0 <= plain["way"] < 0.5
+
+
+def test_the_curve_is_too_high_by_what_autoattack_breaks():
+    """A search and an attack of one step find little, so AutoAttack breaks images; none that is broken comes back."""
+    settings = Settings(trials=1, search_samples=2, search_steps=1, attack_steps=1)
+    gaps = [row.facts for row in curve_rows(replace(demonstration(8), budget=(10, 2, 5)), settings)]
+    assert [gap["images"] for gap in gaps] == [8] * 6
+    assert all(gap["gap"] == gap["broken"] / 8 for gap in gaps)
+    assert sum(gap["broken"] for gap in gaps) > 0
+    left = [gap["hofmn"] - gap["broken"] for gap in gaps]
+    assert all(now["hofmn"] <= before for before, now in zip(left, gaps[1:], strict=False))
 
 
 def test_distances_are_compared_with_the_smallest_of_all():
