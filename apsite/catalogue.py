@@ -17,6 +17,7 @@ from apsite.entries import Entry, entry_from_json, entry_problems
 from apsite.errors import ApsiteError, DocumentError
 from apsite.records import CURVES, HISTORY, EvaluationRecord, record_from_json, record_problems
 from apsite.records.measured import MeasuredCheckpoint, read_measured
+from apsite.samples import samples_path
 from apsite.vocabulary import ProvenanceKind, Stage
 
 if TYPE_CHECKING:
@@ -72,6 +73,14 @@ class Catalogue:
         """Every record that a model has or had, the oldest first; the last one is current, unless it is retracted."""
         current = self.records.get(model_key) or self.retracted.get(model_key)
         return [*self.superseded.get(model_key, ()), *([current] if current else [])]
+
+    def samples_path(self, record: EvaluationRecord) -> Path | None:
+        """The per-sample file of a current record or an imported curve; ``None`` if it has none."""
+        if record.samples is None:
+            return None
+        imported = self.curves.get(record.model_key) is record
+        place = self.root / "evaluations" / (record.curve_path if imported else record.path)
+        return samples_path(place, record.samples.sha256, record.samples.url)
 
     def every_record(self) -> list[tuple[Path, EvaluationRecord]]:
         """Records of all kinds, each with its file: current, retracted and superseded ones, and imported curves."""

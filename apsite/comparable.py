@@ -46,6 +46,9 @@ class JudgedData(Protocol):
     def records(self) -> Mapping[str, EvaluationRecord]:
         """Current results, by model key."""
 
+    def samples_path(self, record: EvaluationRecord) -> Path | None:
+        """Per-sample file of a current record."""
+
 
 @dataclass(frozen=True, order=True)
 class Setting:
@@ -379,10 +382,9 @@ class Judge:
         """Per-sample results of a record; ``None`` without a file, or one that `apsite validate` would refuse."""
         if record.model_key not in self._samples:
             self._samples[record.model_key] = None
-            if record.samples is not None:
-                folder = self.catalogue.root / "evaluations" / record.path.parent
+            if (path := self.catalogue.samples_path(record)) is not None:
                 with contextlib.suppress(DocumentError):
-                    self._samples[record.model_key] = read_samples(folder / record.samples.file)
+                    self._samples[record.model_key] = read_samples(path)
         return self._samples[record.model_key]
 
     @cached_property

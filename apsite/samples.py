@@ -121,6 +121,25 @@ def write_samples(path: Path, samples: SampleResults) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+FETCHED = Path(".apsite") / "samples"
+"""Folder of fetched per-sample files, below that of the data; git ignores it."""
+
+
+def samples_path(record: Path, sha256: str, url: str | None) -> Path:
+    """The per-sample file of a record: beside it, or, where it was moved to a `url`, where it is once it is fetched.
+
+    >>> samples_path(Path("evaluations/M/K.json"), "ab12", None).as_posix()
+    'evaluations/M/K.npz'
+    >>> samples_path(Path("evaluations/M/K.json"), "ab12", "https://example.org/ab12.npz").as_posix()
+    '.apsite/samples/ab12.npz'
+    """
+    beside = record.with_suffix(".npz")
+    if url is None or beside.exists():
+        return beside
+    root = next((folder.parent for folder in record.parents if folder.name == "evaluations"), record.parent)
+    return root / FETCHED / f"{sha256}.npz"
+
+
 def read_samples(path: Path) -> SampleResults:
     """Per-sample results of an untrusted file. Nothing is unpickled, and sizes are checked before unpacking.
 
@@ -141,7 +160,10 @@ def read_samples_and_hash(path: Path) -> tuple[SampleResults, str]:
         content = path.read_bytes()
         arrays = arrays_of(content, most=MAX_ARRAYS, most_bytes=MAX_ARRAY_BYTES)
     except FileNotFoundError:
-        raise DocumentError(path, "", "is missing; add the file that `apsite eval` wrote next to the record") from None
+        how = "`apsite samples fetch` fetches it"
+        if FETCHED.name != path.parent.name:
+            how = "add the file that `apsite eval` wrote next to the record"
+        raise DocumentError(path, "", f"is missing; {how}") from None
     except UNREADABLE as error:
         raise DocumentError(path, "", f"is not a readable .npz file ({error}); write it with `apsite eval`") from None
     for name in ("index", "label", "clean_correct"):

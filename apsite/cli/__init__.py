@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Each module adds its commands to the group.
-from apsite.cli import audit, baselines, data, datasets, describe, evaluate, models, review, site, verify  # noqa: F401
+from apsite.cli import audit, baselines, data, datasets, describe, evaluate, models, review, samples, site, verify  # noqa: F401
 from apsite.cli.group import cli
 
 __all__ = ["cli", "main"]

@@ -21,7 +21,7 @@ PARTS = {
     "Evaluate a network": ("demo", "data", "models", "audit", "eval", "runs", "import-distances"),
     "Add a method or a result": ("new", "submit-check", "validate", "diff"),
     "Make baselines": ("prune", "finetune", "baselines"),
-    "Maintain the benchmark": ("verify", "supersede", "amend", "migrate", "snapshot", "links"),
+    "Maintain the benchmark": ("verify", "supersede", "amend", "migrate", "samples", "snapshot", "links"),
     "For workflows": ("preview-summary", "preview-comment"),
 }
 """Commands by what they are for, in the order in which the help lists them."""

@@ -105,10 +105,11 @@ class Passes:
 
 @dataclass(frozen=True)
 class SamplesFile:
-    """Per-sample file next to the record."""
+    """Per-sample file next to the record; `url` is where it is if a maintainer has moved it out of the repository."""
 
     file: str
     sha256: str
+    url: str | None = None
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
         target.write_bytes(content)
     for path, record in catalogue.every_record():
         samples = path.with_suffix(".npz")
-        if record.samples is not None and samples.is_file():
+        if record.samples is not None and record.samples.url is None and samples.is_file():
             shutil.copyfile(samples, folder / "data" / samples.relative_to(catalogue.root))
     archive = f"{state.name}.zip"
     write_snapshot(catalogue, folder / "data" / archive)

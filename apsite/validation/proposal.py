@@ -236,7 +236,8 @@ def _new_record(new: _Document) -> Found:
 
 def _corrected(old: _Document, new: _Document) -> Found:
     """A maintainer's edit of the same version."""
-    measured = [name for name in _differing(upgraded(old), upgraded(new)) if name in MEASURED]
+    before, after = ({**upgraded(one), "samples": {**_object(one, "samples"), "url": None}} for one in (old, new))
+    measured = [name for name in _differing(before, after) if name in MEASURED]  # where a file is may change
     added = _changes(new)[len(_changes(old)) :]
     if measured and not any(change.get("kind") == ChangeKind.CORRECTED for change in added):
         how = "add a change of kind 'corrected', or supersede the record with a new run"
@@ -248,6 +249,8 @@ def _unverified(new: _Document) -> Found:
         yield "provenance.kind", "'verified' is set by maintainers; a new run is 'submitted' until they have re-run it"
     if "verification" in new:
         yield "verification", "is written by maintainers, who run `apsite verify`; remove it"
+    if "url" in _object(new, "samples"):
+        yield "samples.url", "is written by maintainers, who move checked files; leave the file beside the record"
 
 
 def _kept_changes(old: _Document, new: _Document) -> Found:

@@ -37,7 +37,7 @@ from apsite.records import (
     with_verification,
 )
 from apsite.records.patterns import declared_pattern
-from apsite.samples import SampleResults, read_samples
+from apsite.samples import SampleResults, read_samples, samples_path
 from apsite.validation import plausibility_problems, samples_problems
 from apsite.validation.verification import claims, detectable_inflation, fewest_to_draw
 from apsite.vocabulary import AttackName, ProvenanceKind, epsilon_value
@@ -94,7 +94,8 @@ def verify_record(
         raise ValueError(f"samples must be at least 1, not {samples}")
     reporter = reporter or Reporter()
     record = _own_record(path)
-    recorded = read_samples(path.with_suffix(".npz"))
+    assert record.samples is not None
+    recorded = read_samples(samples_path(path, record.samples.sha256, record.samples.url))
     chosen_device = choose_device(device)
     settings, parameters = _settings(record, batch_size)
     settings = settings.on(chosen_device.type)

@@ -98,9 +98,9 @@ def load_samples(catalogue: Catalogue) -> dict[str, SampleResults]:
         DocumentError: If a per-sample file is missing or not what it should be.
     """
     return {
-        record.model_key: read_samples(catalogue.root / "evaluations" / record.path.parent / record.samples.file)
+        record.model_key: read_samples(path)
         for record in catalogue.records.values()
-        if record.samples is not None
+        if (path := catalogue.samples_path(record)) is not None
     }
 
 
@@ -116,9 +116,8 @@ def load_curves(catalogue: Catalogue, samples: Mapping[str, SampleResults] | Non
     own = (curve_of(catalogue.records[key], samples) for key, samples in found.items())
     curves = {curve.record.model_key: curve for curve in own if curve is not None}
     for key, record in catalogue.curves.items():
-        if key not in curves and record.retracted is None and record.samples is not None:
-            path = catalogue.root / "evaluations" / record.curve_path
-            imported = curve_of(record, read_samples(path.with_suffix(".npz")))
+        if key not in curves and record.retracted is None and (path := catalogue.samples_path(record)) is not None:
+            imported = curve_of(record, read_samples(path))
             curves |= {} if imported is None else {key: imported}
     return list(curves.values())
 

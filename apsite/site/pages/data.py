@@ -25,7 +25,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "downloads": facts.downloads,
         "snapshot": state,
         "sampled": [
-            (record, f"data/evaluations/{place.with_suffix('.npz').as_posix()}")
+            (record, record.samples.url or f"data/evaluations/{place.with_suffix('.npz').as_posix()}")
             for record, place in placed
             if record.samples is not None
         ],
