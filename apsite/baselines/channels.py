@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from apsite.errors import NetworkError
 from apsite.evaluation.attacks.channel_operations import Kind, kind_of
+from apsite.evaluation.attacks.execution import foreign_code
 
 
 @dataclass(eq=False)
@@ -61,10 +62,8 @@ def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
         NetworkError: If the network cannot be traced, or has an operation whose effect on channels is not known.
             Nothing is guessed.
     """
-    try:
+    with foreign_code("the network cannot be traced to find its channels"):
         graph = fx.symbolic_trace(network).graph
-    except Exception as error:  # tracing runs the network's own program
-        raise NetworkError(f"the network cannot be traced to find its channels: {error}") from error
     modules = dict(network.named_modules())
     groups: dict[fx.Node, ChannelGroup | None] = {}  # None: does not depend on the images
     for node in graph.nodes:

@@ -1,5 +1,7 @@
 """Coupled channels: found in every registered network, and never guessed."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -71,6 +73,8 @@ class Odd(nn.Module):
     [
         (lambda x: torch.cat([x, x], 1), "its effect on channels is not known"),
         (lambda x: x.mean(1), "its effect on channels is not known"),
+        (lambda x: x[:, :2, ::2], "its effect on channels is not known"),
+        (lambda x: sys.exit(2), "cannot be traced to find its channels: SystemExit: 2"),
         (lambda x: x if x.sum() > 0 else -x, "cannot be traced"),
     ],
 )

@@ -96,6 +96,43 @@ def test_a_network_is_audited_pruned_and_trained_or_answered(name, training_set,
         assert of_each_layer(finetuned) == of_each_layer(pruned)
 
 
+CRITERIA = ("lis", "bcs", "filter-lis", "filter-hgm")
+QUICK = {
+    "lis": ("plain", "transformer", "exits"), "bcs": ("torch_pruned", "own_convolutions"),
+    "filter-lis": ("plain", "exits", "exploding"), "filter-hgm": ("shuffled", "detached"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("criterion", "name"),
+    [
+        pytest.param(criterion, name, marks=() if name in QUICK[criterion] else pytest.mark.slow)
+        for criterion in CRITERIA
+        for name in foreign_networks.FACTORIES
+    ],
+)
+def test_a_criterion_is_learned_on_a_network_or_answered(criterion, name, training_set, tmp_path, monkeypatch):
+    """Weights wherever training works, with its answer elsewhere; filters where channels can be followed too."""
+    arch, outcome = f"{foreign_networks.__file__}:{name}", OUTCOMES.get(name, Outcome())
+    torch.save(trained(name), tmp_path / "model.pt")
+    monkeypatch.chdir(tmp_path)
+    half = ("--criterion", criterion, "--locality", "global", "--sparsity", "0.5", "--data-dir", training_set)
+    arguments = ("prune", "model.pt", "--arch", arch, *half, *TRAINING, "-o", "pruned.pt")
+    if not criterion.startswith("filter"):
+        pruned = answered(*arguments, refused=outcome.pruned or outcome.finetuned)
+        assert pruned is None or pruned["audit"]["zero_weights"] == (pruned["audit"]["weights"] + 1) // 2
+        return
+    result = CliRunner().invoke(cli, list(map(str, arguments)), prog_name="apsite")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    if result.exit_code:
+        assert result.stderr.startswith("Error: ")
+        assert len(result.stderr.splitlines()) == 1
+        assert not Path("pruned.pt").exists()
+    else:
+        audit = json.loads(result.stdout[result.stdout.index("{\n") :])["audit"]
+        assert audit["zero_filters"] >= (audit["filters"] + 1) // 2
+
+
 FOUND = {
     **{f"object: {name}": (name, None, made[1]) for name, made in OBJECTS.items()},
     **{f"file: {name}": (name, None, made[1]) for name, made in FILES.items()},

@@ -72,7 +72,7 @@ def kind_of(node: fx.Node, modules: Mapping[str, nn.Module], constants: Collecti
     if varying == 1 and node.target in _ARITHMETIC:
         return Kind.ARITHMETIC if len(node.all_input_nodes) > 1 else Kind.SAME
     over = _argument(node, "dim", None)
-    over_image = isinstance(over, tuple | list) and (set(over) <= {2, 3} or set(over) == {-1, -2})
+    over_image = isinstance(over, tuple | list) and list(over) in ([2, 3], [3, 2], [2], [3], [-2, -1], [-1, -2])
     if varying == 1 and (node.target in _SAME or (node.target in _MEANS and over_image)):
         return Kind.SAME
     if varying == 1 and node.target in _FLATTENING and _flattens(node):
