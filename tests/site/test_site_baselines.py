@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,16 @@ def test_costs_come_from_the_report_of_the_series(root: Path) -> None:
     lamp, local = costs[f"{LAMP}_R8_CIFAR10_US_99"], costs[f"{LOCAL}_R8_CIFAR10_US_99"]
     assert (lamp.training, lamp.device, lamp.before, lamp.size) == (61.2, "cpu", 0.025, 63_000)
     assert (local.training, local.before) == (None, None)
+    report = {f"{LAMP}_R8_CIFAR10_US_99": {"finetuning": {"seconds": 5.0}}}
+    (root / "baselines/other").mkdir()
+    (root / "baselines/other/series.json").write_text(json.dumps({"models": report}), encoding="utf-8")
+    records = load_catalogue(root).records
+    for folder, seconds in (("small", 61.2), ("other", 5.0)):
+        record = records[f"{LAMP}_R8_CIFAR10_US_99"]
+        checkpoint = replace(record.checkpoint, url=f"https://example.org/{folder}/model.safetensors")
+        found = read_costs(root, {record.model_key: replace(record, checkpoint=checkpoint)})
+        assert found[record.model_key].training == seconds
+    (root / "baselines/other/series.json").unlink()
     (root / "baselines/small/series.json").write_text("{", encoding="utf-8")
     assert read_costs(root) == {}
     assert read_costs(root / "nowhere") == {}

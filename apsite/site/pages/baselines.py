@@ -173,7 +173,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
 
 def studies(facts: SiteFacts) -> list[Study]:
     """Baselines that this project has evaluated itself, by dataset and network."""
-    catalogue, costs = facts.catalogue, read_costs(facts.catalogue.root)
+    catalogue, costs = facts.catalogue, read_costs(facts.catalogue.root, facts.catalogue.records)
     curves = {curve.record.model_key: curve for curve in facts.curves if not curve.imported}
     groups: dict[tuple[Dataset, Architecture], list[Baseline]] = {}
     for key, record in catalogue.records.items():
@@ -234,16 +234,22 @@ def _printed(catalogue: Catalogue, model_key: str) -> EvaluationRecord | None:
     return published[-1] if published else None
 
 
-def read_costs(root: Path) -> dict[str, Cost]:
-    """Costs by model key that the series below ``baselines`` report; damaged reports are ignored."""
+def read_costs(root: Path, records: Mapping[str, EvaluationRecord] | None = None) -> dict[str, Cost]:
+    """Costs by model key that the series below ``baselines`` report; damaged reports are ignored.
+
+    Of a model that several series have made, they are those of the series whose folder is in the URL of its checkpoint.
+    """
     costs: dict[str, Cost] = {}
     for path in sorted((root / "baselines").glob("*/series.json")):
         try:
             models = read_json(path).get("models")
         except DocumentError:
             continue
-        if isinstance(models, dict):
-            costs |= {key: _cost(value) for key, value in models.items() if isinstance(value, dict)}
+        for key, value in models.items() if isinstance(models, dict) else ():
+            record = (records or {}).get(key)
+            evaluated = record is not None and f"/{path.parent.name}/" in (record.checkpoint.url or "")
+            if isinstance(value, dict) and (evaluated or key not in costs):
+                costs[key] = _cost(value)
     return costs
 
 
