@@ -287,8 +287,9 @@ def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
         warning = sparsity_warning(shares, record.sparsity.declared)
         yield warning.code, warning.message
     if record.data is not None and not record.data.known:
-        label = record.dataset.label
-        yield "unknown-data", f"The images are not the official test set of {label} as far as its hash is known."
+        label, own = record.dataset.label, "is a test set of the author's own, of which only a hash is recorded."
+        official = f"The images are not the official test set of {label} as far as its hash is known."
+        yield "unknown-data", official if record.dataset.registered else f"{label} {own}"
     checkpoint = record.checkpoint
     if checkpoint.factory_sha256 is not None:
         code = f"{checkpoint.layout} (SHA-256 {checkpoint.factory_sha256 or 'unknown'})"
