@@ -74,8 +74,12 @@ def places() -> tuple[Place, ...]:
     ]
     # Who decided on a replacement is a field of that change alone, and the examples are of other changes.
     # An N:M pattern is two numbers, in records of semi-structured models alone, and the example is of another.
-    absent = ("changes", 0, "by"), ("audit", "pattern")
-    unique = {(name, parts): limit for name, parts, limit in found if parts not in absent}
+    # A whole test set is described for sets that are not registered alone, and the example is of another.
+    # Results in a release have a URL of this repository's host, and the example has its file beside it.
+    absent = ("changes", 0, "by"), ("audit", "pattern"), ("samples", "url")
+    unique = {
+        (name, parts): limit for name, parts, limit in found if parts not in absent and parts[:2] != ("data", "whole")
+    }
     return tuple(Place(*key, limit, number) for number, (key, limit) in enumerate(unique.items()))
 
 

@@ -15,9 +15,10 @@ from apsite.comparable import Judge, Lead, Setting, by_setting, robust_bounds
 from apsite.documents.references import Reference
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults
+from apsite.site.charts import sparsity
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
-from apsite.site.charts.palette import SeriesStyle, styles
+from apsite.site.charts.palette import SHAPE_PATHS, TOKENS
 from apsite.site.downloads import Download
 from apsite.site.tables import methods
 from apsite.site.writer import WrittenPage, environment, written_page
@@ -65,22 +66,33 @@ class SiteFacts:
         return by_setting(self.catalogue, baselines=True)
 
     @cached_property
-    def method_styles(self) -> dict[str, SeriesStyle]:
-        """Look of every evaluated method, the same on all charts; baselines are grey."""
-        evaluated = {record.method for record in self.catalogue.records.values()}
-        entries = [entry for entry in methods.in_order(self.catalogue) if entry.key in evaluated]
-        return styles(
-            (self.labels[entry.key] for entry in entries if not entry.baseline),
-            (self.labels[entry.key] for entry in entries if entry.baseline),
-        )
+    def trends(self) -> list[sparsity.Trend]:
+        """Methods over sparsity, by dataset, network and structure."""
+        return sparsity.trends(list(self.catalogue.records.values()), self.labels)
 
     def templates(self) -> jinja2.Environment:
         """Templates, with the names that all of them may use."""
         return environment(
             self.drawn, catalogue=self.catalogue, entries=self.catalogue.entries, references=self.references,
             labels=self.labels, documents=self.documents, repository=self.repository, bundle=self.bundle,
-            bounds=robust_bounds, traits=methods.traits, facets=methods.facets(),
+            bounds=robust_bounds, draw_trend=sparsity.drawing, looks_of=sparsity.distinct, shapes=SHAPE_PATHS,
+            trend_sizes=tuple(sparsity.SIZES), looks_block=_looks(), traits=methods.traits, facets=methods.facets(),
         )  # fmt: skip
+
+
+def _looks() -> dict[str, Any]:
+    """Looks of highlighted lines as the scripts of plots read them."""
+    return {
+        "looks": [
+            {
+                "colour": TOKENS[look.colour],
+                "dash": "none" if look.dash == (1, 0) else " ".join(map(str, look.dash)),
+                "mark": look.shape,
+            }
+            for look in sparsity.LOOKS
+        ],
+        "shapes": SHAPE_PATHS,
+    }
 
 
 @dataclass(frozen=True)

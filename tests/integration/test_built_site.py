@@ -96,18 +96,48 @@ def test_policy_allows_no_evaluation(site):
         assert "sha256-" in scripts
 
 
-def test_chart_of_the_start_page_keeps_its_choice(visit):
+def test_trend_highlights_what_is_picked_and_keeps_it_in_the_address(visit):
     with visit() as opened:
-        page = opened.open("index.html")
-        page.locator(".ap-choices").get_by_text("SVHN", exact=True).click()
-        page.locator(".ap-choices").get_by_text("structured", exact=True).click()
-        assert "dataset=SVHN" in page.url
+        page = opened.page
+        page.goto(opened.base + "index.html")
+        lit = page.locator("#trend .ap-plot__wide .ap-plot__lit text")
+        assert lit.all_text_contents() == ["HARP", "FlyingBird", "HYDRA"]
+        page.locator("#trend input[value=PwoA_Jian2022Pruning]").check()
+        page.locator("#trend input[value=HYDRA_Sehwag2020Hydra]").uncheck()
+        page.mouse.move(5, 5)
+        assert lit.all_text_contents() == ["HARP", "FlyingBird", "PwoA"]
+        assert "m=PwoA_Jian2022Pruning" in page.url
         page.reload()
-        page.locator(".ap-chart__view svg").wait_for(state="attached")
-        assert page.locator("input[name=dataset]:checked").get_attribute("value") == "SVHN"
-        assert page.locator(".ap-chart__view .mark-line path").count() >= 3
-        page.locator(".ap-choices").get_by_text("ImageNet", exact=True).click()
-        assert page.locator("input[name=network]:checked").get_attribute("value") == "ResNet50"
+        assert lit.all_text_contents() == ["HARP", "FlyingBird", "PwoA"]
+        looks = page.locator("#trend .ap-plot__wide .ap-plot__lit g").evaluate_all(
+            "(all) => all.map((g) => g.getAttribute('color') + g.children[1].getAttribute('stroke-dasharray'))"
+        )
+        assert len(set(looks)) == 3
+        page.locator("nav.ap-links a", has_text="SVHN VGG16, structured").click()
+        page.locator("h1", has_text="SVHN VGG16, structured").wait_for()
+
+
+def test_trend_names_the_nearest_mark(visit):
+    """By pointer, tap and keyboard."""
+    with visit() as opened:
+        page = opened.page
+        page.goto(opened.base + "charts/cifar10-resnet18-unstructured.html")
+        readout = page.locator("#trend .ap-plot__readout")
+        rest = readout.inner_text()
+        mark = page.locator("#trend .ap-plot__wide g[data-method^=HARP] .ap-plot__mark").last.bounding_box()
+        page.mouse.move(mark["x"] + 9, mark["y"] + 3)
+        assert readout.inner_text() == "HARP, 99 %: 45.50 % (95 % interval 44.5–46.5)"
+        page.mouse.move(5, 5)
+        assert readout.inner_text() == rest
+        page.mouse.click(mark["x"] + 4, mark["y"] + 4)
+        assert not page.locator("#trend input[value=HARP_Zhao2023Holistic]").is_checked()
+        page.locator("#trend .ap-plot__view").focus()
+        page.keyboard.press("ArrowRight")
+        assert readout.inner_text().startswith("HARP, dense: 49.48 %")
+        page.keyboard.press("ArrowRight")
+        assert readout.inner_text().startswith("HARP, 90 %: 45.40 %")
+        page.keyboard.press("Enter")
+        assert page.locator("#trend input[value=HARP_Zhao2023Holistic]").is_checked()
 
 
 def test_facets_search_and_sort_survive_a_reload(visit):

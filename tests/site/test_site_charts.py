@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from apsite.catalogue import load_catalogue
 from apsite.comparable import interval_of
 from apsite.metrics import robust_accuracy
-from apsite.site.charts.charts import robustness_chart, sparsity_chart
+from apsite.site.charts.charts import robustness_chart
 from apsite.site.charts.curves import EPSILONS, SPAN, load_curves, steps_of
 from apsite.site.charts.curves import write_curves as write_curve_files
 from apsite.site.pages import curves as robustness
-from apsite.site.pages.home import sparsity_rows
 from apsite.site.tables.methods import labels
 from tests.builders import MODEL, entry_document, own_document, write_data
 from tests.site.synthetic import CURVES, synthetic_samples, write_curves, write_synthetic
@@ -29,39 +28,6 @@ from tests.site.synthetic import CURVES, synthetic_samples, write_curves, write_
 def marks(spec):
     """Mark types of the layers, in order."""
     return [layer["mark"]["type"] for layer in spec["layer"]]
-
-
-def test_sparsity_chart_has_a_row_for_each_model_that_ranks(benchmark_facts):
-    rows = sparsity_rows(benchmark_facts)
-    expected = {
-        key: record.robust_accuracy
-        for key, record in benchmark_facts.catalogue.records.items()
-        if record.protocol.ranks and record.structure and record.robust_accuracy is not None
-    }
-    assert {row["model_key"]: row["robust"] for row in rows} == expected
-    lines = {(r["label"], r["dataset"], r["network"], r["structure"]) for r in rows}
-    assert sum(row["end"] for row in rows) == len(lines)
-
-
-def test_sparsity_chart_fields_and_marks(benchmark_facts):
-    rows = sparsity_rows(benchmark_facts)
-    start = {name: rows[0][name] for name in ("dataset", "network", "structure")}
-    spec = sparsity_chart(rows, benchmark_facts.method_styles, start)
-    assert marks(spec) == ["line", "point", "text"]
-    line, point, label = (layer["encoding"] for layer in spec["layer"])
-    assert (line["x"]["field"], line["y"]["field"], line["strokeDash"]["field"]) == ("sparsity", "robust", "label")
-    assert point["shape"]["field"] == label["text"]["field"] == "label"
-    assert {p["name"] for p in spec["params"]} >= {"dataset", "network", "structure", "hover", "ink"}
-    assert spec["description"]
-
-
-def test_names_stay_out_of_expressions(benchmark_facts):
-    """Contributed names are data: no filter or condition holds one."""
-    rows = sparsity_rows(benchmark_facts)
-    hostile = [{**row, "label": "x' || alert(1) || '"} for row in rows]
-    spec = sparsity_chart(hostile, benchmark_facts.method_styles, {"dataset": "a", "network": "b", "structure": "c"})
-    for layer in spec["layer"]:
-        assert "alert" not in str(layer.get("transform")) + str(layer["encoding"]) + str(layer["mark"])
 
 
 def test_robustness_chart_fields_and_marks(tiny_facts):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 import pytest
 
 from apsite.site.charts import drawings
-from apsite.site.charts.charts import sparsity_chart
+from apsite.site.charts.charts import robustness_chart
 from apsite.site.charts.drawings import Drawings
 from apsite.site.charts.palette import TOKENS, styles
 
@@ -17,14 +18,21 @@ HOSTILE = "</svg><script>alert(1)</script>\n\n# x"
 
 @pytest.fixture(scope="module")
 def spec():
-    """Chart of two methods, one with a hostile name."""
-    shared = {"dataset": "D", "network": "N", "structure": "S", "clean": 0.8, "low": 0.3, "high": 0.5, "label_y": 0.4}
-    rows = [
-        {**shared, "label": label, "sparsity": sparsity, "robust": robust, "end": sparsity == "99%"}
-        for label, robust in ((HOSTILE, 0.4), ("B", 0.3))
-        for sparsity in ("90%", "99%")
+    """Chart of two models, one with a hostile name."""
+    names = (HOSTILE, "B")
+    colours = [look.colour for look in styles(names).values()]
+    data = {name: [] for name in ("bands", "points", "names", "leaders")}
+    data["curves"] = [
+        {"series": name, "budget": at, "robust": 0.5 - at / 40, "colour": colour, "dash": [1, 0], "width": 2}
+        for name, colour in zip(names, colours, strict=True)
+        for at in (0, 8)
     ]
-    return sparsity_chart(rows, styles([HOSTILE, "B"]), {"dataset": "D", "network": "N", "structure": "S"})
+    data["labels"] = [
+        {"label": name, "height": 0.3, "end": 0.3, "colour": colour}
+        for name, colour in zip(names, colours, strict=True)
+    ]
+    data["budgets"] = [{"budget": 8, "text": "ε = 8/255"}]
+    return robustness_chart(data, span=16, top=0.6)
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +47,17 @@ def test_both_widths_are_drawn_as_one_line_each(drawn):
     text, _ = drawn
     assert text.count("<svg") == len(drawings.WIDTHS) == 2
     assert "\n" not in text
-    assert {re.search(r'viewBox="0 0 (\d+)', part)[1] for part in text.split("<svg")[1:]} == {"900", "328"}
+    assert {re.search(r'viewBox="0 0 (\d+)', part)[1] for part in text.split("<svg")[1:]} == {"760", "328"}
 
 
 def test_drawing_has_every_mark_and_the_page_colours(drawn):
     text, _ = drawn
     wide = ET.fromstring(re.search(r"<svg.*?</svg>", text)[0])
-    marks = {e.get("class").split()[0]: len(e) for e in wide.iter() if "role-mark" in e.get("class", "")}
-    assert marks == {"mark-line": 1, "mark-symbol": 4, "mark-text": 2}
+    marks: Counter[str] = Counter()
+    for element in wide.iter():
+        if "role-mark" in element.get("class", ""):
+            marks[element.get("class").split()[0]] += len(element)
+    assert {name: count for name, count in marks.items() if count} == {"mark-line": 2, "mark-rule": 3, "mark-text": 3}
     colours = {e.get(name) for e in wide.iter() for name in ("fill", "stroke")} - {None, "none", "transparent"}
     assert colours
     assert all(colour.startswith("var(--ap-") for colour in colours)

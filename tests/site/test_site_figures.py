@@ -155,12 +155,24 @@ def test_home_has_the_exported_figures(benchmark_pages, exported, entries):
                 among = field(exported, entries, dataset=data, structure=kind, net=net, percent=int(step.split()[0]))
                 best = max(among, key=lambda row: row["aa_robust_accuracy"])
                 assert cell.startswith(f"{best['name']} {percent(best['aa_robust_accuracy'])} {wilson(best)}")
-    expected = []
-    for row in exported.values():
-        if row["ranks"] and row["structure"] and row["aa_robust_accuracy"] is not None:
-            accuracies = [percent(row["clean_accuracy"]), percent(row["aa_robust_accuracy"]), wilson(row)]
-            expected.append([row["name"], row["data"], row["net"], row["kind"], f"{row['percent']} %", *accuracies])
-    assert sorted(tables["sparsity-figures"][1:]) == sorted(expected)
+
+
+def test_trends_have_the_exported_figures(benchmark_pages, exported):
+    """Every model that ranks is in the table of its group, with the dense network that its method starts from."""
+    groups = {
+        path: page.tables["trend-figures"] for path, page in benchmark_pages.items() if path.startswith("charts/")
+    }
+    assert benchmark_pages["index.md"].tables["trend-figures"] == groups["charts/cifar10-resnet18-unstructured.md"]
+    found = set()
+    for path, (head, *lines) in groups.items():
+        data, net, kind = path.removeprefix("charts/").removesuffix(".md").split("-")
+        for name, *cells in lines:
+            for column, cell in zip(head[1:], cells, strict=True):
+                kinds = {"kind": "dense"} if column == "dense" else {"kind": kind, "percent": int(column.split()[0])}
+                row = find(exported, dataset=data, architecture=net, name=name, ranks=True, **kinds)
+                assert cell == (percent(row["aa_robust_accuracy"]) if row else "–"), (path, name, column)
+                found |= {row["model_key"]} if row and row["structure"] else set()
+    assert found == {key for key, row in exported.items() if row["ranks"] and row["structure"]}
 
 
 def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
@@ -415,7 +427,7 @@ def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageConte
     """A table that none of these tests reads is listed with the test that does; a new one fails here."""
     read = (
         "leads-.*|board-.*|results|method-results|readout|models|curve-settings|compare|pretrained-networks|baseline-criteria|"
-        "(sparsity|curve|overestimation|structure|locality|imagenet|reported)-figures|"
+        "(trend|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "results-by-others|"
         "baselines-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
     )

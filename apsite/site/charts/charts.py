@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import altair as alt
 
-from apsite.site.charts.palette import INK, LINE, MUTED, PAPER, TOKENS, SeriesStyle
+from apsite.site.charts.palette import INK, LINE, MUTED, PAPER, TOKENS
 
 Spec = dict[str, Any]
 Datum = Mapping[str, Any]
@@ -28,27 +28,12 @@ _LABEL_FITS = "width * (datum.end - datum.start) / (x_to - x_from) > 6.5 * lengt
 """Whether the part of the leader bar has room for the name of its model."""
 _FORMATS = {"robust": ".2%", "clean": ".2%", "low": ".1%", "high": ".1%", "count": "d"}
 """How tooltips write the fields that are numbers."""
-_LABEL_ROOM = 92
 _NAME_ROOM = 118
 _BAR = 16
 _CURVES_WIDTH = 760
 """Pixels, about the space of the chart on a screen of 1,280."""
 _AXIS_ROOM = 56
 _STRIP = 20
-
-
-def style_scales(styles: Mapping[str, SeriesStyle]) -> dict[str, Any]:
-    """Encodings that give each label its colour, dash and shape, without a legend: labels are at the lines."""
-    names, looks = list(styles), list(styles.values())
-
-    def scale(values: list[Any]) -> alt.Scale:
-        return alt.Scale(domain=names, range=values)
-
-    return {
-        "color": alt.Color("label:N", scale=scale([look.colour for look in looks]), legend=None),
-        "strokeDash": alt.StrokeDash("label:N", scale=scale([list(look.dash) for look in looks]), legend=None),
-        "shape": alt.Shape("label:N", scale=scale([look.shape for look in looks]), legend=None),
-    }
 
 
 def tooltips(**titles: str) -> list[alt.Tooltip]:
@@ -59,43 +44,6 @@ def tooltips(**titles: str) -> list[alt.Tooltip]:
         else alt.Tooltip(f"{name}:N", title=title)
         for name, title in titles.items()
     ]
-
-
-def sparsity_chart(rows: Sequence[Datum], styles: Mapping[str, SeriesStyle], start: Mapping[str, str]) -> Spec:
-    """Robust accuracy against sparsity, one line per method, for one dataset, network and structure at a time.
-
-    Args:
-        rows: One a model: ``label``, ``dataset``, ``network``, ``structure``, ``sparsity`` (text), ``clean`` and
-            ``robust`` (fractions), ``low`` and ``high`` (interval), ``end`` (whether it is the last of its line) and
-            ``label_y`` (height of its label).
-        styles: Look of each label.
-        start: First values of the parameters `dataset`, `network` and `structure`.
-    """
-    shown = [alt.param(name=name, value=value) for name, value in start.items()]
-    hover = alt.selection_point(name="hover", fields=["label"], on="pointerover", clear="pointerout", empty=False)
-    scales = style_scales(styles)
-    lit = alt.condition("!length(data('hover_store')) || hover.label == datum.label", alt.value(1.0), alt.value(0.18))
-    base = rows_chart(rows).transform_filter(
-        "datum.dataset == dataset && datum.network == network && datum.structure == structure"
-    )
-    axis = alt.Axis(labelAngle=0, tickSize=0, labelPadding=8)
-    x = alt.X("sparsity:O", title="Sparsity", axis=axis, scale=alt.Scale(padding=0.12))
-    y = alt.Y(
-        "robust:Q", title="Robust accuracy (AutoAttack)", axis=alt.Axis(format=".0%", tickCount=6),
-        scale=alt.Scale(domain=[0, ceiling(float(row["robust"]) for row in rows)]),
-    )  # fmt: skip
-    tooltip = tooltips(
-        label="Method", sparsity="Sparsity", robust="Robust", low="95 % from", high="95 % to", clean="Clean"
-    )
-    lines = base.mark_line(strokeWidth=2, clip=False).encode(
-        x=x, y=y, color=scales["color"], strokeDash=scales["strokeDash"], opacity=lit
-    )
-    points = base.mark_point(filled=True, size=64, opacity=1).add_params(hover)
-    points = points.encode(x=x, y=y, color=scales["color"], shape=scales["shape"], opacity=lit, tooltip=tooltip)
-    names = base.transform_filter("datum.end").mark_text(align="left", dx=12, fontSize=12, clip=False)
-    names = names.encode(x=x, y=alt.Y("label_y:Q"), text="label:N", color=scales["color"], opacity=lit)
-    chart = alt.layer(lines, points, names).add_params(_INK, _MUTED, _PAPER, *shown)
-    return finish(chart, 400, "Robust accuracy under AutoAttack against sparsity, one line per method.", _LABEL_ROOM)
 
 
 def robustness_chart(data: Mapping[str, Sequence[Datum]], *, span: float, top: float) -> Spec:

@@ -21,6 +21,15 @@ TOKENS = {
 """Style property for each colour of a chart. Charts are specified in the colours of the light page; wherever they are
 drawn, each colour is replaced by the value of its property in the scheme of the page (``apsite.css``)."""
 DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3))
+SHAPE_PATHS = {
+    "circle": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
+    "square": "M-3.6 -3.6h7.2v7.2h-7.2z",
+    "triangle-up": "M0 -4.6L4.4 3.4H-4.4z",
+    "diamond": "M0 -5L5 0L0 5L-5 0z",
+    "cross": "M-1.6 -4.6h3.2v3h3v3.2h-3v3h-3.2v-3h-3v-3.2h3z",
+    "triangle-down": "M0 4.6L-4.4 -3.4H4.4z",
+}
+"""Outlines of the shapes, for drawings without a chart library."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
 

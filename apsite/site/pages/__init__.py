@@ -13,6 +13,7 @@ from apsite.site.pages import (
     curves,
     data,
     formats,
+    groups,
     home,
     leaderboard,
     methods,
@@ -26,7 +27,7 @@ from apsite.site.writer import WrittenPage
 
 NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
     "Home": home.PAGE,
-    "Leaderboard": (leaderboard.PAGE, results.PAGE),
+    "Leaderboard": (leaderboard.PAGE, results.PAGE, groups.PAGE),
     "Curves": curves.PAGE,
     "Compare": compare.PAGE,
     "Taxonomy": (taxonomy.PAGE, "taxonomy-guide"),

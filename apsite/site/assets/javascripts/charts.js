@@ -39,18 +39,9 @@
     return spec;
   }
 
-  function choicesOf(chart) {
-    return document.querySelector('form.ap-choices[data-chart="' + CSS.escape(chart.id) + '"]');
-  }
-
   async function draw(chart) {
     await owners.get(chart.id)?.before?.();
     const spec = specification(chart);
-    const form = choicesOf(chart);
-    if (form) {
-      const values = Object.fromEntries(new FormData(form));
-      for (const parameter of spec.params ?? []) if (parameter.name in values) parameter.value = values[parameter.name];
-    }
     owners.get(chart.id)?.prepare?.(spec);
     results.get(chart)?.finalize();
     const result = await window.vegaEmbed(chart.querySelector(".ap-chart__view"), spec, {
@@ -105,31 +96,7 @@
     names.forEach((name, index) => (form.elements.namedItem(name).value = best[index]));
   }
 
-  function prepareChoices(chart) {
-    const form = choicesOf(chart);
-    if (!form) return;
-    const parameters = page.parameters();
-    const before = JSON.stringify(Array.from(new FormData(form)));
-    for (const radio of form.querySelectorAll("input[type=radio]")) {
-      if (parameters.get(radio.name) === radio.value) radio.checked = true;
-    }
-    settle(form, "");
-    form.removeAttribute("hidden");
-    if (JSON.stringify(Array.from(new FormData(form))) !== before) wake(chart);
-    form.addEventListener("change", (event) => {
-      settle(form, event.target.name);
-      page.remember((now) => {
-        for (const [name, value] of new FormData(form)) now.set(name, value);
-      });
-      wake(chart).then(({ view }) => {
-        for (const [name, value] of new FormData(form)) view.signal(name, value);
-        return view.runAsync();
-      });
-    });
-  }
-
   for (const chart of elements) {
-    prepareChoices(chart);
     for (const touch of ["pointerenter", "touchstart", "focusin"]) {
       chart.addEventListener(touch, () => wake(chart), { once: true, passive: true });
     }

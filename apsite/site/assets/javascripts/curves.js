@@ -88,28 +88,6 @@
     return segments;
   }
 
-  /** Heights moved as little as needed to keep `gap` between neighbours. */
-  function apart(heights, gap, low, high) {
-    const order = heights.map((_, index) => index).sort((a, b) => heights[a] - heights[b]);
-    let placed = order.map((index) => Math.min(Math.max(heights[index], low), high));
-    for (let round = 0; round < 200; round += 1) {
-      let moved = false;
-      for (let index = 1; index < placed.length; index += 1) {
-        const short = gap - (placed[index] - placed[index - 1]);
-        if (short > 1e-9) {
-          placed[index - 1] -= short / 2;
-          placed[index] += short / 2;
-          moved = true;
-        }
-      }
-      placed = placed.map((height) => Math.min(Math.max(height, low), high));
-      if (!moved) break;
-    }
-    const result = [];
-    order.forEach((index, position) => (result[index] = placed[position]));
-    return result;
-  }
-
   /* What the chart shows */
 
   function chosenModels() {
@@ -163,11 +141,11 @@
     const compared = drawn.filter(({ usual }) => usual);
     const [low, high] = heights(models);
     const ends = drawn.map(({ curve }) => countAt(main(curve), state.to) / curve.samples);
-    const heightsOf = apart(ends, 0.05 * (high - low), low, high);
+    const heightsOf = page.apart(ends, 0.05 * (high - low), low, high);
     const alone = models.flatMap(({ points, label, look }) =>
       points.filter((p) => p.alone).map(({ budget, robust }) => ({ label, budget, robust, colour: look.colour })),
     );
-    const placesOf = apart(alone.map(({ robust }) => robust), 0.05 * (high - low), low, high);
+    const placesOf = page.apart(alone.map(({ robust }) => robust), 0.05 * (high - low), low, high);
     const marks = new Set([state.setting.budget]);
     const budgetOf = (text) => (255 * text.split("/")[0]) / text.split("/")[1];
     return {

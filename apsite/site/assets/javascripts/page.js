@@ -84,6 +84,28 @@
       return (tie ? Math.floor(scaled) / 10 ** digits : value).toFixed(digits);
     },
 
+    /** Heights moved as little as needed to keep `gap` between neighbours. */
+    apart(heights, gap, low, high) {
+      const order = heights.map((_, index) => index).sort((a, b) => heights[a] - heights[b]);
+      let placed = order.map((index) => Math.min(Math.max(heights[index], low), high));
+      for (let round = 0; round < 200; round += 1) {
+        let moved = false;
+        for (let index = 1; index < placed.length; index += 1) {
+          const short = gap - (placed[index] - placed[index - 1]);
+          if (short > 1e-9) {
+            placed[index - 1] -= short / 2;
+            placed[index] += short / 2;
+            moved = true;
+          }
+        }
+        placed = placed.map((height) => Math.min(Math.max(height, low), high));
+        if (!moved) break;
+      }
+      const result = [];
+      order.forEach((index, position) => (result[index] = placed[position]));
+      return result;
+    },
+
     /** A property of the page's style, in the scheme that it has now. */
     style: (name) => window.getComputedStyle(document.body).getPropertyValue(name).trim(),
 
