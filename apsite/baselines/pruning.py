@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from apsite.baselines.channels import ChannelGroup, channel_groups
+from apsite.baselines.criteria.magnitude import SCORES, lwm_scores
 from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.errors import EvaluationError
 from apsite.records.patterns import Pattern
@@ -46,12 +47,8 @@ def masks_for(
     check_locality(criterion, locality)
     if criterion.structure is Structure.STRUCTURED:
         return filter_masks(network, locality, sparsity)
-    weights = prunable_weights(network)
-    if criterion is BaselineCriterion.RANDOM:
-        scores = random_scores(weights, seed)
-    else:
-        scores = (lamp_scores if criterion is BaselineCriterion.LAMP else lwm_scores)(weights)
-    return weight_masks(scores, locality, sparsity)
+    scores = SCORES.get(criterion, SCORES[BaselineCriterion.LWM])
+    return weight_masks(scores(prunable_weights(network), seed), locality, sparsity)
 
 
 def pattern_masks(network: nn.Module, pattern: Pattern) -> Masks:
@@ -103,42 +100,6 @@ def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
             if name == "weight" if layer else value.dim() > 1 and value.numel() > max(value.shape):
                 found[f"{path}.{name}" if path else name] = value
     return found
-
-
-def lwm_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Magnitude of each weight (lowest weight magnitude, LWM).
-
-    Source: Han et al., *Learning both Weights and Connections for Efficient Neural Networks*, NeurIPS 2015.
-    """
-    return {name: weight.detach().abs() for name, weight in weights.items()}
-
-
-def lamp_scores(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """LAMP score of each weight: its square over the sum of squares of all weights of its layer that are not smaller.
-
-    Comparing these scores across layers gives each layer its own sparsity with no hyperparameter. The largest weight
-    of every layer scores 1, so no layer becomes empty if at least as many weights remain as there are layers.
-
-    Source: Lee et al., *Layer-adaptive Sparsity for the Magnitude-based Pruning*, ICLR 2021, equation 2.
-    """
-    scores = {}
-    for name, weight in weights.items():
-        squares = weight.detach().double().square().flatten()
-        ascending, order = torch.sort(squares, stable=True)
-        tail = torch.flip(torch.cumsum(torch.flip(ascending, (0,)), 0), (0,))
-        scored = torch.zeros_like(squares)
-        scored[order] = ascending / tail.clamp_min(torch.finfo(torch.float64).tiny)
-        scores[name] = scored.view_as(weight)
-    return scores
-
-
-def random_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """A uniformly random score of each weight, zeros first."""
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.rand(weight.shape, generator=generator, dtype=torch.float64).masked_fill(weight.detach() == 0, -1)
-        for name, weight in weights.items()
-    }
 
 
 def weight_masks(scores: Mapping[str, Tensor], locality: Locality, sparsity: float) -> Masks:

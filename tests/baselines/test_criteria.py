@@ -1,17 +1,17 @@
 """Criteria learned from images: known answers, exact sparsities, the same masks by seed and after an interruption."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from apsite.baselines.criteria.learned import LEARNERS, learned_masks, search_recipe
+from apsite.baselines.criteria.magnitude import SCORES
 from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.baselines.pruning import apply_masks, kept_count, masks_for, prunable_weights
 from apsite.evaluation.runs.run_state import RunState
-from apsite.vocabulary import Criterion, Locality, Structure
+from apsite.progress import Reporter
+from apsite.vocabulary import Locality, Objective, Structure
 from tests.baselines.test_training import Interrupting
 
 LOCAL, GLOBAL = Locality.LOCAL, Locality.GLOBAL
@@ -49,7 +49,6 @@ def test_the_magnitude_removes_what_is_useful():
     assert masks_for(linear(), BaselineCriterion.LWM, GLOBAL, 1 / 3)["2.weight"][:, 2].all()
 
 
-@pytest.mark.parametrize("locality", Locality)
 @pytest.mark.parametrize(
     ("criterion", "epochs", "rate"),
     [
@@ -59,8 +58,8 @@ def test_the_magnitude_removes_what_is_useful():
         (BaselineCriterion.BCS, 160, 0.5),
     ],
 )
-def test_the_useless_input_of_a_linear_model_is_removed(brighter, criterion, epochs, rate, locality):
-    masks, _ = learned_masks(linear(), criterion, locality, 1 / 3, *brighter, search(criterion, epochs, rate))
+def test_the_useless_input_of_a_linear_model_is_removed(brighter, criterion, epochs, rate):
+    masks, _ = learned_masks(linear(), criterion, GLOBAL, 1 / 3, *brighter, search(criterion, epochs, rate))
     assert masks["2.weight"].tolist() == [[True, True, False]] * 2
 
 
@@ -202,12 +201,49 @@ def test_a_criterion_that_only_scores_leaves_the_network_as_it_was(criterion, im
     assert not network.training
 
 
-def test_every_criterion_of_the_survey_has_an_implementation():
-    """But for those that are its own extensions; what is learned has a learner, and what is not has none."""
+class Counting(Reporter):
+    """Counts the weights that are not zero after each step."""
+
+    def __init__(self, network):
+        self.network, self.counts = network, []
+
+    def advance(self, done, note=""):
+        self.counts.append([int((weight != 0).sum()) for weight in prunable_weights(self.network).values()])
+
+
+@pytest.mark.parametrize("locality", Locality)
+def test_sampling_never_changes_how_many_connections_there_are(locality, images):
+    """Of each layer, or of the whole network, where layers exchange them."""
+    network = small()
+    some, counting = images.images[:64, :, ::4, ::4].copy(), Counting(network)
+    recipe = search_recipe(BaselineCriterion.BCS, SHORT)
+    learned_masks(network, BaselineCriterion.BCS, locality, 0.75, some, images.labels[:64], recipe, reporter=counting)
+    sizes = [weight.numel() for weight in prunable_weights(network).values()]
+    assert len(counting.counts) == 16
+    if locality is LOCAL:
+        assert counting.counts == [[kept_count(size, 0.75) for size in sizes]] * 16
+    else:
+        assert {sum(counts) for counts in counting.counts} == {kept_count(sum(sizes), 0.75)}
+        assert len({tuple(counts) for counts in counting.counts}) > 1
+
+
+@pytest.mark.parametrize("criterion", [BaselineCriterion.SOLWM, BaselineCriterion.RELWM])
+def test_what_will_be_pruned_shrinks_during_the_training(criterion, brighter):
+    """The useless weights, which are the largest at first, end far below the others."""
+    network = linear()
+    learned_masks(network, criterion, LOCAL, 1 / 3, *brighter, search(criterion, 20, 0.5))
+    weights = network[2].weight.detach().abs()
+    assert float(weights[:, 2].max()) < 0.1 * float(weights[:, :2].min())
+
+
+def test_every_criterion_of_the_survey_is_implemented():
+    """What is learned has a learner, what reads the weights alone a score; the epochs are those of the table."""
     assert set(LEARNERS) == {one for one in BaselineCriterion if one.learned}
-    assert search_recipe(BaselineCriterion.LIS, {"epochs": None}) == replace(
-        search_recipe(BaselineCriterion.LIS, {}), epochs=BaselineCriterion.LIS.epochs
-    )
-    assert {Criterion(term) for term in ("LWM", "SOLWM", "RELWM", "LIS", "HGM", "BCS")} == {
-        one.term for one in BaselineCriterion if one.term
-    }
+    assert set(SCORES) | {BaselineCriterion.FILTER_L1} == set(BaselineCriterion) - set(LEARNERS)
+    for one in LEARNERS:
+        recipe = search_recipe(one, {"epochs": None})
+        assert (recipe.objective, recipe.epochs) == (Objective.AT_FAST, one.epochs)
+        assert 1 <= recipe.epochs <= 3
+    assert {one.term.value for one in BaselineCriterion if one.term} == {
+        "LWM", "SOLWM", "RELWM", "LIS", "HGM", "BCS",
+    }  # fmt: skip

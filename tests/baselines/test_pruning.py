@@ -6,15 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from apsite.baselines.criteria.magnitude import lamp_scores, lwm_scores
 from apsite.baselines.criteria.terms import BaselineCriterion
 from apsite.baselines.pruning import (
     apply_masks,
     filter_masks,
     global_masks,
     kept_count,
-    lamp_scores,
     local_masks,
-    lwm_scores,
     masks_for,
     prunable_weights,
     zero_masks,

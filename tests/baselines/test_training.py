@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from apsite.baselines.pruning import global_masks, lamp_scores, prunable_weights
+from apsite.baselines.criteria.magnitude import lamp_scores
+from apsite.baselines.pruning import global_masks, prunable_weights
 from apsite.baselines.training import (
     OBJECTIVES,
     Recipe,

@@ -1,1 +1,1 @@
-"""Pruning criteria: what each removes first, and those that learn it from the robust loss."""
+"""Pruning criteria: what each removes first, by the weights alone or learned from images under the robust loss."""

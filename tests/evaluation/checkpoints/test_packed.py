@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from apsite.baselines.pruning import apply_masks, global_masks, lwm_scores, prunable_weights
+from apsite.baselines.criteria.magnitude import lwm_scores
+from apsite.baselines.pruning import apply_masks, global_masks, prunable_weights
 from apsite.errors import CheckpointError
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
