@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 
 import torch
@@ -51,7 +51,7 @@ def describe(device: torch.device) -> dict[str, Scalar]:
 
 def commit() -> str | None:
     """Commit of the checkout this package runs from; ``None`` for an installed package."""
-    here = Path(__file__).resolve().parents[2]
+    here = Path(str(resources.files("apsite"))).resolve().parent
     if not (here / ".git").exists():
         return None
     try:

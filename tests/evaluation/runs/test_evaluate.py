@@ -1,6 +1,7 @@
 """From checkpoint to record: what is refused before it starts, and what a record carries."""
 
 import dataclasses
+import subprocess
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from apsite.errors import CheckpointError, DatasetError, EvaluationError
 from apsite.evaluation.attacks.fast import apgd, fab, square
 from apsite.evaluation.runs.demonstration import network_path, request
+from apsite.evaluation.runs.environment import describe
 from apsite.evaluation.runs.evaluate import run_request
 from apsite.evaluation.runs.verification import verify_record
 from apsite.protocol import Preset, Settings
@@ -149,6 +151,13 @@ def test_the_demonstration_reduces_nothing_but_the_number_of_images(tmp_path):
     assert asked.settings.protocol(Dataset.CIFAR10, 64) is Protocol.CUSTOM
     assert str(asked.data_dir) == "embedded"
     assert asked.output == tmp_path / "evaluations"
+
+
+def test_a_record_names_the_commit_of_the_checkout(repository):
+    """In a checkout; an unpacked archive of the repository has none."""
+    command = ["git", "rev-parse", "HEAD"]
+    answer = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert describe(torch.device("cpu"))["commit"] == (answer.stdout.strip() or None)
 
 
 def test_protocols_follow_from_the_settings():
