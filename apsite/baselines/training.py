@@ -380,7 +380,9 @@ def learning_rates(recipe: Recipe, batches: int) -> list[float]:
 
 def _logits(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tensor:
     """Logits in float32, computed in mixed precision where `precision` is not float32."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision is torch.bfloat16):
+    if precision is not torch.bfloat16:
+        return logits_of(network, images)
+    with torch.autocast(images.device.type, torch.bfloat16):
         return logits_of(network, images)
 
 
