@@ -108,19 +108,31 @@ class Test:
 
 @dataclass(frozen=True)
 class Study:
-    """All baselines of one dataset and network."""
+    """All baselines of one dataset and network that were evaluated on the same images."""
 
     dataset: Dataset
     architecture: Architecture
+    split: str  # which images those are
     dense: Baseline | None  # `None` where it was not evaluated
     pruned: tuple[Baseline, ...]  # in the order of the catalogue
     tests: tuple[Test, ...]  # criteria against each other
     drawings: tuple[StepDrawing, ...]  # curves, one drawing a structure and sparsity
 
     @property
+    def models(self) -> tuple[Baseline, ...]:
+        """All of them, the dense one first."""
+        return (*((self.dense,) if self.dense else ()), *self.pruned)
+
+    @property
+    def place(self) -> str:
+        """Fragment of its section."""
+        code = self.architecture.code.lower()
+        return code if self.split.startswith("first") else f"{code}-{len(self.models[0].samples)}"
+
+    @property
     def widest(self) -> float:
         """Width of the widest 95 % interval of a robust accuracy, a fraction; 0 where there is none."""
-        found = [robust_bounds(one.record) for one in self.pruned]
+        found = [robust_bounds(one.record) for one in self.models]
         return max((bounds[1] - bounds[0] for bounds in found if bounds is not None), default=0.0)
 
     @property
@@ -172,19 +184,26 @@ def context(facts: SiteFacts) -> dict[str, Any]:
 
 
 def studies(facts: SiteFacts) -> list[Study]:
-    """Baselines that this project has evaluated itself, by dataset and network."""
+    """Baselines that this project has evaluated itself, by dataset, network and images, those of most images first.
+
+    Networks that were attacked on other images are not compared: some images are easier than others.
+    """
     catalogue, costs = facts.catalogue, read_costs(facts.catalogue.root, facts.catalogue.records)
     curves = {curve.record.model_key: curve for curve in facts.curves if not curve.imported}
-    groups: dict[tuple[Dataset, Architecture], list[Baseline]] = {}
+    groups: dict[tuple[Dataset, Architecture, str], list[Baseline]] = {}
     for key, record in catalogue.records.items():
         entry, samples = catalogue.entries[record.method], facts.judge.samples(record)
         if entry.baseline and samples is not None and samples.aa_robust is not None:
             found = Baseline(record, entry, samples, costs.get(key, Cost()), curves.get(key))
-            groups.setdefault((record.dataset, record.architecture), []).append(found)
-    return [_study(facts.judge, *key, baselines) for key, baselines in groups.items()]
+            split = record.data.split if record.data else f"{len(samples)} test samples"
+            groups.setdefault((record.dataset, record.architecture, split), []).append(found)
+    found_studies = [_study(facts.judge, *key, baselines) for key, baselines in groups.items()]
+    return sorted(found_studies, key=lambda study: -len(study.models[0].samples))
 
 
-def _study(judge: Judge, dataset: Dataset, architecture: Architecture, baselines: Sequence[Baseline]) -> Study:
+def _study(
+    judge: Judge, dataset: Dataset, architecture: Architecture, split: str, baselines: Sequence[Baseline]
+) -> Study:
     pruned = tuple(one for one in baselines if one.record.structure is not None)
     models = {(one.record.method, setting_of(one.record)): one for one in pruned}
     tests = []
@@ -195,7 +214,7 @@ def _study(judge: Judge, dataset: Dataset, architecture: Architecture, baselines
             if first and second and found and found.test:
                 tests.append(Test(first, second, found, found.test))
     dense = next((one for one in baselines if one.record.structure is None), None)
-    return Study(dataset, architecture, dense, pruned, tuple(tests), tuple(_drawings(pruned)))
+    return Study(dataset, architecture, split, dense, pruned, tuple(tests), tuple(_drawings(pruned)))
 
 
 def _drawings(pruned: Sequence[Baseline]) -> Iterator[StepDrawing]:
