@@ -15,7 +15,7 @@ from apsite.comparable import Judge, Lead, Setting, by_setting, robust_bounds
 from apsite.documents.references import Reference
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults
-from apsite.site.charts import sparsity
+from apsite.site.charts import sparsity, tradeoffs
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SHAPE_PATHS, TOKENS
@@ -76,7 +76,9 @@ class SiteFacts:
             self.drawn, catalogue=self.catalogue, entries=self.catalogue.entries, references=self.references,
             labels=self.labels, documents=self.documents, repository=self.repository, bundle=self.bundle,
             bounds=robust_bounds, draw_trend=sparsity.drawing, looks_of=sparsity.distinct, shapes=SHAPE_PATHS,
-            trend_sizes=tuple(sparsity.SIZES), looks_block=_looks(), traits=methods.traits, facets=methods.facets(),
+            trend_sizes=tuple(sparsity.SIZES), looks_block=_looks(), cost_names=tradeoffs.COSTS,
+            cost_sizes=tuple(tradeoffs.SIZES), draw_cost=tradeoffs.cost_drawing,
+            traits=methods.traits, facets=methods.facets(),
         )  # fmt: skip
 
 

@@ -175,14 +175,41 @@ def test_trends_have_the_exported_figures(benchmark_pages, exported):
     assert found == {key for key, row in exported.items() if row["ranks"] and row["structure"]}
 
 
+def test_trade_offs_have_the_exported_figures(benchmark_pages, exported):
+    """Clean and robust accuracy of each group, and the models on the fronts of cost."""
+    for path in (path for path in benchmark_pages if path.startswith("charts/")):
+        data, net, kind = path.removeprefix("charts/").removesuffix(".md").split("-")
+        tables = benchmark_pages[path].tables
+        steps = tables["trend-figures"][0][1:]
+        for name, *cells in tables.get("clean-figures", [])[1:]:
+            expected = []
+            for column in steps:
+                kinds = {"kind": "dense"} if column == "dense" else {"kind": kind, "percent": int(column.split()[0])}
+                row = find(exported, dataset=data, architecture=net, name=name, ranks=True, **kinds) or {}
+                expected += [percent(row.get("clean_accuracy")), percent(row.get("aa_robust_accuracy"))]
+            assert cells == expected, (path, name)
+    fronts = {name: lines for name, lines in benchmark_pages["costs.md"].tables.items() if name.startswith("front-")}
+    assert set(fronts) == {"front-cifar10-weights", "front-svhn-weights", "front-imagenet-weights"}
+    for table, (_, *lines) in fronts.items():
+        for label, kind, weights, _, robust, bounds in lines:
+            name, code, share = label.rsplit(" ", 3 if label.endswith("%") else 2)[:3]
+            net = {"R18": "resnet18", "V16": "vgg16", "R50": "resnet50"}[code]
+            step = int(share) if share != "dense" else None
+            words = {"dataset": table.split("-")[1], "architecture": net, "kind": kind, "percent": step}
+            row = find(exported, name=name, ranks=True, **words)
+            assert [robust, bounds] == [percent(row["aa_robust_accuracy"]), wilson(row)]
+            assert int(weights.replace(",", "")) > 1000
+        assert [float(line[4]) for line in lines] == sorted(float(line[4]) for line in lines)
+
+
 def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
     names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
-    lines = benchmark_pages["results.md"].tables["results"][1:]
-    results = [[*line[4:7], *line[8:13]] for line in lines]
+    lines = [line for line in benchmark_pages["results.md"].tables["results"][1:] if len(line) > 1]
+    results = [[line[2].partition(",")[0], *line[4:9]] for line in lines]
     expected = []
     for row in exported.values():
         clean, robust, hofmn, joint = (percent(row[name]) for name in names)
-        expected.append([row["data"], row["net"], row["kind"], clean, robust, wilson(row), hofmn, joint])
+        expected.append([f"{row['data']} {row['net']}", robust, wilson(row), clean, hofmn, joint])
     assert sorted(results) == sorted(expected)
 
 
@@ -427,7 +454,7 @@ def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageConte
     """A table that none of these tests reads is listed with the test that does; a new one fails here."""
     read = (
         "leads-.*|board-.*|results|method-results|readout|models|curve-settings|compare|pretrained-networks|baseline-criteria|"
-        "(trend|curve|overestimation|structure|locality|imagenet|reported)-figures|"
+        "front-.*|(trend|clean|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "results-by-others|"
         "baselines-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
     )

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 
+from apsite.site.charts.panels import Frame
+from apsite.site.charts.scatter import LABELLED, NAMED, Point, Scatter, scatter
 from apsite.site.charts.sparsity import LABEL_HEIGHT, LOOKS, SIZES, Line, Trend, distinct, drawing
+from apsite.site.charts.tradeoffs import COSTS, clean_panels, cost_drawing, cost_of, cost_points
+from apsite.site.charts.tradeoffs import SIZES as COST_SIZES
 from apsite.site.page import SiteFacts
+from apsite.vocabulary import Dataset
+from tests.builders import record_document
 
 
 def views(trend: Trend) -> list[tuple[Line, ...]]:
@@ -78,3 +86,91 @@ def test_dense_references_are_those_of_the_method(benchmark_facts: SiteFacts) ->
                 assert (line.records[0].structure, line.records[0].method) == (None, line.method)
                 checked += 1
     assert checked >= 20
+
+
+def scatters(facts: SiteFacts) -> list[Scatter]:
+    """Every drawing of points on the site."""
+    records = list(facts.catalogue.records.values())
+    found = [panel for trend in facts.trends for panel in clean_panels(trend)]
+    for dataset, cost, size in itertools.product(Dataset, COSTS, COST_SIZES):
+        if len(points := cost_points(records, facts.labels, dataset, cost)) > 1:
+            found.append(cost_drawing(points, size, cost))
+    return found
+
+
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two boxes meet."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def test_labels_of_points_overlap_nothing_and_are_nearest_to_their_mark(benchmark_facts: SiteFacts) -> None:
+    """A label without a leader is nearer to its own mark than to any other; a leader begins at its mark."""
+    checked = 0
+    for drawn in scatters(benchmark_facts):
+        labels = [(mark, mark.label) for mark in drawn.marks if mark.label]
+        for mark, label in labels:
+            assert drawn.frame.top <= label.box[1] < label.box[3] <= drawn.frame.bottom
+            assert drawn.frame.left <= label.box[0] < label.box[2] <= drawn.frame.width
+            for other in drawn.marks:
+                x, y = other.at
+                assert not overlap(label.box, (x - 4, y - 4, x + 4, y + 4)), (label.text, other.point.label)
+            assert not any(overlap(label.box, other.box) for _, other in labels if other is not label)
+            if label.leader:
+                assert label.leader.startswith(f"M{mark.at[0]:g} {mark.at[1]:g}L")
+            else:
+                near = sorted(drawn.marks, key=lambda one: gap(label.box, one.at))
+                assert near[0] is mark, (label.text, near[0].point.label)
+            checked += 1
+    assert checked > 150
+
+
+def gap(box: tuple[float, ...], place: tuple[float, float]) -> float:
+    """Distance of a place from a box."""
+    across = max(box[0] - place[0], 0, place[0] - box[2])
+    return math.hypot(across, max(box[1] - place[1], 0, place[1] - box[3]))
+
+
+def test_every_method_of_the_benchmark_has_its_label(benchmark_facts: SiteFacts) -> None:
+    panels = [panel for trend in benchmark_facts.trends for panel in clean_panels(trend)]
+    assert len(panels) > 20
+    for panel in panels:
+        assert all(mark.label for mark in panel.marks), panel.title
+
+
+def test_the_front_is_what_nothing_exceeds(benchmark_facts: SiteFacts) -> None:
+    for drawn in scatters(benchmark_facts):
+        better = 1 if drawn.name == "panel" else -1
+        ranked = [mark for mark in drawn.marks if mark.point.ranks]
+        for mark in ranked:
+            exceeded = any(
+                better * other.point.x >= better * mark.point.x
+                and other.point.y >= mark.point.y
+                and (other.point.x, other.point.y) != (mark.point.x, mark.point.y)
+                for other in ranked
+            )
+            assert mark.front is not exceeded, (drawn.title, mark.point.label)
+
+
+def test_a_crowd_has_a_field_and_a_bounded_number_of_marks() -> None:
+    record = record_document()
+    generator = np.random.default_rng(0)
+    points = [
+        Point(record, f"M{number}", x, y, "", True)  # type: ignore[arg-type]
+        for number, (x, y) in enumerate(generator.random((3000, 2)))
+    ]
+    frame = Frame(330, 290, 34, 318, 16, 252, (), ())
+    drawn = scatter("panel", "", frame, points, (0, 0, 1, 1), less_x=False)
+    assert len(drawn.marks) == NAMED
+    assert len([mark for mark in drawn.marks if mark.label]) <= LABELLED
+    assert len(drawn.field) < 40_000
+
+
+def test_costs_are_those_of_the_records(benchmark_facts: SiteFacts) -> None:
+    """Counted where a record has counts, by the declared sparsity where it is published, unknown elsewhere."""
+    records = benchmark_facts.catalogue.records
+    own = records["LWM_Han2015Learning_R8_CIFAR10_US_99"]
+    assert cost_of(own, "weights") == (own.audit.weights - own.audit.zero_weights, True)
+    assert cost_of(own, "macs") == (own.audit.effective_macs, True)
+    published = records["HARP_Zhao2023Holistic_R18_CIFAR10_US_99"]
+    assert cost_of(published, "weights") == (111_644, False)
+    assert cost_of(published, "macs") is None

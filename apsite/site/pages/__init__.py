@@ -27,7 +27,7 @@ from apsite.site.writer import WrittenPage
 
 NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
     "Home": home.PAGE,
-    "Leaderboard": (leaderboard.PAGE, results.PAGE, groups.PAGE),
+    "Leaderboard": (leaderboard.PAGE, results.PAGE, groups.COSTS_PAGE, groups.PAGE),
     "Curves": curves.PAGE,
     "Compare": compare.PAGE,
     "Taxonomy": (taxonomy.PAGE, "taxonomy-guide"),

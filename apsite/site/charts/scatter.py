@@ -1,0 +1,210 @@
+"""Points with their Pareto front, and labels that overlap neither each other nor a mark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from apsite.records import EvaluationRecord
+from apsite.site.charts.panels import Frame
+from apsite.site.charts.sparsity import step_of
+
+LETTER_HEIGHT = 11
+MARK = 4.5
+"""Half the size of a mark."""
+LABELLED, NAMED = 14, 120
+"""Most labels of a drawing, and most points that name their values; all others are part of the grey field."""
+_NEAR = 8
+_RINGS = (14, 22, 32, 44, 58)
+_ANGLES = tuple(math.radians(turn) for turn in (0, 180, -40, 40, -140, 140, -90, 90, -65, 65, -115, 115))
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model: where it is in the data, its label, and what it says when it is pointed at."""
+
+    record: EvaluationRecord
+    label: str
+    x: float
+    y: float
+    text: str
+    ranks: bool = True  # whether it may be on the front
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label: its box, and whether a leader joins it with its mark."""
+
+    text: str
+    box: Box
+    leader: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point in the drawing; `front` if no other model is better in both directions."""
+
+    point: Point
+    at: tuple[float, float]
+    front: bool
+    label: Label | None
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """A drawing: axes, the grey field as one path, marks, and the front as a path of steps."""
+
+    name: str
+    title: str
+    frame: Frame
+    field: str
+    marks: tuple[Mark, ...]
+    front: str
+
+
+def front(points: Iterable[Point], *, less_x: bool = False) -> list[Point]:
+    """Points that no other exceeds in both directions, by `x`; `less_x` if a small `x` is the better one."""
+    sign = 1 if less_x else -1
+    found: list[Point] = []
+    for point in sorted((p for p in points if p.ranks), key=lambda p: (sign * p.x, -p.y)):
+        if not found or point.y > found[-1].y or (point.x, point.y) == (found[-1].x, found[-1].y):
+            found.append(point)
+    return sorted(found, key=lambda p: p.x)
+
+
+def scatter(name: str, title: str, frame: Frame, points: Sequence[Point], ends: Box, *, less_x: bool) -> Scatter:
+    """Drawing of points.
+
+    Args:
+        name: Its size, as the style sheet names it.
+        title: What it shows.
+        frame: Axes and edges.
+        points: Points, the most important first.
+        ends: Least `x`, least `y`, largest `x`, largest `y` of the axes.
+        less_x: Whether a small `x` is the better one; then the points on the front alone have labels.
+    """
+    low_x, low_y, high_x, high_y = ends
+
+    def at(point: Point) -> tuple[float, float]:
+        return (frame.x((point.x - low_x) / (high_x - low_x)), frame.y((point.y - low_y) / (high_y - low_y)))
+
+    best = front(points, less_x=less_x)
+    ordered = [*sorted(best, key=lambda p: -p.y), *(point for point in points if point not in best)]
+    named, rest = ordered[:NAMED], ordered[NAMED:]
+    places = [at(point) for point in ordered]
+    boxes = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in places]
+    labelled = min(LABELLED, len(best)) if less_x else LABELLED
+    labels = place_labels([point.label for point in named[:labelled]], places, boxes, frame)
+    marks = tuple(
+        Mark(point, place, point in best, labels[number] if number < len(labels) else None)
+        for number, (point, place) in enumerate(zip(named, places[: len(named)], strict=True))
+    )
+    dots = dict.fromkeys((round(x), round(y)) for x, y in places[len(named) :]) if rest else {}
+    steps = [at(point) for point in best]
+    drawn = f"M{steps[0][0]:g} {steps[0][1]:g}" if steps else ""
+    for x, y in steps[1:]:
+        drawn += f"H{x:g}V{y:g}" if less_x else f"V{y:g}H{x:g}"
+    if less_x and steps:
+        drawn += f"H{frame.right}"
+    return Scatter(name, title, frame, "".join(f"M{x} {y}h0" for x, y in dots), marks, drawn)
+
+
+def place_labels(
+    texts: Sequence[str], places: Sequence[tuple[float, float]], marks: Sequence[Box], frame: Frame
+) -> list[Label | None]:
+    """A place for each label, in the order of importance; ``None`` for one that finds none.
+
+    Next to its mark if that is nearer to the label than any other mark, else further away with a leader. A label is
+    inside the frame, and meets no mark and no label that has a place already.
+    """
+    taken: list[Box] = []
+    found: list[Label | None] = []
+    for text, own in zip(texts, places, strict=False):
+        others = [place for place in places if place != own]
+        choice = None
+        for distance in (_NEAR, *_RINGS):
+            for angle in _ANGLES:
+                box = _box(text, own, distance, angle)
+                inside = (
+                    frame.left <= box[0] and box[2] <= frame.width and frame.top <= box[1] and box[3] <= frame.bottom
+                )
+                if not inside or any(_meet(box, other) for other in (*marks, *taken)):
+                    continue
+                near = distance == _NEAR
+                if near and any(_distance(box, place) <= _distance(box, own) for place in others):
+                    continue
+                choice = Label(text, box, "" if near else _leader(own, box))
+                break
+            if choice:
+                break
+        if choice:
+            taken.append(choice.box)
+        found.append(choice)
+    return found
+
+
+def width_of(text: str) -> float:
+    """Width of a label in bold letters of 11 units, by groups of letters: at least what common fonts need."""
+    return sum(
+        4.0 if letter in "iljtfrI.,:' ()-" else 10.5 if letter in "mwMW%@" else 8.4 if letter.isupper() else 6.8
+        for letter in text
+    )
+
+
+def _box(text: str, place: tuple[float, float], distance: float, angle: float) -> Box:
+    """Box of a text whose edge is so far from a place, in a direction."""
+    width, height = width_of(text), LETTER_HEIGHT
+    across, down = math.cos(angle), math.sin(angle)
+    x = place[0] + distance * across - width * (1 - across) / 2
+    y = place[1] + distance * down - height * (1 - down) / 2
+    return round(x, 1), round(y, 1), round(x + width, 1), round(y + height, 1)
+
+
+def _leader(place: tuple[float, float], box: Box) -> str:
+    end = min(max(place[0], box[0]), box[2]), min(max(place[1], box[1]), box[3])
+    return f"M{place[0]:g} {place[1]:g}L{end[0]:g} {end[1]:g}"
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _distance(box: Box, place: tuple[float, float]) -> float:
+    """Distance of a place from a box."""
+    across = max(box[0] - place[0], 0.0, place[0] - box[2])
+    down = max(box[1] - place[1], 0.0, place[1] - box[3])
+    return math.hypot(across, down)
+
+
+def rounded(shares: Sequence[float]) -> tuple[float, float, float]:
+    """Ends of an axis of shares from the data, and the distance of its ticks."""
+    step = step_of(max(shares) - min(shares))
+    low, high = math.floor(round(min(shares) / step, 6)) * step, math.ceil(round(max(shares) / step, 6)) * step
+    return low, max(high, low + step), step
+
+
+def share_ticks(low: float, high: float, step: float) -> tuple[tuple[float, str], ...]:
+    """Ticks of an axis of shares, by their part of it."""
+    first, last = round(low / step), round(high / step)
+    return tuple(((tick * step - low) / (high - low), f"{100 * tick * step:.0f}") for tick in range(first, last + 1))
+
+
+def decade_ticks(low: float, high: float, factors: Sequence[int] = (1, 2, 5)) -> tuple[tuple[float, str], ...]:
+    """Ticks of a logarithmic axis between two powers of ten, by their part of it: these factors of each decade."""
+    found = []
+    for power in range(math.floor(low), math.ceil(high) + 1):
+        for factor in factors:
+            place = power + math.log10(factor)
+            if low - 1e-9 <= place <= high + 1e-9:
+                found.append(((place - low) / (high - low), large(factor * 10**power)))
+    return tuple(found)
+
+
+def large(value: float) -> str:
+    """A count with its unit: ``50k``, ``1.1M``, ``0.56G``."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.995 * factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:.3g}"

@@ -1,0 +1,108 @@
+"""What robustness costs: robust accuracy against clean accuracy, and against the size and the work of the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from apsite import numbers
+from apsite.comparable import rankable, robust_bounds, unranked
+from apsite.records import EvaluationRecord
+from apsite.records.census import censuses
+from apsite.site.charts.panels import Frame
+from apsite.site.charts.scatter import Point, Scatter, decade_ticks, large, rounded, scatter, share_ticks
+from apsite.site.charts.sparsity import DENSE, Trend
+from apsite.vocabulary import Dataset
+
+PANEL = (330, 290, 34, 318, 16, 252)
+"""Width and height of a small drawing, and the edges of the plot."""
+SIZES = {"wide": (640, 400, 44, 560, 16, 360), "narrow": (340, 320, 36, 318, 16, 280)}
+"""The same for drawings of costs."""
+COSTS = {"weights": "non-zero weights", "macs": "effective multiply-accumulates for one image"}
+
+
+def clean_panels(trend: Trend) -> list[Scatter]:
+    """Robust against clean accuracy, a drawing for each sparsity on common axes; models without clean accuracy miss."""
+    columns = [
+        (title, [line.records[place] for line in trend.lines])
+        for place, title in enumerate(trend.columns)
+        if title != DENSE
+    ]
+    names = {line.method: line.label for line in trend.lines}
+    drawn = [
+        (title, [point for record in records if record for point in _clean_point(record, names)])
+        for title, records in columns
+    ]
+    points = [point for _, found in drawn for point in found]
+    if not points:
+        return []
+    low_x, high_x, step_x = rounded([point.x for point in points])
+    low_y, high_y, step_y = rounded([point.y for point in points])
+    frame = Frame(*PANEL, share_ticks(low_x, high_x, step_x), share_ticks(low_y, high_y, step_y))
+    ends = low_x, low_y, high_x, high_y
+    return [scatter("panel", title, frame, _first(found), ends, less_x=False) for title, found in drawn if found]
+
+
+def _clean_point(record: EvaluationRecord, names: Mapping[str, str]) -> list[Point]:
+    clean, robust = record.results.clean_accuracy, record.robust_accuracy
+    if clean is None or robust is None:
+        return []
+    text = f"{names[record.method]}, {record.key.percent} %: clean {numbers.percent(clean)} %, {_robust(record)}"
+    return [Point(record, names[record.method], clean, robust, text)]
+
+
+def cost_points(
+    records: Sequence[EvaluationRecord], names: Mapping[str, str], dataset: Dataset, cost: str
+) -> list[Point]:
+    """Models of a dataset by the logarithm of a cost, one of :data:`COSTS`, the most robust first.
+
+    Weights are counted in the evaluated network, or follow from the declared sparsity of a published one; operations
+    are known only where they were counted. Models that do not rank are shown, and are not part of the front.
+    """
+    found = []
+    for record in records:
+        robust, value = record.robust_accuracy, cost_of(record, cost)
+        if record.dataset is not dataset or robust is None or value is None or not value[0]:
+            continue
+        share = f"{record.key.percent} %" if record.key.percent else "dense"
+        label = f"{names[record.method]} {record.architecture.code} {share}"
+        how = "" if value[1] else " by the declared sparsity"
+        why = "".join(f"; {one}" for one in unranked(record))
+        kind = f", {record.structure.value}" if record.structure else ""
+        text = f"{label}{kind}: {large(value[0])} {COSTS[cost]}{how}, {_robust(record)}{why}"
+        ranks = rankable(record) or (record.structure is None and record.protocol.ranks)
+        found.append(Point(record, label, math.log10(value[0]), robust, text, ranks))
+    return _first(found)
+
+
+def cost_of(record: EvaluationRecord, cost: str) -> tuple[int, bool] | None:
+    """Cost of a model and whether it was counted in the network; ``None`` where it is unknown."""
+    audit = record.audit
+    if audit is not None:
+        return (audit.weights - audit.zero_weights if cost == "weights" else audit.effective_macs), True
+    if cost == "weights" and record.architecture.registered:
+        known = censuses(record.architecture, record.dataset)
+        share = 1 - record.sparsity.declared if record.structure else 1
+        return (round(known[0].count("weights") * share), False) if known else None
+    return None
+
+
+def cost_drawing(points: Sequence[Point], name: str, cost: str) -> Scatter:
+    """Robust accuracy against a cost in one of :data:`SIZES`, on a logarithmic axis."""
+    low_y, high_y, step = rounded([point.y for point in points])
+    logs = [point.x for point in points]
+    margin = 0.05 * max(max(logs) - min(logs), 0.4)
+    low, high = min(logs) - margin, max(logs) + margin
+    factors = (1, 2, 5) if name == "wide" else (1, 3)
+    frame = Frame(*SIZES[name], decade_ticks(low, high, factors), share_ticks(low_y, high_y, step))
+    return scatter(name, COSTS[cost], frame, points, (low, low_y, high, high_y), less_x=True)
+
+
+def _first(points: Sequence[Point]) -> list[Point]:
+    return sorted(points, key=lambda point: -point.y)
+
+
+def _robust(record: EvaluationRecord) -> str:
+    bounds = robust_bounds(record)
+    more = f" (95 % interval {numbers.interval(bounds)})" if bounds else ""
+    return f"robust {numbers.percent(record.robust_accuracy)} %{more}"
