@@ -460,9 +460,11 @@ def test_a_run_without_a_text_ends_quietly(tmp_path: Path) -> None:
 def test_deployment_validates_and_builds(tmp_path: Path) -> None:
     runner = Runner(tmp_path)
     write_data(runner.work, entry_document(), record_document())
+    runner.values["steps.pages.outputs.base_url"] = "https://fork.example.org/apsite"
     printed = runner.run("deploy", "build")
     assert "failed" not in printed, printed
-    assert (runner.work / "build/site/index.html").exists()
+    page = (runner.work / "build/site/index.html").read_text(encoding="utf-8")
+    assert '<link rel="canonical" href="https://fork.example.org/apsite/' in page
 
 
 def test_a_release_is_built_once_and_tested_as_built(tmp_path: Path) -> None:

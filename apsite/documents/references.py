@@ -26,6 +26,16 @@ class Reference:
     year: int
     url: str | None
 
+    @property
+    def bibtex(self) -> str:
+        """BibTeX entry of the paper."""
+        fields = {
+            "title": f"{{{self.title}}}", "author": " and ".join(self.authors), "journal": self.venue,
+            "year": str(self.year), **({"url": self.url} if self.url else {}),
+        }  # fmt: skip
+        lines = (f"  {name} = {{{value.replace('&', chr(92) + '&')}}}" for name, value in fields.items())
+        return f"@article{{{self.key},\n" + ",\n".join(lines) + "\n}"
+
 
 @functools.cache
 def load_references() -> dict[str, Reference]:

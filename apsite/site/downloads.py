@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue
-from apsite.documents.references import load_references
+from apsite.documents.references import SURVEY, load_references
 from apsite.documents.schema import load_schema
 from apsite.export import to_csv, to_json_rows, write_snapshot
 from apsite.records.measured import MEASURED_FILE
@@ -69,6 +69,8 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
             "Everything in one file: entries, records of all kinds, measured checkpoints, references",
         ),
         "entries.json": (_compact(entries), "All taxonomy entries by method key"),
+        "all.bib": (bibliography(catalogue), "BibTeX of the survey and of every method"),
+        "bibtex.json": (_compact(bibtex(catalogue)), "The BibTeX entry of each method by method key"),
         "records.json": (_compact(records), "All evaluation records by model key"),
         **{
             name: (content.decode(), "Hash and measured sparsity of every published checkpoint that could be fetched")
@@ -97,6 +99,18 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
     return [
         Download(f"data/{name}", meaning, (folder / "data" / name).stat().st_size) for name, meaning in meanings.items()
     ]
+
+
+def bibtex(catalogue: Catalogue) -> dict[str, str]:
+    """BibTeX entry of each method by its key; methods without one are left out."""
+    return {key: entry.paper.bibtex for key, entry in catalogue.entries.items() if entry.paper.bibtex}
+
+
+def bibliography(catalogue: Catalogue) -> str:
+    """BibTeX of the survey and of every method, each entry once."""
+    survey = load_references().get(SURVEY)
+    texts = [*([survey.bibtex] if survey is not None else []), *bibtex(catalogue).values()]
+    return "\n\n".join(dict.fromkeys(text.strip() for text in texts)) + "\n"
 
 
 def _documents(catalogue: Catalogue) -> dict[str, bytes]:

@@ -112,6 +112,7 @@ class Page:
     template: str = ""  # file in the templates folder; without one it is named for the path
     members: Callable[[SiteFacts], Mapping[str, str]] | None = None
     hide: tuple[str, ...] = WIDE  # parts of the frame that the page leaves out: `navigation`, `toc`
+    boost: int = 1  # how much more than other pages the search favours it
     own: tuple[str, ...] = ()  # names of the files in `assets` that only this page loads, such as `form.js`
 
     def names(self, facts: SiteFacts) -> Mapping[str, str]:
@@ -128,6 +129,7 @@ class Page:
                 title,
                 self.description.format(title=title),
                 hide=self.hide,
+                boost=self.boost,
                 own=self.own,
                 **(self.context(facts) if self.members is None else self.context(facts, name)),
             )

@@ -105,6 +105,7 @@ def written_page(
     description: str,
     *,
     hide: tuple[str, ...] = (),
+    boost: int = 1,
     own: tuple[str, ...] = (),
     **context: Any,
 ) -> WrittenPage:
@@ -117,6 +118,7 @@ def written_page(
         title: Plain title, see :func:`plain_title`.
         description: One plain sentence for search engines.
         hide: Parts of the frame to leave out: ``navigation``, ``toc``.
+        boost: How much more than other pages the search favours it.
         own: Scripts and style sheets of this page alone.
         **context: Names for the template.
 
@@ -128,6 +130,8 @@ def written_page(
             raise ValueError(f"{text!r} is not a plain title or description")
     front: dict[str, Any] = {"title": title, "description": description}
     front |= {name: list(value) for name, value in (("hide", hide), ("own", own)) if value}
+    if boost != 1:
+        front["search"] = {"boost": boost}
     body = templates.get_template(template).render(url=partial(_address, path), page_title=title, **context)
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items()]
     return WrittenPage(path, title, "---\n" + "\n".join(lines) + "\n---\n\n" + body.strip() + "\n")

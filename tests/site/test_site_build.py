@@ -53,13 +53,27 @@ def test_documents_of_the_checkout_join_the_navigation(tiny_data, tmp_path, no_g
     build.build_site(tiny_data, tmp_path / "out")
     settings = yaml.safe_load((tmp_path / "out/mkdocs.yml").read_text(encoding="utf-8"))
     assert settings["site_name"] == "Mine"
-    assert settings["plugins"] == ["search"]
+    assert [list(plugin) for plugin in settings["plugins"]] == [["search"]]
     assert settings["theme"]["logo"] == "assets/images/logo.svg"
     assert {"hooks", "INHERIT"}.isdisjoint(settings), "the generator would run what they name"
     nav = {title: value for item in settings["nav"] for title, value in item.items()}
     assert nav["Contribute"] == [{"Submit a method": "submit.md"}, {"Evaluate": "evaluate.md"}]
     assert {"Something else": "extra.md"} in nav["Reference"]
-    assert nav["About"] == [{"Changelog": "changelog.md"}]
+    assert {"Changelog": "changelog.md"} in nav["Reference"]
+    assert len(nav) - 1 <= 6, "tabs beside the start page"
+
+
+def test_links_of_documents_follow_the_checkout(tiny_data, tmp_path, no_generator):
+    (tiny_data / "docs").mkdir()
+    text = (
+        "# Evaluate\n\n[code](https://github.com/apsite/apsite/issues), <https://apsite.github.io/apsite/data.html>\n"
+    )
+    (tiny_data / "docs/evaluate.md").write_text(text, encoding="utf-8")
+    identity = "repo_url: https://github.com/me/fork\nsite_url: https://elsewhere.org/\n"
+    (tiny_data / "mkdocs.yml").write_text(identity, encoding="utf-8")
+    build.build_site(tiny_data, tmp_path / "out", site_url="https://me.github.io/fork/")
+    page = (tmp_path / "out/pages/evaluate.md").read_text(encoding="utf-8")
+    assert "(https://github.com/me/fork/issues), <https://me.github.io/fork/data.html>" in page
 
 
 def test_a_second_build_replaces_the_first(tiny_data, tmp_path, no_generator):

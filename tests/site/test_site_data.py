@@ -138,6 +138,11 @@ def test_snapshot_names_the_data(changed_data, tmp_path):
 
 def test_archive_is_the_data_byte_by_byte(changed_data, tmp_path):
     listed = write_downloads(tmp_path / "out", changed_data)
+    bibtex = json.loads((tmp_path / "out/data/bibtex.json").read_text(encoding="utf-8"))
+    assert bibtex == {key: entry.paper.bibtex for key, entry in changed_data.entries.items()}
+    whole = (tmp_path / "out/data/all.bib").read_text(encoding="utf-8")
+    assert all(text.strip() in whole for text in bibtex.values())
+    assert whole.startswith("@article{Piras2024Adversarial,\n  title = {{Adversarial Pruning")
     path = tmp_path / "out" / "data" / f"{snapshot(changed_data).name}.zip"
     assert path.name in {item.path.removeprefix("data/") for item in listed}
     with zipfile.ZipFile(path) as archive:

@@ -28,7 +28,7 @@ LABELS = {word.value: word.label for kind in (Dataset, Architecture) for word in
 KINDS = ("envelope", "HO-FMN")
 """The two curves of a model, as tables name them."""
 ELSEWHERE = {
-    "taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
+    "methods|taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
     "audit-methods|audit-checks|audit-years": "answers and counts of entries: test_site_analysis.py",
     "checkpoint-files|history-events|downloads|sample-files|updates": "files, sizes and dates: test_site_data.py",
     "fields-.*|arrays": "fields of the schemas: test_site_reference.py",
@@ -204,12 +204,13 @@ def test_trade_offs_have_the_exported_figures(benchmark_pages, exported):
 
 def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
     names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
-    lines = [line for line in benchmark_pages["results.md"].tables["results"][1:] if len(line) > 1]
-    results = [[line[2].partition(",")[0], *line[4:9]] for line in lines]
+    lines = benchmark_pages["results.md"].tables["results"][1:]
+    results = [[re.sub(r" [\d.]+ %$", "", line[2]), *line[4:9]] for line in lines if len(line) > 1]
     expected = []
     for row in exported.values():
         clean, robust, hofmn, joint = (percent(row[name]) for name in names)
-        expected.append([f"{row['data']} {row['net']}", robust, wilson(row), clean, hofmn, joint])
+        setting = f"{row['data']} {row['net']}, {row['kind']}"
+        expected.append([setting, robust, wilson(row), clean, hofmn, joint])
     assert sorted(results) == sorted(expected)
 
 

@@ -47,4 +47,4 @@ def test_the_walk_adds_a_page(repository: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "No result has been verified yet." in (tmp_path / "build/site/verified.html").read_text(encoding="utf-8")
     navigation = yaml.safe_load((tmp_path / "build/mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    assert {"Verified results": "verified.md"} in next(one["Leaderboard"] for one in navigation if "Leaderboard" in one)
+    assert {"Verified results": "verified.md"} in next(one["Results"] for one in navigation if "Results" in one)

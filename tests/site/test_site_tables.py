@@ -230,3 +230,13 @@ def test_numbers_of_records_with_warnings_are_marked(benchmark_facts):
             row = found[record.model_key]
             assert ("ap-caution" in row) == bool(record.warnings)
             assert all(escape(warning.message) in row for warning in record.warnings)
+
+
+def test_the_index_lists_every_method_with_what_it_has(benchmark_pages, benchmark_data):
+    rows = benchmark_pages["methods.md"].tables["methods"][1:]
+    counts = Counter(record.method for record in benchmark_data.records.values())
+    expected = [
+        (entry.name, str(entry.paper.year), str(counts[entry.key] or "–"), str(len(entry.checkpoints) or "–"))
+        for entry in benchmark_data.entries.values()
+    ]
+    assert sorted((row[0].removesuffix(" baseline"), row[1], row[7], row[8]) for row in rows) == sorted(expected)

@@ -6,9 +6,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-STYLES = ("apsite", "tables", "parts", "panels")
+STYLES = ("apsite", "tables", "parts", "panels", "select")
 """Style sheets of every page, in their order; `form` is for one page."""
-SCRIPTS = ("page", "scheme", "tables", "charts", "records", "compare", "copy", "reach")
+SCRIPTS = ("page", "scheme", "tables", "charts", "records", "compare", "copy", "reach", "select")
 """Scripts of every page, in their order; `curves` and `form` are for one page each."""
 _THEME_STYLES = ("main.*.min.css", "palette.*.min.css")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 from apsite.catalogue import load_catalogue
@@ -10,7 +12,7 @@ from apsite.documents.references import load_references
 from apsite.errors import ApsiteError
 from apsite.site.charts.curves import load_curves, load_samples, write_curves
 from apsite.site.charts.drawings import Drawings
-from apsite.site.downloads import write_downloads
+from apsite.site.downloads import snapshot, write_downloads
 from apsite.site.making import generator
 from apsite.site.making.assets import write_assets
 from apsite.site.making.bundle import write_bundle
@@ -47,7 +49,7 @@ def build_site(
     identity = generator.read_identity(root)
     _prepare(output)
     pages_folder = output / "pages"
-    documents = _copy_documents(root, pages_folder)
+    documents = _copy_documents(root, pages_folder, _moved(identity, site_url))
     _insert_commands(pages_folder / "cli.md", commands)
     write_assets(output)
     bundle = write_bundle(pages_folder / "assets" / "javascripts", output / "cache")
@@ -75,7 +77,9 @@ def build_site(
     title = identity.get("site_name", "apsite")
     feed = atom(news(catalogue), title, site_url or identity.get("site_url"))
     (pages_folder / "feed.xml").write_text(feed, encoding="utf-8")
-    configuration = generator.write_configuration(output, identity, navigation(facts, documents), site_url)
+    state = snapshot(catalogue)
+    extra = {"snapshot": state.name, "snapshot_date": state.date} if state.date else {}
+    configuration = generator.write_configuration(output, identity, navigation(facts, documents), site_url, extra)
     generator.run_generator(configuration)
     generator.tighten_policy(output / "site")
     generator.write_index_script(output / "site")
@@ -107,16 +111,31 @@ def _prepare(output: Path) -> None:
         raise ApsiteError(f"{output}: cannot be written: {error.strerror}; choose another folder") from None
 
 
-def _copy_documents(root: Path, pages: Path) -> dict[str, str]:
-    """Copy the hand-written pages of ``docs/`` and the changelog; return their titles by name."""
+def _moved(identity: Mapping[str, str], site_url: str | None) -> dict[str, str]:
+    """Where the repository and the site of this checkout are, by where the package says that its own are."""
+    urls = dict(line.split(", ", 1) for line in metadata.metadata("apsite").get_all("Project-URL") or ())
+    there = {"Source": identity.get("repo_url"), "Homepage": site_url or identity.get("site_url")}
+    return {urls[name].rstrip("/"): url.rstrip("/") for name, url in there.items() if url and name in urls}
+
+
+def _copy_documents(root: Path, pages: Path, moved: Mapping[str, str]) -> dict[str, str]:
+    """Copy the hand-written pages of ``docs/`` and the changelog; return their titles by name.
+
+    Links to the repository and the site become those of this checkout (`moved`), so that a fork is right with no edit.
+    """
     titles = {}
     folder = root / "docs"
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
         if path.is_file() and not path.is_symlink():
             target = pages / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-            if path.suffix == ".md":
+            if path.suffix != ".md":
+                shutil.copyfile(path, target)
+            else:
+                text = path.read_text(encoding="utf-8")
+                for old, new in moved.items():
+                    text = text.replace(old, new)
+                target.write_text(text, encoding="utf-8")
                 titles[path.relative_to(folder).with_suffix("").as_posix()] = _first_heading(path)
     changelog = root / "CHANGELOG.md"
     if changelog.is_file() and "changelog" not in titles:

@@ -50,7 +50,7 @@ def read_identity(root: Path) -> dict[str, str]:
 
 
 def write_configuration(
-    output: Path, identity: dict[str, str], nav: list[dict[str, Any]], site_url: str | None
+    output: Path, identity: dict[str, str], nav: list[dict[str, Any]], site_url: str | None, extra: dict[str, str]
 ) -> Path:
     """Write the generator's configuration into `output` and return its path.
 
@@ -59,10 +59,12 @@ def write_configuration(
         identity: Settings of the checkout, which win over the packaged ones.
         nav: Navigation.
         site_url: Public URL; that of `identity` if ``None``.
+        extra: Facts for the frame of every page: ``snapshot`` and ``snapshot_date``.
     """
     packaged = yaml.safe_load(resources.files("apsite.site").joinpath("templates/mkdocs.yml").read_bytes())
     settings = packaged | identity | {"docs_dir": "pages", "site_dir": "site", "nav": nav}
     settings["theme"]["custom_dir"] = "theme"
+    settings["extra"] |= extra
     if site_url is not None:
         settings["site_url"] = site_url
     path = output / "mkdocs.yml"

@@ -27,18 +27,20 @@ from apsite.site.writer import WrittenPage
 
 NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
     "Home": home.PAGE,
-    "Leaderboard": (leaderboard.PAGE, results.PAGE, groups.COSTS_PAGE, groups.PAGE),
-    "Curves": curves.PAGE,
-    "Compare": compare.PAGE,
-    "Taxonomy": (taxonomy.PAGE, "taxonomy-guide"),
-    "Methods": methods.PAGE,
+    "Results": (leaderboard.PAGE, results.PAGE, curves.PAGE, groups.COSTS_PAGE, compare.PAGE, groups.PAGE),
+    "Methods": (methods.INDEX_PAGE, taxonomy.PAGE, "taxonomy-guide", methods.PAGE),
     "Analysis": (analysis.PAGE, baselines.PAGE, "survey"),
-    "Contribute": (submit.PAGE, "submitting", "evaluate", "cluster", "baselines-guide"),
     "Data": (data.PAGE, formats.PAGE, updates.PAGE),
-    "Reference": ("protocol", "glossary", "cli", python.PAGE),
-    "About": ("governance", "maintaining", "security", "architecture", "benchmarks", "changelog"),
+    "Contribute": (submit.PAGE, "submitting", "evaluate", "cluster", "baselines-guide"),
+    "Reference": (
+        *("protocol", "glossary", "cli", python.PAGE, "governance", "maintaining", "security", "architecture"),
+        *("benchmarks", "changelog"),
+    ),
 }
-"""All pages by heading: generated ones as their ``PAGE``, hand-written ones by the name of their file in ``docs/``."""
+"""All pages by heading (the tabs leave the start page to the logo).
+
+Generated pages are their ``PAGE``, hand-written ones the name of their file in ``docs/``.
+"""
 
 OTHERS = "Reference"
 """Heading for hand-written pages that the navigation does not name."""

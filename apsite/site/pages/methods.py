@@ -79,6 +79,16 @@ def sizes(records: Iterable[EvaluationRecord]) -> list[tuple[str, DenseCounts]]:
     ]
 
 
+def settings_text(records: Iterable[EvaluationRecord]) -> str:
+    """Where the models of a method were evaluated, such as ``CIFAR-10 with ResNet18 (R18); SVHN with VGG16 (V16)``."""
+    networks: dict[str, dict[str, None]] = {}
+    for record in records:
+        network = record.architecture
+        named = f"{network.label} ({network.code})" if network.registered else network.label
+        networks.setdefault(record.dataset.label, {})[named] = None
+    return "; ".join(f"{dataset} with {numbers.words(list(found))}" for dataset, found in networks.items())
+
+
 def rivals(catalogue: Catalogue, method: str, models: Sequence[Standing]) -> list[Entry]:
     """Methods that lead the settings in which a method ranks (`models`), most often first, at most five."""
     leading = Counter(model.best.method for model in models if model.best is not None and model.best.method != method)
@@ -198,6 +208,7 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
         ],
         "extras": extras(entry),
         "standings": found,
+        "settings": settings_text(records),
         "sizes": sizes(records),
         "ranked": any(item.rank is not None for item in found),
         "comparisons": studies.comparisons(catalogue, entry),
@@ -258,4 +269,20 @@ PAGE = Page(
     template="method.md.j2",
     members=members,
     hide=("toc",),
+    boost=4,
+)
+
+
+def index(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the index of methods."""
+    counts = Counter(record.method for record in facts.catalogue.records.values())
+    listed = [methods.listing(entry, counts[entry.key]) for entry in methods.in_order(facts.catalogue)]
+    return {"listed": listed, "choices": methods.choices(listed)}
+
+
+INDEX_PAGE = Page(
+    path="methods.md",
+    title="All methods",
+    description="Every adversarial pruning method, to filter by pipeline, structure, criterion, objective and results.",
+    context=index,
 )

@@ -43,5 +43,5 @@ PAGE = Page(
     title="Submit a method",
     description="Describe an adversarial pruning method in a form and open a pull request with its entry.",
     context=context,
-    own=("form.css", "form.js"),
+    own=("form.css", "bibtex.js", "form.js"),
 )

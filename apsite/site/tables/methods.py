@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from apsite.catalogue import Catalogue
@@ -62,3 +63,49 @@ def facets() -> dict[str, list[tuple[str, str]]]:
         "criterion": [(c.value, c.value) for c in Criterion],
         "survey": [(SURVEYED[True], "in the survey"), (SURVEYED[False], "since the survey")],
     }
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A method in the index, with the values by which the filters find it."""
+
+    entry: Entry
+    objectives: tuple[str, ...]  # those of all steps of the pipeline, each once
+    results: int  # evaluated models
+    traits: dict[str, str]  # space-separated values by filter
+
+
+def listing(entry: Entry, results: int) -> Listed:
+    """A method as the index lists it."""
+    found = [word for step in entry.pipeline.steps for word in step.objectives or ()]
+    objectives = dict.fromkeys(found)
+    have = {"code": entry.code_url is not None, "checkpoints": bool(entry.checkpoints), "results": results > 0}
+    own = traits(entry)
+    return Listed(
+        entry,
+        tuple(word.words for word in objectives),
+        results,
+        {
+            **{name: own[name] for name in ("pipeline", "prunes", "locality", "criterion")},
+            "objective": " ".join(word.value for word in objectives if word.registered),
+            "available": " ".join(name for name, is_there in have.items() if is_there),
+            "year": str(entry.paper.year),
+        },
+    )
+
+
+def choices(listed: list[Listed]) -> dict[str, list[tuple[str, str]]]:
+    """Filters of the index: only values that some method has."""
+    titles = facets()
+    there: dict[str, set[str]] = {}
+    for one in listed:
+        for name, words in one.traits.items():
+            there.setdefault(name, set()).update(words.split())
+    plain = {
+        "objective": sorted(there.get("objective", ())),
+        "available": ["code", "checkpoints", "results"],
+        "year": sorted(there.get("year", ())),
+    }
+    offered = {name: titles[name] for name in ("pipeline", "prunes", "locality", "criterion")}
+    offered |= {name: [(value, value) for value in values] for name, values in plain.items()}
+    return {name: [one for one in values if one[0] in there.get(name, ())] for name, values in offered.items()}

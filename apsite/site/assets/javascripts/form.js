@@ -314,10 +314,23 @@
     }
   }
 
+  /* A pasted BibTeX entry answers the questions about the paper that nobody has answered by hand. */
+  const filled = new Map();
+  function fillFrom(text) {
+    for (const [name, value] of Object.entries(window.apsite.bibtex.answers(text))) {
+      const field = inputs(block(name))[0];
+      if (field.value && field.value !== filled.get(name)) continue;
+      field.value = value;
+      filled.set(name, value);
+      touched.add(field);
+    }
+  }
+
   function touch(event) {
     const name = event.target.closest("[data-question]")?.dataset.question;
     if (!name) return;
     if (event.target.matches("[data-words]") && event.target.value) inputs(event.target.parentElement)[0].checked = true;
+    if (name === "paper.bibtex" && event.type === "input") fillFrom(event.target.value);
     if (name === "key" && event.type === "input") keyIsSuggested = !event.target.value;
     /* Leaving a field that was never filled in is no mistake yet. */
     if (event.type === "input" || event.target.value) touched.add(event.target);

@@ -22,6 +22,7 @@
       } catch {
         /* Some browsers keep the address of a page on disk as it is. */
       }
+      window.dispatchEvent(new Event("apsite:address"));
     },
 
     /** Run a script once, however often it is asked for. */
