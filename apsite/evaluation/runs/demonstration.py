@@ -47,8 +47,8 @@ def copy_data(root: Path, output: Path) -> None:
     for name in ("entries", "evaluations", "docs"):
         if (root / name).is_dir():
             shutil.rmtree(output / name, ignore_errors=True)
-            # Without history: the record of the demonstration takes the place of one that may have some.
-            shutil.copytree(root / name, output / name, ignore=shutil.ignore_patterns("history"))
+            # Without the older versions of its own model: the demonstration's record is a first version.
+            shutil.copytree(root / name, output / name, ignore=shutil.ignore_patterns(f"{KEY}.[0-9]*"))
     if (root / "mkdocs.yml").is_file():
         output.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / "mkdocs.yml", output / "mkdocs.yml")
