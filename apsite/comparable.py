@@ -1,7 +1,8 @@
 """Which models are more robust, and by how much: settings, rankings, ranks, leads and ties.
 
-The one judge of who is ahead, by the rules of the protocol page: two models are *separated* by a paired test where both
-have per-sample results, else by their intervals; otherwise they are *tied*. Nothing of this is stored.
+The one judge of who is ahead, by the rules of the protocol page: a model *leads* another by a paired test where both
+have per-sample results, else by a test of two proportions. Two models are *tied* where neither leads. Nothing of this
+is stored.
 """
 
 from __future__ import annotations
@@ -13,25 +14,30 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsite.entries import Entry
 from apsite.errors import DocumentError
-from apsite.metrics import holm, mcnemar_p_value, wilson_interval
+from apsite.metrics import PairedTest, TwoProportions, holm, wilson_interval
 from apsite.protocol import departures
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults, read_samples
-from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_text
+from apsite.vocabulary import Architecture, Dataset, Protocol, Structure, epsilon_text
 
 Bounds = tuple[float, float]
 LEVEL = 0.05
-"""Two models are separated where the adjusted p-value of their paired test is below this."""
+"""A model leads another where the adjusted p-value of their test is below this, and probably where only its own is."""
+DOUBTFUL_SAMPLES = {(Protocol.SURVEY, Dataset.SVHN): 10_000}
+"""How many samples intervals and tests assume where a source leaves two numbers open: the smaller one.
+
+The survey states that it attacked the whole test set of SVHN, 26,032 images; the code in its repository takes 10,000.
+"""
 
 
-class JudgedData(Protocol):
+class JudgedData(Interface):
     """Entries and records that belong together, as a :class:`apsite.catalogue.Catalogue` has them."""
 
     @property
@@ -159,9 +165,20 @@ def interval_of(share: float | None, n_samples: int | None) -> Bounds | None:
     return wilson_interval(round(share * n_samples), n_samples)
 
 
+def assumed_samples(record: EvaluationRecord) -> int | None:
+    """How many samples intervals and tests take the numbers of a record to be of; ``None`` where unknown."""
+    stated = record.results.n_samples
+    return stated and min(stated, DOUBTFUL_SAMPLES.get((record.protocol, record.dataset), stated))
+
+
+def doubtful(record: EvaluationRecord) -> bool:
+    """Whether intervals and tests assume fewer samples than the record states."""
+    return assumed_samples(record) != record.results.n_samples
+
+
 def robust_bounds(record: EvaluationRecord) -> Bounds | None:
     """Wilson 95 % interval of the AutoAttack robust accuracy of a record."""
-    return interval_of(record.robust_accuracy, record.results.n_samples)
+    return interval_of(record.robust_accuracy, assumed_samples(record))
 
 
 @dataclass(frozen=True)
@@ -189,38 +206,7 @@ class Contender:
 def contender(record: EvaluationRecord, samples: SampleResults | None = None) -> Contender:
     """A model under AutoAttack."""
     robust = samples.aa_robust if samples else None
-    return Contender(record, record.robust_accuracy or 0.0, record.results.n_samples, samples, robust)
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """Two models on the images that both were evaluated on: how many each, and only one of them, is robust on.
-
-    >>> test = PairedTest(10_000, first=4540, second=4460, only_first=80, only_second=0)
-    >>> round(test.difference, 4), f"{test.p_value:.1e}"
-    (0.008, '1.7e-24')
-    """
-
-    n_samples: int
-    first: int
-    second: int
-    only_first: int
-    only_second: int
-
-    @property
-    def difference(self) -> float:
-        """Robust accuracy of the first minus that of the second on these images, a fraction."""
-        return (self.first - self.second) / self.n_samples
-
-    @property
-    def p_value(self) -> float:
-        """Exact McNemar p-value, not adjusted; see :func:`apsite.metrics.mcnemar_p_value`."""
-        return mcnemar_p_value(self.only_first, self.only_second)
-
-    @property
-    def reversed(self) -> PairedTest:
-        """The same with the two models exchanged."""
-        return PairedTest(self.n_samples, self.second, self.first, self.only_second, self.only_first)
+    return Contender(record, record.robust_accuracy or 0.0, assumed_samples(record), samples, robust)
 
 
 def paired_test(first: Contender, second: Contender) -> PairedTest | None:
@@ -244,24 +230,50 @@ def paired_test(first: Contender, second: Contender) -> PairedTest | None:
 
 
 class Basis(StrEnum):
-    """What decides whether two models are separated."""
+    """What decides whether a model leads another."""
 
     PAIRED = "paired test"
-    INTERVALS = "intervals"
-    ORDER = "plain order"
+    PROPORTIONS = "two-proportion test"
+    UNKNOWN = "number of samples unknown"
+
+
+class Outcome(StrEnum):
+    """What is known of a model and a less robust one, in the terms of pages."""
+
+    LEADS = "leads"
+    PROBABLY = "probably leads"
+    NOT_SEPARABLE = "not separable"
 
 
 @dataclass(frozen=True)
 class Separation:
-    """Whether a model is separated from a less robust one, or else tied with it, and what decided that.
+    """Whether a model leads a less robust one, and what decided that.
 
-    `p_value` is the adjusted one of `test`; both are ``None`` without a paired test.
+    `p_value` is the adjusted one. `test` is the paired test, `proportions` the other; at most one of the two is there.
     """
 
-    separated: bool
+    outcome: Outcome
     basis: Basis
     p_value: float | None = None
     test: PairedTest | None = None
+    proportions: TwoProportions | None = None
+
+    @property
+    def separated(self) -> bool:
+        """Whether the one leads the other; else they are tied."""
+        return self.outcome is Outcome.LEADS
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Newcombe's 95 % interval of the difference; ``None`` where the models were not compared by it."""
+        return self.proportions.bounds if self.proportions else None
+
+    @property
+    def reversed(self) -> Separation:
+        """The same with the two models exchanged in its test."""
+        return replace(
+            self, test=self.test and self.test.reversed, proportions=self.proportions and self.proportions.reversed
+        )
 
 
 @dataclass(frozen=True)
@@ -272,20 +284,22 @@ class Lead:
         record: The leader: highest robust accuracy, with `bounds` of its 95 % interval where known.
         runner_up: The next model; ``None`` if there is no other.
         margin: Robust accuracy of the leader minus that of the runner-up, a fraction; 0 if there is no other.
-        tied: Other models that are not separated from the leader, most robust first; `bases` are what decided.
+        over: What is known of the leader and the runner-up; ``None`` if there is no other.
+        tied: Other models of the first place, most robust first; `bases` are what decided.
     """
 
     record: EvaluationRecord
     bounds: Bounds | None
     runner_up: EvaluationRecord | None
     margin: float
+    over: Separation | None
     tied: tuple[EvaluationRecord, ...]
     bases: frozenset[Basis]
 
     @property
     def separated(self) -> bool:
-        """Whether the leader is separated from the runner-up, so that chance does not explain its lead."""
-        return self.runner_up is not None and self.runner_up not in self.tied
+        """Whether the leader leads the runner-up, so that chance does not explain its margin."""
+        return self.over is not None and self.over.separated
 
 
 @dataclass(frozen=True)
@@ -300,10 +314,34 @@ class Standings:
 
     @cached_property
     def ranks(self) -> dict[str, int]:
-        """Rank by model key: one more than the number of models separated above it."""
-        ranks = {model.key: 1 for model in self.models}
+        """Rank by model key: one more than the number of models above it that are further apart than their intervals.
+
+        Where both have results on the same samples, the paired test decides, and plain order where a number of samples
+        is unknown.
+        """
+        ranks = dict.fromkeys((model.key for model in self.models), 1)
+        for upper, lower in itertools.combinations(self.models, 2):
+            found = self.separations[upper.key, lower.key]
+            high, low = (interval_of(model.share, model.record.results.n_samples) for model in (upper, lower))
+            apart = upper.share > lower.share if high is None or low is None else low[1] < high[0]
+            ranks[lower.key] += found.separated if found.basis is Basis.PAIRED else apart
+        return ranks
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place by model key: one more than the number of models that lead it, and that of a less robust one at most.
+
+        Without the second condition, a model could rank above a more robust one that is known more exactly.
+        """
+        ahead = dict.fromkeys((model.key for model in self.models), 1)
         for (_, below), found in self.separations.items():
-            ranks[below] += found.separated
+            ahead[below] += found.separated
+        ranks: dict[str, int] = {}
+        rank = 1
+        for _, equals in itertools.groupby(self.models, lambda model: model.share):
+            keys = [model.key for model in equals]
+            rank = max([rank, *(ahead[key] for key in keys)])
+            ranks |= dict.fromkeys(keys, rank)
         return ranks
 
     @cached_property
@@ -312,51 +350,63 @@ class Standings:
         if not self.models:
             return None
         first, *others = self.models
-        against = [self.separations[first.key, other.key] for other in others]
+        over = self.separations[first.key, others[0].key] if others else None
         return Lead(
             first.record,
             interval_of(first.share, first.n_samples),
             others[0].record if others else None,
             first.share - others[0].share if others else 0.0,
-            tuple(other.record for other, found in zip(others, against, strict=True) if not found.separated),
-            frozenset(found.basis for found in against),
+            over,
+            tuple(other.record for other in others if self.places[other.key] == 1),
+            frozenset(self.separations[first.key, other.key].basis for other in others),
         )
 
     def between(self, first: str, second: str) -> Separation:
         """Separation of two models by their keys, with its test in the order asked for."""
         if (first, second) in self.separations:
             return self.separations[first, second]
-        found = self.separations[second, first]
-        return replace(found, test=found.test and found.test.reversed)
+        return self.separations[second, first].reversed
 
 
 def judge(models: Iterable[Contender]) -> Standings:
     """Ranks, lead and ties of models of one setting at one perturbation size.
 
-    Two models with results on the same samples are compared sample by sample: by McNemar's exact test, its p-values
-    adjusted by Holm's method for all such pairs. Others are separated if their Wilson 95 % intervals do not overlap, or
-    by plain order where a number of samples is unknown. Of equally robust models, the one given first is first.
+    Two models with results on the same samples are compared sample by sample, by McNemar's exact test. Others are
+    compared by Newcombe's interval of the difference of two proportions. P-values are adjusted by Holm's method for all
+    pairs that are compared in the same way. Where a number of samples is unknown, no lead is. Of equally robust models,
+    the one given first is first.
     """
     ordered = tuple(sorted(models, key=lambda model: -model.share))
     found: dict[tuple[str, str], Separation] = {}
-    tests: dict[tuple[str, str], PairedTest] = {}
+    paired: dict[tuple[str, str], PairedTest] = {}
+    others: dict[tuple[str, str], TwoProportions] = {}
     for upper, lower in itertools.combinations(ordered, 2):
-        test = paired_test(upper, lower)
-        if test is None:
-            found[upper.key, lower.key] = _without_samples(upper, lower)
+        pair, test = (upper.key, lower.key), paired_test(upper, lower)
+        if test is not None:
+            paired[pair] = test
+        elif upper.n_samples is None or lower.n_samples is None:
+            found[pair] = Separation(Outcome.NOT_SEPARABLE, Basis.UNKNOWN)
         else:
-            tests[upper.key, lower.key] = test
-    for (pair, test), p_value in zip(tests.items(), holm([test.p_value for test in tests.values()]), strict=True):
-        found[pair] = Separation(p_value < LEVEL and test.difference > 0, Basis.PAIRED, p_value, test)
+            high, low = round(upper.share * upper.n_samples), round(lower.share * lower.n_samples)
+            others[pair] = TwoProportions((high, upper.n_samples), (low, lower.n_samples))
+    for pair, p_value in _adjusted(paired).items():
+        found[pair] = Separation(_outcome(paired[pair], p_value), Basis.PAIRED, p_value, paired[pair])
+    for pair, p_value in _adjusted(others).items():
+        outcome = _outcome(others[pair], p_value)
+        found[pair] = Separation(outcome, Basis.PROPORTIONS, p_value, proportions=others[pair])
     return Standings(ordered, found)
 
 
-def _without_samples(upper: Contender, lower: Contender) -> Separation:
-    """Separation of two models of which one has no per-sample results."""
-    high, low = (interval_of(model.share, model.n_samples) for model in (upper, lower))
-    if high is None or low is None:
-        return Separation(upper.share > lower.share, Basis.ORDER)
-    return Separation(low[1] < high[0], Basis.INTERVALS)
+def _adjusted(tests: Mapping[tuple[str, str], PairedTest | TwoProportions]) -> dict[tuple[str, str], float]:
+    """P-values of tests, adjusted for all of them."""
+    return dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+
+
+def _outcome(test: PairedTest | TwoProportions, p_value: float) -> Outcome:
+    """What a test says of two models, given its adjusted p-value."""
+    if test.difference <= 0 or test.p_value >= LEVEL:
+        return Outcome.NOT_SEPARABLE
+    return Outcome.LEADS if p_value < LEVEL else Outcome.PROBABLY
 
 
 class Judge:

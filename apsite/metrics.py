@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
@@ -170,13 +172,78 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"cannot have {successes} successes in {trials} trials")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = successes / trials
+    return _score_bounds(successes / trials, trials, NormalDist().inv_cdf(0.5 + confidence / 2))
+
+
+def _score_bounds(share: float, trials: int, z: float) -> tuple[float, float]:
+    """Wilson score interval `z` standard errors wide to each side."""
     centre = share + z * z / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
     # In exact arithmetic the interval holds the share and lies within [0, 1]; rounding must not break that.
     return max(0.0, min(share, (centre - spread) / scale)), min(1.0, max(share, (centre + spread) / scale))
+
+
+def newcombe_interval(first: tuple[int, int], second: tuple[int, int], confidence: float = 0.95) -> tuple[float, float]:
+    """Newcombe's interval of the difference of two proportions from different samples, first minus second.
+
+    It is made of the Wilson intervals of the two, without a correction for continuity.
+
+    Args:
+        first: Successes and trials of the first.
+        second: Those of the second.
+        confidence: Coverage, in (0, 1).
+
+    >>> low, high = newcombe_interval((56, 70), (48, 80))
+    >>> round(low, 4), round(high, 4)
+    (0.0524, 0.3339)
+
+    Raises:
+        ValueError: As :func:`wilson_interval`.
+
+    Source: method 10 of Newcombe, *Interval Estimation for the Difference Between Independent Proportions: Comparison
+    of Eleven Methods*, Statistics in Medicine 17 (1998).
+    """
+    (low_1, high_1), (low_2, high_2) = wilson_interval(*first, confidence), wilson_interval(*second, confidence)
+    share_1, share_2 = first[0] / first[1], second[0] / second[1]
+    difference = share_1 - share_2
+    return (
+        difference - math.hypot(share_1 - low_1, high_2 - share_2),
+        difference + math.hypot(high_1 - share_1, share_2 - low_2),
+    )
+
+
+def newcombe_p_value(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """Two-sided p-value of two proportions from different samples: how unsure the interval is that just touches 0.
+
+    Args:
+        first: Successes and trials of the first.
+        second: Those of the second.
+
+    Returns:
+        1 less the confidence at which :func:`newcombe_interval` ends at 0, so below 0.05 where the 95 % interval
+        excludes 0.
+
+    Raises:
+        ValueError: As :func:`wilson_interval`.
+
+    >>> round(newcombe_p_value((56, 70), (48, 80)), 4), newcombe_p_value((5, 10), (10, 20))
+    (0.0081, 1.0)
+    """
+    wilson_interval(*first), wilson_interval(*second)
+    (high, n_high), (low, n_low) = sorted((first, second), key=lambda one: -one[0] / one[1])
+    upper, lower = high / n_high, low / n_low
+    if upper <= lower:
+        return 1.0
+    # The interval's half-width grows with z more slowly than its square, so each step comes nearer to the z that is
+    # sought: by the logarithm, to less than 0.6 of the distance.
+    z = (upper - lower) / math.sqrt(0.25 / n_high + 0.25 / n_low)
+    for _ in range(100):
+        width = math.hypot(upper - _score_bounds(upper, n_high, z)[0], _score_bounds(lower, n_low, z)[1] - lower)
+        last, z = z, z * (upper - lower) / width
+        if abs(z - last) <= 1e-12 * z:
+            break
+    return math.erfc(z / math.sqrt(2))
 
 
 def binomial_limit(trials: int, rate: float, level: float) -> int:
@@ -219,3 +286,67 @@ def hypergeometric_at_most(count: int, population: int, marked: int, drawn: int)
     every, others = ways(population, drawn), population - marked
     hits = range(max(0, drawn - others), count + 1)
     return min(1.0, sum(math.exp(ways(marked, hit) + ways(others, drawn - hit) - every) for hit in hits))
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two models on the images that both were evaluated on: how many each, and only one of them, is robust on.
+
+    >>> test = PairedTest(10_000, first=4540, second=4460, only_first=80, only_second=0)
+    >>> round(test.difference, 4), f"{test.p_value:.1e}"
+    (0.008, '1.7e-24')
+    """
+
+    n_samples: int
+    first: int
+    second: int
+    only_first: int
+    only_second: int
+
+    @property
+    def difference(self) -> float:
+        """Robust accuracy of the first minus that of the second on these images, a fraction."""
+        return (self.first - self.second) / self.n_samples
+
+    @property
+    def p_value(self) -> float:
+        """Exact McNemar p-value, not adjusted; see :func:`mcnemar_p_value`."""
+        return mcnemar_p_value(self.only_first, self.only_second)
+
+    @property
+    def reversed(self) -> PairedTest:
+        """The same with the two models exchanged."""
+        return PairedTest(self.n_samples, self.second, self.first, self.only_second, self.only_first)
+
+
+@dataclass(frozen=True)
+class TwoProportions:
+    """Two models of which the results per image are not known: how many images each is robust on, and of how many.
+
+    >>> test = TwoProportions((4540, 10_000), (4192, 10_000))
+    >>> round(test.difference, 4), [round(bound, 4) for bound in test.bounds], f"{test.p_value:.1e}"
+    (0.0348, [0.0211, 0.0485], '7.0e-07')
+    """
+
+    first: tuple[int, int]
+    second: tuple[int, int]
+
+    @property
+    def difference(self) -> float:
+        """Robust accuracy of the first minus that of the second, a fraction."""
+        return self.first[0] / self.first[1] - self.second[0] / self.second[1]
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        """Newcombe's 95 % interval of the difference; see :func:`newcombe_interval`."""
+        return newcombe_interval(self.first, self.second)
+
+    @cached_property
+    def p_value(self) -> float:
+        """P-value of the two-proportion test, not adjusted; see :func:`newcombe_p_value`."""
+        return newcombe_p_value(self.first, self.second)
+
+    @property
+    def reversed(self) -> TwoProportions:
+        """The same with the two models exchanged."""
+        return TwoProportions(self.second, self.first)

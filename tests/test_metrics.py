@@ -16,6 +16,8 @@ from apsite.metrics import (
     holm,
     mcnemar_p_value,
     median_distance,
+    newcombe_interval,
+    newcombe_p_value,
     robust_accuracy,
     robust_flags,
     robustness_curve,
@@ -159,6 +161,36 @@ def test_a_wilson_interval_treats_success_and_failure_alike(count: tuple[int, in
     successes, trials = count
     low, high = wilson_interval(successes, trials)
     assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+@pytest.mark.parametrize(("first", "second", "low", "high"), [
+    ((56, 70), (48, 80), 0.0524, 0.3339),
+    ((9, 10), (3, 10), 0.1705, 0.8090),
+    ((6, 7), (2, 7), 0.0582, 0.8062),
+    ((5, 56), (0, 29), -0.0381, 0.1926),
+    ((0, 10), (0, 20), -0.1611, 0.2775),
+    ((0, 10), (0, 10), -0.2775, 0.2775),
+    ((10, 10), (0, 20), 0.6791, 1.0),
+    ((10, 10), (0, 10), 0.6075, 1.0),
+])  # fmt: skip
+def test_newcombe_intervals_are_the_published_ones(
+    first: tuple[int, int], second: tuple[int, int], low: float, high: float
+) -> None:
+    """Newcombe (1998), Table II, method 10."""
+    assert newcombe_interval(first, second) == pytest.approx((low, high), abs=5.1e-5)
+
+
+@given(*2 * [st.integers(1, 30_000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))])
+def test_a_newcombe_p_value_is_that_of_the_interval_which_ends_at_zero(
+    first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    p_value = newcombe_p_value(first, second)
+    assert p_value == newcombe_p_value(second, first)
+    if first[0] / first[1] < second[0] / second[1]:
+        first, second = second, first
+    if 1e-9 < p_value < 1:
+        assert newcombe_interval(first, second, 1 - p_value)[0] == pytest.approx(0, abs=1e-6)
+    assert (newcombe_interval(first, second)[0] > 0) is (p_value < 0.05)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 10), (11, 10)])

@@ -93,7 +93,7 @@ def test_the_page_states_what_is_compared(page: str) -> None:
     assert f"{', '.join([first, *between])} and {last}, one after another" in page
     assert f"more than {SPARSITY_WARNING * 100:g} points from the declared one is a warning" in page
     assert f"more than {SPARSITY_LIMIT * 100:g} points an error" in page
-    assert f"separate two models below {LEVEL:g}." in page
+    assert f"| leads | the adjusted p-value is below {LEVEL:g} |" in page
 
 
 def test_the_page_states_the_rule_of_verification(page: str) -> None:

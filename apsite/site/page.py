@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from apsite.catalogue import Catalogue
-from apsite.comparable import Judge, Lead, Setting, by_setting, robust_bounds
+from apsite.comparable import Judge, Lead, Setting, assumed_samples, by_setting, doubtful, robust_bounds
 from apsite.documents.references import Reference
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults
@@ -75,9 +75,9 @@ class SiteFacts:
         return environment(
             self.drawn, catalogue=self.catalogue, entries=self.catalogue.entries, references=self.references,
             labels=self.labels, documents=self.documents, repository=self.repository, bundle=self.bundle,
-            bounds=robust_bounds, draw_trend=sparsity.drawing, looks_of=sparsity.distinct, shapes=SHAPE_PATHS,
-            trend_sizes=tuple(sparsity.SIZES), looks_block=_looks(), cost_names=tradeoffs.COSTS,
-            cost_sizes=tuple(tradeoffs.SIZES), draw_cost=tradeoffs.cost_drawing,
+            bounds=robust_bounds, assumed=assumed_samples, doubtful=doubtful, draw_trend=sparsity.drawing,
+            looks_of=sparsity.distinct, shapes=SHAPE_PATHS, trend_sizes=tuple(sparsity.SIZES), looks_block=_looks(),
+            cost_names=tradeoffs.COSTS, cost_sizes=tuple(tradeoffs.SIZES), draw_cost=tradeoffs.cost_drawing,
             traits=methods.traits, facets=methods.facets(),
         )  # fmt: skip
 

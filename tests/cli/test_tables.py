@@ -11,7 +11,8 @@ from rich.table import Table
 
 from apsite.catalogue import load_catalogue
 from apsite.cli.tables import baselines_table, result_table
-from apsite.comparable import Basis, PairedTest, Separation
+from apsite.comparable import Basis, Outcome, Separation
+from apsite.metrics import PairedTest
 from apsite.records import record_from_json
 from tests.builders import METHOD, MODEL, RIVAL, changed, entry_document, own_document, record_document, write_data
 
@@ -72,10 +73,10 @@ def test_baselines_stand_beside_a_result_with_the_paired_test(tmp_path: Path) ->
     )  # fmt: skip
     record, other = (catalogue.records[f"{key}_R18_CIFAR10_US_95"] for key in (METHOD, RIVAL))
     found = [
-        (other, Separation(False, Basis.PAIRED, 0.198, PairedTest(100, 40, 30, 20, 10))),
-        (other, Separation(True, Basis.PAIRED, 2.2e-05, PairedTest(100, 40, 20, 21, 1))),
-        (other, Separation(True, Basis.INTERVALS)),
-        (other, Separation(False, Basis.INTERVALS)),
+        (other, Separation(Outcome.NOT_SEPARABLE, Basis.PAIRED, 0.198, PairedTest(100, 40, 30, 20, 10))),
+        (other, Separation(Outcome.LEADS, Basis.PAIRED, 2.2e-05, PairedTest(100, 40, 20, 21, 1))),
+        (other, Separation(Outcome.LEADS, Basis.PROPORTIONS)),
+        (other, Separation(Outcome.NOT_SEPARABLE, Basis.PROPORTIONS)),
         (other, None),
     ]
     name = catalogue.entries[RIVAL].name

@@ -114,7 +114,7 @@ def all_results(root: Path) -> Ranks:
 def home(root: Path) -> Ranks:
     """On the start page: the first leads by 0.80 points, and nobody is tied."""
     text = page(root, "index.md")
-    assert 'title="+0.80 points above Rival"><b>45.40</b>' in text
+    assert 'title="+0.80 points above Rival: leads"><b>45.40</b>' in text
     assert "tied: " not in text
     return {FIRST: 1, SECOND: 2}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
-from apsite.comparable import Setting
+from apsite.comparable import Basis, Judge, Setting
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import Spec
@@ -44,7 +45,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     measured = [item.difference for _, item in compared if item.difference is not None]
     pairs, splits = studies.structure_pairs(catalogue), studies.splits(catalogue)
     magnitude, starts = studies.magnitude(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
-    imagenet = imagenet_rows(catalogue)
+    imagenet, imagenet_ranked = imagenet_rows(catalogue), studies.imagenet(catalogue)
     charts: dict[str, Spec | None] = {
         "audit": audit_chart(studies.checks(audited)) if audited else None,
         "gaps": _strips(
@@ -103,11 +104,28 @@ def context(facts: SiteFacts) -> dict[str, Any]:
             "clean": sum(pair.clean is not None and pair.clean > 0 for pair in pairs),
         },
         "splits": splits,
-        "global_leads": sum(split.leads_global for split in splits),
+        "global_leads": outcomes([(split.global_[0], split.local[0]) for split in splits], facts.judge),
+        "imagenet_leads": outcomes(
+            [(records[0], records[1]) for _, records in imagenet_ranked if len(records) > 1], facts.judge
+        ),
         "global_means": sum(split.means[1] > split.means[0] for split in splits),
-        "imagenet": studies.imagenet(catalogue),
+        "imagenet": imagenet_ranked,
         "setting_label": setting_label,
     }
+
+
+def outcomes(pairs: Sequence[tuple[EvaluationRecord, EvaluationRecord]], judge: Judge) -> Counter[str]:
+    """How many first models of pairs are more robust (``ahead``), and of these what is known of each pair.
+
+    A pair counts under its term, or as ``unknown`` where a source does not state its number of images.
+    """
+    found: Counter[str] = Counter()
+    for first, second in pairs:
+        separation = judge.between(first, second)
+        if separation is not None and (first.robust_accuracy or 0) > (second.robust_accuracy or 0):
+            unknown = separation.basis is Basis.UNKNOWN
+            found.update(["ahead", "unknown" if unknown else separation.outcome.name.lower()])
+    return found
 
 
 def setting_label(setting: Setting) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
-from apsite.comparable import Judge, PairedTest, Separation, robust_bounds, setting_of
+from apsite.comparable import Judge, Separation, robust_bounds, setting_of
 from apsite.documents.json_files import read_json
 from apsite.entries import Entry
 from apsite.errors import DocumentError
+from apsite.metrics import PairedTest
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults
 from apsite.site.charts.curves import Curve

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from apsite import numbers
-from apsite.comparable import Judge, Lead, Setting, by_setting, robust_bounds
+from apsite.comparable import Judge, Lead, Setting, by_setting, doubtful, robust_bounds
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.page import Page, SiteFacts
@@ -78,7 +78,7 @@ def column(listed: Sequence[Group], entry: Entry, place: int) -> dict[str, Any]:
             "key": record.model_key,
             "clean": record.results.clean_accuracy,
             "robust": record.robust_accuracy,
-            "interval": numbers.interval(robust_bounds(record)),
+            "interval": numbers.interval(robust_bounds(record)) + ("‡" if doubtful(record) else ""),
             "kind": kind,
             "title": ", ".join(filter(None, (f"{kind}: {source}", record.provenance.location))),
             "caution": " ".join(warning.message for warning in record.warnings),

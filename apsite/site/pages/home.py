@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from apsite.comparable import Basis
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import leaderboards
 
@@ -16,7 +15,6 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     return {
         "leads": leads,
         "lead_of": leaderboards.lead_of,
-        "paired": any(Basis.PAIRED in lead.bases for lead in leads.values()),
         "boards": [board for board in leaderboards.leaderboards(catalogue) if board.rows],
         "trends": facts.trends,
         "totals": {
