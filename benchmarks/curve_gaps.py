@@ -52,22 +52,20 @@ def curve_rows(case: Case, settings: Settings | None = None) -> Iterator[Gap]:
     device = torch.device("cpu")
     settings = (settings or Settings()).on(device.type)
     samples, count = correct_part(case, device), len(case.labels)
-    left = _distances(case, samples, settings, device)
+    distance = _distances(case, samples, settings, device)
+    broken = np.zeros(len(samples), np.bool_)
     for size in SIZES:
         epsilon = size / 255
-        robust = left > np.float32(epsilon)
+        robust = distance > np.float32(epsilon)
         worker = Worker(case.network, case.images[:8], settings, epsilon, device)
-        survivors = np.flatnonzero(robust)
         for attack in Attack:
+            survivors = np.flatnonzero(robust & ~broken)
             if len(survivors):
-                part = _at(samples, survivors)
                 with short_attacks(case.budget):
-                    broken = worker.run(Call(Work.ATTACK, part, attack)).values.astype(bool)
-                left[survivors[broken]] = epsilon
-                survivors = survivors[~broken]
-        found = int(robust.sum())
-        gap = (found - len(survivors)) / count
-        yield Gap(case.name, size, {"images": count, "hofmn": found, "broken": found - len(survivors), "gap": gap})
+                    broken[survivors] = worker.run(Call(Work.ATTACK, _at(samples, survivors), attack)).values
+        found, wrong = int(robust.sum()), int((robust & broken).sum())
+        facts = {"images": count, "hofmn": found, "broken": wrong, "gap": wrong / count}
+        yield Gap(case.name, size, facts)
 
 
 def _distances(case: Case, samples: LabelledImages, settings: Settings, device: torch.device) -> NDArray[np.float32]:

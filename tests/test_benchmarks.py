@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,9 @@ def test_the_curve_is_too_high_by_what_autoattack_breaks():
     assert [gap["images"] for gap in gaps] == [8] * 6
     assert all(gap["gap"] == gap["broken"] / 8 for gap in gaps)
     assert sum(gap["broken"] for gap in gaps) > 0
+    assert all(now["hofmn"] <= before["hofmn"] for before, now in pairwise(gaps))
     left = [gap["hofmn"] - gap["broken"] for gap in gaps]
-    assert all(now["hofmn"] <= before for before, now in zip(left, gaps[1:], strict=False))
+    assert left == sorted(left, reverse=True)
 
 
 def test_distances_are_compared_with_the_smallest_of_all():
