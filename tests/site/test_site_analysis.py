@@ -164,9 +164,25 @@ def test_charts_of_groups_show_the_field(found, benchmark_data):
         "local": sum(len(split.local) for split in found["splits"]),
         "global": sum(len(split.global_) for split in found["splits"]),
     }
-    audit = chart_rows(found["charts"]["audit"])
-    assert sum(row["count"] for row in audit) == 5 * len(found["audited"])
-    assert all(row["end"] - row["start"] == row["count"] for row in audit)
+
+
+def test_dumbbells_are_sorted_and_print_their_gap(found):
+    for name, kinds in (("gaps", ("reported", "measured")), ("pairs", ("unstructured", "structured"))):
+        gaps: dict[int, float] = {}
+        for row in chart_rows(found["charts"][name]):
+            gaps[row["order"]] = gaps.get(row["order"], 0.0) + row["robust"] * (1 if row["kind"] == kinds[0] else -1)
+        assert list(gaps.values()) == sorted(gaps.values(), reverse=True) or name == "gaps"
+        for row in chart_rows(found["charts"][name]):
+            assert row["gap"] == signed_points(gaps[row["order"]])
+
+
+def test_the_matrix_says_what_each_paper_did(benchmark_pages, found):
+    head, *rows = benchmark_pages["analysis.md"].tables["audit-matrix"]
+    marks = {True: "●", False: "○", None: "?"}
+    assert head[1:-3] == [entry.name for entry in found["audited"]]
+    for row, check in zip(rows, found["checks"], strict=True):
+        assert row[1:-3] == [marks[said] for said in check.answers]
+        assert row[-3:] == [str(check.yes), str(check.no), str(check.silent)]
 
 
 def test_differences_of_the_page_are_those_of_the_records(benchmark_data, benchmark_pages):

@@ -19,7 +19,9 @@ from tests.builders import entry_document, record_document, write_data
 
 def test_every_module_is_a_page_with_one_place(repository: Path) -> None:
     names = [module.name for module in pkgutil.iter_modules(pages.__path__)]
-    made = [importlib.import_module(f"apsite.site.pages.{name}").PAGE for name in names]
+    modules = [importlib.import_module(f"apsite.site.pages.{name}") for name in names]
+    assert all(isinstance(module.PAGE, pages.Page) for module in modules)
+    made = [found for module in modules for found in vars(module).values() if isinstance(found, pages.Page)]
     listed = [page for found in pages.NAVIGATION.values() for page in (found if isinstance(found, tuple) else [found])]
     generated = [page for page in listed if isinstance(page, pages.Page)]
     assert sorted(page.path for page in generated) == sorted(page.path for page in made)

@@ -143,13 +143,22 @@ def test_counts_are_computed(benchmark_data):
     assert found["Criterion"] == {**survey, "VM": 0, "IB": 0, "SO": 0}
 
 
-def test_criteria_by_pipeline_add_up(benchmark_data, benchmark_pages):
+def test_criteria_by_pipeline_name_every_method_once(benchmark_data, benchmark_pages):
     rows = taxonomy.cross(benchmark_data)
-    assert [sum(row.counts[i] for row in rows) for i in range(3)] == [15, 6, 5]
+    listed = [entry for row in rows for among in row.methods for entry in among]
+    assert sorted(entry.key for entry in listed) == sorted(entry.key for entry in benchmark_data.methods())
+    surveyed = [[sum(entry.in_survey for entry in among) for among in row.methods] for row in rows]
+    assert [sum(row[stage] for row in surveyed) for stage in range(3)] == [15, 6, 5]
+    assert [sum(row) for row in surveyed] == [7, 4, 2, 11, 1, 1, 0, 0]
     printed = benchmark_pages["taxonomy.md"].tables["criteria-by-pipeline"][1:]
-    assert [int(row[-2]) for row in printed] == [sum(map(int, row[1:-2])) for row in printed] == [7, 4, 2, 11, 1, 1, 0]
-    added = [entry for entry in benchmark_data.methods() if not entry.in_survey and entry.specifics.criterion]
-    assert sum(int(row[-1]) for row in printed) == len(added)
+    names = [cell.replace("*", "").split() for row in printed for cell in row[1:] if cell != "–"]
+    assert [name for cell in names for name in cell] == [entry.name for entry in listed]
+
+
+def test_the_timeline_has_every_method_in_its_year(benchmark_data):
+    years = [(year, entry.key) for year, among in taxonomy.timeline(benchmark_data) for entry in among]
+    assert sorted(years) == sorted((entry.paper.year, entry.key) for entry in benchmark_data.methods())
+    assert [year for year, _ in years] == sorted(year for year, _ in years)
 
 
 def test_a_count_leads_to_its_methods(benchmark_data, benchmark_pages):

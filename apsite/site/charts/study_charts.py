@@ -27,7 +27,8 @@ def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], descrip
     """Points on horizontal strips, distinguished by colour and shape.
 
     Args:
-        rows: One per point: ``strip`` (its row), ``order`` (of strips), ``kind``, ``name`` and ``robust`` (a fraction).
+        rows: One per point: ``strip`` (its row), ``order`` (of strips), ``kind``, ``name`` and ``robust`` (a fraction);
+            with ``gap``, the same text for all points of a strip, it is printed at its end.
         kinds: Look of each kind, in the order of the legend; kinds that come later are drawn on top.
         description: What the chart shows, for readers who do not see it.
         joined: Whether a line joins the points of a strip.
@@ -35,7 +36,7 @@ def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], descrip
     names, looks = list(kinds), list(kinds.values())
     robust = [float(row["robust"]) for row in rows]
     low = math.floor(round(20 * min(robust), 6)) / 20
-    high = math.ceil(round(20 * max(robust), 6)) / 20
+    high = math.ceil(round(20 * max(robust), 6)) / 20 + (0.05 if "gap" in rows[0] else 0)
     base = rows_chart(sorted(rows, key=lambda row: names.index(row["kind"])))
     scale, title, y = alt.Scale(domain=[low, high], nice=False, zero=False), "Robust accuracy", _strips(190)
     x = alt.X("robust:Q", title=title, axis=alt.Axis(format=".0%", tickCount=6, orient="top"), scale=scale)
@@ -50,34 +51,11 @@ def strip_chart(rows: Sequence[Datum], kinds: Mapping[str, SeriesStyle], descrip
     line = base.mark_rule(strokeWidth=2, opacity=0.5, color=MUTED).encode(
         x=alt.X("min(robust):Q", title=title, scale=scale), x2="max(robust):Q", y=y
     )
-    chart = alt.layer(line, points) if joined else alt.layer(points)
+    gaps = base.mark_text(align="left", dx=9, fontSize=11, color=MUTED).encode(
+        x=alt.X("max(robust):Q", title=title, scale=scale), y=y, text="gap:N"
+    )
+    chart = alt.layer(*([line] if joined else []), *([gaps] if "gap" in rows[0] else []), points)
     return finish(chart, strip_height(rows, "strip") + _LEGEND_ROOM, description)
-
-
-def share_chart(rows: Sequence[Datum], answers: Mapping[str, tuple[str, float]], description: str) -> Spec:
-    """Whole numbers that add up to the same total on each strip, as one bar a strip.
-
-    Args:
-        rows: One a part: ``strip``, ``order`` (of strips), ``answer``, ``start``, ``end`` and ``count``.
-        answers: Colour and opacity of each answer, in the order of the legend.
-        description: What the chart shows, for readers who do not see it.
-    """
-    base = rows_chart(rows)
-    names = list(answers)
-    scale = alt.Scale(domain=names, range=[colour for colour, _ in answers.values()])
-    fade = alt.Scale(domain=names, range=[opacity for _, opacity in answers.values()])
-    legend = _legend(symbolType="square", symbolSize=110)
-    y = _strips(200)
-    total = alt.Scale(domain=[0, max(row["end"] for row in rows)], nice=False)
-    x = alt.X("start:Q", title="Methods", scale=total, axis=alt.Axis(tickCount=6, format="d", orient="top"))
-    bars = base.mark_bar(height=14).encode(
-        x=x, x2="end:Q", y=y,
-        # Ordinal, because opacity has an order
-        color=alt.Color("answer:O", sort=names, scale=scale, legend=legend),
-        opacity=alt.Opacity("answer:O", sort=names, scale=fade, legend=legend),
-        tooltip=tooltips(strip="Evaluation", answer="Answer", count="Methods"),
-    )  # fmt: skip
-    return finish(alt.layer(bars), strip_height(rows, "strip") + _LEGEND_ROOM + 24, description)
 
 
 def _strips(room: int) -> alt.Y:

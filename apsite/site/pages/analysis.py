@@ -12,8 +12,8 @@ from apsite.comparable import Basis, Judge, Setting
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import Spec
-from apsite.site.charts.palette import COLOURS, NEUTRAL, styles
-from apsite.site.charts.study_charts import FIRST, OTHERS, SECOND, STEPS, share_chart, strip_chart
+from apsite.site.charts.palette import styles
+from apsite.site.charts.study_charts import FIRST, OTHERS, SECOND, STEPS, strip_chart
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import studies
 from apsite.site.tables.methods import stage_order
@@ -28,8 +28,6 @@ MISPRINTS = {
 }
 """Differences that the survey's Table 9 misprints: as printed, by method, network and sparsity, all unstructured."""
 
-_ANSWERS = {"yes": (COLOURS[0], 1.0), "no": (NEUTRAL, 0.45), "not specified": (NEUTRAL, 0.15)}
-
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page; what has no data is empty, and its section is left out."""
@@ -42,12 +40,13 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         for comparison in studies.comparisons(catalogue, entry)
         if comparison.difference is not None
     ]
+    compared.sort(key=lambda found: -(found[1].difference or 0.0))
     measured = [item.difference for _, item in compared if item.difference is not None]
-    pairs, splits = studies.structure_pairs(catalogue), studies.splits(catalogue)
+    pairs = sorted(studies.structure_pairs(catalogue), key=lambda pair: -pair.robust)
+    splits = studies.splits(catalogue)
     magnitude, starts = studies.magnitude(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
     imagenet, imagenet_ranked = imagenet_rows(catalogue), studies.imagenet(catalogue)
     charts: dict[str, Spec | None] = {
-        "audit": audit_chart(studies.checks(audited)) if audited else None,
         "gaps": _strips(
             gap_rows(compared), {"measured": SECOND, "reported": FIRST}, "Reported and measured robust accuracy.", True
         ),
@@ -140,19 +139,6 @@ def start_spread(starts: Sequence[studies.Start]) -> float:
     return max(robust) - min(robust) if robust else 0.0
 
 
-def audit_chart(checks: Sequence[studies.Check]) -> Spec:
-    """Chart of how original evaluations were done."""
-    rows = []
-    for order, check in enumerate(checks):
-        start = 0
-        for answer, count in zip(_ANSWERS, (check.yes, check.no, check.silent), strict=True):
-            part = {"strip": check.title, "order": order, "answer": answer, "start": start}
-            start += count
-            if count:
-                rows.append(part | {"end": start, "count": count})
-    return share_chart(rows, _ANSWERS, "How papers evaluated their methods, counted.")
-
-
 def gap_rows(compared: Sequence[tuple[Entry, studies.Remeasured]]) -> list[dict[str, Any]]:
     """Rows of the chart of reported against measured robust accuracy, two a comparison that has both."""
     rows = []
@@ -163,8 +149,11 @@ def gap_rows(compared: Sequence[tuple[Entry, studies.Remeasured]]) -> list[dict[
         share = [numbers.sparsity(paper.sparsity)] if paper.sparsity is not None else []
         strip = " ".join([entry.name, network, *structure, *share])
         if item.robust is not None:
-            rows.append(_row(strip, order, "reported", entry, paper.robust_accuracy))
-            rows.append(_row(strip, order, "measured", entry, item.robust))
+            rows += [
+                _row(strip, order, kind, entry, robust)
+                | {"gap": numbers.signed_points(paper.robust_accuracy - item.robust)}
+                for kind, robust in (("reported", paper.robust_accuracy), ("measured", item.robust))
+            ]
     return rows
 
 
@@ -192,6 +181,7 @@ def pair_rows(pairs: Sequence[studies.Pair]) -> list[dict[str, Any]]:
     """Rows of the chart of unstructured against structured pruning."""
     return [
         _row(_network(pair.entry, record), order, kind, pair.entry, record.robust_accuracy)
+        | {"gap": numbers.signed_points(pair.robust)}
         for order, pair in enumerate(pairs)
         for kind, record in (("unstructured", pair.unstructured), ("structured", pair.structured))
     ]

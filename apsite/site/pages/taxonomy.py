@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.documents.references import SURVEY, Reference
-from apsite.entries import Step
+from apsite.entries import Entry, Step
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables.methods import STEP_TITLES, UNSPECIFIED, stage_order, traits
 from apsite.vocabulary import Criterion, Locality, Objective, Schedule, Stage, Structure
 
 NOT_SPECIFIED = "n.s."
+OTHER_CRITERION = "other"
 _MADRY = "Madry2018Towards"
 
 _CRITERION_SHORT = {
@@ -50,16 +52,10 @@ class Count:
 
 @dataclass(frozen=True)
 class CrossRow:
-    """Number of the survey's methods with a criterion by stage, in the order of the vocabulary."""
+    """Methods with a criterion, by pipeline stage in the order of the vocabulary."""
 
-    criterion: Criterion
-    counts: tuple[int, ...]
-    since: int  # methods of all stages that were added since
-
-    @property
-    def total(self) -> int:
-        """Methods with the criterion."""
-        return sum(self.counts)
+    title: str  # the criterion, or that its paper has a term of its own or none
+    methods: tuple[tuple[Entry, ...], ...]
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:
@@ -76,6 +72,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "legend": legend(facts.references),
         "counts": counts(catalogue),
         "cross": cross(catalogue),
+        "timeline": timeline(catalogue),
         "surveyed": surveyed,
         "since": len(catalogue.methods()) - surveyed,
         "objectives_text": objectives_text,
@@ -163,14 +160,24 @@ def counts(catalogue: Catalogue) -> dict[str, list[Count]]:
 
 
 def cross(catalogue: Catalogue) -> list[CrossRow]:
-    """Criteria by stage, of the methods of the taxonomy; those that no method has are left out."""
-    rows = []
-    for word in Criterion:
-        found = [entry for entry in catalogue.methods() if entry.specifics.criterion is word]
-        stages = [entry.pipeline.stage for entry in found if entry.in_survey]
-        if found:
-            rows.append(CrossRow(word, tuple(map(stages.count, Stage)), len(found) - len(stages)))
-    return rows
+    """Methods of the taxonomy by criterion and stage; criteria that no method has are left out."""
+    titles = (*(word.value for word in Criterion), OTHER_CRITERION, NOT_SPECIFIED)
+    found: dict[str, list[Entry]] = {title: [] for title in titles}
+    for entry in sorted(catalogue.methods(), key=stage_order):
+        criterion = entry.specifics.criterion
+        title = NOT_SPECIFIED if criterion is None else criterion.value if criterion.registered else OTHER_CRITERION
+        found[title].append(entry)
+    return [
+        CrossRow(title, tuple(tuple(entry for entry in among if entry.pipeline.stage is stage) for stage in Stage))
+        for title, among in found.items()
+        if among
+    ]
+
+
+def timeline(catalogue: Catalogue) -> list[tuple[int, list[Entry]]]:
+    """Methods of the taxonomy by year of publication."""
+    ordered = sorted(catalogue.methods(), key=lambda entry: (entry.paper.year, stage_order(entry)))
+    return [(year, list(among)) for year, among in groupby(ordered, lambda entry: entry.paper.year)]
 
 
 PAGE = Page(

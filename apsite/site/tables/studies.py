@@ -32,6 +32,7 @@ class Check:
     yes: int
     no: int
     silent: int
+    answers: tuple[bool | None, ...] = ()  # of each entry, in their order
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,10 @@ def checks(entries: Sequence[Entry]) -> list[Check]:
     """How many original evaluations pass each check, of entries with an audit."""
     audits = [entry.audit for entry in entries if entry.audit is not None]
     answers = {title: list(map(answer, audits)) for title, answer in _CHECKS}
-    return [Check(title, found.count(True), found.count(False), found.count(None)) for title, found in answers.items()]
+    return [
+        Check(title, found.count(True), found.count(False), found.count(None), tuple(found))
+        for title, found in answers.items()
+    ]
 
 
 def years(entries: Sequence[Entry]) -> list[Year]:
