@@ -114,7 +114,8 @@ def all_results(root: Path) -> Ranks:
 def home(root: Path) -> Ranks:
     """On the start page: the first leads by 0.80 points, and nobody is tied."""
     text = page(root, "index.md")
-    assert 'title="+0.80 points above Rival: leads"><b>45.40</b>' in text
+    assert re.search(r">\+0\.80 over <a [^>]*>Rival</a>: leads<", text)
+    assert "<b>1</b> of 1 settings; <b>1</b> of these leads is beyond chance" in text
     assert "tied: " not in text
     return {FIRST: 1, SECOND: 2}
 

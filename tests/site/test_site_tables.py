@@ -12,8 +12,8 @@ from apsite.columns import rows as export_rows
 from apsite.comparable import Judge, leader_count, leaders
 from apsite.numbers import percent
 from apsite.site.pages import taxonomy
+from apsite.site.tables import heatmap, studies
 from apsite.site.tables import leaderboards as results
-from apsite.site.tables import studies
 from apsite.site.tables.methods import facets, traits
 from apsite.vocabulary import Dataset, Stage, Structure
 from tests.site.conftest import page_text
@@ -111,6 +111,48 @@ def test_home_names_the_leaders(benchmark_pages, benchmark_data):
         assert percent(found.record.robust_accuracy) in cell
         for other in found.tied:
             assert benchmark_data.entries[other.method].name in cell
+
+
+def test_the_heat_map_has_every_ranked_result(benchmark_pages, benchmark_data):
+    """Cells by value, with the mark of those tied with the leader; holes where a method has no result."""
+    tables, shown = benchmark_pages["index.md"].tables, 0
+    maps = heatmap.heat_maps(Judge(benchmark_data).settings, benchmark_data.entries)
+    assert [len(one.rows) for one in maps] == [10, 4]
+    for one in maps:
+        rows = tables[f"heat-{one.structure.value}"][-len(one.rows) :]
+        assert [row[0] for row in rows] == [entry.name for entry, _ in one.rows]
+        for row, (_, cells) in zip(rows, one.rows, strict=True):
+            for text, cell in zip(row[1:], cells, strict=True):
+                mark = "=" if cell is not None and cell.tied else ""
+                assert text == ("–" if cell is None else percent(cell.record.robust_accuracy) + mark)
+                shown += cell is not None
+        for column in range(len(one.columns)):
+            found = [cells[column] for _, cells in one.rows if cells[column] is not None]
+            assert max(cell.gap for cell in found) == 0
+            assert sum(cell.leads for cell in found) == 1
+            assert all(cell.gap == 0 for cell in found if cell.leads)
+    assert shown == len(Judge(benchmark_data).ranks)
+
+
+def test_the_start_page_says_what_leads_are_worth(benchmark_data):
+    leads = {setting: one.lead for setting, one in Judge(benchmark_data).settings.items() if one.lead}
+    who, terms = heatmap.summary(leads)
+    assert [(key.split("_")[0], count) for key, count in who] == [("TwinRep", 11), ("FlyingBird", 8), ("HARP", 8)]
+    assert terms == {"leads": 13, "probably": 2, "not_separable": 9, "unknown": 3}
+
+
+@pytest.mark.parametrize(("gap", "shade"), [(0.0, 0), (-0.019, 0), (-0.02, 1), (-0.06, 2), (-0.15, 3), (-0.3, 4)])
+def test_the_colour_follows_the_points_below_the_leader(benchmark_data, gap, shade):
+    record = next(iter(benchmark_data.records.values()))
+    assert heatmap.Heat(record, 1, gap, leads=False, tied=False).shade == shade
+
+
+def test_strips_end_two_points_above_the_leader(benchmark_data):
+    record = benchmark_data.records["HARP_Zhao2023Holistic_R18_CIFAR10_US_99"]
+    best = record.robust_accuracy
+    assert heatmap.strip(record, (best, best), best).share == pytest.approx(83.3)
+    assert heatmap.strip(record, (best, best), best + 0.2) is None
+    assert heatmap.strip(record, None, best) is None
 
 
 def test_taxonomy_tables_hold_the_survey_s_methods(benchmark_pages, benchmark_data):

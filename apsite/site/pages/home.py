@@ -1,19 +1,24 @@
-"""The start page: leaders first, then robust accuracy against sparsity."""
+"""The start page: a heat map of all settings and the leaders, then robust accuracy against sparsity."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from apsite.site.page import Page, SiteFacts
-from apsite.site.tables import leaderboards
+from apsite.site.tables import heatmap, leaderboards
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
     catalogue, leads = facts.catalogue, facts.leads
     evaluated = {record.method for record in catalogue.records.values()}
+    leading, terms = heatmap.summary(leads)
     return {
         "leads": leads,
+        "leading": leading,
+        "terms": terms,
+        "maps": heatmap.heat_maps(facts.judge.settings, catalogue.entries),
+        "strips": heatmap.strips,
         "lead_of": leaderboards.lead_of,
         "boards": [board for board in leaderboards.leaderboards(catalogue) if board.rows],
         "trends": facts.trends,
@@ -31,5 +36,5 @@ PAGE = Page(
     title="Adversarial pruning benchmark",
     description="Which pruning method keeps the most adversarial robustness at a given sparsity.",
     context=context,
-    own=("plots.css", "plots.js"),
+    own=("heat.css", "plots.css", "plots.js"),
 )
