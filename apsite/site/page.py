@@ -19,7 +19,7 @@ from apsite.site.charts import sparsity, tradeoffs
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SHAPE_PATHS, TOKENS
-from apsite.site.downloads import Download
+from apsite.site.downloads import Download, Snapshot, snapshot
 from apsite.site.tables import methods
 from apsite.site.writer import WrittenPage, environment, written_page
 
@@ -66,6 +66,11 @@ class SiteFacts:
         return by_setting(self.catalogue, baselines=True)
 
     @cached_property
+    def snapshot(self) -> Snapshot:
+        """State of the data."""
+        return snapshot(self.catalogue)
+
+    @cached_property
     def trends(self) -> list[sparsity.Trend]:
         """Methods over sparsity, by dataset, network and structure."""
         return sparsity.trends(list(self.catalogue.records.values()), self.labels)
@@ -78,7 +83,7 @@ class SiteFacts:
             bounds=robust_bounds, assumed=assumed_samples, doubtful=doubtful, draw_trend=sparsity.drawing,
             looks_of=sparsity.distinct, shapes=SHAPE_PATHS, trend_sizes=tuple(sparsity.SIZES), looks_block=_looks(),
             cost_names=tradeoffs.COSTS, cost_sizes=tuple(tradeoffs.SIZES), draw_cost=tradeoffs.cost_drawing,
-            traits=methods.traits, facets=methods.facets(),
+            snapshot_name=self.snapshot.name, traits=methods.traits, facets=methods.facets(),
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""One module, one ``PAGE``, one place in the navigation; and the walk of CONTRIBUTING that adds a page."""
+"""Every module has a ``PAGE``, every page one place in the navigation; the walk of CONTRIBUTING that adds a page."""
 
 from __future__ import annotations
 

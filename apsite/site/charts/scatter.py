@@ -31,6 +31,7 @@ class Point:
     y: float
     text: str
     ranks: bool = True  # whether it may be on the front
+    value: float | int = 0.0  # what `x` is of: itself, or its logarithm
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def _clean_point(record: EvaluationRecord, names: Mapping[str, str]) -> list[Poi
     if clean is None or robust is None:
         return []
     text = f"{names[record.method]}, {record.key.percent} %: clean {numbers.percent(clean)} %, {_robust(record)}"
-    return [Point(record, names[record.method], clean, robust, text)]
+    return [Point(record, names[record.method], clean, robust, text, value=clean)]
 
 
 def cost_points(
@@ -71,7 +71,7 @@ def cost_points(
         kind = f", {record.structure.value}" if record.structure else ""
         text = f"{label}{kind}: {large(value[0])} {COSTS[cost]}{how}, {_robust(record)}{why}"
         ranks = rankable(record) or (record.structure is None and record.protocol.ranks)
-        found.append(Point(record, label, math.log10(value[0]), robust, text, ranks))
+        found.append(Point(record, label, math.log10(value[0]), robust, text, ranks, value[0]))
     return _first(found)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 STYLES = ("apsite", "tables", "parts", "panels", "select")
 """Style sheets of every page, in their order; `form` is for one page."""
-SCRIPTS = ("page", "scheme", "tables", "charts", "records", "compare", "copy", "reach", "select")
-"""Scripts of every page, in their order; `curves` and `form` are for one page each."""
+SCRIPTS = ("page", "scheme", "tables", "charts", "save", "records", "compare", "copy", "reach", "select")
+"""Scripts of every page, in their order; `curves`, `plots` and `form` are for some, `export` waits until it is used."""
 _THEME_STYLES = ("main.*.min.css", "palette.*.min.css")
 
 

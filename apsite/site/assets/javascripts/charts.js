@@ -49,7 +49,7 @@
       renderer: "svg",
       config: { font: window.getComputedStyle(document.body).fontFamily },
       defaultStyle: false,
-      actions: owners.has(chart.id) ? false : { export: true, source: false, compiled: false, editor: false },
+      actions: false,
       downloadFileName: chart.id,
       tooltip: { theme: "apsite", disableDefaultStyle: true },
     });

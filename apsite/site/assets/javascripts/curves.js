@@ -445,14 +445,17 @@
         lines_.push([key, what, (budget / 255).toFixed(6), "", "", robust].join(","));
       }
     }
-    page.save("curves.csv", lines_.join("\n") + "\n", "text/csv");
+    page.save(nameOfFile() + ".csv", lines_.join("\n") + "\n", "text/csv");
+  }
+
+  function nameOfFile() {
+    return ("robustness curves " + state.setting.title).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/-$/, "");
   }
 
   async function picture(kind) {
-    const live = (await charts.wake("curves")).view;
-    if (kind === "svg") return page.save("curves.svg", await live.toSVG(), "image/svg+xml");
-    const canvas = await live.toCanvas(2);
-    return canvas.toBlob((blob) => page.save("curves.png", blob, "image/png"));
+    const chart = document.getElementById("curves");
+    Object.assign(chart.dataset, { title: "Robustness curves", setting: state.setting.title });
+    say((await window.apsite.save(chart, kind)) ?? "");
   }
 
   async function link(button) {

@@ -92,6 +92,11 @@
         });
         svg.querySelector(".ap-plot__lit").replaceChildren(...groups);
       }
+      const curves = plot.querySelector(".ap-trend__curves");
+      const address = new URL(curves.href);
+      address.searchParams.delete("m");
+      for (const method of chosen) address.searchParams.append("m", method);
+      curves.href = address.href;
       rows.forEach((row) => {
         const index = methods.indexOf(row.dataset.method);
         row.querySelector(".ap-swatch")?.remove();
