@@ -10,8 +10,8 @@ import pytest
 
 from apsite.columns import rows as export_rows
 from apsite.comparable import Judge, leader_count, leaders
-from apsite.numbers import percent
-from apsite.site.pages import taxonomy
+from apsite.numbers import percent, signed_points
+from apsite.site.pages import leaderboard, taxonomy
 from apsite.site.tables import heatmap, studies
 from apsite.site.tables import leaderboards as results
 from apsite.site.tables.methods import facets, traits
@@ -47,7 +47,7 @@ def test_leaderboard_prints_what_the_survey_prints(benchmark_pages, benchmark_da
             if survey is None:
                 assert cell == "–"
             else:
-                assert cell == f"{survey['clean']:.2f}/{survey['robust']:.2f}"
+                assert cell.split()[0] == f"{survey['robust']:.2f}/{survey['clean']:.2f}"
                 seen += 1
     assert seen == len(printed)
 
@@ -95,6 +95,27 @@ def test_custom_runs_never_rank(tiny_facts):
     assert {record.model_key for record in results.reduced(catalogue)} == set(custom)
     cells = [cell for board in results.leaderboards(catalogue) for row in board.rows for cell in row.cells]
     assert not {cell.record.model_key for cell in cells if cell.record} & set(custom)
+
+
+def test_filters_of_the_leaderboard_count_methods_and_offer_no_empty_value(benchmark_facts):
+    found = leaderboard.context(benchmark_facts)
+    methods = {row.entry.key: row.entry for board in found["boards"] for row in board.rows}
+    assert len(methods) == 10
+    titles = {name: [title for _, title in values] for name, values in found["counted"].items()}
+    stages = Counter(entry.pipeline.stage for entry in methods.values())
+    assert titles["pipeline"] == [f"{s.code} · {s.value} training ({stages[s]})" for s in Stage if stages[s]]
+    assert not any("(0)" in title for values in titles.values() for title in values)
+    assert found["uniform"] == "published"
+
+
+def test_cells_of_the_leaderboard_have_rank_and_gap(benchmark_pages, benchmark_data):
+    """Rows with most leads first; HARP leads at 99 %, FlyingBird is 3.48 points below."""
+    first, second, *_ = benchmark_pages["leaderboard.md"].tables["board-cifar10-unstructured"][2:]
+    assert (first[0], second[0]) == ("D FlyingBird", "A HARP")
+    assert [first[1], second[1], first[3]] == [
+        "46.49/80.69 1 · leader", f"45.40/83.38 1= · {signed_points(-0.0109)}",
+        f"42.02/75.40 2 · {signed_points(-0.0348)}",
+    ]  # fmt: skip
 
 
 def test_home_names_the_leaders(benchmark_pages, benchmark_data):

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
+from apsite.comparable import robust_bounds
+from apsite.entries import Entry
 from apsite.site.page import Page, SiteFacts
-from apsite.site.tables import leaderboards
+from apsite.site.tables import heatmap, leaderboards, methods
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
     catalogue = facts.catalogue
+    boards = [board for board in leaderboards.leaderboards(catalogue) if board.rows]
+    heats = [heat for found in facts.judge.settings.values() for heat in heatmap.heats(found).values()]
+    kinds = {heat.record.provenance.kind.value for heat in heats}
     return {
-        "boards": [board for board in leaderboards.leaderboards(catalogue) if board.rows],
+        "boards": boards,
+        "heat_of": {heat.record.model_key: heat for heat in heats},
+        "strips_of": _strips,
+        "uniform": kinds.pop() if len(kinds) == 1 else None,
+        "counted": counted({row.entry.key: row.entry for board in boards for row in board.rows}.values()),
         "imagenet": leaderboards.imagenet_board(catalogue),
-        "ranks": facts.judge.ranks,
         "dense_grid": leaderboards.dense_grid(catalogue),
         "baseline_grid": leaderboards.baseline_grid(catalogue),
         "reduced": leaderboards.reduced(catalogue),
@@ -23,9 +33,29 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     }
 
 
+def counted(entries: Iterable[Entry]) -> dict[str, list[tuple[str, str]]]:
+    """Facets of the tables, each value with the number of methods that have it; no value that gives none."""
+    found = Counter(
+        (name, word) for e in entries for name, words in methods.traits(e).items() for word in words.split()
+    )
+    options = {
+        name: [(value, f"{title} ({found[name, value]})") for value, title in values if found[name, value]]
+        for name, values in methods.facets().items()
+    }
+    return {name: values for name, values in options.items() if len(values) > 1}
+
+
+def _strips(heat: heatmap.Heat) -> list[heatmap.Strip]:
+    """The interval of a model on a strip, next to the leader of its setting."""
+    best = (heat.record.robust_accuracy or 0.0) - heat.gap
+    found = heatmap.strip(heat.record, robust_bounds(heat.record), best)
+    return [found] if found else []
+
+
 PAGE = Page(
     path="leaderboard.md",
     title="Leaderboard",
     description="Clean and AutoAttack accuracy of adversarially pruned networks, by method, network and sparsity.",
     context=context,
+    own=("heat.css",),
 )

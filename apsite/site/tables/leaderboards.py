@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from apsite.catalogue import Catalogue
@@ -135,6 +136,9 @@ def leaderboard(
         for column in columns
         for key in leaders([record for (_, setting), record in found.items() if setting == column], marked)
     }
+    best = {column: max((r.robust_accuracy or 0.0 for (_, s), r in found.items() if s == column), default=0.0)
+            for column in columns}  # fmt: skip
+    order = {key: _most_leads_first(key, found, best) for key in methods}
     rows = tuple(
         Row(
             entry,
@@ -143,11 +147,21 @@ def leaderboard(
                 for record in (found.get((entry.key, column)) for column in columns)
             ),
         )
-        for entry in sorted((catalogue.entries[key] for key in methods), key=stage_order)
+        for entry in sorted((catalogue.entries[key] for key in methods), key=lambda entry: order[entry.key])
     )
     if not any(cell.record for row in rows for cell in row.cells):
         rows = ()
     return Leaderboard(f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked)
+
+
+def _most_leads_first(
+    method: str, found: Mapping[tuple[str, Setting], EvaluationRecord], best: Mapping[Setting, float]
+) -> tuple[int, float, str]:
+    """Where a method is in a leaderboard: by its leads, then by its mean distance from the `best` of each column."""
+    gaps = [
+        limit - (found[method, one].robust_accuracy or 0.0) for one, limit in best.items() if (method, one) in found
+    ]
+    return -gaps.count(0.0), fmean(gaps) if gaps else 1.0, method
 
 
 def dense(catalogue: Catalogue) -> list[EvaluationRecord]:

@@ -108,12 +108,21 @@
     return groups;
   }
 
+  /** Hide the section of a table of which no row is shown, with its heading. */
+  function fold(table, empty) {
+    const section = table.closest(".ap-block");
+    const heading = section?.previousElementSibling;
+    if (section) section.hidden = empty;
+    if (heading && /^H[23]$/.test(heading.tagName)) heading.hidden = empty;
+  }
+
   function filter(form, tables) {
     const groups = chosen(form);
     const words = (form.elements.namedItem("find")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     let all = 0;
     for (const table of tables) {
+      let here = 0;
       for (const row of rowsOf(table)) {
         const text = words.length ? row.textContent.toLowerCase() : "";
         const fits =
@@ -124,8 +133,10 @@
         row.hidden = !fits;
         if (row.apDetail) row.apDetail.hidden = !fits;
         all += 1;
-        shown += fits ? 1 : 0;
+        here += fits ? 1 : 0;
       }
+      shown += here;
+      if (tables.length > 1) fold(table, here === 0);
       changed(table);
     }
     form.querySelector("output").textContent = shown === all ? all + " rows" : shown + " of " + all + " rows";
