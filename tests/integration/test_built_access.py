@@ -89,7 +89,8 @@ def test_pages_are_light(visit):
             assert {url.rpartition("/")[2] for url in got if is_search(url)} >= {"search_index.json"}
             assert sum(size for url, size in got.items() if is_search(url)) <= 100_000, got
             assert not [url for url in got if "vega" in url]
-            limit = 130_000 if address == "curves.html" else 120_000  # with the curves of its first view
+            # Pages of charts have their drawings and data, and the page of curves those of its first view.
+            limit = 155_000 if opened.page.locator(".ap-chart, .ap-plot").count() else 120_000
             assert sum(size for url, size in got.items() if not is_search(url)) <= limit, got
 
 
@@ -102,13 +103,15 @@ def test_every_page_is_light(site, visit):
     for address in all_addresses(site):
         text = (site / address).read_bytes()
         more = gzip.compress((site / own[address]).read_bytes()) if address in own else b""
-        limit = 420_000 if b'class="ap-chart"' in text else 120_000
+        # The longest pages: a reference on one page for the search of the browser, all results and a page of drawings.
+        long = ("python.html", "results.html", "costs.html")
+        limit = 420_000 if b'class="ap-chart"' in text else 140_000 if address in long else 120_000
         assert shared + len(gzip.compress(text)) + len(more) <= limit, address
 
 
-@pytest.mark.parametrize(("address", "limit"), [("curves.html", 420_000), ("analysis.html", 435_000)])
+@pytest.mark.parametrize(("address", "limit"), [("curves.html", 450_000), ("analysis.html", 460_000)])
 def test_live_charts_are_light(visit, address, limit):
-    """With the drawing library that the first touch of a chart loads: about 420 kB gzipped."""
+    """With the drawing library that the first touch of a chart loads, and the fonts: about 450 kB gzipped."""
     with visit() as opened, weighed(opened) as got:
         opened.open(address)
         opened.page.wait_for_load_state("networkidle")

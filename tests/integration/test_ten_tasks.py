@@ -92,20 +92,20 @@ def test_three_clicks_find_global_methods_that_prune_before_training_and_have_co
         for name, value in (("pipeline", "before"), ("locality", "global"), ("available", "code")):
             person.click(f".ap-facets label:has(input[name={name}][value={value}])")
         assert person.effort == (0, 3)
-        rows = person.page.locator("#methods tbody tr:visible")
+        rows = person.page.locator("#method-index tbody tr:visible")
         assert "Li20" in " ".join(rows.locator("th a").all_inner_texts())
         for row in rows.all():
             assert row.get_attribute("data-pipeline") == "before"
             assert row.get_by_role("link", name="code").count() == 1
         address = person.page.url
         person.open(address.removeprefix(person.base))
-        assert person.page.locator("#methods tbody tr:visible").count() == rows.count()
+        assert person.page.locator("#method-index tbody tr:visible").count() == rows.count()
 
 
 def test_four_clicks_copy_the_bibtex_of_three_methods(reader: Any) -> None:
     with reader("methods.html", permissions=["clipboard-read", "clipboard-write"]) as person:
         for key in METHODS.values():
-            person.click(f"#methods input[value={key}]")
+            person.click(f"#method-index input[value={key}]")
         person.click(".ap-selection button", has_text="Copy BibTeX")
         person.page.locator(".ap-selection button", has_text="Copied").wait_for()
         assert person.effort == (0, 4)
@@ -117,7 +117,7 @@ def test_methods_picked_once_stay_picked(reader: Any) -> None:
     """From the index to results, leaderboard, curves and comparison, and in a URL that another reader opens."""
     with reader("methods.html") as person:
         for name in ("HARP", "MAD"):
-            person.click(f"#methods input[value={METHODS[name]}]")
+            person.click(f"#method-index input[value={METHODS[name]}]")
         for title, address in (("Results", "results.html"), ("Leaderboard", "leaderboard.html")):
             person.click(".ap-selection a", has_text=title)
             person.page.wait_for_url(f"**/{address}*")

@@ -28,7 +28,7 @@ LABELS = {word.value: word.label for kind in (Dataset, Architecture) for word in
 KINDS = ("envelope", "HO-FMN")
 """The two curves of a model, as tables name them."""
 ELSEWHERE = {
-    "methods|taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
+    "method-index|taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
     "audit-methods|audit-matrix|audit-years": "answers and counts of entries: test_site_analysis.py",
     "checkpoint-files|history-events|downloads|sample-files|updates": "files, sizes and dates: test_site_data.py",
     "fields-.*|arrays": "fields of the schemas: test_site_reference.py",

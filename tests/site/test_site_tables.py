@@ -305,7 +305,7 @@ def test_numbers_of_records_with_warnings_are_marked(benchmark_facts):
 
 
 def test_the_index_lists_every_method_with_what_it_has(benchmark_pages, benchmark_data):
-    rows = benchmark_pages["methods.md"].tables["methods"][1:]
+    rows = benchmark_pages["methods.md"].tables["method-index"][1:]
     counts = Counter(record.method for record in benchmark_data.records.values())
     expected = [
         (entry.name, str(entry.paper.year), str(counts[entry.key] or "–"), str(len(entry.checkpoints) or "–"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,6 +11,8 @@ STYLES = ("apsite", "tables", "parts", "panels", "select")
 """Style sheets of every page, in their order; `form` is for one page."""
 SCRIPTS = ("page", "scheme", "tables", "charts", "save", "records", "compare", "copy", "reach", "select")
 """Scripts of every page, in their order; `curves`, `plots` and `form` are for some, `export` waits until it is used."""
+_COMMENT = re.compile(r"^ *(/\*.*?\*/|//[^\n]*)\n+|^ +|(?<=\n)\n+", re.DOTALL | re.MULTILINE)
+"""What browsers do not need: comments that begin a line, indentation and empty lines."""
 _THEME_STYLES = ("main.*.min.css", "palette.*.min.css")
 
 
@@ -33,7 +36,7 @@ def write_assets(output: Path) -> None:
 def _join(folder: Path, names: tuple[str, ...], suffix: str, above: str = "") -> None:
     """Put parts into one file, which takes their place."""
     parts = [folder / f"{name}{suffix}" for name in names]
-    texts = [above, *(part.read_text(encoding="utf-8") for part in parts)]
+    texts = [above, *(_COMMENT.sub("", part.read_text(encoding="utf-8")) for part in parts)]
     for part in parts:
         part.unlink()
     (folder / f"site{suffix}").write_text("\n".join(filter(None, texts)), encoding="utf-8")
