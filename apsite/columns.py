@@ -81,7 +81,7 @@ COLUMNS = (
            lambda model: model.record.threat_model.epsilon),
     Column("ranked", _FLAG, "whether the model has a rank; reduced runs, dense networks and baselines have none",
            lambda model: model.rank is not None),
-    Column("rank", _COUNT, "one more than the number of models of the same setting that are separated above it",
+    Column("rank", _COUNT, "one more than the number of models of a setting that lead it, or that of a more robust one",
            lambda model: model.rank),
     Column("verified", _FLAG, "whether a maintainer confirmed the result by running a random part of it again",
            lambda model: model.record.provenance.kind is ProvenanceKind.VERIFIED),

@@ -285,7 +285,7 @@ class Lead:
         runner_up: The next model; ``None`` if there is no other.
         margin: Robust accuracy of the leader minus that of the runner-up, a fraction; 0 if there is no other.
         over: What is known of the leader and the runner-up; ``None`` if there is no other.
-        tied: Other models of the first place, most robust first; `bases` are what decided.
+        tied: Other models of the first rank, most robust first; `bases` are what decided.
     """
 
     record: EvaluationRecord
@@ -314,22 +314,7 @@ class Standings:
 
     @cached_property
     def ranks(self) -> dict[str, int]:
-        """Rank by model key: one more than the number of models above it that are further apart than their intervals.
-
-        Where both have results on the same samples, the paired test decides, and plain order where a number of samples
-        is unknown.
-        """
-        ranks = dict.fromkeys((model.key for model in self.models), 1)
-        for upper, lower in itertools.combinations(self.models, 2):
-            found = self.separations[upper.key, lower.key]
-            high, low = (interval_of(model.share, model.record.results.n_samples) for model in (upper, lower))
-            apart = upper.share > lower.share if high is None or low is None else low[1] < high[0]
-            ranks[lower.key] += found.separated if found.basis is Basis.PAIRED else apart
-        return ranks
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """Place by model key: one more than the number of models that lead it, and that of a less robust one at most.
+        """Rank by model key: one more than the number of models that lead it, and that of a less robust one at most.
 
         Without the second condition, a model could rank above a more robust one that is known more exactly.
         """
@@ -357,7 +342,7 @@ class Standings:
             others[0].record if others else None,
             first.share - others[0].share if others else 0.0,
             over,
-            tuple(other.record for other in others if self.places[other.key] == 1),
+            tuple(other.record for other in others if self.ranks[other.key] == 1),
             frozenset(self.separations[first.key, other.key].basis for other in others),
         )
 

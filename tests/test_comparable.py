@@ -312,7 +312,7 @@ def test_p_values_of_a_setting_are_adjusted_together(contest: list[EvaluationRec
 def test_an_unknown_number_of_samples_separates_nothing(contest: list[EvaluationRecord]) -> None:
     standings = judged([replace(one, results=replace(one.results, n_samples=None)) for one in contest])
     assert set(standings.separations.values()) == {Separation(Outcome.NOT_SEPARABLE, Basis.UNKNOWN)}
-    assert list(standings.places.values()) == [1, 1, 1]
+    assert list(standings.ranks.values()) == [1, 1, 1]
     assert standings.lead is not None
     assert [one.model_key for one in standings.lead.tied] == [one.model_key for one in contest[1:]]
 
@@ -346,17 +346,17 @@ def test_the_smaller_of_two_possible_numbers_of_samples_counts() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(3000, 5000), st.sampled_from(["published", "own", "unknown"])), max_size=6))
-def test_places_never_contradict_the_order(given_models: list[tuple[int, str]]) -> None:
+def test_ranks_never_contradict_the_order(given_models: list[tuple[int, str]]) -> None:
     """Whatever is known of each: of two models the more robust one is never below, and equals are equal."""
-    check_places([(count / 10_000, kind) for count, kind in given_models])
+    check_ranks([(count / 10_000, kind) for count, kind in given_models])
 
 
 def test_a_published_result_between_own_ones_contradicts_nothing() -> None:
     """47.00 leads 46.40 by the paired test; 45.35, known less exactly, is not first although 47.00 may be by chance."""
-    assert check_places([(0.47, "own"), (0.464, "own"), (0.4635, "published")]) == [1, 2, 2]
+    assert check_ranks([(0.47, "own"), (0.464, "own"), (0.4635, "published")]) == [1, 2, 2]
 
 
-def check_places(models: list[tuple[float, str]]) -> list[int]:
+def check_ranks(models: list[tuple[float, str]]) -> list[int]:
     """Places of models, most robust first; own ones are robust on the first images of 10,000."""
     index = np.arange(10_000, dtype=np.int32)
     label, correct = np.full(index.size, 3, np.int16), np.ones(index.size, np.bool_)
@@ -367,9 +367,9 @@ def check_places(models: list[tuple[float, str]]) -> list[int]:
         found.append(contender(replace(one, results=replace(one.results, n_samples=known)), own))
     standings = judge(found)
     for upper, lower in itertools.combinations(standings.models, 2):
-        first, second = standings.places[upper.key], standings.places[lower.key]
+        first, second = standings.ranks[upper.key], standings.ranks[lower.key]
         assert first <= second if upper.share > lower.share else first == second
-    return list(standings.places.values())
+    return list(standings.ranks.values())
 
 
 def test_the_images_in_common_are_paired(contest: list[EvaluationRecord]) -> None:
