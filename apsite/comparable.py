@@ -212,8 +212,9 @@ def contender(record: EvaluationRecord, samples: SampleResults | None = None) ->
 def paired_test(first: Contender, second: Contender) -> PairedTest | None:
     """Results of two models on the images that both have; ``None`` if they cannot be paired.
 
-    They cannot where one has no per-sample results, where a file does not say which images it is about, where no image
-    is in both, or where an image has two labels or the same images two hashes, so that they are not the same.
+    They cannot where one has no per-sample results, where a file does not say which images it is about, where fewer
+    than half of the images of the smaller run are in both, or where an image has two labels or the same images two
+    hashes, so that they are not the same.
     """
     one, two, a, b = first.samples, second.samples, first.robust, second.robust
     if one is None or two is None or a is None or b is None or not (one.indexed and two.indexed):
@@ -223,7 +224,12 @@ def paired_test(first: Contender, second: Contender) -> PairedTest | None:
         same = len({model.record.data.sha256 for model in (first, second) if model.record.data}) < 2
     else:
         common, left, right = np.intersect1d(one.index, two.index, assume_unique=True, return_indices=True)
-        a, b, labels, same = a[left], b[right], (one.label[left], two.label[right]), len(common) > 0
+        a, b, labels, same = (
+            a[left],
+            b[right],
+            (one.label[left], two.label[right]),
+            2 * len(common) >= min(len(one), len(two)),
+        )
     if not same or first.record.dataset != second.record.dataset or not np.array_equal(*labels):
         return None
     return PairedTest(len(a), *(int(np.count_nonzero(flags)) for flags in (a, b, a & ~b, b & ~a)))

@@ -111,7 +111,7 @@ def full_run(percent: int = 90) -> Document:
             "preset": "apb-1", "seed": 0, "batch_size": 128, "attacks": "autoattack,hofmn", "engine": "fast",
             "precision": "float32", "remove_channels": True, "fab_drop_rows": True, "epsilon": "8/255",
             "search_trials": 32, "search_samples": 64, "search_batch": "fixed", "search_steps": 100,
-            "attack_steps": 200, "fixed_configuration": True, "n_examples": None,
+            "attack_steps": 200, "fixed_configuration": True, "n_examples": None, "sample": "random",
         },
         samples={"file": f"{key}.npz", "sha256": hashlib.sha256(samples_bytes(samples)).hexdigest()},
         provenance={"kind": "submitted", "source": "Jane Doe", "location": None, "date": "2026-01-01"},

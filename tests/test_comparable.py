@@ -436,6 +436,9 @@ def test_the_repository_s_own_runs_are_paired(benchmark_data: Catalogue) -> None
     for record in own:
         for other, separation in one.baselines(record):
             assert separation is not None
+            if record.data != other.data:  # one of the first images, one of a random draw
+                assert separation.test is None
+                continue
             assert separation.test is not None
             assert separation.test.n_samples >= 64
             assert separation.p_value is not None

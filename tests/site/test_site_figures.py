@@ -148,7 +148,7 @@ def test_reduced_runs_have_the_exported_figures(benchmark_pages, exported):
             clean, robust, hofmn, joint = (percent(row[name]) for name in names)
             step = f"{row['percent']} %" if row["percent"] else "–"
             place = [row["data"], row["net"], row["kind"], step]
-            expected.append([*place, str(row["n_samples"]), clean, robust, wilson(row), hofmn, joint])
+            expected.append([*place, f"{row['n_samples']:,}", clean, robust, wilson(row), hofmn, joint])
     assert sorted(lines) == sorted(expected)
 
 
@@ -387,7 +387,9 @@ def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts
         (row["name"], row["percent"]): row for row in exported.values() if row["net"] == "ResNet8" and not row["ranks"]
     }
     names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy")
-    (table,) = (lines for name, lines in tables.items() if name.startswith("baselines-r8"))
+    studies = [lines for name, lines in tables.items() if name.startswith("baselines-r8")]
+    assert len({tuple(lines[0]) for lines in studies}) == 1
+    table = [studies[0][0], *(line for lines in studies for line in lines[1:])]
     assert len(table) - 1 == len(own)
     by_figures = {(*(percent(row[name]) for name in names), wilson(row)) for row in own.values()}
     places = [table[0].index(title) for title in ("Clean", "AutoAttack", "HO-FMN", "95 % interval")]

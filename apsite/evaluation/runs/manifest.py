@@ -38,7 +38,6 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "granularity": tuple(Granularity), "protocol": tuple(Preset), "engine": tuple(EngineName),
     "precision": tuple(Precision),
 }  # fmt: skip
-_READ: Mapping[str, Callable[[Any], object]] = {"dataset": Dataset, "epsilon": epsilon_value}
 _BUILDS = f"{', '.join(Architecture)}, or other:NAME (letters, digits and hyphens) for any other network"
 _PATHS = ("checkpoint", "data_dir", "output", "run_dir")
 _TEXTS = (
@@ -265,11 +264,16 @@ def _problems(table: Mapping[str, object]) -> Iterator[str]:
         elif name in _WORDS:
             if value not in _WORDS[name]:
                 yield f"{name} {value!r} is not one of {', '.join(_WORDS[name])}"
-        elif name in _READ:
+        elif name == "dataset":
             try:
-                _READ[name](value)
+                Dataset(value)
+            except ValueError:
+                yield f"dataset {value!r} is not one of {', '.join(Dataset)}, or {Dataset.other_meaning()}"
+        elif name == "epsilon":
+            try:
+                epsilon_value(value)  # type: ignore[arg-type]
             except ValueError as error:
-                yield f"{name}: {error}" if name == "dataset" else str(error)
+                yield str(error)
         elif name in _PATHS or name in _TEXTS:
             if not isinstance(value, str) or not value:
                 yield f"{name} must be a text, not {value!r}"

@@ -125,7 +125,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page: the setting that it shows at first, with its models and their curves, and all others."""
     offered = settings(facts.catalogue, facts.curves, facts.labels)
     if not offered:
-        return {"setting": None, "span": SPAN}
+        return {"setting": None, "imported": [], "span": SPAN}
     setting = first_setting(offered)
     chosen = setting.first
     data, end = chart_data(chosen), top(chosen)
@@ -326,7 +326,7 @@ def setting_document(setting: SettingModels) -> dict[str, Any]:
             "usual": model.usual,
             "curve": model.curve.n_samples if model.curve else 0,
             "tags": unranked(record),
-            "clean": record.results.clean_accuracy,
+            "clean": record.results.overall_clean_accuracy,
             "robust": record.robust_accuracy,
             "bounds": robust_bounds(record),
             "hofmn": record.results.hofmn_robust_accuracy,
@@ -355,7 +355,11 @@ def setting_table(setting: SettingModels) -> str:
     for model in setting.models:
         record, curve = model.record, model.curve
         shares = [count / curve.n_samples for count in curve.best.table] if curve else [None] * (SPAN + 1)
-        known = [record.results.clean_accuracy, record.robust_accuracy, *(robust_bounds(record) or (None, None))]
+        known = [
+            record.results.overall_clean_accuracy,
+            record.robust_accuracy,
+            *(robust_bounds(record) or (None, None)),
+        ]
         writer.writerow([record.model_key, *known, curve.n_samples if curve else 0, *shares])
     return table.getvalue()
 

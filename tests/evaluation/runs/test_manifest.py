@@ -83,7 +83,7 @@ data_dir = "data"
     assert first.output == path.parent / "../records"
     assert first.data_dir == "embedded"
     assert first.url == "https://example.org/a.pt"
-    assert first.settings == Settings()
+    assert first.settings == Settings(sample="first")  # of the embedded images
     assert first.granularity is None
     assert second.checkpoint == Path("/elsewhere/b.pt")
     assert second.factory == f"{path.parent}/nets/mine.py:make"
@@ -102,7 +102,7 @@ def test_options_of_the_command_line_hold_for_all(manifest):
     """Whatever the file says; their paths are relative to the working directory."""
     path = manifest(DEFAULTS + 'protocol = "paper"\n[[model]]\ncheckpoint = "a.pt"\nseed = 3\n')
     (request,) = read_manifest(path, {"seed": 7, "output": "out", "protocol": "quick"})
-    assert request.settings == Settings.of(Preset.QUICK, seed=7)
+    assert request.settings == Settings.of(Preset.QUICK, seed=7, sample="first")
     assert request.output == Path("out")
 
 
