@@ -266,7 +266,7 @@ def _problems(table: Mapping[str, object]) -> Iterator[str]:
                 yield f"{name} {value!r} is not one of {', '.join(_WORDS[name])}"
         elif name == "dataset":
             try:
-                Dataset(value)
+                Dataset(str(value))
             except ValueError:
                 yield f"dataset {value!r} is not one of {', '.join(Dataset)}, or {Dataset.other_meaning()}"
         elif name == "epsilon":
