@@ -29,7 +29,8 @@ def moved(repository: Path, tmp_path: Path) -> Path:
     """A data folder with the files of all own records moved away."""
     for name in ("entries", "evaluations"):
         shutil.copytree(repository / name, tmp_path / "root" / name)
-    said = apsite("samples", "move", tmp_path / "assets", "--url", URL, "--root", tmp_path / "root").stdout
+    every = ("--url", URL, "--before", "2100-01-01", "--root", tmp_path / "root")
+    said = apsite("samples", "move", tmp_path / "assets", *every).stdout
     count = len(list((tmp_path / "assets").iterdir()))
     assert count >= 13
     assert f"{count} per-sample files moved" in said

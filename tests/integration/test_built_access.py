@@ -103,8 +103,8 @@ def test_every_page_is_light(site, visit):
     for address in all_addresses(site):
         text = (site / address).read_bytes()
         more = gzip.compress((site / own[address]).read_bytes()) if address in own else b""
-        # The longest pages: a reference on one page for the search of the browser, all results and a page of drawings.
-        long = ("python.html", "results.html", "costs.html")
+        # The longest pages: references on one page for the search of the browser, all results, a page of drawings.
+        long = ("python.html", "results.html", "costs.html", "cli.html")
         limit = 420_000 if b'class="ap-chart"' in text else 140_000 if address in long else 120_000
         assert shared + len(gzip.compress(text)) + len(more) <= limit, address
 
@@ -173,7 +173,8 @@ def test_methods_are_compared_and_kept_in_the_address(visit):
         assert heads.count() == 4
         row = page.locator("#compare tr[data-setting='ResNet18, 90 %']").first
         assert row.locator("td.ap-best").get_attribute("data-method") == "HARP_Zhao2023Holistic"
-        assert row.locator("td.ap-tied").count() == 0
+        tied = row.locator("td.ap-tied").evaluate_all("(cells) => cells.map((cell) => cell.dataset.method)")
+        assert tied == ["HYDRA_Sehwag2020Hydra"]  # 2.06 points below, after Holm only probably
         for box in page.locator("#compare-form input:not(:checked)").all()[:3]:
             box.check()
         assert page.locator("#compare-form input:not(:disabled):not(:checked)").count() == 0

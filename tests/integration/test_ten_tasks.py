@@ -125,6 +125,7 @@ def test_methods_picked_once_stay_picked(reader: Any) -> None:
             assert set(picked) == {"HARP", "MAD"}
         person.click(".ap-selection a", has_text="Compare")
         person.page.wait_for_url("**/compare.html*")
+        person.page.locator("#compare[data-ready]").wait_for()
         boxes = person.page.locator("#compare-form input:checked")
         assert sorted(box.get_attribute("value") for box in boxes.all()) == sorted(METHODS[n] for n in ("HARP", "MAD"))
         person.click(".md-logo")
