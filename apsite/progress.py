@@ -18,6 +18,9 @@ from apsite.errors import ApsiteError
 class Reporter(AbstractContextManager["Reporter"]):
     """Receives the progress of an evaluation. This one shows nothing; the others override what they show."""
 
+    shows = False
+    """Whether somebody sees what it is given."""
+
     def __exit__(self, *_: object) -> None:
         """Nothing is left open."""
 
@@ -64,6 +67,8 @@ class PlainReporter(Reporter):
     A line that cannot be written, as on a full disk, is left out: the work is worth more than its log.
     """
 
+    shows = True
+
     def __init__(self, stream: TextIO, interval: float = 30.0) -> None:
         self._stream = stream
         self._interval = interval
@@ -102,6 +107,8 @@ class PlainReporter(Reporter):
 
 class TerminalReporter(Reporter):
     """Draws one bar per phase with `rich`, while its context lasts."""
+
+    shows = True
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -157,6 +164,8 @@ class LogFileReporter(Reporter):
     Raises:
         ApsiteError: If the file cannot be opened.
     """
+
+    shows = True
 
     def __init__(self, inner: Reporter, path: Path) -> None:
         try:

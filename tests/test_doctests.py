@@ -12,7 +12,9 @@ import apsite
 
 pytest.importorskip("torch", reason="the interface of the evaluation needs the extra 'eval'")
 
-MODULES = ("apsite.comparable", "apsite.metrics", "apsite.protocol", "apsite.results")
+MODULES = (
+    "apsite.comparable.settings", "apsite.comparable.standings", "apsite.metrics", "apsite.protocol", "apsite.results",
+)  # fmt: skip
 """Modules with examples, besides the homes of ``apsite.__all__``."""
 HOMES = sorted({*MODULES, *apsite._HOMES.values()})
 

@@ -228,8 +228,9 @@ def plan_request(request: Request, reporter: Reporter | None = None) -> Plan:
         correct = round(float(np.mean(predicted == some.labels)) * len(images))
         passes = most_passes(settings, worker.engine.cost, dict.fromkeys(settings.attacks, correct), search=True)
         kind, count = parse_workers(request.workers)
+        here = torch.cuda.device_count() or 1
         passes = {"clean": len(rest or images), **passes}
-        return plan_of(worker, len(images), correct, passes, (count or 1) if kind is WorkersKind.RAY else 1)
+        return plan_of(worker, len(images), correct, passes, count or here if kind is WorkersKind.RAY else 1)
 
 
 _ESTIMATED = 256

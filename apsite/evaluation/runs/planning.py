@@ -129,8 +129,11 @@ class Plan:
 
 
 def plan_of(worker: Worker, samples: int, correct: int, passes: Mapping[str, float], workers: int = 1) -> Plan:
-    """Plan of a run whose phases take `passes`; takes a fraction of a second, or eight passes."""
-    speed = measured_speed(worker)
+    """Plan of a run whose phases take `passes`; takes a fraction of a second, or eight passes.
+
+    On a CPU, the timed passes take all threads, which several workers of this machine would share.
+    """
+    speed, workers = measured_speed(worker), 1 if worker.device.type == "cpu" else workers
     return Plan(samples, correct, passes, speed, workers, _memory(worker.device))
 
 

@@ -174,7 +174,7 @@ class _Run:
     def expect(self, samples: Mapping[AttackName, int], *, search: bool) -> None:
         """Passes that the attacks on so many samples take at most, and how long; said if somebody listens."""
         self.ahead = most_passes(self.settings, self.worker.engine.cost, samples, search=search)
-        if type(self.reporter) is not Reporter and len(self.state) <= _BEFORE_ATTACKS:
+        if self.reporter.shows and len(self.state) <= _BEFORE_ATTACKS:
             correct, total = max(samples.values()), len(self.images)
             self.reporter.say(plan_of(self.worker, total, correct, self.ahead, self.workers.count).sentence)
 

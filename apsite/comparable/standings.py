@@ -1,8 +1,7 @@
-"""Which models are more robust, and by how much: settings, rankings, ranks, leads and ties.
+"""The one judge of who is ahead, by the rules of the protocol page.
 
-The one judge of who is ahead, by the rules of the protocol page: a model *leads* another by a paired test where both
-have per-sample results, else by a test of two proportions. Two models are *tied* where neither leads. Nothing of this
-is stored.
+A model *leads* another by a paired test where both have per-sample results, else by a test of two proportions. Two
+models are *tied* where neither leads.
 """
 
 from __future__ import annotations
@@ -13,172 +12,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
-from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsite.entries import Entry
+from apsite.comparable.settings import (
+    Bounds,
+    JudgedData,
+    Setting,
+    assumed_samples,
+    by_setting,
+    interval_of,
+    most_robust_first,
+    setting_of,
+)
 from apsite.errors import DocumentError
-from apsite.metrics import PairedTest, TwoProportions, holm, wilson_interval
-from apsite.protocol import departures
+from apsite.metrics import PairedTest, TwoProportions, holm
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults, read_samples
-from apsite.vocabulary import Architecture, Dataset, Protocol, Structure, epsilon_text
 
-Bounds = tuple[float, float]
 LEVEL = 0.05
 """A model leads another where the adjusted p-value of their test is below this, and probably where only its own is."""
-DOUBTFUL_SAMPLES = {(Protocol.SURVEY, Dataset.SVHN): 10_000}
-"""How many samples intervals and tests assume where a source leaves two numbers open: the smaller one.
-
-The survey states that it attacked the whole test set of SVHN, 26,032 images; the code in its repository takes 10,000.
-"""
-
-
-class JudgedData(Interface):
-    """Entries and records that belong together, as a :class:`apsite.catalogue.Catalogue` has them."""
-
-    @property
-    def root(self) -> Path:
-        """Folder of the data."""
-
-    @property
-    def entries(self) -> Mapping[str, Entry]:
-        """By method key."""
-
-    @property
-    def records(self) -> Mapping[str, EvaluationRecord]:
-        """Current results, by model key."""
-
-    def samples_path(self, record: EvaluationRecord) -> Path | None:
-        """Per-sample file of a current record."""
-
-
-@dataclass(frozen=True, order=True)
-class Setting:
-    """What models must share to be compared. Settings sort as tables list them.
-
-    `percent` is the declared sparsity, `epsilon` the text of ε; the benchmark's ε of the dataset if empty.
-    """
-
-    dataset: Dataset
-    architecture: Architecture
-    structure: Structure
-    percent: float
-    epsilon: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "epsilon", epsilon_text(self.epsilon or self.dataset.epsilon))
-
-
-def setting_of(record: EvaluationRecord) -> Setting | None:
-    """Setting of a record; ``None`` for dense networks."""
-    key = record.key
-    if key.structure is None or key.percent is None:
-        return None
-    return Setting(key.dataset, key.architecture, key.structure, key.percent, record.epsilon)
-
-
-def rankable(record: EvaluationRecord) -> bool:
-    """Whether a record may be ranked.
-
-    That is, a pruned network of a registered family at a sparsity that the benchmark compares, attacked with AutoAttack
-    under a protocol that ranks, and not retracted.
-    """
-    evaluated = record.structure is not None and record.robust_accuracy is not None
-    return evaluated and not unranked(record)
-
-
-def unranked(record: EvaluationRecord) -> list[str]:
-    """Labels that say what keeps a record from ranking; empty where it may rank, or is only dense or not attacked."""
-    key, found = record.key, []
-    if record.retracted is not None:
-        found.append("retracted")
-    other = record.epsilon != record.dataset.epsilon
-    if other:
-        found.append(f"ε = {record.epsilon}")
-    if not record.protocol.ranks and not ((other or not key.dataset.registered) and _whole(record)):
-        found.append("reduced run")
-    if not key.dataset.registered:
-        found.append("other dataset")
-    if not key.architecture.registered:
-        found.append("other network")
-    if key.structure is not None and not key.compared:
-        pattern = record.audit.pattern if record.audit else None
-        found.append(
-            f"{pattern}, measured" if pattern else "other sparsity" if key.structure.sparsities else key.structure.value
-        )
-    return found
-
-
-def _whole(record: EvaluationRecord) -> bool:
-    """Whether nothing of the protocol but ε is known to be changed."""
-    changed = record.settings is not None and departures(record.settings)
-    return not changed and record.results.n_samples in (None, record.dataset.ranked_samples)
-
-
-def ranking(records: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:
-    """Rankable records, highest AutoAttack robust accuracy first, then clean accuracy, then key."""
-    return sorted(filter(rankable, records), key=_most_robust_first)
-
-
-def _most_robust_first(record: EvaluationRecord) -> tuple[float, float, str]:
-    return -(record.robust_accuracy or 0.0), -(record.results.clean_accuracy or 0.0), record.model_key
-
-
-def by_setting(catalogue: JudgedData, *, baselines: bool = False) -> dict[Setting, list[EvaluationRecord]]:
-    """Rankings of all settings in which a model ranks, in the order of tables; of methods, or also of `baselines`."""
-    groups: dict[Setting, list[EvaluationRecord]] = {}
-    for record in ranking(catalogue.records.values()):
-        setting = setting_of(record)
-        if setting and (baselines or not catalogue.entries[record.method].baseline):
-            groups.setdefault(setting, []).append(record)
-    return dict(sorted(groups.items()))
-
-
-def leaders(records: Iterable[EvaluationRecord], count: int) -> set[str]:
-    """Model keys of the `count` most robust rankable records, and of those that equal the last of them.
-
-    The survey sets in bold the top three for unstructured and the top one for structured pruning, by AutoAttack.
-    """
-    ranked = [(record.model_key, record.robust_accuracy or 0.0) for record in ranking(records)]
-    threshold = ranked[count - 1][1] if count < len(ranked) else 0.0
-    return {key for key, share in ranked if share >= threshold}
-
-
-def leader_count(structure: Structure) -> int:
-    """How many leaders the survey's tables mark: three for unstructured, one for structured pruning."""
-    return 3 if structure is Structure.UNSTRUCTURED else 1
-
-
-def interval_of(share: float | None, n_samples: int | None) -> Bounds | None:
-    """Wilson 95 % interval of a share of `n_samples`; ``None`` where either is unknown.
-
-    >>> low, high = interval_of(0.454, 10_000)
-    >>> round(low, 4), round(high, 4)
-    (0.4443, 0.4638)
-    """
-    if share is None or n_samples is None:
-        return None
-    return wilson_interval(round(share * n_samples), n_samples)
-
-
-def assumed_samples(record: EvaluationRecord) -> int | None:
-    """How many samples intervals and tests take the numbers of a record to be of; ``None`` where unknown."""
-    stated = record.results.n_samples
-    return stated and min(stated, DOUBTFUL_SAMPLES.get((record.protocol, record.dataset), stated))
-
-
-def doubtful(record: EvaluationRecord) -> bool:
-    """Whether intervals and tests assume fewer samples than the record states."""
-    return assumed_samples(record) != record.results.n_samples
-
-
-def robust_bounds(record: EvaluationRecord) -> Bounds | None:
-    """Wilson 95 % interval of the AutoAttack robust accuracy of a record."""
-    return interval_of(record.robust_accuracy, assumed_samples(record))
 
 
 @dataclass(frozen=True)
@@ -224,12 +78,8 @@ def paired_test(first: Contender, second: Contender) -> PairedTest | None:
         same = len({model.record.data.sha256 for model in (first, second) if model.record.data}) < 2
     else:
         common, left, right = np.intersect1d(one.index, two.index, assume_unique=True, return_indices=True)
-        a, b, labels, same = (
-            a[left],
-            b[right],
-            (one.label[left], two.label[right]),
-            2 * len(common) >= min(len(one), len(two)),
-        )
+        a, b, labels = a[left], b[right], (one.label[left], two.label[right])
+        same = 2 * len(common) >= min(len(one), len(two))
     if not same or first.record.dataset != second.record.dataset or not np.array_equal(*labels):
         return None
     return PairedTest(len(a), *(int(np.count_nonzero(flags)) for flags in (a, b, a & ~b, b & ~a)))
@@ -408,6 +258,7 @@ class Judge:
     In a checkout of the benchmark's repository:
 
     >>> from apsite.catalogue import load_catalogue
+    >>> from apsite.vocabulary import Architecture, Dataset, Structure
     >>> setting = Setting(Dataset.CIFAR10, Architecture.RESNET18, Structure.UNSTRUCTURED, 99)
     >>> lead = Judge(load_catalogue()).settings[setting].lead
     >>> lead.record.method, round(100 * lead.margin, 2), lead.separated
@@ -446,7 +297,7 @@ class Judge:
     def _every(self) -> dict[Setting | None, list[EvaluationRecord]]:
         """Methods, baselines and reduced runs that AutoAttack evaluated, by setting."""
         groups: dict[Setting | None, list[EvaluationRecord]] = {}
-        for record in sorted(self.catalogue.records.values(), key=_most_robust_first):
+        for record in sorted(self.catalogue.records.values(), key=most_robust_first):
             if record.robust_accuracy is not None:
                 groups.setdefault(setting_of(record), []).append(record)
         return groups
