@@ -93,7 +93,10 @@ def precision_rows(options: dict) -> Iterator[Evidence]:
 
 
 def distances_rows(options: dict) -> Iterator[Excess]:
-    """Distances of HO-FMN above the best known ones, beside two libraries (`pip install adv-lib foolbox`)."""
+    """Distances of HO-FMN above the best known ones, beside two libraries.
+
+    They are not among the requirements: `pip install adv-lib foolbox`. The former imports torchvision and visdom too.
+    """
     yield from minimum_norms.distances_rows(cases.demonstration(options["images"]))
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from apsite.catalogue import load_catalogue
+from apsite.catalogue import Catalogue, load_catalogue
 from apsite.comparable import Judge
 from apsite.documents.json_files import read_json
 from apsite.evaluation.testsets import downloads
+from apsite.samples import read_samples, write_samples
 from apsite.site.charts.curves import load_curves
 from apsite.validation import validate
 from apsite.validation.proposal import _corrected, _new_record
@@ -46,6 +50,25 @@ def test_a_moved_file_has_its_hash_for_a_name_and_the_record_is_right(moved: Pat
     assert validate(moved).problems == ()
     again = apsite("samples", "move", tmp_path / "more", "--url", URL, "--root", moved).stdout
     assert again == f"0 per-sample files moved to {tmp_path / 'more'}\n"
+
+
+def test_a_file_of_a_whole_test_set_has_the_size_that_the_guide_states(
+    repository: Path, benchmark_data: Catalogue, tmp_path: Path
+) -> None:
+    """Ten thousand samples drawn from a run, each with a distance of its own."""
+    record = benchmark_data.records["LWM_Han2015Learning_R8_CIFAR10_dense"]
+    path = benchmark_data.samples_path(record)
+    assert path is not None
+    run, rng = read_samples(path), np.random.default_rng(0)
+    drawn = run.take(np.sort(rng.integers(0, len(run), 10_000)))
+    assert drawn.distance is not None
+    distance = drawn.distance * rng.uniform(0.999, 1.001, 10_000).astype(np.float32)
+    whole = replace(drawn, index=np.arange(10_000, dtype=np.int32), distance=distance)
+    write_samples(tmp_path / "whole.npz", whole)
+    (stated,) = re.findall(
+        r"of 10,000 images has about (\d+) kB", (repository / "docs/maintaining.md").read_text("utf-8")
+    )
+    assert (tmp_path / "whole.npz").stat().st_size / 1000 == pytest.approx(float(stated), rel=0.15)
 
 
 def test_only_runs_before_a_day_are_moved(repository: Path, tmp_path: Path) -> None:

@@ -258,10 +258,10 @@ def _prepared(
     """Images, checkpoint and audit of a request."""
     device = choose_device(request.device)
     settings = request.settings.on(device.type)
+    file = read_checkpoint(request.checkpoint, state=request.state) if network is None else network.file
     whole = load_test_set(request.key.dataset, request.data_dir) if images is None else images
     key = _with_images(request.key, whole, settings)
     if network is None:
-        file = read_checkpoint(request.checkpoint, state=request.state)
         network = open_network(file, Declared.of(key, request.factory, request.layout))
     rest = None
     if images is None:
