@@ -165,6 +165,7 @@ def test_methods_are_compared_and_kept_in_the_address(visit):
     with visit() as opened:
         page = opened.page
         page.goto(opened.base + "compare.html?m=HARP_Zhao2023Holistic&m=RST_Fu2021Drawing")
+        page.locator("#compare[data-ready]").wait_for()  # its columns are loaded
         heads = page.locator("#compare thead th:visible")
         assert [text.split()[-1] for text in heads.all_inner_texts()[1:]] == ["HARP", "RST"]
         page.locator("#compare-form input[value=HYDRA_Sehwag2020Hydra]").check()
