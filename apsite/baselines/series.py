@@ -227,7 +227,7 @@ def _request(series: Series, places: Places, key: ModelKey, granularity: Granula
     path = series.checkpoint(key)
     return Request(
         checkpoint=path, key=key, layout=series.source.layout, granularity=granularity, data_dir=places.test_data,
-        settings=series.settings, output=places.records, device=places.device, run_dir=places.work / "runs",
+        settings=series.settings_of(key), output=places.records, device=places.device, run_dir=places.work / "runs",
         fresh=fresh, overwrite=fresh,
         url=None if series.checkpoint_url is None or series.given else f"{series.checkpoint_url}/{path.name}",
         source=series.author, notes=series.notes,

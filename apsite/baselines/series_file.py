@@ -3,13 +3,14 @@
 ``dense`` is the method of the dense network's record, ``[training]`` says how that is trained where it is not there
 yet. ``[search]`` has what differs from the usual settings of the criteria that are learned. ``[finetuning]`` is the
 same for all pruned networks, so that only the criterion differs. ``[evaluation]`` has what differs from protocol apb-1
-on the whole test set. ``baselines/resnet8.toml`` is an example.
+on the whole test set; the models of its list ``whole`` are attacked on that set, whatever its ``n_examples``.
+``baselines/criteria.toml`` is an example.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apsite.baselines.criteria.learned import search_recipe
@@ -31,6 +32,7 @@ _RECIPE = {
 _EVALUATION = {
     "n_examples": int,
     "first": int,
+    "whole": list,
     "engine": str,
     "attacks": str,
     "batch_size": int,
@@ -72,6 +74,7 @@ class Series:
         precision: That of training, as in :func:`apsite.baselines.training.train`.
         checkpoint_url: URL of the folder of the checkpoints, for the records; `author` and `notes` are for them too.
         given: Checkpoint of a dense network to start from, which is never trained; ``None`` for the series' own.
+        settings: Of the evaluation of all networks but those of `whole`, which are attacked on the whole test set.
     """
 
     path: Path
@@ -88,6 +91,11 @@ class Series:
     author: str = AUTHORS
     notes: tuple[str, ...] = ()
     given: Path | None = None
+    whole: tuple[str, ...] = ()
+
+    def settings_of(self, key: ModelKey) -> Settings:
+        """Settings of the evaluation of one network."""
+        return replace(self.settings, n_examples=None) if str(key) in self.whole else self.settings
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -140,6 +148,14 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
             check_locality(criterion, locality)
         if len({str(one.key) for one in prunings}) != len(prunings):
             raise ValueError("two criteria have the same method, structure and sparsity")
+        dense = ModelKey.of(resolve(document["dense"]), architecture, dataset, None, 0.0)
+        whole = tuple(evaluation.pop("whole", ()))
+        models = [str(dense), *(str(one.key) for one in prunings)]
+        for key in whole:
+            if key not in models:
+                raise ValueError(
+                    f"evaluation: whole has {key!r}, which is not a model of this series: {', '.join(models)}"
+                )
         if document.get("threads", 1) < 1:
             raise ValueError(f"threads must be at least 1, not {document['threads']}")
         if document.get("precision", "auto") not in PRECISIONS:
@@ -151,7 +167,7 @@ def read_series(path: Path, resolve: Callable[[str], str] = str) -> Series:
         return Series(
             path=path, folder=path.with_suffix(""),
             source=Source(architecture, dataset=dataset, layout=document.get("layout")),
-            dense=ModelKey.of(resolve(document["dense"]), architecture, dataset, None, 0.0),
+            dense=dense, whole=whole,
             training=recipe_of(document.get("training", {})), finetuning=recipe_of(document.get("finetuning", {})),
             settings=Settings.of(Preset.APB_1, **evaluation), prunings=tuple(prunings),
             threads=document.get("threads"), precision=document.get("precision", "auto"),

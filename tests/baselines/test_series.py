@@ -19,6 +19,7 @@ from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.checkpoints.packed import read_about, write_checkpoint
 from apsite.evaluation.checkpoints.reading import read_checkpoint
 from apsite.evaluation.runs.manifest import Status
+from apsite.keys import ModelKey
 from apsite.progress import Reporter
 from apsite.protocol import Settings
 from apsite.vocabulary import Dataset, Locality, Objective
@@ -282,6 +283,7 @@ def test_an_unknown_model_is_an_error(series, places):
     [
         ('arch = "resnet8"', 'arch = "resnet9"', "'resnet9' is not a valid Architecture"),
         ('arch = "resnet8"', "", "the top lacks arch"),
+        ("trials = 1", 'whole = ["LAMP"]', f"whole has 'LAMP', which is not a model of this series: {DENSE}, {LAMP}"),
         ("epochs = 1", "epoch = 1", "training has unknown 'epoch'; known are objective, epochs"),
         ("epochs = 1", 'epochs = "one"', "training: epochs must be of type int, not 'one'"),
         ("epochs = 1", "epochs = true", "training: epochs must be of type int, not True"),
@@ -364,3 +366,5 @@ def test_the_comparison_of_the_criteria_changes_nothing_else(repository, benchma
     assert replace(second.finetuning, seed=1) == first.finetuning
     assert (second.dense, second.training, second.settings) == (first.dense, first.training, first.settings)
     assert replace(first.settings, n_examples=None) == Settings()
+    whole = [one for one in first.models if first.settings_of(ModelKey.parse(one)) == Settings()]
+    assert whole == [DENSE, "LWM-Global_Han2015Learning_R8_CIFAR10_US_95", "LAMP_Lee2021Layer_R8_CIFAR10_US_95"]
