@@ -98,9 +98,12 @@ COLUMNS = (
 # fmt: on
 
 
-def rows(data: JudgedData) -> list[dict[str, Any]]:
-    """One mapping per record from the names of :data:`COLUMNS` to values; ``None`` where a value is unknown."""
-    ranks = Judge(data).ranks
+def rows(data: JudgedData, judge: Judge | None = None) -> list[dict[str, Any]]:
+    """One mapping per record from the names of :data:`COLUMNS` to values; ``None`` where a value is unknown.
+
+    `judge` is that of the data, if there is one already.
+    """
+    ranks = (judge or Judge(data)).ranks
     models = (
         _Model(data.entries[record.method], record, ranks.get(record.model_key), dense_counts(record))
         for record in data.records.values()

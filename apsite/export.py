@@ -6,11 +6,13 @@ import csv
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue
 from apsite.columns import COLUMNS, rows
+from apsite.comparable import Judge
 from apsite.documents.json_files import atomic_file, to_json
 from apsite.numbers import percent
 from apsite.records import EvaluationRecord
@@ -23,11 +25,15 @@ _BESIDE = ("LICENSE-DATA", "CITATION.cff")
 
 def to_csv(catalogue: Catalogue) -> str:
     """The table as CSV with a header line; unknown values are empty fields."""
+    return _csv(rows(catalogue))
+
+
+def _csv(table: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [column.name for column in COLUMNS], lineterminator="\n")
     writer.writeheader()
     fractions = [column.name for column in COLUMNS if column.dtype == "float64"]
-    for row in rows(catalogue):
+    for row in table:
         writer.writerow(row | {name: float(row[name]) for name in fractions if row[name] is not None})
     return text.getvalue()
 
@@ -35,6 +41,12 @@ def to_csv(catalogue: Catalogue) -> str:
 def to_json_rows(catalogue: Catalogue) -> str:
     """The table as a JSON array of objects; unknown values are ``null``."""
     return to_json(rows(catalogue))
+
+
+def tables(catalogue: Catalogue, judge: Judge | None = None) -> dict[str, str]:
+    """:func:`to_csv` and :func:`to_json_rows` as ``apsite.csv`` and ``apsite.json``; `judge` as in :func:`rows`."""
+    table = rows(catalogue, judge)
+    return {"apsite.csv": _csv(table), "apsite.json": to_json(table)}
 
 
 def robustbench(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
@@ -96,11 +108,11 @@ def _percent(share: float | None) -> str | None:
     return None if share is None else percent(share)
 
 
-def snapshot_bytes(catalogue: Catalogue) -> bytes:
+def snapshot_bytes(catalogue: Catalogue, made: Mapping[str, str] | None = None) -> bytes:
     """A ZIP archive of the data folder of a catalogue: the same bytes for the same data.
 
     It holds ``entries/``, ``evaluations/``, all results as ``apsite.csv`` and ``apsite.json``, licence and citation
-    where the folder has them, and ``SHA256SUMS`` over all of that.
+    where the folder has them, and ``SHA256SUMS`` over all of that. `made` are its :func:`tables`, if they are there.
     """
     root = catalogue.root
     files = {
@@ -110,7 +122,7 @@ def snapshot_bytes(catalogue: Catalogue) -> bytes:
         if path.is_file() and not path.is_symlink()
     }
     files |= {name: (root / name).read_bytes() for name in _BESIDE if (root / name).is_file()}
-    files |= {"apsite.csv": to_csv(catalogue).encode(), "apsite.json": to_json_rows(catalogue).encode()}
+    files |= {name: text.encode() for name, text in (made or tables(catalogue)).items()}
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -132,9 +144,9 @@ def addresses(catalogue: Catalogue) -> list[str]:
     return list(dict.fromkeys(filter(None, found)))
 
 
-def write_snapshot(catalogue: Catalogue, output: Path) -> str:
-    """Write the archive and return its SHA-256."""
-    content = snapshot_bytes(catalogue)
+def write_snapshot(catalogue: Catalogue, output: Path, made: Mapping[str, str] | None = None) -> str:
+    """Write the archive of :func:`snapshot_bytes` and return its SHA-256."""
+    content = snapshot_bytes(catalogue, made)
     with atomic_file(output) as temporary:
         temporary.write_bytes(content)
     return hashlib.sha256(content).hexdigest()

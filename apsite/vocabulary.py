@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Self
 
 _RELATIONS: tuple[Callable[[int, int], bool], ...] = operator.lt, operator.le, operator.gt, operator.ge
@@ -475,6 +476,7 @@ def epsilon_text(text: str) -> str:
     return f"{steps}/255" if steps.denominator == 1 else f"{value}"
 
 
+@lru_cache(maxsize=256)
 def _epsilon(text: str) -> Fraction:
     """ε as a fraction."""
     try:

@@ -272,8 +272,8 @@ def test_paired_test_separates_what_intervals_do_not(contest: list[EvaluationRec
     assert (plain.separated, plain.basis, plain.test) == (False, Basis.PROPORTIONS, None)
     assert (paired.separated, paired.basis) == (True, Basis.PAIRED)
     assert paired.p_value == pytest.approx(2 / 2**20)
-    mixed = by_pairs.separations[keys[1], keys[2]]
-    assert mixed.proportions == by_intervals.separations[keys[1], keys[2]].proportions
+    mixed = by_pairs.between(keys[1], keys[2])
+    assert mixed.proportions == by_intervals.between(keys[1], keys[2]).proportions
     assert by_intervals.ranks == dict(zip(keys, (1, 1, 3), strict=True))
     assert by_pairs.ranks == dict(zip(keys, (1, 2, 3), strict=True))
     backwards = by_pairs.between(keys[1], keys[0])
@@ -298,20 +298,21 @@ def test_a_lead_has_a_runner_up_a_margin_and_ties(contest: list[EvaluationRecord
 def test_paired_test_ties_what_intervals_separate(contest: list[EvaluationRecord]) -> None:
     """A lead with as many samples lost as won is none, whatever an interval says."""
     standings = judged(contest, range(420), range(419, 819))
-    assert not standings.separations[contest[0].model_key, contest[1].model_key].separated
+    assert not standings.between(contest[0].model_key, contest[1].model_key).separated
 
 
 def test_p_values_of_a_setting_are_adjusted_together(contest: list[EvaluationRecord]) -> None:
-    found = judged(contest, range(420), range(400), range(392)).separations
+    found = judged(contest, range(420), range(400), range(392))
     keys = [one.model_key for one in contest]
-    assert found[keys[0], keys[2]].p_value == pytest.approx(3 * mcnemar_p_value(28, 0))
-    assert found[keys[0], keys[1]].p_value == pytest.approx(2 * mcnemar_p_value(20, 0))
-    assert found[keys[1], keys[2]].p_value == pytest.approx(mcnemar_p_value(8, 0))
+    assert found.between(keys[0], keys[2]).p_value == pytest.approx(3 * mcnemar_p_value(28, 0))
+    assert found.between(keys[0], keys[1]).p_value == pytest.approx(2 * mcnemar_p_value(20, 0))
+    assert found.between(keys[1], keys[2]).p_value == pytest.approx(mcnemar_p_value(8, 0))
 
 
 def test_an_unknown_number_of_samples_separates_nothing(contest: list[EvaluationRecord]) -> None:
     standings = judged([replace(one, results=replace(one.results, n_samples=None)) for one in contest])
-    assert set(standings.separations.values()) == {Separation(Outcome.NOT_SEPARABLE, Basis.UNKNOWN)}
+    pairs = itertools.combinations((one.model_key for one in contest), 2)
+    assert {standings.between(*pair) for pair in pairs} == {Separation(Outcome.NOT_SEPARABLE, Basis.UNKNOWN)}
     assert list(standings.ranks.values()) == [1, 1, 1]
     assert standings.lead is not None
     assert [one.model_key for one in standings.lead.tied] == [one.model_key for one in contest[1:]]
@@ -467,3 +468,26 @@ def test_leads_along_a_curve_are_joined_and_kept_where_equal(contest: list[Evalu
     ]  # fmt: skip
     assert leads_along(lambda epsilon: [models_at(5)[1], models_at(5)[0]], (0, 1, 2)) == [Stretch(second, 0, 2, False)]
     assert leads_along(lambda epsilon: [], (0, 1)) == []
+
+
+def test_models_on_the_same_images_are_compared_as_each_pair_alone(contest: list[EvaluationRecord]) -> None:
+    robust = np.random.default_rng(0).random((3, SIZE)) < [[0.5], [0.45], [0.4]]
+    samples = [replace(per_sample(range(1)), aa_robust=flags) for flags in robust]
+    standings = judge(map(contender, contest, samples))
+    for upper, lower in itertools.combinations(range(3), 2):
+        alone = paired_test(standings.models[upper], standings.models[lower])
+        assert alone is not None
+        assert standings.differences[upper, lower] == pytest.approx(alone.difference)
+        assert standings.p_values[upper, lower] == alone.p_value
+
+
+def test_a_model_is_tied_with_those_that_do_not_differ_from_it(benchmark_data: Catalogue) -> None:
+    one, found = Judge(benchmark_data), 0
+    every = [record for record in benchmark_data.records.values() if record.robust_accuracy is not None]
+    for record in every:
+        others = (other for other in every if other is not record)
+        pairs = {other.model_key: one.between(record, other) for other in others}
+        ties = {key for key, pair in pairs.items() if pair is not None and not pair.separated}
+        assert {other.model_key for other in one.tied(record)} == ties
+        found += len(ties)
+    assert found > 100

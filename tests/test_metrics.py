@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from apsite.metrics import (
     area_under_curve,
     holm,
     mcnemar_p_value,
+    mcnemar_p_values,
     median_distance,
     newcombe_interval,
     newcombe_p_value,
@@ -180,6 +182,7 @@ def test_newcombe_intervals_are_the_published_ones(
     assert newcombe_interval(first, second) == pytest.approx((low, high), abs=5.1e-5)
 
 
+@example((0, 1), (1, 28))  # one trial: the width grows like the square of z
 @given(*2 * [st.integers(1, 30_000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))])
 def test_a_newcombe_p_value_is_that_of_the_interval_which_ends_at_zero(
     first: tuple[int, int], second: tuple[int, int]
@@ -189,7 +192,7 @@ def test_a_newcombe_p_value_is_that_of_the_interval_which_ends_at_zero(
     if first[0] / first[1] < second[0] / second[1]:
         first, second = second, first
     if 1e-9 < p_value < 1:
-        assert newcombe_interval(first, second, 1 - p_value)[0] == pytest.approx(0, abs=1e-6)
+        assert newcombe_interval(first, second, 1 - p_value)[0] == pytest.approx(0, abs=1e-7)
     assert (newcombe_interval(first, second)[0] > 0) is (p_value < 0.05)
 
 
@@ -213,6 +216,17 @@ def test_mcnemar_is_exact(only_first: int, only_second: int) -> None:
     differing = only_first + only_second
     ways = sum(math.comb(differing, k) for k in range(min(only_first, only_second) + 1))
     assert mcnemar_p_value(only_first, only_second) == pytest.approx(min(1.0, 2 * ways / 2**differing), rel=1e-12)
+
+
+def test_mcnemar_of_many_pairs_is_exact_at_the_size_of_test_sets() -> None:
+    pairs = [(0, 3), (1, 9), (7, 9), (16, 15), (130, 170), (4_800, 5_200), (5_000, 5_000), (5_001, 5_000), (9_000, 900)]
+    exact = []
+    for fewer, more in map(sorted, pairs):
+        ways = sum(math.comb(fewer + more, k) for k in range(fewer + 1))
+        exact.append(min(1.0, float(Fraction(2 * ways, 2 ** (fewer + more)))))
+    first, second = np.array(pairs).T
+    assert mcnemar_p_values(first, second) == pytest.approx(exact, rel=1e-12, abs=0)
+    assert mcnemar_p_values(first[:0], second[:0]).size == 0
 
 
 def test_mcnemar_refuses_negative_counts() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -27,7 +28,7 @@ from apsite.comparable.settings import (
     setting_of,
 )
 from apsite.errors import DocumentError
-from apsite.metrics import PairedTest, TwoProportions, holm
+from apsite.metrics import PairedTest, TwoProportions, holm, mcnemar_p_values
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults, read_samples
 
@@ -158,15 +159,38 @@ class Lead:
         return self.over is not None and self.over.separated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standings:
     """Models compared with each other, most robust first, and what separates each from those further down.
 
-    `separations` is by two model keys, the more robust model first.
+    Attributes:
+        models: The models.
+        bases: What decided, as an index into :class:`Basis`, by the places of two models, the more robust one first.
+        differences: Robust accuracy of the one minus that of the other, a fraction, where a test decided.
+        p_values: P-values of the tests, not adjusted.
+        adjusted: The same by Holm's method, for all pairs that are compared in the same way.
     """
 
     models: tuple[Contender, ...]
-    separations: Mapping[tuple[str, str], Separation]
+    bases: NDArray[np.int8]
+    differences: NDArray[np.float64]
+    p_values: NDArray[np.float64]
+    adjusted: NDArray[np.float64]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place in `models` by model key."""
+        return {model.key: place for place, model in enumerate(self.models)}
+
+    @cached_property
+    def probable(self) -> NDArray[np.bool_]:
+        """Whether a model leads another by their test alone, by their places."""
+        return np.triu((self.differences > 0) & (self.p_values < LEVEL), 1)
+
+    @cached_property
+    def leads(self) -> NDArray[np.bool_]:
+        """Whether a model leads another, by their places."""
+        return self.probable & (self.adjusted < LEVEL)
 
     @cached_property
     def ranks(self) -> dict[str, int]:
@@ -174,14 +198,12 @@ class Standings:
 
         Without the second condition, a model could rank above a more robust one that is known more exactly.
         """
-        ahead = dict.fromkeys((model.key for model in self.models), 1)
-        for (_, below), found in self.separations.items():
-            ahead[below] += found.separated
+        ahead = 1 + self.leads.sum(axis=0)
         ranks: dict[str, int] = {}
         rank = 1
         for _, equals in itertools.groupby(self.models, lambda model: model.share):
             keys = [model.key for model in equals]
-            rank = max([rank, *(ahead[key] for key in keys)])
+            rank = max([rank, *(int(ahead[self.places[key]]) for key in keys)])
             ranks |= dict.fromkeys(keys, rank)
         return ranks
 
@@ -191,22 +213,50 @@ class Standings:
         if not self.models:
             return None
         first, *others = self.models
-        over = self.separations[first.key, others[0].key] if others else None
         return Lead(
             first.record,
             interval_of(first.share, first.n_samples),
             others[0].record if others else None,
             first.share - others[0].share if others else 0.0,
-            over,
+            self.between(first.key, others[0].key) if others else None,
             tuple(other.record for other in others if self.ranks[other.key] == 1),
-            frozenset(self.separations[first.key, other.key].basis for other in others),
+            frozenset(_BASES[basis] for basis in set(self.bases[0, 1:].tolist())),
         )
+
+    @property
+    def compared(self) -> Counter[Basis]:
+        """How many pairs of models were compared in which way."""
+        return Counter(_BASES[basis] for basis in self.bases[np.triu_indices(len(self.models), 1)].tolist())
+
+    def tied(self, key: str, *, by: Basis | None = None) -> list[EvaluationRecord]:
+        """Models that are tied with a model, most robust first, or only those that were compared in one way."""
+        place = self.places[key]
+        found = ~(self.leads[place] | self.leads[:, place])
+        if by is not None:
+            found &= np.concatenate([self.bases[:place, place], self.bases[place, place:]]) == _BASES.index(by)
+        found[place] = False
+        return [self.models[other].record for other in np.flatnonzero(found)]
 
     def between(self, first: str, second: str) -> Separation:
         """Separation of two models by their keys, with its test in the order asked for."""
-        if (first, second) in self.separations:
-            return self.separations[first, second]
-        return self.separations[second, first].reversed
+        upper, lower = sorted((self.places[first], self.places[second]))
+        one, two, basis = self.models[upper], self.models[lower], _BASES[self.bases[upper, lower]]
+        if basis is Basis.UNKNOWN:
+            return Separation(Outcome.NOT_SEPARABLE, basis)
+        outcome = Outcome.PROBABLY if self.probable[upper, lower] else Outcome.NOT_SEPARABLE
+        if self.leads[upper, lower]:
+            outcome = Outcome.LEADS
+        found = Separation(
+            outcome,
+            basis,
+            float(self.adjusted[upper, lower]),
+            paired_test(one, two) if basis is Basis.PAIRED else None,
+            _proportions(one, two) if basis is Basis.PROPORTIONS else None,
+        )
+        return found if one.key == first else found.reversed
+
+
+_BASES = tuple(Basis)
 
 
 def judge(models: Iterable[Contender]) -> Standings:
@@ -218,36 +268,55 @@ def judge(models: Iterable[Contender]) -> Standings:
     the one given first is first.
     """
     ordered = tuple(sorted(models, key=lambda model: -model.share))
-    found: dict[tuple[str, str], Separation] = {}
-    paired: dict[tuple[str, str], PairedTest] = {}
-    others: dict[tuple[str, str], TwoProportions] = {}
-    for upper, lower in itertools.combinations(ordered, 2):
-        pair, test = (upper.key, lower.key), paired_test(upper, lower)
-        if test is not None:
-            paired[pair] = test
-        elif upper.n_samples is None or lower.n_samples is None:
-            found[pair] = Separation(Outcome.NOT_SEPARABLE, Basis.UNKNOWN)
-        else:
-            high, low = round(upper.share * upper.n_samples), round(lower.share * lower.n_samples)
-            others[pair] = TwoProportions((high, upper.n_samples), (low, lower.n_samples))
-    for pair, p_value in _adjusted(paired).items():
-        found[pair] = Separation(_outcome(paired[pair], p_value), Basis.PAIRED, p_value, paired[pair])
-    for pair, p_value in _adjusted(others).items():
-        outcome = _outcome(others[pair], p_value)
-        found[pair] = Separation(outcome, Basis.PROPORTIONS, p_value, proportions=others[pair])
-    return Standings(ordered, found)
+    size = (len(ordered), len(ordered))
+    bases = np.full(size, _BASES.index(Basis.UNKNOWN), np.int8)
+    differences, p_values, adjusted = np.zeros(size), np.ones(size), np.ones(size)
+    apart = np.triu(np.ones(size, np.bool_), 1)
+    for places in _same_images(ordered):
+        pairs = np.ix_(places, places)
+        differences[pairs], p_values[pairs] = _paired(np.stack([np.asarray(ordered[place].robust) for place in places]))
+        bases[pairs], apart[pairs] = _BASES.index(Basis.PAIRED), False
+    for upper, lower in np.argwhere(apart):
+        one, two = ordered[upper], ordered[lower]
+        test: PairedTest | TwoProportions | None = paired_test(one, two)
+        basis = Basis.PROPORTIONS if test is None else Basis.PAIRED
+        if test is None and (test := _proportions(one, two)) is None:
+            continue
+        bases[upper, lower] = _BASES.index(basis)
+        differences[upper, lower], p_values[upper, lower] = test.difference, test.p_value
+    for basis in (Basis.PAIRED, Basis.PROPORTIONS):
+        alike = np.triu(bases == _BASES.index(basis), 1)
+        adjusted[alike] = holm(p_values[alike])
+    return Standings(ordered, bases, differences, p_values, adjusted)
 
 
-def _adjusted(tests: Mapping[tuple[str, str], PairedTest | TwoProportions]) -> dict[tuple[str, str], float]:
-    """P-values of tests, adjusted for all of them."""
-    return dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+def _same_images(models: Sequence[Contender]) -> list[list[int]]:
+    """Places of models that were evaluated on the very same images, in groups of two and more."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, model in enumerate(models):
+        if model.samples is not None and model.robust is not None and model.samples.indexed:
+            data = model.record.data
+            images = model.samples.index.tobytes(), model.samples.label.tobytes(), data.sha256 if data else None
+            groups.setdefault((model.record.dataset, *images), []).append(place)
+    return [places for places in groups.values() if len(places) > 1]
 
 
-def _outcome(test: PairedTest | TwoProportions, p_value: float) -> Outcome:
-    """What a test says of two models, given its adjusted p-value."""
-    if test.difference <= 0 or test.p_value >= LEVEL:
-        return Outcome.NOT_SEPARABLE
-    return Outcome.LEADS if p_value < LEVEL else Outcome.PROBABLY
+def _paired(robust: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Differences and p-values of all pairs of models on the same images; `robust` has a row of each model."""
+    flags = robust.astype(np.float32)  # of which products are quick, and counts exact up to 2^24
+    counts, both = robust.sum(axis=1), (flags @ flags.T).astype(np.int64)
+    upper, lower = np.triu_indices(len(flags), 1)
+    p_values = np.ones(both.shape)
+    p_values[upper, lower] = mcnemar_p_values(counts[upper] - both[upper, lower], counts[lower] - both[upper, lower])
+    return (counts[:, None] - counts) / robust.shape[1], p_values
+
+
+def _proportions(first: Contender, second: Contender) -> TwoProportions | None:
+    """The two models as shares of different samples; ``None`` where the number of one is unknown."""
+    if first.n_samples is None or second.n_samples is None:
+        return None
+    high, low = round(first.share * first.n_samples), round(second.share * second.n_samples)
+    return TwoProportions((high, first.n_samples), (low, second.n_samples))
 
 
 class Judge:
@@ -268,7 +337,7 @@ class Judge:
     def __init__(self, catalogue: JudgedData, samples: Mapping[str, SampleResults] | None = None) -> None:
         self.catalogue = catalogue
         self._samples: dict[str, SampleResults | None] = dict(samples or {})
-        self._mixed: dict[Setting, Standings] = {}
+        self._every_standing: dict[Setting, Standings] = {}
 
     def samples(self, record: EvaluationRecord) -> SampleResults | None:
         """Per-sample results of a record; ``None`` without a file, or one that `apsite validate` would refuse."""
@@ -293,6 +362,12 @@ class Judge:
         """Models of one setting, judged by AutoAttack."""
         return judge(contender(record, self.samples(record)) for record in records)
 
+    def _mixed(self, setting: Setting) -> Standings:
+        """Methods, baselines and reduced runs of one setting."""
+        if setting not in self._every_standing:
+            self._every_standing[setting] = self.standings(self._every.get(setting, ()))
+        return self._every_standing[setting]
+
     @cached_property
     def _every(self) -> dict[Setting | None, list[EvaluationRecord]]:
         """Methods, baselines and reduced runs that AutoAttack evaluated, by setting."""
@@ -309,18 +384,37 @@ class Judge:
         p-values are adjusted for all models of the setting. A model that ranks and a reduced run cannot be compared
         without images in common.
         """
-        setting, keys = setting_of(first), (first.model_key, second.model_key)
+        setting, keys = setting_of(first), {first.model_key, second.model_key}
         if setting is None or setting != setting_of(second):
             return None
         ranked = self.settings.get(setting)
-        if ranked is not None and ranked.ranks.keys() >= set(keys):
-            return ranked.between(*keys)
-        if setting not in self._mixed:
-            self._mixed[setting] = self.standings(self._every.get(setting, ()))
-        mixed = self._mixed[setting]
-        found = mixed.between(*keys) if mixed.ranks.keys() >= set(keys) else None
+        if ranked is not None and ranked.places.keys() >= keys:
+            return ranked.between(first.model_key, second.model_key)
+        mixed = self._mixed(setting)
+        found = mixed.between(first.model_key, second.model_key) if mixed.places.keys() >= keys else None
         alike = first.protocol.ranks == second.protocol.ranks
         return found if found is not None and (alike or found.basis is Basis.PAIRED) else None
+
+    def tied(self, record: EvaluationRecord) -> list[EvaluationRecord]:
+        """Models that can be compared with a model, as in :meth:`between`, and are tied with it."""
+        setting, key = setting_of(record), record.model_key
+        if setting is None:
+            return []
+        ranked = self.settings.get(setting)
+        known = ranked.places if ranked is not None and key in ranked.places else {}
+        found = ranked.tied(key) if ranked is not None and known else []
+        if all(other.model_key in known for other in self._every.get(setting, ())):
+            return found
+        mixed = self._mixed(setting)
+        if key not in mixed.places:
+            return found
+        pairs = {other.model_key for other in mixed.tied(key, by=Basis.PAIRED)}
+        return found + [
+            other
+            for other in mixed.tied(key)
+            if other.model_key not in known
+            and (other.protocol.ranks == record.protocol.ranks or other.model_key in pairs)
+        ]
 
     def baselines(self, record: EvaluationRecord) -> list[tuple[EvaluationRecord, Separation | None]]:
         """Other baselines in the setting of a model, most robust first, each with what separates the two."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from apsite.catalogue import Catalogue
+from apsite.comparable import Judge
 from apsite.documents.references import SURVEY, load_references
 from apsite.documents.schema import load_schema
-from apsite.export import to_csv, to_json_rows, write_snapshot
+from apsite.export import tables, write_snapshot
 from apsite.records.measured import MEASURED_FILE
 from apsite.site.news import newest
 
@@ -55,15 +56,19 @@ def snapshot(catalogue: Catalogue) -> Snapshot:
     return Snapshot(newest(catalogue), digest.hexdigest())
 
 
-def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
-    """Write all data below `folder` and return the files that the data page lists."""
+def write_downloads(folder: Path, catalogue: Catalogue, judge: Judge | None = None) -> list[Download]:
+    """Write all data below `folder` and return the files that the data page lists.
+
+    `judge` is that of the catalogue, if there is one already.
+    """
+    made = tables(catalogue, judge)
     documents, state = _documents(catalogue), snapshot(catalogue)
     parsed = {name: json.loads(content) for name, content in documents.items()}
     entries = {key: parsed[f"entries/{key}.json"] for key in catalogue.entries}
     records = {key: parsed[f"evaluations/{r.path.as_posix()}"] for key, r in catalogue.records.items()}
     texts = {
-        "apsite.csv": (to_csv(catalogue), "One row per record, fractions, empty where unknown"),
-        "apsite.json": (to_json_rows(catalogue), "The same rows as a JSON array, null where unknown"),
+        "apsite.csv": (made["apsite.csv"], "One row per record, fractions, empty where unknown"),
+        "apsite.json": (made["apsite.json"], "The same rows as a JSON array, null where unknown"),
         "catalogue.json": (
             _compact(_everything(catalogue, state, parsed)),
             "Everything in one file: entries, records of all kinds, measured checkpoints, references",
@@ -91,7 +96,7 @@ def write_downloads(folder: Path, catalogue: Catalogue) -> list[Download]:
         if record.samples is not None and record.samples.url is None and samples.is_file():
             shutil.copyfile(samples, folder / "data" / samples.relative_to(catalogue.root))
     archive = f"{state.name}.zip"
-    write_snapshot(catalogue, folder / "data" / archive)
+    write_snapshot(catalogue, folder / "data" / archive, made)
     meanings = {
         **{name: meaning for name, (_, meaning) in texts.items()},
         archive: "The snapshot: entries, records and per-sample files in the layout of the repository, with hashes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,7 @@ from apsite.catalogue import Catalogue
 from apsite.comparable import Judge, Lead, Setting, assumed_samples, by_setting, doubtful, robust_bounds
 from apsite.documents.references import Reference
 from apsite.records import EvaluationRecord
-from apsite.samples import SampleResults
-from apsite.site.charts import sparsity, tradeoffs
+from apsite.site.charts import panels, sparsity, tradeoffs
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SHAPE_PATHS, TOKENS
@@ -31,11 +30,11 @@ WIDE = ("navigation", "toc")
 class SiteFacts:
     """Everything that pages are made from.
 
-    `drawn` draws a chart, given its identity on the page and its specification; `samples` are per-sample results by
-    model key, if loaded already.
+    `drawn` draws a chart, given its identity on the page and its specification.
     """
 
     catalogue: Catalogue
+    judge: Judge  # who is ahead, by setting and between any two models
     references: dict[str, Reference]  # cited papers by key
     curves: list[Curve]
     downloads: list[Download]
@@ -43,17 +42,11 @@ class SiteFacts:
     bundle: str  # file name of the Vega script
     repository: str | None  # URL of the repository, for links to edit an entry; `None` where there is none
     drawn: Callable[[str, Spec], Markup] = no_drawing
-    samples: Mapping[str, SampleResults] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> dict[str, str]:
         """Names of methods in charts, by key."""
         return methods.labels(self.catalogue.entries.values())
-
-    @cached_property
-    def judge(self) -> Judge:
-        """Who is ahead, by setting and between any two models."""
-        return Judge(self.catalogue, self.samples)
 
     @cached_property
     def leads(self) -> dict[Setting, Lead]:
@@ -64,6 +57,11 @@ class SiteFacts:
     def rankings(self) -> dict[Setting, list[EvaluationRecord]]:
         """Models that rank and baselines, by setting, most robust first."""
         return by_setting(self.catalogue, baselines=True)
+
+    @cached_property
+    def fields(self) -> panels.Fields:
+        """All models that rank by dataset, network and structure, for the panels of methods."""
+        return panels.Fields(self.rankings)
 
     @cached_property
     def snapshot(self) -> Snapshot:

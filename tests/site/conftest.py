@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("altair", reason="the site needs the extra 'site'")
 
 from apsite.catalogue import Catalogue, load_catalogue
+from apsite.comparable import Judge
 from apsite.documents.references import load_references
 from apsite.site.charts.curves import load_curves
 from apsite.site.page import SiteFacts
@@ -22,6 +23,7 @@ def site_facts(catalogue: Catalogue) -> SiteFacts:
     """Facts of a catalogue, with no file written."""
     return SiteFacts(
         catalogue=catalogue,
+        judge=Judge(catalogue),
         references=load_references(),
         curves=load_curves(catalogue),
         downloads=[],

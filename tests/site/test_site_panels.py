@@ -27,7 +27,7 @@ def height(panel, share):
 def test_panels_hold_every_ranked_model(benchmark_data):
     for method in ("HARP_Zhao2023Holistic", "MAD_Lee2022Masking", "LAMP_Lee2021Layer"):
         own = [r for r in benchmark_data.records_of(method) if r.structure is not None and r.protocol.ranks]
-        drawn = panels.panels(benchmark_data, method, by_setting(benchmark_data, baselines=True))
+        drawn = panels.panels(benchmark_data, method, panels.Fields(by_setting(benchmark_data, baselines=True)))
         assert sum(len(panel.dots) for panel in drawn) == len(own)
         for panel in drawn:
             shares = [
@@ -48,7 +48,7 @@ def test_a_gap_is_not_bridged(data_folder):
         *(record_document(f"{RIVAL}_R18_CIFAR10_US_{p}", robust=0.3) for p in (90, 95, 99)),
     )
     catalogue = load_catalogue(root)
-    (panel,) = panels.panels(catalogue, METHOD, by_setting(catalogue, baselines=True))
+    (panel,) = panels.panels(catalogue, METHOD, panels.Fields(by_setting(catalogue, baselines=True)))
     assert "L" not in panel.own
     assert panel.own.count("h0") == 2
     assert panel.others.count("L") == 2
@@ -57,7 +57,7 @@ def test_a_gap_is_not_bridged(data_folder):
 
 
 def test_methods_without_results_have_no_panels(benchmark_data):
-    assert panels.panels(benchmark_data, "DNR_Kundu2020Tunable", by_setting(benchmark_data)) == []
+    assert panels.panels(benchmark_data, "DNR_Kundu2020Tunable", panels.Fields(by_setting(benchmark_data))) == []
 
 
 def test_curve_panels_are_exact_steps(tiny_facts):

@@ -118,62 +118,80 @@ class StepDrawing:
     leads: tuple[LeadBar, ...]
 
 
-def panels(catalogue: Catalogue, method: str, rankings: Mapping[Setting, list[EvaluationRecord]]) -> list[Panel]:
-    """Panels of a method (a key), one for each dataset, network and structure in which a model of it ranks.
+_Group = tuple[Dataset, Architecture, Structure]
 
-    `rankings` are all models that rank, baselines too, by setting.
+
+class Fields:
+    """All models that rank, baselines too, by dataset, network and structure, and the lines of their methods.
+
+    `rankings` are they by setting, most robust first.
     """
-    groups: dict[tuple[Dataset, Architecture, Structure], dict[float, list[EvaluationRecord]]] = {}
-    for setting, records in sorted(rankings.items()):
-        group = setting.dataset, setting.architecture, setting.structure
-        groups.setdefault(group, {})[setting.percent] = records
-    shown = {
-        key: fields
-        for key, fields in groups.items()
-        if any(record.method == method for records in fields.values() for record in records)
-    }
-    top = ceiling(r.robust_accuracy or 0.0 for fields in shown.values() for records in fields.values() for r in records)
-    return [_panel(catalogue.entries[method].name, method, key, fields, top) for key, fields in shown.items()]
+
+    def __init__(self, rankings: Mapping[Setting, list[EvaluationRecord]]) -> None:
+        self.groups: dict[_Group, dict[float, list[EvaluationRecord]]] = {}
+        for setting, records in sorted(rankings.items()):
+            group = setting.dataset, setting.architecture, setting.structure
+            self.groups.setdefault(group, {})[setting.percent] = records
+        self.methods = {
+            group: {record.method for records in field.values() for record in records}
+            for group, field in self.groups.items()
+        }
+        self._lines: dict[tuple[_Group, float], dict[str, str]] = {}
+
+    def frame(self, group: _Group, top: float) -> Frame:
+        """Axes of a group, up to a robust accuracy."""
+        field = self.groups[group]
+        return Frame(
+            240, 170, 30, 226, 12, 146,
+            tuple(((number + 0.5) / len(field), f"{percent} %") for number, percent in enumerate(field)),
+            tuple((tenth / 10 / top, f"{10 * tenth}") for tenth in range(0, round(10 * top) + 1, 2)),
+        )  # fmt: skip
+
+    def lines(self, group: _Group, top: float) -> dict[str, str]:
+        """Path of each method in the frame of a group: between neighbouring sparsities, and a point at each."""
+        if (group, top) not in self._lines:
+            frame, field = self.frame(group, top), self.groups[group]
+            points: dict[str, dict[float, str]] = {}
+            for (percent, records), (x, _) in zip(field.items(), frame.across, strict=True):
+                for record in records:
+                    place = f"{x} {frame.y((record.robust_accuracy or 0.0) / top)}"
+                    points.setdefault(record.method, {})[percent] = place
+            neighbours = list(itertools.pairwise(field))
+            self._lines[group, top] = {
+                method: "".join(
+                    [f"M{found[a]}L{found[b]}" for a, b in neighbours if a in found and b in found]
+                    + [f"M{point}h0" for point in found.values()]
+                )
+                for method, found in points.items()
+            }
+        return self._lines[group, top]
 
 
-def _panel(
-    name: str,
-    method: str,
-    key: tuple[Dataset, Architecture, Structure],
-    fields: dict[float, list[EvaluationRecord]],
-    top: float,
-) -> Panel:
-    places = {percent: (number + 0.5) / len(fields) for number, percent in enumerate(fields)}
-    frame = Frame(
-        240, 170, 30, 226, 12, 146,
-        tuple((place, f"{percent} %") for percent, place in places.items()),
-        tuple((tenth / 10 / top, f"{10 * tenth}") for tenth in range(0, round(10 * top) + 1, 2)),
-    )  # fmt: skip
-    lines: dict[str, dict[float, float]] = {}
+def panels(catalogue: Catalogue, method: str, fields: Fields) -> list[Panel]:
+    """Panels of a method (a key), one for each dataset, network and structure in which a model of it ranks."""
+    shown = [group for group, methods in fields.methods.items() if method in methods]
+    best = (records[0].robust_accuracy or 0.0 for group in shown for records in fields.groups[group].values())
+    top = ceiling(best)
+    return [_panel(catalogue.entries[method].name, method, group, fields, top) for group in shown]
+
+
+def _panel(name: str, method: str, group: _Group, fields: Fields, top: float) -> Panel:
+    frame, lines = fields.frame(group, top), fields.lines(group, top)
     dots, said = [], []
-    for percent, records in fields.items():
-        for record in records:
+    for (percent, records), (x, _) in zip(fields.groups[group].items(), frame.across, strict=True):
+        for record in (record for record in records if record.method == method):
             robust = record.robust_accuracy or 0.0
-            lines.setdefault(record.method, {})[percent] = robust
-            if record.method == method:
-                bounds = robust_bounds(record) or (robust, robust)
-                y, low, high = (frame.y(share / top) for share in (robust, *bounds))
-                # A label that would meet the lines of better models goes below the dot.
-                label = y + 15 if any((other.robust_accuracy or 0.0) > robust for other in records) else high - 6
-                dots.append(Dot(frame.x(places[percent]), y, low, high, numbers.percent(robust, 1), round(label, 1)))
-                said.append(f"{numbers.percent(robust, 1)} % at {percent} %")
-
-    def path(values: Mapping[float, float]) -> str:
-        points = {percent: f"{frame.x(places[percent])} {frame.y(share / top)}" for percent, share in values.items()}
-        joined = (f"M{points[a]}L{points[b]}" for a, b in itertools.pairwise(fields) if a in points and b in points)
-        return "".join([*joined, *(f"M{point}h0" for point in points.values())])
-
-    dataset, network, structure = key
+            y, low, high = (frame.y(share / top) for share in (robust, *(robust_bounds(record) or (robust, robust))))
+            # A label that would meet the lines of better models goes below the dot.
+            label = y + 15 if (records[0].robust_accuracy or 0.0) > robust else high - 6
+            dots.append(Dot(x, y, low, high, numbers.percent(robust, 1), round(label, 1)))
+            said.append(f"{numbers.percent(robust, 1)} % at {percent} %")
+    dataset, network, structure = group
     return Panel(
         title=f"{dataset.label} {network.label}, {structure.value}",
         frame=frame,
-        own=path(lines[method]),
-        others="".join(path(values) for other, values in lines.items() if other != method),
+        own=lines[method],
+        others="".join(path for other, path in lines.items() if other != method),
         dots=tuple(dots),
         description=f"{name} on {dataset.label}, {network.label}, {structure.value}: "
         f"robust accuracy {', '.join(said)} sparsity, among {len(lines) - 1} others.",

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from apsite.catalogue import load_catalogue
+from apsite.comparable import Judge
 from apsite.documents.references import load_references
 from apsite.errors import ApsiteError
 from apsite.site.charts.curves import load_curves, load_samples, write_curves
@@ -56,12 +57,13 @@ def build_site(
     samples = load_samples(catalogue)
     curves = load_curves(catalogue, samples)
     write_curves(pages_folder, curves)
+    judge = Judge(catalogue, samples)
     facts = SiteFacts(
         catalogue=catalogue,
+        judge=judge,
         references=load_references(),
         curves=curves,
-        samples=samples,
-        downloads=write_downloads(pages_folder, catalogue),
+        downloads=write_downloads(pages_folder, catalogue, judge),
         documents=frozenset(documents),
         bundle=bundle,
         repository=_repository(identity),

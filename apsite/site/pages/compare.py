@@ -167,7 +167,7 @@ def _results(judge: Judge, columns: Sequence[Entry]) -> list[Group]:
         by_method = {record.method: record for record in found[setting]}
         records = tuple(by_method.get(entry.key) for entry in columns)
         tied = tuple(
-            tuple(sorted(places[key] for key in _tied(judge, record, found[setting]) if key in places))
+            tuple(sorted(places[other.method] for other in judge.tied(record) if by_method.get(other.method) is other))
             if record
             else ()
             for record in records
@@ -182,12 +182,6 @@ def _results(judge: Judge, columns: Sequence[Entry]) -> list[Group]:
         for dataset, structure in itertools.product(Dataset, Structure)
         if (dataset, structure) in headed
     ]
-
-
-def _tied(judge: Judge, record: EvaluationRecord, others: Sequence[EvaluationRecord]) -> tuple[str, ...]:
-    """Methods whose models are tied with one of the same setting."""
-    found = ((other, judge.between(record, other)) for other in others if other is not record)
-    return tuple(other.method for other, separation in found if separation is not None and not separation.separated)
 
 
 def _criterion(word: Criterion | None) -> str:

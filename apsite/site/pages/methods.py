@@ -98,8 +98,8 @@ def rivals(catalogue: Catalogue, method: str, models: Sequence[Standing]) -> lis
 def history(catalogue: Catalogue, entry: Entry) -> list[Event]:
     """What happened to the entry and the records of a method since they were first published, newest first."""
     events = [Event(change.date, "entry", change.kind.label, change.text, change.url, None) for change in entry.changes]
-    keys = {key for key in (*catalogue.records, *catalogue.retracted) if ModelKey.parse(key).method == entry.key}
-    for key in sorted(keys):
+    retracted = (record for record in catalogue.retracted.values() if record.method == entry.key)
+    for key in sorted({record.model_key for record in (*catalogue.records_of(entry.key), *retracted)}):
         *replaced, _ = versions = catalogue.versions(key)
         older = {record.version: f"evaluations/{record.history_path.as_posix()}" for record in replaced}
         for record in versions:
@@ -220,7 +220,7 @@ def context(facts: SiteFacts, key: str) -> dict[str, Any]:
             for found in facts.judge.baselines(record)
         ],
         "curves": own,
-        "panels": panels.panels(catalogue, key, facts.rankings),
+        "panels": panels.panels(catalogue, key, facts.fields),
         "curve_panels": panels.curve_panels(own),
         "rivals": rivals(catalogue, key, found),
         "measured": {

@@ -27,8 +27,7 @@ class Group:
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
     areas = {curve.record.model_key: curve.area for curve in facts.curves if not curve.imported}
-    settings = facts.judge.settings.values()
-    bases = Counter(pair.basis for standings in settings for pair in standings.separations.values())
+    bases = sum((standings.compared for standings in facts.judge.settings.values()), Counter[Basis]())
     return {
         "choices": leaderboards.choices(facts.catalogue),
         "groups": grouped(leaderboards.ranked_results(facts.judge, areas)),
