@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from apsite.catalogue import Catalogue, load_catalogue
 from apsite.contribution.history import supersede
 from apsite.samples import SampleResults, samples_bytes
 from apsite.site.page import SiteFacts
-from apsite.site.pages.baselines import GLOBAL, LAMP, LOCAL, Study, agreements, duration, read_costs, studies
+from apsite.site.tables.criteria import GLOBAL, LAMP, LOCAL, Study, agreements, orders, studies
+from apsite.site.tables.series_costs import duration, read_costs
 from apsite.vocabulary import Architecture
 from tests.builders import (
+    METHOD,
     audit_document,
     changed,
     entry_document,
@@ -40,6 +43,12 @@ def verdicts(robust: range, far: range) -> SampleResults:
     return SampleResults(
         index, label, np.ones(N, np.bool_), np.isin(index, list(robust)), distance, np.zeros(N, np.bool_)
     )
+
+
+def found_studies(catalogue: Catalogue) -> list[Study]:
+    """Studies of a catalogue."""
+    facts = site_facts(catalogue)
+    return studies(facts.catalogue, facts.judge, facts.curves)
 
 
 @pytest.fixture
@@ -71,21 +80,28 @@ def root(tmp_path: Path) -> Path:
 
 def test_criteria_are_compared_image_by_image(root: Path) -> None:
     """LAMP is robust on 12 images more than local LWM, which is no chance; on one more than global LWM, which is."""
-    (study,) = studies(site_facts(load_catalogue(root)))
+    (study,) = found_studies(load_catalogue(root))
     found = {
         (one.first.record.method, one.second.record.method, one.pair.only_first, one.pair.only_second, one.outcome)
-        for one in study.tests
+        for one in study.fields[0].pairs
     }
     assert found == {
         (LAMP, LOCAL, 12, 0, "LAMP ahead"), (LAMP, GLOBAL, 1, 0, "tied"), (GLOBAL, LOCAL, 12, 1, "LWM-Global ahead"),
     }  # fmt: skip
     assert study.highest is not None
     assert study.highest.separation.p_value == pytest.approx(3 * 2 / 2**12), "one of three tests"
+    (field,) = study.fields
+    assert [one.record.method for one in field.models] == [LAMP, GLOBAL, LOCAL]
+    assert ([one.record.method for one in field.ties], len(field.separated)) == ([GLOBAL], 2)
+    forth, back = field.tests[0][2], field.tests[2][0]
+    assert forth is not None
+    assert back is not None
+    assert (back.pair, back.outcome) == (forth.pair.reversed, forth.outcome)
 
 
 def test_the_survey_stands_beside_our_own_figures(root: Path) -> None:
     catalogue = load_catalogue(root)
-    (line,) = agreements(catalogue, studies(site_facts(catalogue))[0])
+    (line,) = agreements(catalogue, found_studies(catalogue)[0])
     assert line.survey_gain == pytest.approx(0.0694)
     assert line.own.pair.difference == pytest.approx(0.3)
     assert line.agrees
@@ -93,7 +109,7 @@ def test_the_survey_stands_beside_our_own_figures(root: Path) -> None:
 
 def test_curves_have_the_values_of_the_samples_and_a_bar_of_leaders(root: Path) -> None:
     """Up to 4/255 all are as robust, so the first leads; from there LAMP leads with the images that are 9/255 away."""
-    (study,) = studies(site_facts(load_catalogue(root)))
+    (study,) = found_studies(load_catalogue(root))
     (drawing,) = study.drawings
     counts = {line.curve.record.method: line.steps.table for line in drawing.lines}
     assert counts[LAMP][3] == counts[LOCAL][3] == N
@@ -131,16 +147,21 @@ def test_the_page_says_who_is_ahead_by_how_much(root: Path) -> None:
     assert "on <b>8/40</b>: LAMP is more robust (McNemar p = 0.0015)" in text
     content = read_page(text)
     _, *rows = content.tables["baselines-r8"]
-    assert [(row[4], row[6], row[7], row[10]) for row in rows] == [
+    assert [(row[5], row[7], row[8], row[12]) for row in rows] == [
         ("50.00", "2.50", "66.67", "1 min 01 s"),
         ("47.50", "–", "–", "–"),
         ("20.00", "–", "–", "–"),
     ]
-    assert [row[8:] for row in content.tables["paired-r8"][1:]] == [
-        ["+30.00", "0.0015", "LAMP ahead"],
+    assert [row[9:] for row in content.tables["paired-r8"][1:]] == [
         ["+2.50", "1", "tied"],
+        ["+30.00", "0.0015", "LAMP ahead"],
         ["+27.50", "0.0068", "LWM-Global ahead"],
     ]
+    assert [row[5:] for row in content.tables["criteria-r8-us-99"][1:]] == [
+        ["+2.50 =", "+30.00"], ["", "+27.50"], ["", ""],
+    ]  # fmt: skip
+    assert "At 99 %, LAMP is tied with LWM-Global" in text
+    assert "Of 3 pairs of criteria, 2 differ by more than chance" in text
     assert content.tables["table-8-r8"][1][1:] == [
         "ResNet18", "30.04", "36.98", "+6.94", "20.00", "50.00", "+30.00", "yes",
     ]  # fmt: skip
@@ -148,7 +169,7 @@ def test_the_page_says_who_is_ahead_by_how_much(root: Path) -> None:
 
 def test_before_and_after_fine_tuning_are_of_the_same_images(root: Path) -> None:
     """Of the first 30 images LAMP is robust on 20 after it; images that were not attacked before do not count."""
-    (study,) = studies(site_facts(load_catalogue(root)))
+    (study,) = found_studies(load_catalogue(root))
     assert study.tuning is not None
     assert [one.record.method for one in study.tuning.better] == [LAMP]
     assert (study.tuning.images, study.tuning.before, study.tuning.after) == (30, (0.025, 0.025), (20 / 30, 20 / 30))
@@ -186,7 +207,7 @@ def test_a_figure_of_the_survey_that_was_replaced_still_stands_beside_ours(root:
     new.with_suffix(".npz").write_bytes(samples_bytes(samples()))
     supersede(root, new, "Evaluated again by this project.", by="the apsite maintainers")
     catalogue = load_catalogue(root)
-    study = next(one for one in studies(site_facts(catalogue)) if one.architecture is Architecture.RESNET8)
+    study = next(one for one in found_studies(catalogue) if one.architecture is Architecture.RESNET8)
     (line,) = agreements(catalogue, study)
     assert line.survey[1].robust_accuracy == 0.3698
 
@@ -211,67 +232,90 @@ def test_a_method_page_shows_the_baselines_of_its_settings(root: Path) -> None:
     ]
 
 
+def test_a_network_that_gave_all_images_one_class_is_not_counted(root: Path) -> None:
+    """No attack changes its constant answer, so fine-tuning may well lower it."""
+    before = {"n_samples": 30, "clean_accuracy": 0.8, "autoattack": 0.8}
+    report = {
+        f"{LAMP}_R8_CIFAR10_US_99": {"before": before},
+        f"{LOCAL}_R8_CIFAR10_US_99": {"before": before | {"autoattack": 0.1}},
+    }
+    (root / "baselines/small/series.json").write_text(json.dumps({"models": report}), encoding="utf-8")
+    (study,) = found_studies(load_catalogue(root))
+    assert study.tuning is not None
+    assert [one.record.method for one in study.tuning.all] == [LOCAL]
+    assert [one.record.method for one in study.tuning.one_class] == [LAMP]
+    assert "LAMP gave every image one class before it" in page_text(site_facts(load_catalogue(root)), "baselines.md")
+
+
+def test_the_order_of_criteria_is_compared_with_that_of_methods(root: Path) -> None:
+    """Ours: LWM 50.00 %, LIS 2.50 %. The survey's: LIS is ahead on one network and behind on the other."""
+    ours = changed(entry_document("LIS_Doe2024Method", baseline=True), "specifics.criterion", "LIS")
+    report = changed(entry_document("Scores_Doe2024Method"), "specifics.criterion", "LIS")
+    magnitude = (
+        changed(entry_document(key, baseline=True), "specifics.criterion", "LWM") for key in (LAMP, LOCAL, GLOBAL)
+    )
+    document = changed(own_document("LIS_Doe2024Method_R8_CIFAR10_US_99"), "protocol", "custom")
+    document = changed(changed(document, "sparsity.declared", 0.99), "results.n_samples", N)
+    document = changed(document, "results.attacks[autoattack].robust_accuracy", 1 / N)
+    documents = [report, ours, document, *magnitude]
+    for network, share in (("R18", 0.5), ("V16", 0.1)):
+        documents.append(record_document(f"Scores_Doe2024Method_{network}_CIFAR10_US_99", robust=share))
+        documents.append(record_document(f"{METHOD}_{network}_CIFAR10_US_99", robust=0.3))
+    write_data(root, changed(entry_document(METHOD), "specifics.criterion", "LWM"), *documents)
+    path = root / "evaluations/LIS_Doe2024Method/LIS_Doe2024Method_R8_CIFAR10_US_99.npz"
+    path.write_bytes(samples_bytes(verdicts(range(1), range(10))))
+    facts = site_facts(load_catalogue(root))
+    (study,) = studies(facts.catalogue, facts.judge, facts.curves)
+    found = {order.setting.architecture: order.alike for order in orders(facts.judge, study)}
+    assert found == {Architecture.RESNET18: (0, 1), Architecture.VGG16: (1, 1)}
+
+
 @pytest.fixture(scope="module")
 def own(benchmark_facts: SiteFacts) -> Study:
-    """The repository's first series on the small network."""
-    (study,) = (one for one in studies(benchmark_facts) if one.place == "r8")
+    """The repository's series on the small network."""
+    (study,) = studies(benchmark_facts.catalogue, benchmark_facts.judge, benchmark_facts.curves)
     return study
 
 
 def test_the_repository_s_own_series_is_on_the_page(own: Study, benchmark_facts: SiteFacts) -> None:
-    together = [one for one in studies(benchmark_facts) if one.architecture is Architecture.RESNET8]
-    models = [one for study in together for one in study.models]
-    assert sum(study.dense is not None for study in together) == 1
-    assert len(models) >= 13
-    assert all(len({tuple(one.samples.index) for one in study.models}) == 1 for study in together)
+    assert own.dense is not None
+    assert own.series == "criteria"
+    assert all(np.isin(own.sampled, one.samples.index).all() for one in own.models)
+    assert len(own.sampled) == 1000
     drawn = [line.curve.record.model_key for drawing in own.drawings for line in drawing.lines]
     assert sorted(drawn) == sorted(one.record.model_key for one in own.pruned)
-    on_curves = {curve.record.model_key for curve in benchmark_facts.curves}
-    assert {one.record.model_key for one in models} <= on_curves
+    assert {one.record.model_key for one in own.models} <= {curve.record.model_key for curve in benchmark_facts.curves}
+
+
+def test_what_is_missing_is_the_series_less_what_was_evaluated(own: Study, repository: Path) -> None:
+    tables = tomllib.loads((repository / "baselines/criteria.toml").read_text(encoding="utf-8"))["criterion"]
+    planned = sum(len(table["sparsities"]) for table in tables)
+    assert sum(map(len, own.missing.values())) == planned - len(own.pruned)
 
 
 def test_the_table_of_the_repository_s_series_has_the_figures_of_the_records(
     own: Study, benchmark_pages: dict[str, PageContent], repository: Path
 ) -> None:
-    _, *rows = benchmark_pages["baselines.md"].tables["baselines-r8"]
-    reported = json.loads((repository / "baselines/resnet8/series.json").read_text(encoding="utf-8"))["models"]
-    for row, one in zip(rows, own.models, strict=True):
+    head, *rows = benchmark_pages["baselines.md"].tables["baselines-r8"]
+    reported = json.loads((repository / "baselines/criteria/series.json").read_text(encoding="utf-8"))["models"]
+    for cells, one in zip(rows, own.models, strict=True):
+        row = dict(zip(head, cells, strict=True))
         path = repository / f"evaluations/{one.record.method}/{one.record.model_key}.json"
         document = json.loads(path.read_text(encoding="utf-8"))
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-            robust = arrays["aa_robust"]
-        assert row[3] == f"{100 * document['results']['clean_accuracy']:.2f}"
-        assert row[4] == f"{100 * robust.mean():.2f}"
-        (hofmn,) = (one["robust_accuracy"] for one in document["results"]["attacks"] if one["attack"] == "hofmn")
-        assert row[8] == f"{100 * hofmn:.2f}"
-        assert row[9] == f"{document['audit']['weights'] - document['audit']['zero_weights']:,}"
+            robust, index = arrays["aa_robust"], arrays["index"]
+        results = document["results"]
+        whole = results.get("whole_set") or results
+        assert row["Clean"] == f"{100 * whole['clean_accuracy']:.2f}"
+        assert (row["Images"], row["AutoAttack"].split("s")[0]) == (f"{len(index):,}", f"{100 * robust.mean():.2f}")
+        (hofmn,) = (found["robust_accuracy"] for found in results["attacks"] if found["attack"] == "hofmn")
+        assert row["HO-FMN"] == f"{100 * hofmn:.2f}"
+        assert row["Weights left"] == f"{document['audit']['weights'] - document['audit']['zero_weights']:,}"
         before = reported[one.record.model_key].get("before")
         if before is not None:
-            assert row[6] == f"{100 * before['autoattack']:.2f}"
-            assert row[7] == f"{100 * robust[: before['n_samples']].mean():.2f}"
-            assert robust[: before["n_samples"]].mean() > before["autoattack"], one.record.model_key
-
-
-def test_the_survey_is_ahead_in_every_line_as_the_page_says(own: Study, benchmark_data: Catalogue) -> None:
-    lines = agreements(benchmark_data, own)
-    assert [line.percent for line in lines] == [90, 90, 95, 95, 99, 99]
-    assert all(line.survey_gain > 0 for line in lines)
-
-
-def test_the_findings_of_the_repository_s_series_follow_from_its_samples(
-    own: Study, benchmark_facts: SiteFacts
-) -> None:
-    text = page_text(benchmark_facts, "baselines.md")
-    assert own.tuning is not None
-    assert not own.tuning.others
-    assert len(own.tuning.better) == len(own.pruned)
-    assert f"Fine-tuning made all <b>{len(own.pruned)}</b> pruned networks more robust" in text
-    at_99 = {one.record.method: one.samples.aa_robust for one in own.pruned if one.record.key.percent == 99}
-    lamp, local = at_99[LAMP], at_99[LOCAL]
-    assert lamp is not None
-    assert local is not None
-    assert f"At 99 % sparsity, LAMP is robust on <b>{lamp.sum()}/{len(lamp)}</b> images" in text
-    assert f"on <b>{local.sum()}/{len(lamp)}</b>: no significant difference (McNemar p = " in text
+            first = np.isin(index, own.sampled[: before["n_samples"]])
+            assert row["Before fine-tuning"] == f"{100 * before['autoattack']:.2f}"
+            assert row["After, same images"] == f"{100 * robust[first].mean():.2f}"
 
 
 @pytest.mark.parametrize(

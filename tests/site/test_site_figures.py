@@ -7,6 +7,7 @@ their spelling is the site's (`apsite.numbers`).
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 from itertools import pairwise, product
@@ -224,15 +225,18 @@ def test_long_tables_have_the_exported_figures(benchmark_pages, exported):
 
 def test_curves_have_the_figures_of_the_samples(benchmark_pages, verdicts, exported):
     tables = benchmark_pages["curves.md"].tables
-    first = {key: row for key, row in exported.items() if key.endswith("_R8_CIFAR10_US_90")}
+    rows = {key: row for key, row in exported.items() if key.endswith("_R8_CIFAR10_US_95")}
+    first = dict(
+        sorted(rows.items(), key=lambda item: -item[1]["aa_robust_accuracy"])[:4]
+    )  # most that the page shows at first
     lines = {kind: sorted(line[3:] for line in tables["curve-figures"][1:] if line[1] == kind) for kind in KINDS}
-    assert len(first) == 3
+    assert len(first) > 3
     assert lines["HO-FMN"] == sorted(shares(verdicts[key]) for key in first)
     assert lines["envelope"] == sorted(shares(envelope(verdicts[key])) for key in first)
     names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy", "joint_robust_accuracy")
     models = [[*line[2:4], line[4], *line[5:7]] for line in tables["models"][1:]]
     expected = []
-    for row in first.values():
+    for row in rows.values():
         clean, robust, hofmn, joint = (percent(row[name]) for name in names)
         expected.append([clean, robust, wilson(row), hofmn, joint])
     assert sorted(models) == sorted(expected)
@@ -383,39 +387,72 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
 
 def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts):
     tables = benchmark_pages["baselines.md"].tables
-    own = {
-        (row["name"], row["percent"]): row for row in exported.values() if row["net"] == "ResNet8" and not row["ranks"]
-    }
-    names = ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy")
-    studies = [lines for name, lines in tables.items() if name.startswith("baselines-r8")]
-    assert len({tuple(lines[0]) for lines in studies}) == 1
-    table = [studies[0][0], *(line for lines in studies for line in lines[1:])]
-    assert len(table) - 1 == len(own)
-    by_figures = {(*(percent(row[name]) for name in names), wilson(row)) for row in own.values()}
-    places = [table[0].index(title) for title in ("Clean", "AutoAttack", "HO-FMN", "95 % interval")]
-    assert {tuple(line[place] for place in places) for line in table[1:]} == by_figures
-    (paired,) = (lines for name, lines in tables.items() if name.startswith("paired-r8"))
-    tests: dict[str, list[tuple[float, float, str]]] = {}
-    for first, second, step, images, one, other, only_one, only_other, gap, p_value, outcome in paired[1:]:
-        pair = [verdicts[own[name, int(step.split()[0])]["model_key"]]["aa_robust"] for name in (first, second)]
-        alone = [int((pair[0] & ~pair[1]).sum()), int((pair[1] & ~pair[0]).sum())]
-        assert [images, one, other] == [str(len(pair[0])), *(str(int(flags.sum())) for flags in pair)]
-        assert [only_one, only_other] == [str(count) for count in alone]
-        assert gap == signed_points((alone[0] - alone[1]) / len(pair[0]))
+    table = [dict(zip(tables["baselines-r8"][0], line, strict=True)) for line in tables["baselines-r8"][1:]]
+    by_name = {}
+    for line in table:
+        step = None if line["Structure"] == "dense" else int(line["Sparsity"].split()[0])
+        rows = (row for row in exported.values() if row["net"] == "ResNet8" and row["percent"] == step)
+        (row,) = (
+            one
+            for one in rows
+            if step is None or (one["name"], one["structure"]) == (line["Criterion"], line["Structure"])
+        )
+        by_name[line["Criterion"], line["Structure"], line["Sparsity"]] = row
+        found = [line[title].split("s")[0] for title in ("Clean", "AutoAttack", "HO-FMN", "95 % interval")]
+        shares_of = (row[name] for name in ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy"))
+        assert found == [*map(percent, shares_of), wilson(row)]
+    assert len(by_name) == len(table)
+    tests: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
+    for line in tables["paired-r8"][1:]:
+        first, second, kind, step, images, one, other, only_one, only_other, gap, p_value, outcome = line
+        pair = [verdicts[by_name[method, kind, step]["model_key"]] for method in (first, second)]
+        common = np.intersect1d(*(found["index"] for found in pair))
+        robust = [found["aa_robust"][np.isin(found["index"], common)] for found in pair]
+        alone = [int((robust[0] & ~robust[1]).sum()), int((robust[1] & ~robust[0]).sum())]
+        assert [images, one, other] == [f"{count:,}" for count in (len(common), *(flags.sum() for flags in robust))]
+        assert [only_one, only_other] == [f"{count:,}" for count in alone]
+        assert gap == signed_points((alone[0] - alone[1]) / len(common))
         chance = binomtest(alone[0], sum(alone)).pvalue if sum(alone) else 1.0
-        tests.setdefault(step, []).append((chance, float(p_value), outcome))
+        tests.setdefault((kind, step), []).append((chance, float(p_value), outcome))
+    assert tests
     for found in tests.values():  # adjusted by Holm's method for the tests of one sparsity
         highest = 0.0
         for place, (chance, p_value, outcome) in enumerate(sorted(found)):
             highest = max(highest, min(1.0, (len(found) - place) * chance))
             assert p_value == pytest.approx(highest, rel=0.06)
             assert (outcome == "tied") == (highest >= 0.05)
-    (survey,) = (lines for name, lines in tables.items() if name.startswith("table-8-r8"))
-    for step, net, lwm, lamp, gain, own_lwm, own_lamp, own_gain, _ in survey[1:]:
-        percents = int(step.split()[0])
-        words = {"net": net, "data": "CIFAR-10", "percent": percents, "ranks": True}
+    pairs = {(*line[:2], f"{line[2].capitalize()}, {line[3]}"): line[9:] for line in tables["paired-r8"][1:]}
+    for name, (head, *lines) in ((name, lines) for name, lines in tables.items() if name.startswith("criteria-r8")):
+        structure = "Structured" if "-s-" in name else "Unstructured"
+        for line in lines:
+            row = by_name[line[0], structure.lower(), f"{name.rpartition('-')[2]} %"]
+            found = [line[1], line[2], line[4]]
+            shares_of = (row[one] for one in ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy"))
+            assert found == [*map(percent, shares_of)]
+            assert line[3] == wilson(row)
+            for other, cell in zip(lines[1:], line[5:], strict=True):
+                pair = pairs.get((line[0], other[0], f"{structure}, {name.rpartition('-')[2]} %"))
+                assert (cell == "") == (pair is None)
+                if pair is not None:
+                    assert cell == pair[0] + (" =" if pair[2] == "tied" else "")
+        assert len(head) == 4 + len(lines)
+    for line in tables.get("order-r8", [[]])[1:]:
+        kind, _, step = line[0].partition(" ")
+        ours = [part.split()[1] for part in line[2].split(", ")]
+        theirs = [part.rsplit(" ", 1) for part in line[3].split(", ")]
+        words = {"net": line[1], "data": "CIFAR-10", "structure": kind, "percent": int(step.split()[0]), "ranks": True}
+        assert [share for _, share in theirs] == [
+            percent(find(exported, name=method, **words)["aa_robust_accuracy"]) for method, _ in theirs
+        ]
+        assert ours == sorted(ours, key=float, reverse=True)
+        same = sum(float(a) > float(b) for (_, a), (_, b) in itertools.combinations(theirs, 2))
+        assert line[4] == f"{same} of {len(ours) * (len(ours) - 1) // 2}"
+    for line in tables.get("sample-r8", [[]])[1:]:
+        assert line[5] == signed_points((float(line[4]) - float(line[2].split("s")[0])) / 100)
+    for step, net, lwm, lamp, gain, own_lwm, own_lamp, own_gain, _ in tables.get("table-8-r8", [[]])[1:]:
+        words = {"net": net, "data": "CIFAR-10", "percent": int(step.split()[0]), "ranks": True}
         printed = [find(exported, name=name, **words)["aa_robust_accuracy"] for name in ("LWM", "LAMP")]
-        ours = [own[name, percents]["aa_robust_accuracy"] for name in ("LWM", "LAMP")]
+        ours = [by_name[name, "unstructured", step]["aa_robust_accuracy"] for name in ("LWM", "LAMP")]
         assert [lwm, lamp, own_lwm, own_lamp] == [percent(value) for value in (*printed, *ours)]
         assert (gain, own_gain) == (signed_points(printed[1] - printed[0]), signed_points(ours[1] - ours[0]))
     drawn = [line for name, lines in tables.items() if name.startswith("curves-r8") for line in lines[1:]]
@@ -467,7 +504,7 @@ def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageConte
         "leads-.*|heat-.*|board-.*|results|method-results|readout|models|curve-settings|compare|pretrained-networks|baseline-criteria|"
         "front-.*|(trend|clean|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "results-by-others|"
-        "baselines-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
+        "baselines-.*|criteria-.*|order-.*|sample-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
     )
     attacks = re.compile(r"table-\d+")
     for path, page in benchmark_pages.items():

@@ -187,11 +187,13 @@ def drawing(trend: Trend, name: str, lit: Sequence[Line]) -> TrendDrawing:
 
 
 def distinct(lines: Sequence[Line]) -> list[SeriesStyle]:
-    """A look for each line, its own where no line before has it, else the next that is free."""
+    """A look for each line, its own where no line before has it or its colour, else the next that is free."""
     taken: list[int] = []
     for line in lines:
-        free = (place % len(LOOKS) for place in range(line.look, line.look + len(LOOKS)))
-        taken.append(next(place for place in free if place not in taken))
+        places = [place % len(LOOKS) for place in range(line.look, line.look + len(LOOKS))]
+        colours = {LOOKS[place].colour for place in taken}
+        fresh = [place for place in places if LOOKS[place].colour not in colours]
+        taken.append(next(place for place in [*fresh, *places] if place not in taken))
     return [LOOKS[place] for place in taken]
 
 

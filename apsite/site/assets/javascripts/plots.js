@@ -50,13 +50,14 @@
       found.map((at, index) => (at && found[index + 1] ? "M" + at.join(" ") + "L" + found[index + 1].join(" ") : "")).join("") +
       found.map((at) => (at ? "M" + at.join(" ") + "h0" : "")).join("");
 
-    /** A look for each method, its own where none before it has it, else the next that is free. */
+    /** A look for each method, its own where none before it has it or its colour, else the next that is free. */
     function looksOf(methods) {
       const taken = [];
       for (const method of methods) {
-        let place = Number(byMethod.get(method).dataset.look);
-        while (taken.includes(place) && taken.length < looks.length) place = (place + 1) % looks.length;
-        taken.push(place);
+        const own = Number(byMethod.get(method).dataset.look);
+        const places = looks.map((_, index) => (own + index) % looks.length);
+        const fresh = places.filter((place) => !taken.some((other) => looks[other].colour === looks[place].colour));
+        taken.push([...fresh, ...places].find((place) => !taken.includes(place)) ?? own);
       }
       return taken.map((place) => looks[place]);
     }
