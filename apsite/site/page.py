@@ -19,7 +19,7 @@ from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SHAPE_PATHS, TOKENS
 from apsite.site.downloads import Download, Snapshot, snapshot
-from apsite.site.tables import methods
+from apsite.site.tables import methods, settings
 from apsite.site.writer import WrittenPage, environment, written_page
 
 WIDE = ("navigation", "toc")
@@ -62,6 +62,12 @@ class SiteFacts:
     def fields(self) -> panels.Fields:
         """All models that rank by dataset, network and structure, for the panels of methods."""
         return panels.Fields(self.rankings)
+
+    @cached_property
+    def results(self) -> list[settings.Group]:
+        """Every record once, by setting, most robust first."""
+        areas = {curve.record.model_key: curve.area for curve in self.curves if not curve.imported}
+        return settings.groups(self.judge, areas)
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -117,6 +123,7 @@ class Page:
     hide: tuple[str, ...] = WIDE  # parts of the frame that the page leaves out: `navigation`, `toc`
     boost: int = 1  # how much more than other pages the search favours it
     own: tuple[str, ...] = ()  # names of the files in `assets` that only this page loads, such as `form.js`
+    listed: bool = True  # whether the navigation has the page
 
     def names(self, facts: SiteFacts) -> Mapping[str, str]:
         """Titles of the family's pages by name; a single page has the empty name."""

@@ -25,7 +25,7 @@ from apsite.site.charts import palette
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.vocabulary import ProvenanceKind
 
-_PLAIN_TITLE = re.compile(r"[\w ()+.,:/-]{1,80}")
+_PLAIN_TITLE = re.compile(r"[\w ()+.,:/%-]{1,80}")
 
 
 @dataclass(frozen=True)

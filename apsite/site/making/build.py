@@ -19,7 +19,7 @@ from apsite.site.making.assets import write_assets
 from apsite.site.making.bundle import write_bundle
 from apsite.site.news import atom, news
 from apsite.site.page import SiteFacts
-from apsite.site.pages import compare, navigation, written
+from apsite.site.pages import compare, navigation, unlisted, written
 from apsite.site.pages import curves as curves_page
 from apsite.site.writer import write_pages
 
@@ -81,7 +81,8 @@ def build_site(
     (pages_folder / "feed.xml").write_text(feed, encoding="utf-8")
     state = snapshot(catalogue)
     extra = {"snapshot": state.name, "snapshot_date": state.date} if state.date else {}
-    configuration = generator.write_configuration(output, identity, navigation(facts, documents), site_url, extra)
+    nav = navigation(facts, documents)
+    configuration = generator.write_configuration(output, identity, nav, unlisted(facts), site_url, extra)
     generator.run_generator(configuration)
     generator.tighten_policy(output / "site")
     generator.write_index_script(output / "site")

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,16 @@ def read_identity(root: Path) -> dict[str, str]:
 
 
 def write_configuration(
-    output: Path, identity: dict[str, str], nav: list[dict[str, Any]], site_url: str | None, extra: dict[str, str]
-) -> Path:
+    output: Path, identity: dict[str, str], nav: list[dict[str, Any]], unlisted: Sequence[str], site_url: str | None,
+    extra: dict[str, str],
+) -> Path:  # fmt: skip
     """Write the generator's configuration into `output` and return its path.
 
     Args:
         output: Build folder; it has the folders ``pages`` and ``theme``.
         identity: Settings of the checkout, which win over the packaged ones.
         nav: Navigation.
+        unlisted: Paths of pages that it leaves out.
         site_url: Public URL; that of `identity` if ``None``.
         extra: Facts for the frame of every page: ``snapshot`` and ``snapshot_date``.
     """
@@ -65,6 +68,7 @@ def write_configuration(
     settings = packaged | identity | {"docs_dir": "pages", "site_dir": "site", "nav": nav}
     settings["theme"]["custom_dir"] = "theme"
     settings["extra"] |= extra
+    settings["not_in_nav"] = "".join(f"/{path}\n" for path in unlisted)
     if site_url is not None:
         settings["site_url"] = site_url
     path = output / "mkdocs.yml"

@@ -27,7 +27,10 @@ from apsite.site.writer import WrittenPage
 
 NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
     "Home": home.PAGE,
-    "Results": (leaderboard.PAGE, results.PAGE, curves.PAGE, groups.COSTS_PAGE, compare.PAGE, groups.PAGE),
+    "Results": (
+        *(leaderboard.PAGE, results.PAGE, results.SETTINGS_PAGE, curves.PAGE, groups.COSTS_PAGE, compare.PAGE),
+        groups.PAGE,
+    ),
     "Methods": (methods.INDEX_PAGE, taxonomy.PAGE, "taxonomy-guide", methods.PAGE),
     "Analysis": (analysis.PAGE, baselines.PAGE, "survey"),
     "Data": (data.PAGE, formats.PAGE, updates.PAGE),
@@ -71,6 +74,8 @@ def navigation(facts: SiteFacts, documents: Mapping[str, str]) -> list[dict[str,
 
     def entries(page: Page | str) -> list[dict[str, str]]:
         if isinstance(page, Page):
+            if not page.listed:
+                return []
             return [{title: page.path.format(name=name)} for name, title in page.names(facts).items()]
         return [{left.pop(page): f"{page}.md"}] if page in left else []
 
@@ -84,3 +89,8 @@ def navigation(facts: SiteFacts, documents: Mapping[str, str]) -> list[dict[str,
         )
     made[OTHERS] += [{title: f"{name}.md"} for name, title in left.items()]
     return [{heading: content} for heading, content in made.items() if content]
+
+
+def unlisted(facts: SiteFacts) -> list[str]:
+    """Paths of the pages that the navigation leaves out."""
+    return [page.path.format(name=name) for page in PAGES if not page.listed for name in page.names(facts)]

@@ -1,56 +1,44 @@
-"""All evaluation records in one table."""
+"""All evaluation records in one table, and a page for each setting that has more of them than this table shows."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Mapping
 from typing import Any
 
-from apsite import numbers
 from apsite.comparable import Basis
-from apsite.records import EvaluationRecord
 from apsite.site.page import Page, SiteFacts
 from apsite.site.tables import leaderboards
-
-
-@dataclass(frozen=True)
-class Group:
-    """Results of one dataset, network, structure and sparsity, most robust first."""
-
-    identity: str  # the part of the model keys that they share, such as `R18_CIFAR10_US_90`
-    label: str
-    rows: tuple[leaderboards.RankedResult, ...]
+from apsite.site.writer import plain_title
 
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
-    areas = {curve.record.model_key: curve.area for curve in facts.curves if not curve.imported}
     bases = sum((standings.compared for standings in facts.judge.settings.values()), Counter[Basis]())
+    shown = sum(group.shown for group in facts.results)
     return {
         "choices": leaderboards.choices(facts.catalogue),
-        "groups": grouped(leaderboards.ranked_results(facts.judge, areas)),
+        "groups": facts.results,
+        "missing": len(facts.catalogue.records) - shown,
+        "shown": shown,
         "pairs": sum(bases.values()),
         "paired": bases[Basis.PAIRED],
     }
 
 
-def grouped(rows: Iterable[leaderboards.RankedResult]) -> list[Group]:
-    """Results by setting; `rows` are in the order of settings already."""
-    return [
-        Group(identity, label(found[0].record), tuple(found))
-        for identity, among in groupby(rows, lambda row: row.record.model_key.split("_", 2)[2])
-        for found in [list(among)]
-    ]
+def members(facts: SiteFacts) -> Mapping[str, str]:
+    """Titles of the pages of settings by name."""
+    return {
+        part.name: plain_title(group.label, group.identity) + (f", rows {part.span}" if part.first > 1 else "")
+        for group in facts.results
+        for part in group.parts
+    }
 
 
-def label(record: EvaluationRecord) -> str:
-    """Setting of a record in one line, such as ``CIFAR-10 ResNet18, unstructured 90 %``."""
-    network = f"{record.dataset.label} {record.architecture.label}"
-    if record.structure is None:
-        return f"{network}, dense"
-    return f"{network}, {record.structure.value} {numbers.sparsity(record.sparsity.declared)}"
+def setting(facts: SiteFacts, name: str) -> dict[str, Any]:
+    """Names for one page of a setting."""
+    group, part = next((group, part) for group in facts.results for part in group.parts if part.name == name)
+    return {"group": group, "part": part}
 
 
 PAGE = Page(
@@ -59,4 +47,14 @@ PAGE = Page(
     description="Every evaluation record of the benchmark in one table that can be sorted, filtered and searched.",
     context=context,
     own=("results.css", "results.js"),
+)
+SETTINGS_PAGE = Page(
+    path="results/{name}.md",
+    title="Results of a setting",
+    description="All models of one setting: {title}.",
+    context=setting,
+    template="setting.md.j2",
+    members=members,
+    own=("results.css", "results.js"),
+    listed=False,
 )

@@ -7,8 +7,7 @@
   "use strict";
 
   const { page } = window.apsite;
-  const buttons = Array.from(document.querySelectorAll("button.ap-open"));
-  if (!buttons.length) return;
+  const buttons = [];
   const { make } = page;
   const percent = (share) => (typeof share === "number" ? page.percent(share, 2) + " %" : "–");
   const count = (number) => (typeof number === "number" ? number.toLocaleString("en") : "–");
@@ -135,7 +134,8 @@
   }
 
   const wanted = page.parameters().getAll("open");
-  for (const button of buttons) {
+  function prepare(button) {
+    buttons.push(button);
     button.hidden = false;
     button.addEventListener("click", () => {
       if (button.getAttribute("aria-expanded") === "true") close(button);
@@ -144,4 +144,9 @@
     });
     if (wanted.includes(button.closest("tr").id)) open(button);
   }
+
+  document.querySelectorAll("button.ap-open").forEach(prepare);
+  document.addEventListener("apsite:added", ({ detail }) => {
+    for (const row of detail) row.querySelectorAll("button.ap-open").forEach(prepare);
+  });
 })();

@@ -11,7 +11,7 @@
   /* Where the site begins, from the path of this very script. */
   const root = new URL("../../", document.currentScript.src).href;
   const KEY = /^[A-Za-z0-9-]+_[A-Za-z0-9-]+/;
-  const rows = Array.from(document.querySelectorAll("tr[data-pick]"));
+  const rows = [];
   const boxes = [];
   let bar = null;
 
@@ -103,7 +103,8 @@
   }
 
   if (!PAGES.includes(here)) return;
-  for (const row of rows) {
+
+  function prepare(row) {
     const name = row.cells[0].querySelector("a")?.textContent ?? short(row.dataset.pick);
     const box = make("input", { type: "checkbox", class: "ap-select", value: row.dataset.pick, "aria-label": "Select " + name });
     box.addEventListener("change", () => {
@@ -112,7 +113,14 @@
     });
     row.cells[0].prepend(box);
     boxes.push(box);
+    rows.push(row);
   }
+
+  document.querySelectorAll("tr[data-pick]").forEach(prepare);
+  document.addEventListener("apsite:added", ({ detail }) => {
+    detail.forEach(prepare);
+    show();
+  });
   window.addEventListener("apsite:address", show);
   show();
 })();

@@ -75,7 +75,14 @@
     return header.dataset.name ?? header.textContent.trim().toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
   }
 
+  /** Rows that a script has added take their place in the order. */
+  function sortAdded(table) {
+    const header = table.querySelector("th[aria-sort]");
+    if (header) sort(table, header, header.getAttribute("aria-sort"));
+  }
+
   function prepareSorting(table) {
+    table.addEventListener("apsite:added", () => sortAdded(table));
     rowsOf(table).forEach((row, index) => (row.apOrder = index));
     const key = "sort-" + table.id;
     const wanted = (page.parameters().get(key) ?? "").split(".");
@@ -132,14 +139,18 @@
           }) && words.every((word) => text.includes(word));
         row.hidden = !fits;
         if (row.apDetail) row.apDetail.hidden = !fits;
-        all += 1;
         here += fits ? 1 : 0;
       }
       shown += here;
+      all += Number(table.dataset.rows ?? rowsOf(table).length);
       if (tables.length > 1) fold(table, here === 0);
       changed(table);
     }
-    form.querySelector("output").textContent = shown === all ? all + " rows" : shown + " of " + all + " rows";
+    const busy = Array.from(tables).some((table) => table.hasAttribute("aria-busy"));
+    const lacks = Array.from(tables).some((table) => "incomplete" in table.dataset);
+    form.querySelector("output").textContent =
+      (shown === all ? all + " rows" : shown + " of " + all + " rows") +
+      (busy ? ", loading more …" : lacks ? "; some could not be loaded, see the pages of the settings" : "");
     return groups;
   }
 
@@ -165,6 +176,7 @@
     if (search) search.value = parameters.get("find") ?? "";
     const update = () => remember(form, filter(form, tables));
     form.addEventListener("input", update);
+    for (const table of tables) table.addEventListener("apsite:added", () => filter(form, tables));
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", () => window.setTimeout(update));
     form.removeAttribute("hidden");

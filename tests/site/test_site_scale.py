@@ -1,0 +1,96 @@
+"""Many records: pages keep their size, and show the first of what other pages have whole."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apsite.catalogue import Catalogue
+from apsite.entries import entry_from_json
+from apsite.keys import ModelKey
+from apsite.records import AttackResult
+from apsite.site.downloads import Snapshot
+from apsite.site.page import SiteFacts
+from apsite.site.pages import results
+from apsite.site.tables import settings
+from apsite.vocabulary import AttackName, Dataset
+from benchmarks.catalogue import NETWORKS, STRUCTURES, entry_document, run
+from tests.site.conftest import site_facts
+from tests.site.html_tables import read_page
+
+
+def synthetic(methods: int) -> SiteFacts:
+    """Facts of invented methods, each with twelve models whose numbers are drawn at random."""
+    generator = np.random.default_rng(0)
+    places = [(network, structure, share) for network in NETWORKS for structure in STRUCTURES
+              for share in structure.sparsities]  # fmt: skip
+    first = ModelKey.of("Synthetic_Doe2024Method", NETWORKS[0], Dataset.CIFAR10, *places[0][1:])
+    sample, _ = run(first, generator)
+    entries, records = {}, {}
+    for number in range(methods):
+        entry = entry_from_json(entry_document(f"Synthetic{number:04}_Doe2024Method"))
+        entries[entry.key] = entry
+        for network, structure, share in places:
+            key = ModelKey.of(entry.key, network, Dataset.CIFAR10, structure, share)
+            clean, robust = generator.integers(7000, 9000) / 10_000, generator.integers(3000, 6000) / 10_000
+            found = replace(
+                sample.results,
+                clean_accuracy=clean,
+                attacks=(AttackResult(AttackName.AUTOATTACK, robust, ()), *sample.results.attacks[1:]),
+            )
+            records[str(key)] = replace(
+                sample, key=key, results=found, sparsity=replace(sample.sparsity, declared=share)
+            )
+    facts = site_facts(Catalogue(Path("nowhere"), entries, records))
+    vars(facts)["snapshot"] = Snapshot("2026-01-01", 64 * "0")  # which is counted from files
+    return facts
+
+
+@pytest.fixture(scope="module")
+def many() -> dict[int, SiteFacts]:
+    """Facts of 50 and of 100 methods, so of 600 and 1,200 records."""
+    return {methods: synthetic(methods) for methods in (50, 100)}
+
+
+def weight(page, facts: SiteFacts) -> int:
+    """Bytes of the largest page of a family, gzipped."""
+    return max(len(gzip.compress(made.text.encode())) for made in page.render(facts, facts.templates()))
+
+
+@pytest.mark.parametrize("page", [results.PAGE], ids=lambda page: page.path)
+def test_twice_the_records_make_no_heavier_page(many, page):
+    small, large = weight(page, many[50]), weight(page, many[100])
+    assert large < 1.1 * small
+    assert large < 20_000
+
+
+def test_a_long_table_of_results_shows_the_first_of_each_setting(many):
+    facts = many[100]
+    (page,) = results.PAGE.render(facts, facts.templates())
+    rows = [row for row in read_page(page.text).tables["results"][1:] if len(row) > 1]
+    assert len(rows) == 12 * (settings.FIRST // 12)
+    best = {group.identity: group.rows[0].record.model_key for group in facts.results}
+    assert all(f'<tr id="{key}"' in page.text for key in best.values())
+    assert "starts with 96 of 1,200 rows" in page.text
+
+
+def test_pages_of_settings_have_every_record_once(many, monkeypatch):
+    monkeypatch.setattr(settings, "PART", 40)
+    facts = many[100]
+    pages = {page.path: page for page in results.SETTINGS_PAGE.render(facts, facts.templates())}
+    assert len(pages) == 12 * 3
+    keys = [key for page in pages.values() for key in read_page(page.text).identities if key in facts.catalogue.records]
+    assert sorted(keys) == sorted(facts.catalogue.records)
+    text = pages["results/R18_CIFAR10_US_90-2.md"].text
+    assert 'href="R18_CIFAR10_US_90.html">1–40</a>, <b>41–80</b>, <a href="R18_CIFAR10_US_90-3.html">81–100</a>' in text
+
+
+def test_today_s_results_are_on_one_page(benchmark_facts):
+    """As long as there is room for every row."""
+    assert len(benchmark_facts.catalogue.records) <= settings.WHOLE
+    assert not results.members(benchmark_facts)
+    assert all(group.shown == len(group.rows) for group in benchmark_facts.results)
