@@ -317,6 +317,29 @@ def binomial_limit(trials: int, rate: float, level: float) -> int:
     return count
 
 
+def binomial_bound(count: int, trials: int, confidence: float = 0.95) -> float:
+    """Largest rate at which `count` successes of `trials`, or fewer, are not too rare: one-sided, exact.
+
+    >>> round(binomial_bound(0, 100), 4), round(binomial_bound(1, 100), 4), binomial_bound(4, 4)
+    (0.0295, 0.0466, 1.0)
+
+    Raises:
+        ValueError: As :func:`wilson_interval`, or if `confidence` is not in (0, 1).
+
+    Source: Clopper and Pearson, *The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial*,
+    Biometrika 26 (1934).
+    """
+    wilson_interval(count, trials)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), not {confidence}")
+    low, high = count / trials, 1.0
+    while count < trials and high - low > 1e-12:
+        rate = (low + high) / 2
+        at_most = sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(count + 1))
+        low, high = (rate, high) if at_most > 1 - confidence else (low, rate)
+    return high
+
+
 def hypergeometric_at_most(count: int, population: int, marked: int, drawn: int) -> float:
     """Probability that at most `count` of the items drawn without replacement are marked.
 

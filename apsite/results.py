@@ -11,8 +11,8 @@ from math import prod
 
 import numpy as np
 
-from apsite.metrics import median_distance
-from apsite.protocol import APB_1_ATTACKS, PUBLISHED_BEST, SCREENED, sparsity_tolerance
+from apsite.metrics import binomial_bound, median_distance
+from apsite.protocol import APB_1_ATTACKS, PUBLISHED_BEST, SCREENED, SCREENED_BROKEN, sparsity_tolerance
 from apsite.records import (
     AttackCount,
     AttackResult,
@@ -247,11 +247,12 @@ def _warnings(record: EvaluationRecord) -> Iterator[tuple[str, str]]:
     results = record.results
     if results.autoattack is not None and len(record.stages) < len(Attack):
         ran = " and ".join(one.label for one in record.stages)
-        most = f"{1 - 0.05 ** (1 / SCREENED):.1%} of such survivors, with 95 % confidence"
+        most = f"{binomial_bound(SCREENED_BROKEN, SCREENED):.1%} of such survivors, with 95 % confidence"
+        known = f"{SCREENED_BROKEN} of {SCREENED:,} survivors"
         yield (
             "screened",
-            f"Of AutoAttack, only {ran} ran. In our own runs, the others broke none of {SCREENED} survivors, so "
-            f"they break at most {most}; more where gradients are masked.",
+            f"Of AutoAttack, only {ran} ran. In our own runs, the others broke {known}, "
+            f"so they break at most {most}; more where gradients are masked.",
         )
     n, m, stages = results.n_samples, record.hofmn_samples or 1, results.stages
     for attack, meaning in (

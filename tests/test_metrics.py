@@ -11,9 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from scipy.stats import beta
 
 from apsite.metrics import (
     area_under_curve,
+    binomial_bound,
     holm,
     mcnemar_p_value,
     mcnemar_p_values,
@@ -227,6 +229,12 @@ def test_mcnemar_of_many_pairs_is_exact_at_the_size_of_test_sets() -> None:
     first, second = np.array(pairs).T
     assert mcnemar_p_values(first, second) == pytest.approx(exact, rel=1e-12, abs=0)
     assert mcnemar_p_values(first[:0], second[:0]).size == 0
+
+
+@pytest.mark.parametrize(("count", "trials"), [(0, 1), (0, 1780), (1, 1780), (3, 40), (39, 40), (40, 40)])
+def test_a_bound_of_a_rate_is_that_of_clopper_and_pearson(count: int, trials: int) -> None:
+    expected = beta.ppf(0.95, count + 1, trials - count) if count < trials else 1.0
+    assert binomial_bound(count, trials) == pytest.approx(expected, abs=1e-9)
 
 
 def test_mcnemar_refuses_negative_counts() -> None:

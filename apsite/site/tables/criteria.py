@@ -272,15 +272,13 @@ class Order:
 
     @property
     def alike(self) -> tuple[int, int]:
-        """How many pairs of criteria have the same order in both, and how many there are."""
-        pairs = list(itertools.combinations(self.rows, 2))
-        same = sum(
+        """How many pairs of criteria have the same order in both, of how many that differ in both."""
+        agree = [
             (first[1].on_sampled - second[1].on_sampled)
             * ((first[2].robust_accuracy or 0.0) - (second[2].robust_accuracy or 0.0))
-            > 0
-            for first, second in pairs
-        )
-        return same, len(pairs)
+            for first, second in itertools.combinations(self.rows, 2)
+        ]
+        return sum(one > 0 for one in agree), sum(one != 0 for one in agree)
 
 
 def studies(catalogue: Catalogue, judge: Judge, drawn: Sequence[Curve]) -> list[Study]:
