@@ -74,14 +74,14 @@ def fab_rows(options: dict) -> Iterator[Row]:
             yield dropped_rows.dropped_rows_row(cases.saturated(case), CPU, 1)
 
 
-def three_networks(images: int) -> list[attacks.Case]:
+def three_networks(images: int, data_dir: Path | None = None) -> list[attacks.Case]:
     """A dense network, one without single weights and one without filters."""
-    chosen = [cases.demonstration(images)]
+    chosen = [cases.demonstration(images, data_dir)]
     for name, file in (
         ("ResNet8, dense", "LWM_Han2015Learning_R8_CIFAR10_dense"),
         ("ResNet8, 75 % of the filters zero", "L1_Li2017Pruning_R8_CIFAR10_S_75"),
     ):
-        chosen.append(cases.trained(name, RESNET8 / f"{file}.safetensors", images))
+        chosen.append(cases.trained(name, RESNET8 / f"{file}.safetensors", images, data_dir))
     return chosen
 
 
@@ -102,7 +102,7 @@ def distances_rows(options: dict) -> Iterator[Excess]:
 
 def curve_rows(options: dict) -> Iterator[Gap]:
     """How much too high the curve of HO-FMN is."""
-    for case in three_networks(options["images"]):
+    for case in three_networks(options["images"], options["data_dir"]):
         yield from curve_gaps.curve_rows(case)
 
 
@@ -147,10 +147,14 @@ def machine(kind: str) -> str:
 @click.option("--filters", type=click.Path(exists=True, path_type=Path), default=FILTERS,
               help="Checkpoint for the rows 'filters', a ResNet8.  [default: our baseline]")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="ResNet18 for the rows 'gpu'.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="CIFAR-10 for the rows 'gpu'.")
-@click.option("--records", type=int, multiple=True, default=(168, 5_000), show_default=True,
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="CIFAR-10 for the rows 'gpu', and for 'curve' in place of the embedded images.",
+)
+@click.option("--records", type=int, multiple=True, default=(168, 1_000, 5_000), show_default=True,
               help="Size of a catalogue for the rows 'catalogue'; may be given several times.")  # fmt: skip
-@click.option("--build-up-to", default=1_000, show_default=True, metavar="RECORDS",
+@click.option("--build-up-to", default=5_000, show_default=True, metavar="RECORDS",
               help="Largest catalogue whose pages are built, for the rows 'catalogue'.")  # fmt: skip
 @click.option("--catalogues", type=click.Path(file_okay=False, path_type=Path),
               help="Folder that keeps the catalogues.  [default: none]")  # fmt: skip
