@@ -271,8 +271,9 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
     ),
     (
         "Commands",
-        "Commands on synthetic catalogues, each record with its per-sample file of 10,000 samples. Before the pairs of a "
-        "setting were judged together, building 5,000 records took 519 s of CPU time, at that time on a busier machine.",
+        "Commands on synthetic catalogues, each record with its per-sample file of 10,000 samples. "
+        "Before the pairs of a setting were judged together, building 5,000 records took 519 s of CPU time, "
+        "at that time on a busier machine.",
         "catalogue",
         {
             "Command": lambda row: f"`apsite {row['command']}`",
