@@ -16,8 +16,7 @@
   const boxes = Array.from(form.querySelectorAll("input[type=checkbox]"));
   const status = form.querySelector("output");
   const known = new Set(boxes.map((box) => box.value));
-  let chosen = page.parameters().getAll("m").filter((key) => known.has(key)).slice(0, MOST);
-  if (!chosen.length) chosen = table.dataset.first.split(" ");
+  let chosen = [];
 
   function result(found, key) {
     if (found === null) return [make("span", { class: "ap-dash", title: "no result" }, "–", make("span", { class: "ap-hidden" }, "no result"))];
@@ -105,17 +104,24 @@
     status.textContent += chosen.length + " of at most " + MOST + " methods";
   }
 
+  /** Take the choice from the address. */
+  function read() {
+    chosen = page.parameters().getAll("m").filter((key) => known.has(key)).slice(0, MOST);
+    if (!chosen.length) chosen = table.dataset.first.split(" ");
+    show();
+  }
+
   form.hidden = false;
   document.getElementById("compare-still").hidden = true;
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("change", (event) => {
     const { value, checked } = event.target;
-    chosen = checked ? [...chosen, value].slice(0, MOST) : chosen.filter((key) => key !== value);
+    const keys = checked ? [...chosen, value].slice(0, MOST) : chosen.filter((key) => key !== value);
     page.remember((parameters) => {
       parameters.delete("m");
-      for (const key of chosen) parameters.append("m", key);
+      for (const key of keys) parameters.append("m", key);
     });
-    show();
   });
-  show();
+  window.addEventListener("apsite:address", read);
+  read();
 })();

@@ -330,7 +330,7 @@
     } catch (error) {
       return say("The setting could not be loaded: " + error.message + ".");
     }
-    const kept = wanted.filter((method) => Object.hasOwn(state.setting.models, method));
+    const kept = wanted.filter(known);
     state.chosen = kept.length ? kept : state.setting.first.slice();
     data.settings[identity].forEach((word, place) => (places.elements.namedItem(WORDS[place]).value = word));
     listModels();
@@ -345,14 +345,19 @@
     for (const radio of form.querySelectorAll("input[name=show]")) radio.checked = radio.value === state.show;
   }
 
+  /** Whether the setting has a model of a method. */
+  const known = (key) => Object.hasOwn(state.setting.models, key);
+
   function remember() {
     page.remember((parameters) => {
+      const elsewhere = parameters.getAll("m").filter((key) => key.split("_").length === 2 && !known(key));
       for (const name of [...WORDS, "m", "show", "at", "view"]) parameters.delete(name);
       if (state.setting !== data.setting) {
         data.settings[state.setting.identity].forEach((word, place) => parameters.set(WORDS[place], word));
       }
       if (state.chosen.join() !== state.setting.first.join()) for (const key of state.chosen) parameters.append("m", key);
       if (!state.chosen.length) parameters.set("m", "");
+      for (const key of elsewhere) parameters.append("m", key);
       if (state.show !== plain.show) parameters.set("show", state.show);
       if (state.at !== plain.at) parameters.set("at", String(Number(state.at.toFixed(2))));
       if (state.from !== 0 || state.to !== data.span) {
@@ -554,11 +559,18 @@
       enter(identityOf(wordsChosen()), methodsWanted);
     } else if (settingOfModels) enter(settingOfModels, methodsWanted);
     else if (parameters.has("m")) {
-      const known = methodsWanted.filter((key) => Object.hasOwn(state.setting.models, key));
-      state.chosen = known.length || parameters.get("m") === "" ? known : state.chosen;
+      const found = methodsWanted.filter(known);
+      state.chosen = found.length || parameters.get("m") === "" ? found : state.chosen;
       show();
     } else if (["show", "at", "view"].some((name) => parameters.has(name))) show();
 
+    window.addEventListener("apsite:address", () => {
+      const keys = page.parameters().getAll("m");
+      const found = keys.some(known) || keys[0] === "" ? keys.filter(known) : state.setting.first;
+      if (found.join() === state.chosen.join()) return;
+      state.chosen = found.slice();
+      show();
+    });
     places.addEventListener("submit", (event) => event.preventDefault());
     places.addEventListener("change", (event) => {
       charts.settle(places, event.target.name);

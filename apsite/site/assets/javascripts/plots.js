@@ -28,9 +28,16 @@
     const rows = Array.from(plot.querySelectorAll("tbody tr"));
     const byMethod = new Map(rows.map((row) => [row.dataset.method, row]));
     const first = plot.dataset.first.split(" ");
-    const asked = page.parameters().getAll("m").filter((method) => byMethod.has(method));
-    let chosen = asked.length ? asked : first;
+    let chosen = first;
     let pointed = null;
+
+    /** Take the picked methods from the address; an empty `m` is a choice of none. */
+    function read() {
+      const wanted = page.parameters().getAll("m");
+      const known = wanted.filter((method) => byMethod.has(method));
+      chosen = known.length || wanted[0] === "" ? known : first;
+    }
+
     const columns = Array.from(plot.querySelectorAll("thead th"), (head) => head.textContent.trim()).slice(1);
     const dense = columns[0] === "dense";
 
@@ -115,12 +122,14 @@
     }
 
     function pick(method, wanted) {
-      chosen = wanted ? [...chosen, method] : chosen.filter((other) => other !== method);
+      const keys = wanted ? [...chosen, method] : chosen.filter((other) => other !== method);
       page.remember((parameters) => {
+        const elsewhere = parameters.getAll("m").filter((key) => key && !byMethod.has(key));
         parameters.delete("m");
-        if (chosen.join() !== first.join()) for (const key of chosen) parameters.append("m", key);
+        if (!keys.length) parameters.append("m", "");
+        if (keys.join() !== first.join()) for (const key of keys) parameters.append("m", key);
+        for (const key of elsewhere) parameters.append("m", key);
       });
-      draw();
     }
 
     function point(method) {
@@ -136,6 +145,11 @@
       row.addEventListener("pointerenter", () => point(row.dataset.method));
       row.addEventListener("pointerleave", () => point(null));
     }
+    window.addEventListener("apsite:address", () => {
+      read();
+      draw();
+    });
+    read();
     draw();
 
     return {

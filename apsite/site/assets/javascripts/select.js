@@ -1,5 +1,5 @@
-/* One selection of methods for the whole site: it lives in the address as `m`, and links to the pages that show it carry
- * it along. Rows with `data-pick` get a box that selects their method; a bar at the foot of the window says what is
+/* One selection of methods for the whole site: it lives in the address as `m`, and links between pages carry it along.
+ * Rows with `data-pick` get a box that selects their method; a bar at the foot of the window says what is
  * selected and what can be done with it.
  */
 (function () {
@@ -7,7 +7,6 @@
 
   const { page } = window.apsite;
   const { make } = page;
-  const PAGES = ["index", "leaderboard", "results", "curves", "compare", "methods"];
   /* Where the site begins, from the path of this very script. */
   const root = new URL("../../", document.currentScript.src).href;
   const KEY = /^[A-Za-z0-9-]+_[A-Za-z0-9-]+/;
@@ -37,11 +36,11 @@
     });
   }
 
-  /** Give every link to a page with a selection the one of this page; links that name methods themselves keep theirs. */
-  function carry(keys) {
-    for (const link of document.querySelectorAll("a[href]")) {
+  /** Give links to pages of the site the selection of this page; links that name methods themselves keep theirs. */
+  function carry(keys, links) {
+    for (const link of links) {
+      if (nameOf(String(link.href).split(/[?#]/)[0]) === null) continue;
       const address = new URL(link.href);
-      if (!PAGES.includes(nameOf(address.origin === "null" ? address.href.split(/[?#]/)[0] : address.origin + address.pathname))) continue;
       if (address.searchParams.has("m") && !("carried" in link.dataset)) continue;
       if (!keys.length && !("carried" in link.dataset)) continue;
       if (link.getAttribute("href").startsWith("#")) continue;
@@ -76,7 +75,7 @@
     const keys = selected();
     for (const box of boxes) box.checked = keys.includes(box.value);
     for (const row of rows) row.classList.toggle("ap-picked", keys.includes(row.dataset.pick));
-    carry(keys);
+    carry(keys, document.querySelectorAll("a[href]"));
     if (!keys.length) {
       bar?.remove();
       bar = null;
@@ -102,7 +101,7 @@
     );
   }
 
-  if (!PAGES.includes(here)) return;
+  if (here === null || page.parameters().has("embed")) return;
 
   function prepare(row) {
     const name = row.cells[0].querySelector("a")?.textContent ?? short(row.dataset.pick);
@@ -122,5 +121,7 @@
     show();
   });
   window.addEventListener("apsite:address", show);
+  /* Links that scripts add later, such as those of the search. */
+  document.addEventListener("click", (event) => carry(selected(), [event.target.closest("a[href]")].filter(Boolean)), true);
   show();
 })();
