@@ -15,12 +15,17 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     leading, terms = heatmap.summary(leads)
     return {
         "leads": leads,
+        "claim": heatmap.claim,
         "leading": leading,
         "terms": terms,
         "maps": heatmap.heat_maps(facts.judge.settings, catalogue.entries),
         "strips": heatmap.strips,
         "lead_of": leaderboards.lead_of,
-        "boards": [board for board in leaderboards.leaderboards(catalogue) if board.rows],
+        "boards": [
+            board
+            for board in (*leaderboards.leaderboards(catalogue), leaderboards.imagenet_board(catalogue))
+            if board is not None and board.rows
+        ],
         "trends": facts.trends,
         "totals": {
             "methods": len(catalogue.methods()),

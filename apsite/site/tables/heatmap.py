@@ -98,6 +98,13 @@ def summary(leads: Mapping[Setting, Lead]) -> tuple[list[tuple[str, int]], Count
     return who.most_common(), terms
 
 
+def claim(lead: Lead) -> str:
+    """What the margin of a lead is worth, in the terms of pages."""
+    if lead.over is None:
+        return "no other result"
+    return "images unknown" if lead.over.basis is Basis.UNKNOWN else lead.over.outcome.value
+
+
 @dataclass(frozen=True)
 class Strip:
     """An interval on a strip from 0 to 100: its ends and the share, cut off at the left end."""
