@@ -50,25 +50,6 @@ def test_a_chart_is_saved_in_every_format(visit):
         assert rows[1] == ["HARP", "49.48", "45.40", "45.69", "45.50"]
 
 
-def test_a_chart_is_a_pdf_in_two_clicks(visit):
-    """From the start page: the trend, then PDF. The file is sound: every object is where its table says."""
-    with visit() as opened:
-        page = opened.page
-        page.goto(opened.base)
-        page.locator("nav.ap-links a", has_text="CIFAR-10 ResNet18, unstructured").click()
-        for place in ("#trend + .ap-save", "#clean + .ap-save"):
-            name, content = saved(page, place, "pdf")
-            assert name.endswith("-cifar-10-resnet18-unstructured.pdf")
-            assert content.startswith(b"%PDF-1.4")
-            begin = int(re.search(rb"startxref\n(\d+)\n%%EOF", content)[1])
-            places = [int(line) for line in re.findall(rb"(\d{10}) 00000 n", content[begin:])]
-            assert all(content[at:].startswith(f"{n} 0 obj".encode()) for n, at in enumerate(places, 1))
-            stream = re.search(rb"/Length (\d+)>>\nstream\n(.*)\nendstream", content, re.DOTALL)
-            assert int(stream[1]) == len(stream[2])
-            assert b"(HARP) Tj" in stream[2]
-            assert stream[2].count(b"\nQ") == stream[2].count(b"q\n")
-
-
 def test_live_charts_are_saved_in_light_colours(visit):
     with visit(color_scheme="dark") as opened:
         page = opened.open("curves.html")

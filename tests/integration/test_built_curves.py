@@ -170,25 +170,6 @@ def test_a_model_key_in_the_address_names_its_setting(visit):
         assert readout(page)[0][0].strip() == "HARP"
 
 
-def test_what_has_no_curve_says_so_in_place(visit):
-    """HARP against HYDRA at 4/255: both are highlighted on the start page, and one click leads from there."""
-    with visit() as opened:
-        page = opened.page
-        page.goto(opened.base)
-        page.locator("#trend a.ap-trend__curves").click()
-        page.locator("#curve-title", has_text="CIFAR-10 ResNet18, unstructured, 99 %").wait_for()
-        missing = page.locator("#curve-missing")
-        missing.locator("li", has_text="HYDRA").wait_for()
-        text = missing.inner_text()
-        assert "at other ε, such as 4/255, nothing is known" in text
-        assert "HARP: clean 83.11 %, AutoAttack 45.50 %, 95 % interval 44.5–46.5, at ε = 8/255" in text
-        assert "apsite eval CHECKPOINT --method" in text
-        assert "--arch resnet18 --structure unstructured --sparsity 0.99" in text
-        page.locator("#curve-slider input").fill("4")
-        page.wait_for_function("document.querySelector('#readout-at').textContent === '4/255'")
-        assert {row[1] for row in readout(page)} == {"no data at 4/255"}
-
-
 def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
     with visit() as opened:
         page = opened.open(selection(HARP, TWIN))

@@ -1,14 +1,18 @@
-"""What readers come for, in a real browser, with the clicks that it takes."""
+"""What readers come for: ten tasks in a real browser, with the clicks that each takes, and what selects methods."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from apsite.catalogue import load_catalogue
+from apsite.comparable import Basis, Judge, Lead
 from apsite.contribution.questions import Kind, questions
+from apsite.numbers import percent, signed_points
 
 pytestmark = pytest.mark.browser
 
@@ -61,6 +65,61 @@ def reader(visit: Any) -> Iterator[Any]:
             yield person
 
     return at
+
+
+def on_first_screen(page: Any, place: Any) -> bool:
+    """Whether an element is in the window without scrolling."""
+    box, size = place.bounding_box(), page.viewport_size
+    return box["y"] >= 0 and box["y"] + box["height"] <= size["height"] and box["x"] + box["width"] <= size["width"]
+
+
+def expected_claim(lead: Lead) -> str:
+    """What the start page says of a lead, independently of how it makes the words."""
+    assert lead.over is not None
+    words = "images unknown" if lead.over.basis is Basis.UNKNOWN else lead.over.outcome.value
+    return f"{signed_points(lead.margin)} {words}"
+
+
+def test_no_click_shows_who_is_best_in_a_setting_and_whether_the_lead_is_real(reader: Any, data_root: Any) -> None:
+    """Each setting's column has its leader outlined, and the margin with what it is worth above."""
+    leads = [found.lead for found in Judge(load_catalogue(data_root)).settings.values()]
+    with reader() as person:
+        page = person.page
+        columns = page.locator("#heat-unstructured .ap-heat__claims td")
+        claims = [" ".join(text.split()) for text in page.locator(".ap-heat__claims td").all_inner_texts()]
+        assert sorted(claims) == sorted(expected_claim(lead) for lead in leads)
+        assert {text.split(" ", 1)[1] for text in claims} == {
+            "leads", "probably leads", "not separable", "images unknown",
+        }  # fmt: skip
+        assert "of these leads are beyond chance" in page.locator(".ap-finding").inner_text()
+        outlined = page.locator("#heat-unstructured .ap-heat--lead a")
+        assert columns.count() == outlined.count()
+        names = {lead.record.model_key: percent(lead.record.robust_accuracy) for lead in leads}
+        for place in (*columns.all(), *outlined.all(), page.locator(".ap-finding")):
+            assert on_first_screen(page, place)
+        for cell in outlined.all():
+            assert names[cell.get_attribute("href").partition("#")[2]] == cell.inner_text()
+        assert person.effort == (0, 0)
+
+
+def test_one_click_answers_harp_against_hydra_at_another_epsilon(reader: Any) -> None:
+    """Both are highlighted on the start page; the curves of that setting say in place that 4/255 is unknown."""
+    with reader() as person:
+        page = person.page
+        person.click("#trend a.ap-trend__curves")
+        page.locator("#curve-title", has_text="CIFAR-10 ResNet18, unstructured, 99 %").wait_for()
+        missing = page.locator("#curve-missing")
+        missing.locator("li", has_text="HYDRA").wait_for()
+        text = missing.inner_text()
+        assert "at other ε, such as 4/255, nothing is known" in text
+        assert "HARP: clean 83.11 %, AutoAttack 45.50 %, 95 % interval 44.5–46.5, at ε = 8/255" in text
+        assert "apsite eval CHECKPOINT --method" in text
+        assert "--arch resnet18 --structure unstructured --sparsity 0.99" in text
+        assert person.effort == (0, 1)
+        page.locator("#curve-slider input").fill("4")
+        page.wait_for_function("document.querySelector('#readout-at').textContent === '4/255'")
+        rows = page.locator("#readout tbody tr").all()
+        assert {row.locator("th, td").nth(1).inner_text() for row in rows} == {"no data at 4/255"}
 
 
 @pytest.mark.parametrize(
@@ -131,9 +190,40 @@ def test_methods_picked_once_stay_picked(reader: Any) -> None:
         person.click(".md-logo")
         person.page.wait_for_url("**/index.html*")
         assert person.page.url.count("m=") == 2
+        lit = person.page.locator("#heat-unstructured .ap-picked th a")
+        assert sorted(lit.all_inner_texts()) == ["HARP", "MAD"]
         person.click(".ap-selection a", has_text="Curves")
         person.page.wait_for_url("**/curves.html*")
         assert person.page.url.count("m=") == 2
+
+
+def test_methods_are_picked_in_the_heat_map_and_carried_over_any_page(reader: Any) -> None:
+    """The trend of the start page follows; links of a document, a chart and the search carry the selection on."""
+    with reader() as person:
+        page = person.page
+        for name in ("HYDRA", "MAD"):
+            person.click(f"#heat-unstructured input[value={METHODS[name]}]")
+        assert sorted(page.locator("#heat-unstructured .ap-picked th a").all_inner_texts()) == ["HYDRA", "MAD"]
+        assert page.locator("#heat-structured .ap-picked").count() == 0
+        lit = page.locator("#trend .ap-plot__wide .ap-plot__lit text")
+        assert lit.all_text_contents() == ["HYDRA", "MAD"]
+        person.search("TF32")
+        person.click(".md-search-result__link[href*='protocol']")
+        page.wait_for_url("**/protocol.html*")
+        for title in ("Data", "Results"):
+            person.click(".md-tabs__link", has_text=title)
+            page.locator(".md-tabs__item--active", has_text=title).wait_for()
+            assert page.url.count("m=") == 2
+        person.open("charts/cifar10-resnet18-unstructured.html?" + page.url.partition("?")[2])
+        assert lit.all_text_contents() == ["HYDRA", "MAD"]
+        person.click("nav.ap-links a", has_text="SVHN VGG16, unstructured")
+        page.locator("h1", has_text="SVHN VGG16, unstructured").wait_for()
+        assert lit.all_text_contents() == ["HYDRA", "MAD"]
+        person.click(".ap-selection button", has_text="HYDRA")
+        assert lit.all_text_contents() == ["MAD"]
+        person.click(".ap-selection button", has_text="Clear")
+        assert lit.count() == 3
+        assert "m=" not in page.url
 
 
 def test_a_view_is_shared_by_its_url_alone(reader: Any) -> None:
@@ -143,6 +233,27 @@ def test_a_view_is_shared_by_its_url_alone(reader: Any) -> None:
         assert person.effort == (0, 1)
         person.open(person.page.url.removeprefix(person.base))
         assert person.page.locator("#results tbody tr:visible th[scope=row]").all_inner_texts() == order
+
+
+def test_two_clicks_save_a_chart_as_a_pdf(reader: Any) -> None:
+    """The trend of a setting, then PDF. The file is sound: every object is where its table says."""
+    with reader() as person:
+        person.click("nav.ap-links a", has_text="CIFAR-10 ResNet18, unstructured")
+        person.page.wait_for_url("**/charts/*")
+        for clicks, place in ((2, "#trend + .ap-save"), (3, "#clean + .ap-save")):
+            with person.page.expect_download() as waiting:
+                person.click(f"{place} [data-save=pdf]")
+            assert person.effort == (0, clicks)
+            assert waiting.value.suggested_filename.endswith("-cifar-10-resnet18-unstructured.pdf")
+            content = waiting.value.path().read_bytes()
+            assert content.startswith(b"%PDF-1.4")
+            begin = int(re.search(rb"startxref\n(\d+)\n%%EOF", content)[1])
+            places = [int(line) for line in re.findall(rb"(\d{10}) 00000 n", content[begin:])]
+            assert all(content[at:].startswith(f"{n} 0 obj".encode()) for n, at in enumerate(places, 1))
+            stream = re.search(rb"/Length (\d+)>>\nstream\n(.*)\nendstream", content, re.DOTALL)
+            assert int(stream[1]) == len(stream[2])
+            assert b"(HARP) Tj" in stream[2]
+            assert stream[2].count(b"\nQ") == stream[2].count(b"q\n")
 
 
 def test_two_clicks_download_all_data(reader: Any) -> None:
