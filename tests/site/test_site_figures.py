@@ -385,7 +385,7 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         assert (shown, bounds) == (percent(row["aa_robust_accuracy"]), wilson(row))
 
 
-def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts):
+def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts, repository):
     tables = benchmark_pages["baselines.md"].tables
     table = [dict(zip(tables["baselines-r8"][0], line, strict=True)) for line in tables["baselines-r8"][1:]]
     by_name = {}
@@ -450,6 +450,19 @@ def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts
             for a, b in itertools.combinations(range(len(ours)), 2)
         ]
         assert line[4] == f"{sum(one > 0 for one in agree)} of {sum(one != 0 for one in agree)}"
+    for line in tables.get("seeds-r8", [[]])[1:]:
+        row = by_name[line[0], "unstructured", line[1]]
+        path = f"baselines/criteria-seed2/evaluations/{row['method']}/{row['model_key']}.npz"
+        again = dict(np.load(repository / path))
+        first = verdicts[row["model_key"]]
+        robust = first["aa_robust"][np.isin(first["index"], again["index"])]
+        assert line[3:6] == [
+            percent(robust.mean()),
+            percent(again["aa_robust"].mean()),
+            signed_points(again["aa_robust"].mean() - robust.mean()),
+        ]
+        alone = [int((robust & ~again["aa_robust"]).sum()), int((again["aa_robust"] & ~robust).sum())]
+        assert float(line[6]) == pytest.approx(binomtest(alone[0], sum(alone)).pvalue if sum(alone) else 1.0, rel=0.06)
     for line in tables.get("sample-r8", [[]])[1:]:
         assert line[5] == signed_points((float(line[4]) - float(line[2].split("s")[0])) / 100)
     for step, net, lwm, lamp, gain, own_lwm, own_lamp, own_gain, _ in tables.get("table-8-r8", [[]])[1:]:
@@ -507,7 +520,7 @@ def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageConte
         "leads-.*|heat-.*|board-.*|results|method-results|readout|models|curve-settings|compare|pretrained-networks|baseline-criteria|"
         "front-.*|(trend|clean|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "results-by-others|"
-        "baselines-.*|criteria-.*|order-.*|sample-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
+        "baselines-.*|criteria-.*|order-.*|seeds-.*|sample-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
     )
     attacks = re.compile(r"table-\d+")
     for path, page in benchmark_pages.items():

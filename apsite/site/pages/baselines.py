@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from apsite.site.page import Page, SiteFacts
-from apsite.site.tables.criteria import agreements, orders, studies
+from apsite.site.tables.criteria import studies
+from apsite.site.tables.criteria_beside import agreements, orders, reseeded
 from apsite.site.tables.series_costs import duration
 
 
@@ -16,6 +17,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "studies": found,
         "agreements": [agreements(facts.catalogue, study) for study in found],
         "orders": [orders(facts.judge, study) for study in found],
+        "seeds": [reseeded(facts.catalogue.root, study) for study in found],
         "duration": duration,
     }
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from apsite.site.charts.curves import Curve
 from apsite.site.charts.panels import StepDrawing, step_drawing
 from apsite.site.tables.heatmap import Strip
 from apsite.site.tables.series_costs import Cost, read_costs
-from apsite.vocabulary import Architecture, Criterion, Dataset, Structure
+from apsite.vocabulary import Architecture, Dataset, Structure
 
 LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"
 
@@ -238,49 +237,6 @@ class Study:
         return max(self.gains, key=lambda test: test.first.record.key.percent or 0, default=None)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """A line of the survey's Table 8 and our results on another network, at one sparsity; fractions."""
-
-    percent: float
-    survey: tuple[EvaluationRecord, EvaluationRecord]
-    own: Test
-
-    @property
-    def survey_gain(self) -> float:
-        """What LAMP gains in the survey."""
-        local, lamp = self.survey
-        return (lamp.robust_accuracy or 0.0) - (local.robust_accuracy or 0.0)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the differences have the same sign; whether ours is significant is another question."""
-        return self.survey_gain * self.own.pair.difference > 0
-
-
-@dataclass(frozen=True)
-class Order:
-    """Criteria of our field and the survey's methods of one setting, by criterion: the order of the two.
-
-    Attributes:
-        setting: Setting of the survey.
-        rows: For each criterion its best network of ours and its best method of the survey, ours from the most robust.
-    """
-
-    setting: Setting
-    rows: tuple[tuple[Criterion, Baseline, EvaluationRecord], ...]
-
-    @property
-    def alike(self) -> tuple[int, int]:
-        """How many pairs of criteria have the same order in both, of how many that differ in both."""
-        agree = [
-            (first[1].on_sampled - second[1].on_sampled)
-            * ((first[2].robust_accuracy or 0.0) - (second[2].robust_accuracy or 0.0))
-            for first, second in itertools.combinations(self.rows, 2)
-        ]
-        return sum(one > 0 for one in agree), sum(one != 0 for one in agree)
-
-
 def studies(catalogue: Catalogue, judge: Judge, drawn: Sequence[Curve]) -> list[Study]:
     """The series of this project's own networks, one of each dataset and network: that with the most images.
 
@@ -363,28 +319,6 @@ def _missing(
     return found
 
 
-def orders(judge: Judge, study: Study) -> list[Order]:
-    """The survey's best method of each criterion beside ours, in the settings of the survey at our sparsities."""
-    found = []
-    for field in study.fields:
-        ours: dict[Criterion, Baseline] = {}
-        for one in field.models:
-            if one.entry.specifics.criterion is not None:
-                ours.setdefault(one.entry.specifics.criterion, one)
-        for setting, standings in judge.settings.items():
-            if (setting.dataset, setting.structure, setting.percent) != (study.dataset, field.structure, field.percent):
-                continue
-            theirs: dict[Criterion, EvaluationRecord] = {}
-            for model in standings.models:
-                criterion = judge.catalogue.entries[model.record.method].specifics.criterion
-                if criterion is not None:
-                    theirs.setdefault(criterion, model.record)
-            rows = tuple((criterion, one, theirs[criterion]) for criterion, one in ours.items() if criterion in theirs)
-            if len(rows) > 1:
-                found.append(Order(setting, rows))
-    return found
-
-
 def _drawings(pruned: Sequence[Baseline]) -> Iterator[StepDrawing]:
     """Criteria at one sparsity; where a structure has one criterion alone, its sparsities."""
     criteria = {(one.record.structure, one.record.method) for one in pruned}
@@ -397,25 +331,3 @@ def _drawings(pruned: Sequence[Baseline]) -> Iterator[StepDrawing]:
             groups.setdefault(title, {})[label] = one.curve
     for title, curves in groups.items():
         yield step_drawing(title, curves, compared=True)
-
-
-def agreements(catalogue: Catalogue, study: Study) -> list[Agreement]:
-    """Lines of the survey's Table 8 for which the study has both criteria at the same sparsity.
-
-    They stay when our own run has replaced the survey's result, which is then in the history.
-    """
-    found = []
-    for test in study.gains:
-        key = test.first.record.key
-        for network in Architecture:
-            models = (replace(key, method=method, architecture=network) for method in (LOCAL, LAMP))
-            local, lamp = (_printed(catalogue, str(model)) for model in models)
-            if local is not None and lamp is not None:
-                found.append(Agreement(key.percent or 0, (local, lamp), test))
-    return found
-
-
-def _printed(catalogue: Catalogue, model_key: str) -> EvaluationRecord | None:
-    """The survey's result of a model, current or replaced."""
-    published = [one for one in catalogue.versions(model_key) if one.provenance.location and one.retracted is None]
-    return published[-1] if published else None
