@@ -7,6 +7,7 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +68,18 @@ def test_lists_of_models_are_read(tmp_path: Path) -> None:
             checkpoint.write_bytes(b"")
         keys = [str(request.key) for request in read_manifest(path, {}, str)]
         assert len(keys) == len(set(keys)) == block.count("[[model]]"), name
+
+
+def test_the_recount_gives_the_numbers_of_every_record(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of the protocol page, run on each record of ours in place of the one that it names."""
+    monkeypatch.chdir(repository)
+    (block,) = (block for name, block in blocks("python") if name == "protocol.md")
+    (named,) = re.findall(r'Path\("(.*?)"\)', block)
+    assert (repository / named).is_file()
+    for path in sorted(repository.glob("evaluations/*/*.npz")):
+        found: dict[str, Any] = {}
+        exec(block.replace(named, path.with_suffix(".json").relative_to(repository).as_posix()), found)
+        recounted, results = found["recounted"], found["results"]
+        shares = {one["attack"]: one["robust_accuracy"] for one in results["attacks"]}
+        stated = {"clean": results["clean_accuracy"], **shares, "joint": results["joint"]["robust_accuracy"]}
+        assert {name: images.mean() for name, images in recounted.items()} == pytest.approx(stated), path
