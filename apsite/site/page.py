@@ -19,7 +19,7 @@ from apsite.site.charts.curves import Curve
 from apsite.site.charts.drawings import Spec, no_drawing
 from apsite.site.charts.palette import SHAPE_PATHS, TOKENS
 from apsite.site.downloads import Download, Snapshot, snapshot
-from apsite.site.tables import methods, settings
+from apsite.site.tables import heatmap, leaderboards, methods, settings
 from apsite.site.writer import WrittenPage, environment, written_page
 
 WIDE = ("navigation", "toc")
@@ -62,6 +62,17 @@ class SiteFacts:
     def fields(self) -> panels.Fields:
         """All models that rank by dataset, network and structure, for the panels of methods."""
         return panels.Fields(self.rankings)
+
+    @cached_property
+    def boards(self) -> list[leaderboards.Leaderboard]:
+        """Leaderboards that have a row."""
+        return [board for board in leaderboards.leaderboards(self.catalogue) if board.rows]
+
+    @cached_property
+    def heats(self) -> dict[str, heatmap.Heat]:
+        """Models that rank among those of their setting, by model key."""
+        found = (heatmap.heats(standings).values() for standings in self.judge.settings.values())
+        return {heat.record.model_key: heat for heats in found for heat in heats}
 
     @cached_property
     def results(self) -> list[settings.Group]:

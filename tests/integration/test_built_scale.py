@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from apsite.site.page import Page
-from apsite.site.pages import results
-from apsite.site.tables import settings
+from apsite.site.pages import leaderboard, results
+from apsite.site.tables import leaderboards, settings
 from apsite.vocabulary import ProvenanceKind
 from tests.integration.conftest import served
 from tests.site.conftest import site_facts
@@ -47,13 +47,15 @@ def published(benchmark_data):
 
 @pytest.fixture(scope="module")
 def few(published, tmp_path_factory):
-    """URL of the results with the first three rows of each setting, and pages of five rows."""
+    """URL of the results with the first three rows of each setting, and of leaderboards with five rows of each."""
     folder = tmp_path_factory.mktemp("few")
     facts = site_facts(published)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("WHOLE", 20), ("FIRST", 3), ("PART", 5)):
             patch.setattr(settings, name, value)
-        for page in (results.PAGE, results.SETTINGS_PAGE):
+        for name, value in (("WHOLE", 20), ("FIRST", 3), ("PART", 4)):
+            patch.setattr(leaderboards, name, value)
+        for page in (results.PAGE, results.SETTINGS_PAGE, leaderboard.PAGE, leaderboard.PARTS_PAGE):
             write_bare(folder, page, facts)
     (folder / "index.html").touch()
     (folder / "assets").symlink_to(ASSETS)
@@ -118,6 +120,27 @@ def test_rows_that_were_loaded_open_lead_and_select_as_others_do(visit, few, pub
         assert keys[:3] == before[:3]
         assert sorted(keys) == sorted(settings_rows)
         assert page.locator("#R18_CIFAR10_US_90 .ap-group__all").count() == 0
+
+
+def test_leaderboards_load_what_a_filter_or_an_order_speaks_of(visit, few, published):
+    (board,) = (one for one in leaderboards.leaderboards(published) if one.identity == "cifar10-unstructured")
+    rows = "#board-cifar10-unstructured tbody tr"
+    with visit(few) as opened:
+        page = opened.page
+        page.goto(opened.base + "leaderboard.html")
+        page.locator(rows).nth(4).wait_for()
+        assert page.locator(rows).count() == 5 < len(board.rows)
+        page.locator("#board-cifar10-unstructured th[data-name=vgg16-99]").get_by_role("button").click()
+        page.locator(rows).nth(len(board.rows) - 1).wait_for()
+        values = page.locator(f"{rows} td:nth-child(7)").evaluate_all(
+            "(cells) => cells.map((cell) => cell.dataset.value)"
+        )
+        shares = [float(value) for value in values if value]
+        assert shares == sorted(shares, reverse=True)
+        assert page.locator("#board-svhn-unstructured tbody tr").count() == 5
+        page.goto(opened.base + "leaderboard.html?find=" + board.rows[-1].entry.name)
+        page.locator(f"{rows}:visible", has_text=board.rows[-1].entry.name).wait_for()
+        assert page.locator(f"{rows}[data-pick]").count() == len(board.rows)
 
 
 def test_a_setting_that_cannot_be_loaded_keeps_its_links(visit, few):

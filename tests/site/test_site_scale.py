@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from apsite.keys import ModelKey
 from apsite.records import AttackResult
 from apsite.site.downloads import Snapshot
 from apsite.site.page import SiteFacts
-from apsite.site.pages import results
-from apsite.site.tables import settings
+from apsite.site.pages import leaderboard, results
+from apsite.site.tables import leaderboards, settings
 from apsite.vocabulary import AttackName, Dataset
 from benchmarks.catalogue import NETWORKS, STRUCTURES, entry_document, run
 from tests.site.conftest import site_facts
@@ -52,8 +53,8 @@ def synthetic(methods: int) -> SiteFacts:
 
 @pytest.fixture(scope="module")
 def many() -> dict[int, SiteFacts]:
-    """Facts of 50 and of 100 methods, so of 600 and 1,200 records."""
-    return {methods: synthetic(methods) for methods in (50, 100)}
+    """Facts of 60 and of 120 methods, so of 720 and 1,440 records."""
+    return {methods: synthetic(methods) for methods in (60, 120)}
 
 
 def weight(page, facts: SiteFacts) -> int:
@@ -61,36 +62,55 @@ def weight(page, facts: SiteFacts) -> int:
     return max(len(gzip.compress(made.text.encode())) for made in page.render(facts, facts.templates()))
 
 
-@pytest.mark.parametrize("page", [results.PAGE], ids=lambda page: page.path)
+@pytest.mark.parametrize("page", [results.PAGE, leaderboard.PAGE, leaderboard.PARTS_PAGE], ids=lambda page: page.path)
 def test_twice_the_records_make_no_heavier_page(many, page):
-    small, large = weight(page, many[50]), weight(page, many[100])
+    small, large = weight(page, many[60]), weight(page, many[120])
     assert large < 1.1 * small
     assert large < 20_000
 
 
 def test_a_long_table_of_results_shows_the_first_of_each_setting(many):
-    facts = many[100]
+    facts = many[120]
     (page,) = results.PAGE.render(facts, facts.templates())
     rows = [row for row in read_page(page.text).tables["results"][1:] if len(row) > 1]
     assert len(rows) == 12 * (settings.FIRST // 12)
     best = {group.identity: group.rows[0].record.model_key for group in facts.results}
     assert all(f'<tr id="{key}"' in page.text for key in best.values())
-    assert "starts with 96 of 1,200 rows" in page.text
+    assert "starts with 96 of 1,440 rows" in page.text
 
 
 def test_pages_of_settings_have_every_record_once(many, monkeypatch):
     monkeypatch.setattr(settings, "PART", 40)
-    facts = many[100]
+    facts = many[120]
     pages = {page.path: page for page in results.SETTINGS_PAGE.render(facts, facts.templates())}
     assert len(pages) == 12 * 3
     keys = [key for page in pages.values() for key in read_page(page.text).identities if key in facts.catalogue.records]
     assert sorted(keys) == sorted(facts.catalogue.records)
     text = pages["results/R18_CIFAR10_US_90-2.md"].text
-    assert 'href="R18_CIFAR10_US_90.html">1–40</a>, <b>41–80</b>, <a href="R18_CIFAR10_US_90-3.html">81–100</a>' in text
+    assert 'href="R18_CIFAR10_US_90.html">1–40</a>, <b>41–80</b>, <a href="R18_CIFAR10_US_90-3.html">81–120</a>' in text
+
+
+def test_a_long_leaderboard_begins_with_its_first_rows(many):
+    facts = many[120]
+    (page,) = leaderboard.PAGE.render(facts, facts.templates())
+    parts = {part.path: part for part in leaderboard.PARTS_PAGE.render(facts, facts.templates())}
+    for board in facts.boards:
+        keys = [row.entry.key for row in board.rows]
+        table = f"board-{board.identity}"
+        assert board.shown == leaderboards.FIRST // len(facts.boards) < len(keys) == 120
+        assert picked(page.text, table) == keys[: board.shown]
+        assert [key for part in board.parts for key in picked(parts[f"leaderboard/{part.name}.md"].text, table)] == keys
+        assert f"The first {board.shown} of 120 methods" in page.text
+
+
+def picked(text: str, table: str) -> list[str]:
+    """Methods of the rows of a table."""
+    return re.findall(r'<tr data-pick="(\w+)"', text.partition(f'id="{table}"')[2].partition("</table>")[0])
 
 
 def test_today_s_results_are_on_one_page(benchmark_facts):
     """As long as there is room for every row."""
+    assert not leaderboard.members(benchmark_facts)
     assert len(benchmark_facts.catalogue.records) <= settings.WHOLE
     assert not results.members(benchmark_facts)
     assert all(group.shown == len(group.rows) for group in benchmark_facts.results)

@@ -28,8 +28,8 @@ from apsite.site.writer import WrittenPage
 NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
     "Home": home.PAGE,
     "Results": (
-        *(leaderboard.PAGE, results.PAGE, results.SETTINGS_PAGE, curves.PAGE, groups.COSTS_PAGE, compare.PAGE),
-        groups.PAGE,
+        *(leaderboard.PAGE, leaderboard.PARTS_PAGE, results.PAGE, results.SETTINGS_PAGE, curves.PAGE),
+        *(groups.COSTS_PAGE, compare.PAGE, groups.PAGE),
     ),
     "Methods": (methods.INDEX_PAGE, taxonomy.PAGE, "taxonomy-guide", methods.PAGE),
     "Analysis": (analysis.PAGE, baselines.PAGE, "survey"),

@@ -13,6 +13,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     catalogue, leads = facts.catalogue, facts.leads
     evaluated = {record.method for record in catalogue.records.values()}
     leading, terms = heatmap.summary(leads)
+    imagenet = leaderboards.imagenet_board(catalogue)
     return {
         "leads": leads,
         "claim": heatmap.claim,
@@ -21,11 +22,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "maps": heatmap.heat_maps(facts.judge.settings, catalogue.entries),
         "strips": heatmap.strips,
         "lead_of": leaderboards.lead_of,
-        "boards": [
-            board
-            for board in (*leaderboards.leaderboards(catalogue), leaderboards.imagenet_board(catalogue))
-            if board is not None and board.rows
-        ],
+        "boards": [*facts.boards, *([imagenet] if imagenet is not None else [])],
         "trends": facts.trends,
         "totals": {
             "methods": len(catalogue.methods()),

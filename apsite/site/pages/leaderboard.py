@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apsite.comparable import robust_bounds
@@ -14,15 +14,10 @@ from apsite.site.tables import heatmap, leaderboards, methods
 
 def context(facts: SiteFacts) -> dict[str, Any]:
     """Names for the page."""
-    catalogue = facts.catalogue
-    boards = [board for board in leaderboards.leaderboards(catalogue) if board.rows]
-    heats = [heat for found in facts.judge.settings.values() for heat in heatmap.heats(found).values()]
-    kinds = {heat.record.provenance.kind.value for heat in heats}
+    catalogue, boards = facts.catalogue, facts.boards
     return {
+        **_cells(facts),
         "boards": boards,
-        "heat_of": {heat.record.model_key: heat for heat in heats},
-        "strips_of": _strips,
-        "uniform": kinds.pop() if len(kinds) == 1 else None,
         "counted": counted({row.entry.key: row.entry for board in boards for row in board.rows}.values()),
         "imagenet": leaderboards.imagenet_board(catalogue),
         "dense_grid": leaderboards.dense_grid(catalogue),
@@ -30,7 +25,29 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "reduced": leaderboards.reduced(catalogue),
         "missing_reasons": leaderboards.missing_reasons,
         "board_warnings": leaderboards.board_warnings,
+        "most": leaderboards.FIRST,
     }
+
+
+def _cells(facts: SiteFacts) -> dict[str, Any]:
+    """Names for the cells of a leaderboard."""
+    kinds = {heat.record.provenance.kind.value for heat in facts.heats.values()}
+    return {"heat_of": facts.heats, "strips_of": _strips, "uniform": kinds.pop() if len(kinds) == 1 else None}
+
+
+def members(facts: SiteFacts) -> Mapping[str, str]:
+    """Titles of the pages of long leaderboards by name."""
+    return {
+        part.name: f"Leaderboard {board.dataset.label}, {board.structure.value}, rows {part.span}"
+        for board in facts.boards
+        for part in board.parts
+    }
+
+
+def board(facts: SiteFacts, name: str) -> dict[str, Any]:
+    """Names for one page of a leaderboard."""
+    one, part = next((board, part) for board in facts.boards for part in board.parts if part.name == name)
+    return {**_cells(facts), "board": one, "part": part}
 
 
 def counted(entries: Iterable[Entry]) -> dict[str, list[tuple[str, str]]]:
@@ -57,5 +74,15 @@ PAGE = Page(
     title="Leaderboard",
     description="Clean and AutoAttack accuracy of adversarially pruned networks, by method, network and sparsity.",
     context=context,
+    own=("heat.css", "more.js"),
+)
+PARTS_PAGE = Page(
+    path="leaderboard/{name}.md",
+    title="Leaderboard in parts",
+    description="{title}: clean and AutoAttack accuracy of adversarially pruned networks.",
+    context=board,
+    template="board.md.j2",
+    members=members,
     own=("heat.css",),
+    listed=False,
 )

@@ -46,7 +46,7 @@ PAGE = Page(
     title="All results",
     description="Every evaluation record of the benchmark in one table that can be sorted, filtered and searched.",
     context=context,
-    own=("results.css", "results.js"),
+    own=("results.css", "more.js", "results.js"),
 )
 SETTINGS_PAGE = Page(
     path="results/{name}.md",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -23,12 +23,21 @@ from apsite.comparable import (
 from apsite.entries import Entry
 from apsite.records import EvaluationRecord
 from apsite.site.tables.methods import stage_order
+from apsite.site.tables.parts import Part, parts
 from apsite.vocabulary import Architecture, Dataset, ProvenanceKind, Structure
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
 """Networks of the survey's leaderboards; others have columns where results of them rank."""
 DATASETS = tuple(dataset for dataset in Dataset if dataset is not Dataset.IMAGENET)
 """All but ImageNet, which has a separate leaderboard with other networks and sparsities."""
+
+
+WHOLE = 100
+"""Rows up to which the page of leaderboards has every row."""
+FIRST = 40
+"""Rows that a longer one has, shared by its tables; each has at least five."""
+PART = 50
+"""Rows of a page of one leaderboard; one with more has several pages."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,17 @@ class Leaderboard:
     percents: tuple[int, ...]  # sparsities
     rows: tuple[Row, ...]
     marked: int  # how many leaders each column marks
+    shown: int  # how many of the rows the page of all leaderboards has
+
+    @property
+    def parts(self) -> list[Part[Row]]:
+        """Its pages; none where the page of all leaderboards has every row."""
+        return parts(self.identity, self.rows, PART) if self.shown < len(self.rows) else []
 
     @property
     def missing(self) -> list[Entry]:
-        """Methods with at least one empty cell."""
-        return [row.entry for row in self.rows if any(cell.record is None for cell in row.cells)]
+        """Methods with at least one empty cell, of the rows that the page of all leaderboards has."""
+        return [row.entry for row in self.rows[: self.shown] if any(cell.record is None for cell in row.cells)]
 
 
 @dataclass(frozen=True)
@@ -86,12 +101,16 @@ class RankedResult:
 
 def leaderboards(catalogue: Catalogue) -> list[Leaderboard]:
     """Leaderboards of each dataset, unstructured and structured: those of the survey's Tables 3 to 6 come first."""
-    return [
+    found = [
         leaderboard(catalogue, dataset, structure, _networks(catalogue, dataset, structure))
         for dataset in DATASETS
         for structure in Structure
         if structure.sparsities
     ]
+    if sum(len(board.rows) for board in found) <= WHOLE:
+        return found
+    most = max(5, FIRST // sum(bool(board.rows) for board in found))
+    return [replace(board, shown=min(most, len(board.rows))) for board in found]
 
 
 def _networks(catalogue: Catalogue, dataset: Dataset, structure: Structure) -> tuple[Architecture, ...]:
@@ -151,7 +170,9 @@ def leaderboard(
     )
     if not any(cell.record for row in rows for cell in row.cells):
         rows = ()
-    return Leaderboard(f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked)
+    return Leaderboard(
+        f"{dataset.value}-{structure.value}", dataset, structure, networks, percents, rows, marked, len(rows)
+    )
 
 
 def _most_leads_first(

@@ -10,6 +10,7 @@ from apsite import numbers
 from apsite.comparable import Judge
 from apsite.records import EvaluationRecord
 from apsite.site.tables import leaderboards
+from apsite.site.tables.parts import Part, parts
 
 WHOLE = 300
 """Rows up to which the page of all results has every row."""
@@ -17,20 +18,6 @@ FIRST = 100
 """Rows that a longer one has, shared by its settings; each has at least three."""
 PART = 120
 """Rows of a page of one setting; one with more has several pages."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One page of a setting: its name below ``results/``, and rows from number `first` on."""
-
-    name: str
-    first: int
-    rows: tuple[leaderboards.RankedResult, ...]
-
-    @property
-    def span(self) -> str:
-        """Numbers of its rows, such as ``121–240``."""
-        return f"{self.first}–{self.first + len(self.rows) - 1}"
 
 
 @dataclass(frozen=True)
@@ -43,15 +30,9 @@ class Group:
     shown: int  # how many of them the page of all results has
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[Part[leaderboards.RankedResult]]:
         """Its pages; none where the page of all results has every row."""
-        if self.shown == len(self.rows):
-            return []
-        starts = range(0, len(self.rows), PART)
-        names = [self.identity, *(f"{self.identity}-{number}" for number in range(2, len(starts) + 1))]
-        return [
-            Part(name, start + 1, self.rows[start : start + PART]) for name, start in zip(names, starts, strict=True)
-        ]
+        return parts(self.identity, self.rows, PART) if self.shown < len(self.rows) else []
 
 
 def groups(judge: Judge, areas: Mapping[str, float]) -> list[Group]:
