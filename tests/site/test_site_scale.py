@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import pytest
 from apsite.catalogue import Catalogue
 from apsite.entries import entry_from_json
 from apsite.keys import ModelKey
+from apsite.numbers import signed_points
 from apsite.records import AttackResult
+from apsite.site.charts import sparsity
 from apsite.site.downloads import Snapshot
 from apsite.site.page import SiteFacts
-from apsite.site.pages import leaderboard, results
-from apsite.site.tables import leaderboards, settings
+from apsite.site.pages import analysis, groups, home, leaderboard, methods, navigation, results, unlisted
+from apsite.site.tables import heatmap, leaderboards, settings, studies
 from apsite.vocabulary import AttackName, Dataset
 from benchmarks.catalogue import NETWORKS, STRUCTURES, entry_document, run
 from tests.site.conftest import site_facts
@@ -58,14 +61,19 @@ def many() -> dict[int, SiteFacts]:
 
 
 def weight(page, facts: SiteFacts) -> int:
-    """Bytes of the largest page of a family, gzipped."""
-    return max(len(gzip.compress(made.text.encode())) for made in page.render(facts, facts.templates()))
+    """Bytes of the largest of the first pages of a family, gzipped."""
+    pages = islice(page.render(facts, facts.templates()), 3)
+    return max(len(gzip.compress(made.text.encode())) for made in pages)
 
 
-@pytest.mark.parametrize("page", [results.PAGE, leaderboard.PAGE, leaderboard.PARTS_PAGE], ids=lambda page: page.path)
+PAGES = (home.PAGE, leaderboard.PAGE, leaderboard.PARTS_PAGE, results.PAGE, groups.PAGE,
+         analysis.PAGE, methods.PAGE)  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
 def test_twice_the_records_make_no_heavier_page(many, page):
     small, large = weight(page, many[60]), weight(page, many[120])
-    assert large < 1.1 * small
+    assert large < 1.15 * small
     assert large < 20_000
 
 
@@ -101,6 +109,40 @@ def test_a_long_leaderboard_begins_with_its_first_rows(many):
         assert picked(page.text, table) == keys[: board.shown]
         assert [key for part in board.parts for key in picked(parts[f"leaderboard/{part.name}.md"].text, table)] == keys
         assert f"The first {board.shown} of 120 methods" in page.text
+
+
+def test_grey_fields_of_many_methods_are_quantiles(many):
+    """Seven lines, from the lowest to the highest of each column, and the page says so."""
+    trend = many[120].trends[0]
+    drawn = sparsity.drawing(trend, "wide", trend.first)
+    heights = [float(height) for height in re.findall(r"M\S+ (\S+)h0", drawn.field)]
+    assert len(heights) == 7 * len(trend.columns)
+    low, high = trend.ends
+    shares = [line.shares[0] for line in trend.lines]
+    expected = {drawn.frame.y((share - low) / (high - low)) for share in (min(shares), max(shares))}
+    assert expected <= set(heights)
+    (page, *_) = groups.PAGE.render(many[120], many[120].templates())
+    assert "100 % quantiles of 120 methods" in page.text
+    assert len(read_page(page.text).tables["trend-figures"]) == 1 + len(trend.shown) == 41
+
+
+def test_the_start_page_and_the_analysis_say_what_they_leave_out(many):
+    (start,) = home.PAGE.render(many[120], many[120].templates())
+    assert len(read_page(start.text).tables["heat-structured"]) == 3 + heatmap.FIRST
+    assert f"The first {heatmap.FIRST} of 120 methods" in start.text
+    (page,) = analysis.PAGE.render(many[120], many[120].templates())
+    rows = read_page(page.text).tables["structure-figures"][1:]
+    pairs = sorted(studies.structure_pairs(many[120].catalogue), key=lambda pair: -abs(pair.robust))
+    assert len(rows) == analysis.LARGEST
+    assert {row[5] for row in rows} == {signed_points(pair.robust) for pair in pairs[: analysis.LARGEST]}
+    assert f"{analysis.LARGEST} largest differences of {len(pairs)}" in page.text
+
+
+def test_the_navigation_of_many_methods_leaves_their_pages_to_the_index(many):
+    few, full = (str(navigation(facts, {})) for facts in many.values())
+    assert "methods/Synthetic0001_Doe2024Method.md" in few
+    assert "methods/Synthetic" not in full
+    assert "methods/Synthetic0001_Doe2024Method.md" in unlisted(many[120])
 
 
 def picked(text: str, table: str) -> list[str]:

@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.comparable import Setting, robust_bounds
@@ -18,6 +20,9 @@ from apsite.site.charts.curves import SPAN, Curve, Steps, leads
 from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
 
 _LABEL_HEIGHT = 17
+MANY = 60
+"""Lines up to which a grey field has each of them; a fuller one has those of :data:`QUANTILES`."""
+QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 LOOKS = 4
 """How many colours and dashes the style sheet has for curves."""
 
@@ -82,6 +87,7 @@ class Panel:
     others: str
     dots: tuple[Dot, ...]
     description: str
+    thinned: bool  # whether `others` are quantiles
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,14 @@ class StepDrawing:
     leads: tuple[LeadBar, ...]
 
 
+def field(lines: Sequence[Sequence[float | None]]) -> list[Sequence[float | None]]:
+    """Lines of a grey field, each with a share for every column: all of them, or quantiles where they are many."""
+    if len(lines) <= MANY:
+        return list(lines)
+    columns = [[share for share in column if share is not None] for column in zip(*lines, strict=True)]
+    return [[float(np.quantile(column, part)) if column else None for column in columns] for part in QUANTILES]
+
+
 _Group = tuple[Dataset, Architecture, Structure]
 
 
@@ -136,6 +150,7 @@ class Fields:
             group: {record.method for records in field.values() for record in records}
             for group, field in self.groups.items()
         }
+        self._fields: dict[tuple[_Group, float], str] = {}
         self._lines: dict[tuple[_Group, float], dict[str, str]] = {}
 
     def frame(self, group: _Group, top: float) -> Frame:
@@ -166,6 +181,23 @@ class Fields:
             }
         return self._lines[group, top]
 
+    def others(self, group: _Group, top: float, method: str) -> str:
+        """Path of the grey field behind a method: the lines of the others, or quantiles of all where they are many."""
+        if len(self.methods[group]) <= MANY:
+            return "".join(path for other, path in self.lines(group, top).items() if other != method)
+        if (group, top) not in self._fields:
+            frame, columns = self.frame(group, top), self.groups[group].values()
+            shares = [[record.robust_accuracy or 0.0 for record in records] for records in columns]
+            self._fields[group, top] = "".join(
+                "M"
+                + "L".join(
+                    f"{x} {frame.y(float(np.quantile(column, part)) / top)}"
+                    for (x, _), column in zip(frame.across, shares, strict=True)
+                )
+                for part in QUANTILES
+            )
+        return self._fields[group, top]
+
 
 def panels(catalogue: Catalogue, method: str, fields: Fields) -> list[Panel]:
     """Panels of a method (a key), one for each dataset, network and structure in which a model of it ranks."""
@@ -191,10 +223,12 @@ def _panel(name: str, method: str, group: _Group, fields: Fields, top: float) ->
         title=f"{dataset.label} {network.label}, {structure.value}",
         frame=frame,
         own=lines[method],
-        others="".join(path for other, path in lines.items() if other != method),
+        others=fields.others(group, top, method),
         dots=tuple(dots),
         description=f"{name} on {dataset.label}, {network.label}, {structure.value}: "
-        f"robust accuracy {', '.join(said)} sparsity, among {len(lines) - 1} others.",
+        f"robust accuracy {', '.join(said)} sparsity, among {len(lines) - 1} others"
+        f"{', which seven lines of quantiles show' if len(lines) > MANY else ''}.",
+        thinned=len(lines) > MANY,
     )
 
 

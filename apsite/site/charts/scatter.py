@@ -15,6 +15,8 @@ MARK = 4.5
 """Half the size of a mark."""
 LABELLED, NAMED = 14, 120
 """Most labels of a drawing, and most points that name their values; all others are part of the grey field."""
+CROWD = 60
+"""Points of a panel from which only a quarter of :data:`NAMED` are named: a page has several panels."""
 _NEAR = 8
 _RINGS = (14, 22, 32, 44, 58)
 _ANGLES = tuple(math.radians(turn) for turn in (0, 180, -40, 40, -140, 140, -90, 90, -65, 65, -115, 115))
@@ -75,7 +77,9 @@ def front(points: Iterable[Point], *, less_x: bool = False) -> list[Point]:
     return sorted(found, key=lambda p: p.x)
 
 
-def scatter(name: str, title: str, frame: Frame, points: Sequence[Point], ends: Box, *, less_x: bool) -> Scatter:
+def scatter(
+    name: str, title: str, frame: Frame, points: Sequence[Point], ends: Box, *, less_x: bool, most: int = NAMED
+) -> Scatter:
     """Drawing of points.
 
     Args:
@@ -85,6 +89,7 @@ def scatter(name: str, title: str, frame: Frame, points: Sequence[Point], ends: 
         points: Points, the most important first.
         ends: Least `x`, least `y`, largest `x`, largest `y` of the axes.
         less_x: Whether a small `x` is the better one; then the points on the front alone have labels.
+        most: Most points that name their values, besides those on the front.
     """
     low_x, low_y, high_x, high_y = ends
 
@@ -93,7 +98,7 @@ def scatter(name: str, title: str, frame: Frame, points: Sequence[Point], ends: 
 
     best = front(points, less_x=less_x)
     ordered = [*sorted(best, key=lambda p: -p.y), *(point for point in points if point not in best)]
-    named, rest = ordered[:NAMED], ordered[NAMED:]
+    named, rest = ordered[: max(most, len(best))], ordered[max(most, len(best)) :]
     places = [at(point) for point in ordered]
     boxes = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in places]
     labelled = min(LABELLED, len(best)) if less_x else LABELLED

@@ -14,13 +14,15 @@ from apsite.comparable import rankable
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import spread
 from apsite.site.charts.palette import COLOURS, DASHES, SHAPES, SeriesStyle
-from apsite.site.charts.panels import Frame
+from apsite.site.charts.panels import MANY, Frame, field
 from apsite.vocabulary import Architecture, Dataset, Structure
 
 LABEL_HEIGHT = 16
 """Least distance of two labels, in units of the drawing."""
 LABEL_GAP = 18
 """Distance of the labels from the end of the lines."""
+TABLE = 40
+"""Methods in the table of a trend that has too many for all of them."""
 FIRST = 3
 """How many methods are highlighted at first."""
 DENSE = "dense"
@@ -83,6 +85,11 @@ class Trend:
     def first(self) -> tuple[Line, ...]:
         """Methods that are highlighted at first."""
         return self.lines[:FIRST]
+
+    @property
+    def shown(self) -> tuple[Line, ...]:
+        """Methods that the table has."""
+        return self.lines if len(self.lines) <= MANY else self.lines[:TABLE]
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -161,10 +168,10 @@ def drawing(trend: Trend, name: str, lit: Sequence[Line]) -> TrendDrawing:
     low, high = trend.ends
     has_dense = trend.columns[0] == DENSE
 
-    def points(line: Line) -> list[tuple[float, float] | None]:
+    def points(shares: Sequence[float | None]) -> list[tuple[float, float] | None]:
         return [
             None if share is None else (frame.x(part), frame.y((share - low) / (high - low)))
-            for share, (part, _) in zip(line.shares, frame.across_parts, strict=True)
+            for share, (part, _) in zip(shares, frame.across_parts, strict=True)
         ]
 
     def path(places: Sequence[tuple[float, float] | None]) -> str:
@@ -172,7 +179,7 @@ def drawing(trend: Trend, name: str, lit: Sequence[Line]) -> TrendDrawing:
             f"M{a[0]:g} {a[1]:g}L{b[0]:g} {b[1]:g}" for a, b in itertools.pairwise(places) if a and b
         ) + "".join(f"M{place[0]:g} {place[1]:g}h0" for place in places if place)
 
-    placed = [(line, points(line)) for line in lit]
+    placed = [(line, points(line.shares)) for line in lit]
     ends = [next(place for place in reversed(places) if place) for _, places in placed]
     heights = spread([end[1] for end in ends], LABEL_HEIGHT, frame.top + 4, frame.bottom - 4)
     drawn = []
@@ -182,8 +189,8 @@ def drawing(trend: Trend, name: str, lit: Sequence[Line]) -> TrendDrawing:
         marks = tuple(place for place in places if place)
         label = (frame.right + LABEL_GAP, round(height, 1))
         drawn.append(Lit(line, look, path(pruned), path(begin) if all(begin) else "", marks, end, label))
-    field = "".join(path(points(line)[has_dense:]) for line in trend.lines)
-    return TrendDrawing(name, frame, trend.ends, field, tuple(drawn))
+    grey = "".join(path(points(shares)[has_dense:]) for shares in field([line.shares for line in trend.lines]))
+    return TrendDrawing(name, frame, trend.ends, grey, tuple(drawn))
 
 
 def distinct(lines: Sequence[Line]) -> list[SeriesStyle]:

@@ -10,7 +10,7 @@ from apsite.comparable import rankable, robust_bounds, unranked
 from apsite.records import EvaluationRecord
 from apsite.records.census import censuses
 from apsite.site.charts.panels import Frame
-from apsite.site.charts.scatter import Point, Scatter, decade_ticks, large, rounded, scatter, share_ticks
+from apsite.site.charts.scatter import CROWD, NAMED, Point, Scatter, decade_ticks, large, rounded, scatter, share_ticks
 from apsite.site.charts.sparsity import DENSE, Trend
 from apsite.vocabulary import Dataset
 
@@ -40,7 +40,10 @@ def clean_panels(trend: Trend) -> list[Scatter]:
     low_y, high_y, step_y = rounded([point.y for point in points])
     frame = Frame(*PANEL, share_ticks(low_x, high_x, step_x), share_ticks(low_y, high_y, step_y))
     ends = low_x, low_y, high_x, high_y
-    return [scatter("panel", title, frame, _first(found), ends, less_x=False) for title, found in drawn if found]
+    most = NAMED if len(trend.lines) <= CROWD else NAMED // 4
+    return [
+        scatter("panel", title, frame, _first(found), ends, less_x=False, most=most) for title, found in drawn if found
+    ]
 
 
 def _clean_point(record: EvaluationRecord, names: Mapping[str, str]) -> list[Point]:
@@ -95,7 +98,8 @@ def cost_drawing(points: Sequence[Point], name: str, cost: str) -> Scatter:
     low, high = min(logs) - margin, max(logs) + margin
     factors = (1, 2, 5) if name == "wide" else (1, 3)
     frame = Frame(*SIZES[name], decade_ticks(low, high, factors), share_ticks(low_y, high_y, step))
-    return scatter(name, COSTS[cost], frame, points, (low, low_y, high, high_y), less_x=True)
+    most = NAMED if len(points) <= 5 * NAMED else NAMED // 2
+    return scatter(name, COSTS[cost], frame, points, (low, low_y, high, high_y), less_x=True, most=most)
 
 
 def _first(points: Sequence[Point]) -> list[Point]:

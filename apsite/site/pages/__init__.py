@@ -49,6 +49,15 @@ OTHERS = "Reference"
 """Heading for hand-written pages that the navigation does not name."""
 
 
+MEMBERS = 100
+"""Largest family of pages in the navigation, which every page has."""
+
+
+def _is_listed(page: Page, facts: SiteFacts) -> bool:
+    """Whether the navigation has a page, or the members of a family."""
+    return page.listed and len(page.names(facts)) <= MEMBERS
+
+
 def _listed(listed: Page | tuple[Page | str, ...]) -> tuple[Page | str, ...]:
     return listed if isinstance(listed, tuple) else (listed,)
 
@@ -74,7 +83,7 @@ def navigation(facts: SiteFacts, documents: Mapping[str, str]) -> list[dict[str,
 
     def entries(page: Page | str) -> list[dict[str, str]]:
         if isinstance(page, Page):
-            if not page.listed:
+            if not _is_listed(page, facts):
                 return []
             return [{title: page.path.format(name=name)} for name, title in page.names(facts).items()]
         return [{left.pop(page): f"{page}.md"}] if page in left else []
@@ -93,4 +102,4 @@ def navigation(facts: SiteFacts, documents: Mapping[str, str]) -> list[dict[str,
 
 def unlisted(facts: SiteFacts) -> list[str]:
     """Paths of the pages that the navigation leaves out."""
-    return [page.path.format(name=name) for page in PAGES if not page.listed for name in page.names(facts)]
+    return [page.path.format(name=name) for page in PAGES if not _is_listed(page, facts) for name in page.names(facts)]

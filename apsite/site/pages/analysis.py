@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
@@ -19,8 +19,13 @@ from apsite.site.tables import studies
 from apsite.site.tables.methods import stage_order
 from apsite.vocabulary import Architecture
 
+Item = TypeVar("Item")
+
 UNIFORM, LAYERED = "LWM_Han2015Learning", "LAMP_Lee2021Layer"
 """Keys of the two baselines that the survey compares."""
+
+WHOLE, LARGEST = 60, 30
+"""Rows up to which a table or a strip of points is whole, and how many of a longer one are shown."""
 
 MISPRINTS = {
     ("FlyingBird_Chen2021Sparsity", Architecture.RESNET18, 0.95): 0.0332,
@@ -43,15 +48,21 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     compared.sort(key=lambda found: -(found[1].difference or 0.0))
     measured = [item.difference for _, item in compared if item.difference is not None]
     pairs = sorted(studies.structure_pairs(catalogue), key=lambda pair: -pair.robust)
+    most_compared = largest(compared, lambda found: found[1].difference)
+    most_pairs = largest(pairs, lambda pair: pair.robust)
     splits = studies.splits(catalogue)
     magnitude, starts = studies.magnitude(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
+    most_starts = largest(starts, lambda start: start.change(90))
     imagenet, imagenet_ranked = imagenet_rows(catalogue), studies.imagenet(catalogue)
     charts: dict[str, Spec | None] = {
         "gaps": _strips(
-            gap_rows(compared), {"measured": SECOND, "reported": FIRST}, "Reported and measured robust accuracy.", True
+            gap_rows(most_compared),
+            {"measured": SECOND, "reported": FIRST},
+            "Reported and measured robust accuracy.",
+            True,
         ),
         "starts": _strips(
-            start_rows(starts),
+            start_rows(most_starts),
             dict(zip(("dense", "90 %", "95 %", "99 %"), STEPS, strict=True)),
             "Robust accuracy of dense networks and of the networks pruned from them.",
             True,
@@ -63,7 +74,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
             False,
         ),
         "pairs": _strips(
-            pair_rows(pairs),
+            pair_rows(most_pairs),
             {"structured": SECOND, "unstructured": FIRST},
             "Robust accuracy of the same method at 90 %, pruned by weights and by structures.",
             True,
@@ -80,6 +91,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     }
     return {
         "charts": charts,
+        "most": {"compared": most_compared, "pairs": most_pairs, "starts": most_starts},
         "audited": audited,
         "described": described,
         "since": since,
@@ -109,8 +121,25 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         ),
         "global_means": sum(split.means[1] > split.means[0] for split in splits),
         "imagenet": imagenet_ranked,
+        "thinned": thinned,
+        "whole": WHOLE,
         "setting_label": setting_label,
     }
+
+
+def largest(rows: Sequence[Item], difference: Callable[[Item], float | None]) -> list[Item]:
+    """All rows, or those with the largest differences either way if they are many, in the same order."""
+    if len(rows) <= WHOLE:
+        return list(rows)
+    places = sorted(range(len(rows)), key=lambda place: -abs(difference(rows[place]) or 0.0))
+    return [rows[place] for place in sorted(places[:LARGEST])]
+
+
+def thinned(records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Points of a strip, most robust first: all of them, or evenly spread ones with both ends if they are many."""
+    if len(records) <= WHOLE:
+        return list(records)
+    return [records[round(place * (len(records) - 1) / (LARGEST - 1))] for place in range(LARGEST)]
 
 
 def outcomes(pairs: Sequence[tuple[EvaluationRecord, EvaluationRecord]], judge: Judge) -> Counter[str]:
@@ -172,7 +201,11 @@ def magnitude_rows(catalogue: Catalogue, magnitude: Sequence[studies.Magnitude])
     return [
         _row(_place(item.setting), order, kind, catalogue.entries[record.method], record.robust_accuracy)
         for order, item in enumerate(magnitude)
-        for kind, record in [*(("method", one) for one in item.field), ("LWM", item.uniform), ("LAMP", item.layered)]
+        for kind, record in [
+            *(("method", one) for one in thinned(item.field)),
+            ("LWM", item.uniform),
+            ("LAMP", item.layered),
+        ]
         if record is not None
     ]
 
@@ -193,7 +226,7 @@ def split_rows(catalogue: Catalogue, splits: Sequence[studies.Split]) -> list[di
         _row(_place(split.setting), order, kind, catalogue.entries[record.method], record.robust_accuracy)
         for order, split in enumerate(splits)
         for kind, records in (("local", split.local), ("global", split.global_))
-        for record in records
+        for record in thinned(records)
     ]
 
 
@@ -202,7 +235,7 @@ def imagenet_rows(catalogue: Catalogue) -> list[dict[str, Any]]:
     return [
         _row(f"{record.architecture.label} {percent} %", order, entry.name, entry, record.robust_accuracy)
         for order, (percent, records) in enumerate(studies.imagenet(catalogue))
-        for record in records
+        for record in thinned(records)
         for entry in [catalogue.entries[record.method]]
     ]
 

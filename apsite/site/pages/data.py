@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from apsite.columns import COLUMNS
@@ -10,6 +11,8 @@ from apsite.site.downloads import Snapshot, snapshot
 from apsite.site.page import Page, SiteFacts
 
 _GITHUB = "https://github.com/"
+LISTED = 300
+"""Per-sample files up to which the page lists each of them."""
 _NOTEBOOK = "blob/main/notebooks/catalogue.ipynb"
 
 
@@ -19,6 +22,8 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     repository, state = facts.repository or "", snapshot(catalogue)
     placed = [(one, one.path) for one in catalogue.records.values()]
     placed += [(one, one.curve_path) for one in catalogue.curves.values()]
+    sampled = [(one, place) for one, place in placed if one.samples is not None]
+    folders = Counter((one.dataset.label, one.architecture.label) for one, _ in sampled)
     hosted = repository.removeprefix(_GITHUB) if repository.startswith(_GITHUB) else None
     return {
         "columns": COLUMNS,
@@ -26,9 +31,10 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "snapshot": state,
         "sampled": [
             (record, record.samples.url or f"data/evaluations/{place.with_suffix('.npz').as_posix()}")
-            for record, place in placed
-            if record.samples is not None
+            for record, place in sampled
+            if record.samples is not None and len(sampled) <= LISTED
         ],
+        "folders": sorted(folders.items()) if len(sampled) > LISTED else [],
         "survey": facts.references.get(SURVEY),
         "citation": citation(state, facts.repository),
         "notebook": f"{repository}/{_NOTEBOOK}" if repository else None,

@@ -25,7 +25,6 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "reduced": leaderboards.reduced(catalogue),
         "missing_reasons": leaderboards.missing_reasons,
         "board_warnings": leaderboards.board_warnings,
-        "most": leaderboards.FIRST,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
@@ -16,6 +16,8 @@ from apsite.vocabulary import Structure
 
 STEPS = (0.02, 0.05, 0.10, 0.20)
 """Where the colours change: robust accuracy below the leader's, fractions."""
+WHOLE, FIRST = 60, 15
+"""Rows up to which heat maps have every method, all together; and rows of each one that has more."""
 STRIP = 0.12
 """Width of an interval strip in robust accuracy: it ends two points above the leader."""
 
@@ -43,6 +45,7 @@ class HeatMap:
     structure: Structure
     columns: tuple[tuple[Setting, str], ...]  # each with the part of model keys that its models share
     rows: tuple[tuple[Entry, tuple[Heat | None, ...]], ...]
+    shown: int  # how many of the rows the start page has
 
     @property
     def heads(self) -> list[tuple[str, int]]:
@@ -76,8 +79,10 @@ def heat_maps(judged: Mapping[Setting, Standings], entries: Mapping[str, Entry])
         methods = {method for column in columns for method in column}
         rows = [(entries[method], tuple(column.get(method) for column in columns)) for method in methods]
         if rows:
-            maps.append(HeatMap(structure, anchors, tuple(sorted(rows, key=_best_first))))
-    return maps
+            maps.append(HeatMap(structure, anchors, tuple(sorted(rows, key=_best_first)), len(rows)))
+    if sum(len(one.rows) for one in maps) <= WHOLE:
+        return maps
+    return [replace(one, shown=min(FIRST, len(one.rows))) for one in maps]
 
 
 def _best_first(row: tuple[Entry, tuple[Heat | None, ...]]) -> tuple[int, float, str]:
