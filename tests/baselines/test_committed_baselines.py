@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import asdict, astuple, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,14 +46,20 @@ def recorded(series, benchmark_data):
 def test_every_network_of_the_series_is_evaluated_on_the_same_images(series, recorded, repository):
     indices = set()
     for record in recorded:
-        assert not record.protocol.ranks
-        assert record.settings["n_examples"] == series.settings.n_examples
-        assert record.settings.get("sample", Sample.FIRST) == series.settings.sample
-        assert record.settings["search_trials"] == series.settings.trials
+        settings = series.settings_of(record.key)
+        # A model that is to have the whole set has the sample of the others until that run is done.
+        whole = settings.n_examples is None and record.protocol.ranks
+        assert record.protocol.ranks is whole
+        assert record.settings["n_examples"] == (None if whole else series.settings.n_examples)
+        assert record.settings["search_trials"] == settings.trials
         samples = read_samples(repository / "evaluations" / record.path.with_suffix(".npz"))
         assert samples.aa_robust is not None
         assert samples.distance is not None
-        indices.add(tuple(samples.index.tolist()))
+        if whole:
+            assert samples.index.tolist() == list(range(Dataset.CIFAR10.test_samples))
+        else:
+            assert record.settings.get("sample", Sample.FIRST) == series.settings.sample
+            indices.add(tuple(samples.index.tolist()))
     random = series.settings.sample is Sample.RANDOM
     count = series.settings.n_examples
     assert indices <= {tuple(drawn_images(Dataset.CIFAR10, count).tolist()) if random else tuple(range(count))}
@@ -119,7 +126,9 @@ def test_fine_tuning_made_every_network_more_robust(series, recorded, repository
         if str(one.key) not in records:
             continue
         samples = read_samples(repository / f"evaluations/{one.key.method}/{one.key}.npz")
-        same = samples.aa_robust[: model["before"]["n_samples"]]
+        count = series.settings.n_examples
+        drawn = drawn_images(Dataset.CIFAR10, count) if series.settings.sample is Sample.RANDOM else np.arange(count)
+        same = samples.aa_robust[np.isin(samples.index, drawn[: model["before"]["n_samples"]])]
         assert len(same) == model["before"]["n_samples"]
         one_class = model["before"]["clean_accuracy"] == model["before"]["autoattack"]
         if one.search is None and not one_class:  # a learned criterion has trained already
