@@ -437,7 +437,8 @@ def test_the_repository_s_own_runs_are_paired(benchmark_data: Catalogue) -> None
     for record in own:
         for other, separation in one.baselines(record):
             assert separation is not None
-            if record.data != other.data:  # one of the first images, one of a random draw
+            index = [samples.index for samples in map(one.samples, (record, other)) if samples is not None]
+            if 2 * np.isin(*index).sum() < min(map(len, index)):  # one of the first images, one of a random draw
                 assert separation.test is None
                 continue
             assert separation.test is not None

@@ -203,7 +203,7 @@ def test_published_rows_have_the_size_of_their_network(published: list[dict[str,
 
 def test_own_runs_have_their_counts(benchmark_data: Catalogue) -> None:
     own = [row for row in rows(benchmark_data) if row["provenance"] != "published"]
-    assert len(own) == 13
+    assert len(own) == sum(record.samples is not None for record in benchmark_data.records.values()) > 13
     for row in own:
         audit = benchmark_data.records[row["model_key"]].audit
         assert audit is not None

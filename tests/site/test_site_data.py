@@ -92,7 +92,9 @@ def test_the_page_of_a_method_says_how_large_its_networks_are(benchmark_facts, d
 def test_news_of_the_benchmark_count_its_records(benchmark_data):
     results = [event for event in news(benchmark_data) if event.kind in ("published", "submitted")]
     versions = [key for key in benchmark_data.records for _ in benchmark_data.versions(key)]
-    assert sorted(key for event in results for key in event.models) == sorted(versions)
+    assert {key for event in results for key in event.models} == set(versions)
+    listed = [(event.date, event.title, key) for event in results for key in event.models]
+    assert len(listed) == len(set(listed)) <= len(versions), "two versions of one day are one line"
     harp = next(event for event in results if event.method == "HARP_Zhao2023Holistic")
     assert (harp.date, harp.title) == ("2024-09-02", "HARP: 31 results published")
     assert harp.text == "Piras2024Adversarial, Table 3, Table 4, Table 5, Table 6, Table 7, Table 10"

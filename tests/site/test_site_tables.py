@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from html import escape
 from operator import attrgetter
@@ -72,7 +73,7 @@ def test_a_method_without_results_keeps_its_row(benchmark_data):
 def test_all_results_prints_every_record(benchmark_pages, benchmark_data):
     page = benchmark_pages["results.md"]
     printed = Counter(
-        (row[2].split(",")[0], row[6], row[4], row[0].split(" reduced")[0].split(" baseline")[0])
+        (row[2].split(",")[0], row[6], row[4], re.split(" reduced| baseline| small network", row[0])[0])
         for row in page.tables["results"][1:]
         if len(row) > 1
     )

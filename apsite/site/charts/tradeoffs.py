@@ -60,7 +60,8 @@ def cost_points(
     """Models of a dataset by the logarithm of a cost, one of :data:`COSTS`, the most robust first.
 
     Weights are counted in the evaluated network, or follow from the declared sparsity of a published one; operations
-    are known only where they were counted. Models that do not rank are shown, and are not part of the front.
+    are known only where they were counted. Models that do not rank and small networks are shown, and are not part of
+    the front.
     """
     found = []
     for record in records:
@@ -70,10 +71,11 @@ def cost_points(
         share = f"{record.key.percent} %" if record.key.percent else "dense"
         label = f"{names[record.method]} {record.architecture.code} {share}"
         how = "" if value[1] else " by the declared sparsity"
-        why = "".join(f"; {one}" for one in unranked(record))
+        small = record.architecture.small
+        why = "".join(f"; {one}" for one in (*unranked(record), *(["small network"] if small else [])))
         kind = f", {record.structure.value}" if record.structure else ""
         text = f"{label}{kind}: {large(value[0])} {COSTS[cost]}{how}, {_robust(record)}{why}"
-        ranks = rankable(record) or (record.structure is None and record.protocol.ranks)
+        ranks = not small and (rankable(record) or (record.structure is None and record.protocol.ranks))
         found.append(Point(record, label, math.log10(value[0]), robust, text, ranks, value[0]))
     return _first(found)
 
