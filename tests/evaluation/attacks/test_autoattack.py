@@ -17,7 +17,8 @@ CPU = torch.device("cpu")
 EPSILON = 8 / 255
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3, 64])
 def test_flags_equal_those_of_pyautoattack_called_directly(demo_network, images, tmp_path, count):
     from pyautoattack import AutoAttack
 
