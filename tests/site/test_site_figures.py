@@ -19,6 +19,7 @@ from scipy.stats import binomtest
 
 from apsite.columns import rows as exported_rows
 from apsite.numbers import interval, percent, signed_points
+from apsite.records.ranked_images import drawn_images
 from apsite.site.pages.compare import write_columns
 from apsite.site.pages.curves import write_settings
 from apsite.vocabulary import Architecture, Dataset
@@ -427,10 +428,14 @@ def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts
         structure = "Structured" if "-s-" in name else "Unstructured"
         for line in lines:
             row = by_name[line[0], structure.lower(), f"{name.rpartition('-')[2]} %"]
-            found = [line[1], line[2], line[4]]
-            shares_of = (row[one] for one in ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy"))
-            assert found == [*map(percent, shares_of)]
-            assert line[3] == wilson(row)
+            own = verdicts[row["model_key"]]
+            sampled = np.isin(own["index"], drawn_images(Dataset.CIFAR10, 1000))
+            assert sampled.sum() == 1000
+            robust, beyond = (
+                flags[sampled].mean() for flags in (own["aa_robust"], own["distance"] > np.float32(8 / 255))
+            )
+            assert [line[1], line[2], line[4]] == [*map(percent, (row["clean_accuracy"], robust, beyond))]
+            assert line[3] == wilson({**row, "aa_robust_accuracy": robust, "n_samples": 1000})
             for other, cell in zip(lines[1:], line[5:], strict=True):
                 pair = pairs.get((line[0], other[0], f"{structure}, {name.rpartition('-')[2]} %"))
                 assert (cell == "") == (pair is None)

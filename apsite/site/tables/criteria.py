@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsite.catalogue import Catalogue
-from apsite.comparable import Judge, Separation, Setting, robust_bounds, setting_of
+from apsite.comparable import Bounds, Judge, Separation, Setting, interval_of, robust_bounds, setting_of
 from apsite.entries import Entry
 from apsite.keys import ModelKey
 from apsite.metrics import PairedTest
@@ -20,7 +20,7 @@ from apsite.site.charts.curves import Curve
 from apsite.site.charts.panels import StepDrawing, step_drawing
 from apsite.site.tables.heatmap import Strip
 from apsite.site.tables.series_costs import Cost, read_costs
-from apsite.vocabulary import Architecture, Dataset, Structure
+from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
 
 LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"
 
@@ -41,6 +41,20 @@ class Baseline:
         """Robust accuracy under AutoAttack on these images, a fraction."""
         robust = self.samples.aa_robust
         return 0.0 if robust is None else float(robust[np.isin(self.samples.index, self.sampled)].mean())
+
+    @property
+    def bounds_on_sampled(self) -> Bounds:
+        """Its 95 % interval."""
+        return interval_of(self.on_sampled, len(self.sampled)) or (0.0, 1.0)
+
+    @property
+    def hofmn_on_sampled(self) -> float | None:
+        """Robust accuracy under HO-FMN on these images; ``None`` where it was not run."""
+        distance = self.samples.distance
+        if distance is None:
+            return None
+        robust = distance > np.float32(epsilon_value(self.record.epsilon))
+        return float(robust[np.isin(self.samples.index, self.sampled)].mean())
 
     @property
     def evaluation(self) -> float | None:
@@ -132,7 +146,7 @@ class Field:
     @property
     def strips(self) -> list[Strip]:
         """Robust accuracy of each model with its 95 % interval, on strips from the lowest to the highest end of all."""
-        found = [(robust_bounds(one.record) or (0.0, 1.0), one.record.robust_accuracy or 0.0) for one in self.models]
+        found = [(one.bounds_on_sampled, one.on_sampled) for one in self.models]
         low, high = min(bounds[0] for bounds, _ in found), max(bounds[1] for bounds, _ in found)
         return [
             Strip(*(round(100 * (value - low) / (high - low), 1) for value in (bounds[0], share, bounds[1])))
