@@ -194,11 +194,9 @@ def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
 
 def test_curves_work_from_the_keyboard(visit):
     with visit() as opened:
-        page = opened.page
-        page.goto(opened.base + selection(TWIN, RADMM))
+        page = opened.open(selection(TWIN, RADMM))
         page.locator(f"input.ap-pick[value={method(RADMM)}]").focus()
         page.keyboard.press("Space")
-        page.locator("#curves[data-drawn]").wait_for()
         slider = page.locator("#curve-slider input")
         slider.focus()
         page.keyboard.press("ArrowRight")

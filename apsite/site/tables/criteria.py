@@ -17,7 +17,7 @@ from apsite.metrics import PairedTest
 from apsite.records import EvaluationRecord
 from apsite.samples import SampleResults
 from apsite.site.charts.curves import Curve
-from apsite.site.charts.panels import StepDrawing, step_drawing
+from apsite.site.charts.panels import LOOKS, StepDrawing, step_drawing
 from apsite.site.tables.heatmap import Strip
 from apsite.site.tables.series_costs import Cost, read_costs
 from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
@@ -334,7 +334,7 @@ def _missing(
 
 
 def _drawings(pruned: Sequence[Baseline]) -> Iterator[StepDrawing]:
-    """Criteria at one sparsity; where a structure has one criterion alone, its sparsities."""
+    """Criteria at one sparsity, of many the most robust and the least; of a criterion that is alone its sparsities."""
     criteria = {(one.record.structure, one.record.method) for one in pruned}
     groups: dict[str, dict[str, Curve]] = {}
     for one in sorted(pruned, key=lambda one: (one.record.structure or "", one.record.key.percent or 0)):
@@ -344,4 +344,6 @@ def _drawings(pruned: Sequence[Baseline]) -> Iterator[StepDrawing]:
         if one.curve is not None:
             groups.setdefault(title, {})[label] = one.curve
     for title, curves in groups.items():
-        yield step_drawing(title, curves, compared=True)
+        ordered = sorted(curves.items(), key=lambda item: -(item[1].record.robust_accuracy or 0.0))
+        few = curves if len(curves) <= LOOKS else dict([*ordered[: LOOKS - 1], ordered[-1]])
+        yield step_drawing(title, few, compared=True)
