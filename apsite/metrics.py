@@ -332,10 +332,12 @@ def binomial_bound(count: int, trials: int, confidence: float = 0.95) -> float:
     wilson_interval(count, trials)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1), not {confidence}")
+    k = np.arange(count + 1)
+    ways = np.array([_log_ways(trials, chosen) for chosen in range(count + 1)])
     low, high = count / trials, 1.0
     while count < trials and high - low > 1e-12:
         rate = (low + high) / 2
-        at_most = sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(count + 1))
+        at_most = np.exp(ways + k * math.log(rate) + (trials - k) * math.log1p(-rate)).sum()
         low, high = (rate, high) if at_most > 1 - confidence else (low, rate)
     return high
 
@@ -354,12 +356,14 @@ def hypergeometric_at_most(count: int, population: int, marked: int, drawn: int)
     if count >= min(marked, drawn):
         return 1.0
 
-    def ways(among: int, chosen: int) -> float:
-        return math.lgamma(among + 1) - math.lgamma(chosen + 1) - math.lgamma(among - chosen + 1)
-
-    every, others = ways(population, drawn), population - marked
+    every, others = _log_ways(population, drawn), population - marked
     hits = range(max(0, drawn - others), count + 1)
-    return min(1.0, sum(math.exp(ways(marked, hit) + ways(others, drawn - hit) - every) for hit in hits))
+    return min(1.0, sum(math.exp(_log_ways(marked, hit) + _log_ways(others, drawn - hit) - every) for hit in hits))
+
+
+def _log_ways(among: int, chosen: int) -> float:
+    """Logarithm of how many ways there are to choose some items."""
+    return math.lgamma(among + 1) - math.lgamma(chosen + 1) - math.lgamma(among - chosen + 1)
 
 
 @dataclass(frozen=True)

@@ -263,4 +263,6 @@ def _note(series: Series, key: ModelKey, values: Mapping[str, Any]) -> dict[str,
 
 def _write_report(series: Series, models: Mapping[str, Any]) -> None:
     ordered = {key: models[key] for key in series.models if key in models}
-    write_json(series.folder / REPORT, {"schema_version": 1, "series": series.path.name, "models": ordered})
+    planned = {str(key): series.settings_of(key).n_examples for key in series.keys}
+    document = {"schema_version": 1, "series": series.path.name, "planned": planned, "models": ordered}
+    write_json(series.folder / REPORT, document)

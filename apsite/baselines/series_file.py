@@ -98,9 +98,14 @@ class Series:
         return replace(self.settings, n_examples=None) if str(key) in self.whole else self.settings
 
     @property
-    def models(self) -> tuple[str, ...]:
+    def keys(self) -> tuple[ModelKey, ...]:
         """Keys of all networks, the dense one first."""
-        return str(self.dense), *(str(one.key) for one in self.prunings)
+        return self.dense, *(one.key for one in self.prunings)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The same as text."""
+        return tuple(map(str, self.keys))
 
     def checkpoint(self, key: ModelKey) -> Path:
         """File of a finished network."""

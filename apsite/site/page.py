@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.comparable import Judge, Lead, Setting, assumed_samples, by_setting, doubtful, robust_bounds
 from apsite.documents.references import Reference
@@ -96,6 +97,7 @@ class SiteFacts:
             self.drawn, catalogue=self.catalogue, entries=self.catalogue.entries, references=self.references,
             labels=self.labels, documents=self.documents, repository=self.repository, bundle=self.bundle,
             bounds=robust_bounds, assumed=assumed_samples, doubtful=doubtful, draw_trend=sparsity.drawing,
+            quantiles=numbers.words([f"{part:.0%}".rstrip("%") for part in panels.QUANTILES]),
             looks_of=sparsity.distinct, shapes=SHAPE_PATHS, trend_sizes=tuple(sparsity.SIZES), looks_block=_looks(),
             cost_names=tradeoffs.COSTS, cost_sizes=tuple(tradeoffs.SIZES), draw_cost=tradeoffs.cost_drawing,
             snapshot_name=self.snapshot.name, traits=methods.traits, facets=methods.facets(),

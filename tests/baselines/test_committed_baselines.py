@@ -65,6 +65,12 @@ def test_every_network_of_the_series_is_evaluated_on_the_same_images(series, rec
     assert indices <= {tuple(drawn_images(Dataset.CIFAR10, count).tolist()) if random else tuple(range(count))}
 
 
+def test_the_report_has_the_plan_of_the_series(whole_series):
+    planned = read_json(whole_series.folder / REPORT).get("planned")
+    expected = {str(key): whole_series.settings_of(key).n_examples for key in whole_series.keys}
+    assert planned == expected or (planned is None and whole_series.path.stem == "resnet8")  # older than plans
+
+
 def test_the_stored_checkpoints_are_those_that_were_evaluated(series, recorded):
     for record in recorded:
         content = series.checkpoint(record.key).read_bytes()

@@ -93,7 +93,9 @@ def test_a_series_ends_with_records_checkpoints_and_costs(series, places, tmp_pa
         "A test.",
         f"Pruned from {DENSE} by lamp, global; fine-tuned with AT-Fast, 1 step, 1 epoch of all training images.",
     )
-    models = read_json(tmp_path / "tiny" / REPORT)["models"]
+    report = read_json(tmp_path / "tiny" / REPORT)
+    assert report["planned"] == {DENSE: 2, LAMP: 2, L1: 2}
+    models = report["models"]
     assert list(models) == [DENSE, LAMP, L1]
     assert models[LAMP]["before"]["n_samples"] == models[LAMP]["half"]["n_samples"] == 2
     assert 0 <= models[LAMP]["finetuning"]["seconds"] < 600  # two steps can take less than the 0.1 s that are kept

@@ -7,7 +7,6 @@ their spelling is the site's (`apsite.numbers`).
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import re
 from itertools import pairwise, product
@@ -15,69 +14,30 @@ from statistics import fmean, median
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
-from apsite.columns import rows as exported_rows
-from apsite.numbers import interval, percent, signed_points
-from apsite.records.ranked_images import drawn_images
+from apsite.numbers import percent, signed_points
 from apsite.site.pages.compare import write_columns
 from apsite.site.pages.curves import write_settings
-from apsite.vocabulary import Architecture, Dataset
+from tests.site.exported_numbers import LABELS, envelope, find, shares, wilson
 from tests.site.html_tables import PageContent
 
 FIGURE = re.compile(r"\d+\.\d\d\b")
-LABELS = {word.value: word.label for kind in (Dataset, Architecture) for word in kind}
 KINDS = ("envelope", "HO-FMN")
 """The two curves of a model, as tables name them."""
 ELSEWHERE = {
     "method-index|taxonomy-[ABD]|table-[0-3]|criteria-by-pipeline": "years and counts of entries: test_site_tables.py",
+    "baselines-.*|criteria-r8-.*|order-.*|seeds-.*|sample-.*|paired-.*|table-8-.*": "test_site_study.py",
     "audit-methods|audit-matrix|audit-years": "answers and counts of entries: test_site_analysis.py",
     "checkpoint-files|history-events|downloads|sample-files|updates": "files, sizes and dates: test_site_data.py",
     "fields-.*|arrays": "fields of the schemas: test_site_reference.py",
 }
-"""Tables without accuracies, and who tests what they hold."""
-
-
-@pytest.fixture(scope="module")
-def exported(benchmark_data):
-    """Exported rows by model key, each with its percent and the labels of its words."""
-    found = {}
-    for row in exported_rows(benchmark_data):
-        words = row["model_key"].rsplit("_", 2)
-        row["percent"] = int(words[-1]) if words[-1].isdigit() else None
-        row |= {"data": LABELS[row["dataset"]], "net": LABELS[row["architecture"]], "kind": row["structure"] or "dense"}
-        row["ranks"] = benchmark_data.records[row["model_key"]].protocol.ranks
-        found[row["model_key"]] = row
-    return found
+"""Tables without accuracies or of the study, and who tests what they hold."""
 
 
 @pytest.fixture(scope="module")
 def entries(repository):
     """Entry files by method key."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (repository / "entries").glob("*.json")}
-
-
-@pytest.fixture(scope="module")
-def verdicts(repository):
-    """Per-sample files by model key."""
-    return {path.stem: dict(np.load(path)) for path in (repository / "evaluations").glob("*/*.npz")}
-
-
-def wilson(row) -> str:
-    """Wilson 95 % interval of AutoAttack by another library, as pages spell it: of 10,000 for the survey's SVHN."""
-    if row["n_samples"] is None or row["aa_robust_accuracy"] is None:
-        return interval(None)
-    doubtful = (row["dataset"], row["protocol"]) == ("svhn", "piras-2024")
-    samples = 10_000 if doubtful else row["n_samples"]
-    found = binomtest(round(row["aa_robust_accuracy"] * samples), samples).proportion_ci(0.95, "wilson")
-    return interval((found.low, found.high)) + ("‡" if doubtful else "")
-
-
-def find(exported, **words):
-    """The one row that has these words; ``None`` if there is none."""
-    found = [row for row in exported.values() if all(row[name] == value for name, value in words.items())]
-    assert len(found) <= 1, words
-    return found[0] if found else None
 
 
 def score(row) -> str:
@@ -103,19 +63,6 @@ def field(exported, entries, **words):
         and not entries[row["method"]]["baseline"]
         and all(row[name] == value for name, value in words.items())
     ]
-
-
-def shares(verdict, budgets=range(17)) -> list[str]:
-    """Robust samples at multiples of 1/255 under HO-FMN, of those outside its search."""
-    distance = verdict["distance"].astype(np.float64)
-    return [percent(float((distance > np.float32(k / 255)).mean() if k else (distance > 0).mean())) for k in budgets]
-
-
-def envelope(found) -> dict[str, np.ndarray]:
-    """The samples with those that AutoAttack broke no further away than 8/255."""
-    broken = found["clean_correct"] & ~found["aa_robust"]
-    nearest = np.minimum(found["distance"], np.float32(8 / 255))
-    return {"distance": np.where(broken, nearest, found["distance"])}
 
 
 def test_boards_have_the_exported_figures(benchmark_pages, exported):
@@ -387,102 +334,6 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         assert (shown, bounds) == (percent(row["aa_robust_accuracy"]), wilson(row))
 
 
-def test_baselines_have_the_exported_figures(benchmark_pages, exported, verdicts, repository):
-    tables = benchmark_pages["baselines.md"].tables
-    table = [dict(zip(tables["baselines-r8"][0], line, strict=True)) for line in tables["baselines-r8"][1:]]
-    by_name = {}
-    for line in table:
-        step = None if line["Structure"] == "dense" else int(line["Sparsity"].split()[0])
-        rows = (row for row in exported.values() if row["net"] == "ResNet8" and row["percent"] == step)
-        (row,) = (
-            one
-            for one in rows
-            if step is None or (one["name"], one["structure"]) == (line["Criterion"], line["Structure"])
-        )
-        by_name[line["Criterion"], line["Structure"], line["Sparsity"]] = row
-        found = [line[title].split("s")[0] for title in ("Clean", "AutoAttack", "HO-FMN", "95 % interval")]
-        shares_of = (row[name] for name in ("clean_accuracy", "aa_robust_accuracy", "hofmn_robust_accuracy"))
-        assert found == [*map(percent, shares_of), wilson(row)]
-    assert len(by_name) == len(table)
-    tests: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
-    for line in tables["paired-r8"][1:]:
-        first, second, kind, step, images, one, other, only_one, only_other, gap, p_value, outcome = line
-        pair = [verdicts[by_name[method, kind, step]["model_key"]] for method in (first, second)]
-        common = np.intersect1d(*(found["index"] for found in pair))
-        robust = [found["aa_robust"][np.isin(found["index"], common)] for found in pair]
-        alone = [int((robust[0] & ~robust[1]).sum()), int((robust[1] & ~robust[0]).sum())]
-        assert [images, one, other] == [f"{count:,}" for count in (len(common), *(flags.sum() for flags in robust))]
-        assert [only_one, only_other] == [f"{count:,}" for count in alone]
-        assert gap == signed_points((alone[0] - alone[1]) / len(common))
-        chance = binomtest(alone[0], sum(alone)).pvalue if sum(alone) else 1.0
-        tests.setdefault((kind, step), []).append((chance, float(p_value), outcome))
-    assert tests
-    for found in tests.values():  # adjusted by Holm's method for the tests of one sparsity
-        highest = 0.0
-        for place, (chance, p_value, outcome) in enumerate(sorted(found)):
-            highest = max(highest, min(1.0, (len(found) - place) * chance))
-            assert p_value == pytest.approx(highest, rel=0.06)
-            assert (outcome == "tied") == (highest >= 0.05)
-    pairs = {(*line[:2], f"{line[2].capitalize()}, {line[3]}"): line[9:] for line in tables["paired-r8"][1:]}
-    for name, (head, *lines) in ((name, lines) for name, lines in tables.items() if name.startswith("criteria-r8")):
-        structure = "Structured" if "-s-" in name else "Unstructured"
-        for line in lines:
-            row = by_name[line[0], structure.lower(), f"{name.rpartition('-')[2]} %"]
-            own = verdicts[row["model_key"]]
-            sampled = np.isin(own["index"], drawn_images(Dataset.CIFAR10, 1000))
-            assert sampled.sum() == 1000
-            robust, beyond = (
-                flags[sampled].mean() for flags in (own["aa_robust"], own["distance"] > np.float32(8 / 255))
-            )
-            assert [line[1], line[2], line[4]] == [*map(percent, (row["clean_accuracy"], robust, beyond))]
-            assert line[3] == wilson({**row, "aa_robust_accuracy": robust, "n_samples": 1000})
-            for other, cell in zip(lines[1:], line[5:], strict=True):
-                pair = pairs.get((line[0], other[0], f"{structure}, {name.rpartition('-')[2]} %"))
-                assert (cell == "") == (pair is None)
-                if pair is not None:
-                    assert cell == pair[0] + (" =" if pair[2] == "tied" else "")
-        assert len(head) == 4 + len(lines)
-    for line in tables.get("order-r8", [[]])[1:]:
-        kind, _, step = line[0].partition(" ")
-        ours = [part.split()[1] for part in line[2].split(", ")]
-        theirs = [part.rsplit(" ", 1) for part in line[3].split(", ")]
-        words = {"net": line[1], "data": "CIFAR-10", "structure": kind, "percent": int(step.split()[0]), "ranks": True}
-        assert [share for _, share in theirs] == [
-            percent(find(exported, name=method, **words)["aa_robust_accuracy"]) for method, _ in theirs
-        ]
-        assert ours == sorted(ours, key=float, reverse=True)
-        agree = [
-            (float(ours[a]) - float(ours[b])) * (float(theirs[a][1]) - float(theirs[b][1]))
-            for a, b in itertools.combinations(range(len(ours)), 2)
-        ]
-        assert line[4] == f"{sum(one > 0 for one in agree)} of {sum(one != 0 for one in agree)}"
-    for line in tables.get("seeds-r8", [[]])[1:]:
-        row = by_name[line[0], "unstructured", line[1]]
-        path = f"baselines/criteria-seed2/evaluations/{row['method']}/{row['model_key']}.npz"
-        again = dict(np.load(repository / path))
-        first = verdicts[row["model_key"]]
-        robust = first["aa_robust"][np.isin(first["index"], again["index"])]
-        assert line[3:6] == [
-            percent(robust.mean()),
-            percent(again["aa_robust"].mean()),
-            signed_points(again["aa_robust"].mean() - robust.mean()),
-        ]
-        alone = [int((robust & ~again["aa_robust"]).sum()), int((again["aa_robust"] & ~robust).sum())]
-        assert float(line[6]) == pytest.approx(binomtest(alone[0], sum(alone)).pvalue if sum(alone) else 1.0, rel=0.06)
-    for line in tables.get("sample-r8", [[]])[1:]:
-        assert line[5] == signed_points((float(line[4]) - float(line[2].split("s")[0])) / 100)
-    for step, net, lwm, lamp, gain, own_lwm, own_lamp, own_gain, _ in tables.get("table-8-r8", [[]])[1:]:
-        words = {"net": net, "data": "CIFAR-10", "percent": int(step.split()[0]), "ranks": True}
-        printed = [find(exported, name=name, **words)["aa_robust_accuracy"] for name in ("LWM", "LAMP")]
-        ours = [by_name[name, "unstructured", step]["aa_robust_accuracy"] for name in ("LWM", "LAMP")]
-        assert [lwm, lamp, own_lwm, own_lamp] == [percent(value) for value in (*printed, *ours)]
-        assert (gain, own_gain) == (signed_points(printed[1] - printed[0]), signed_points(ours[1] - ours[0]))
-    drawn = [line for name, lines in tables.items() if name.startswith("curves-r8") for line in lines[1:]]
-    counted = {share for key, found in verdicts.items() if key in exported for share in shares(envelope(found))}
-    assert drawn
-    assert {cell for line in drawn for cell in line[1:]} <= counted
-
-
 def test_curves_of_method_pages_have_the_figures_of_the_samples(benchmark_pages, benchmark_data, verdicts):
     checked = 0
     for path, page in benchmark_pages.items():
@@ -536,7 +387,7 @@ def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageConte
         "leads-.*|heat-.*|board-.*|results|method-results|readout|models|curve-settings|compare|pretrained-networks|baseline-criteria|"
         "front-.*|(trend|clean|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "results-by-others|"
-        "baselines-.*|criteria-.*|order-.*|seeds-.*|sample-.*|paired-.*|table-8-.*|curves-.*|beside-baselines"
+        "curves-.*|beside-baselines"
     )
     attacks = re.compile(r"table-\d+")
     for path, page in benchmark_pages.items():

@@ -6,7 +6,7 @@ Coordinates are in the units of each drawing's own view box. Templates write the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,8 +128,13 @@ def field(lines: Sequence[Sequence[float | None]]) -> list[Sequence[float | None
     """Lines of a grey field, each with a share for every column: all of them, or quantiles where they are many."""
     if len(lines) <= MANY:
         return list(lines)
-    columns = [[share for share in column if share is not None] for column in zip(*lines, strict=True)]
-    return [[float(np.quantile(column, part)) if column else None for column in columns] for part in QUANTILES]
+    return quantiles([[share for share in column if share is not None] for column in zip(*lines, strict=True)])
+
+
+def quantiles(columns: Iterable[Sequence[float]]) -> list[Sequence[float | None]]:
+    """A line for each of :data:`QUANTILES`, with a share for every column; ``None`` where a column has none."""
+    found = [np.quantile(column, QUANTILES).tolist() if column else [None] * len(QUANTILES) for column in columns]
+    return list(zip(*found, strict=True))
 
 
 _Group = tuple[Dataset, Architecture, Structure]
@@ -147,31 +152,31 @@ class Fields:
             group = setting.dataset, setting.architecture, setting.structure
             self.groups.setdefault(group, {})[setting.percent] = records
         self.methods = {
-            group: {record.method for records in field.values() for record in records}
-            for group, field in self.groups.items()
+            group: {record.method for records in columns.values() for record in records}
+            for group, columns in self.groups.items()
         }
         self._fields: dict[tuple[_Group, float], str] = {}
         self._lines: dict[tuple[_Group, float], dict[str, str]] = {}
 
     def frame(self, group: _Group, top: float) -> Frame:
         """Axes of a group, up to a robust accuracy."""
-        field = self.groups[group]
+        columns = self.groups[group]
         return Frame(
             240, 170, 30, 226, 12, 146,
-            tuple(((number + 0.5) / len(field), f"{percent} %") for number, percent in enumerate(field)),
+            tuple(((number + 0.5) / len(columns), f"{percent} %") for number, percent in enumerate(columns)),
             tuple((tenth / 10 / top, f"{10 * tenth}") for tenth in range(0, round(10 * top) + 1, 2)),
         )  # fmt: skip
 
     def lines(self, group: _Group, top: float) -> dict[str, str]:
         """Path of each method in the frame of a group: between neighbouring sparsities, and a point at each."""
         if (group, top) not in self._lines:
-            frame, field = self.frame(group, top), self.groups[group]
+            frame, columns = self.frame(group, top), self.groups[group]
             points: dict[str, dict[float, str]] = {}
-            for (percent, records), (x, _) in zip(field.items(), frame.across, strict=True):
+            for (percent, records), (x, _) in zip(columns.items(), frame.across, strict=True):
                 for record in records:
                     place = f"{x} {frame.y((record.robust_accuracy or 0.0) / top)}"
                     points.setdefault(record.method, {})[percent] = place
-            neighbours = list(itertools.pairwise(field))
+            neighbours = list(itertools.pairwise(columns))
             self._lines[group, top] = {
                 method: "".join(
                     [f"M{found[a]}L{found[b]}" for a, b in neighbours if a in found and b in found]
@@ -187,14 +192,10 @@ class Fields:
             return "".join(path for other, path in self.lines(group, top).items() if other != method)
         if (group, top) not in self._fields:
             frame, columns = self.frame(group, top), self.groups[group].values()
-            shares = [[record.robust_accuracy or 0.0 for record in records] for records in columns]
+            lines = quantiles([record.robust_accuracy or 0.0 for record in records] for records in columns)
             self._fields[group, top] = "".join(
-                "M"
-                + "L".join(
-                    f"{x} {frame.y(float(np.quantile(column, part)) / top)}"
-                    for (x, _), column in zip(frame.across, shares, strict=True)
-                )
-                for part in QUANTILES
+                "M" + "L".join(f"{x} {frame.y((y or 0.0) / top)}" for (x, _), y in zip(frame.across, line, strict=True))
+                for line in lines
             )
         return self._fields[group, top]
 
@@ -227,7 +228,7 @@ def _panel(name: str, method: str, group: _Group, fields: Fields, top: float) ->
         dots=tuple(dots),
         description=f"{name} on {dataset.label}, {network.label}, {structure.value}: "
         f"robust accuracy {', '.join(said)} sparsity, among {len(lines) - 1} others"
-        f"{', which seven lines of quantiles show' if len(lines) > MANY else ''}.",
+        f"{f', which {len(QUANTILES)} lines of quantiles show' if len(lines) > MANY else ''}.",
         thinned=len(lines) > MANY,
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from apsite.samples import SampleResults
 from apsite.site.charts.curves import Curve
 from apsite.site.charts.panels import LOOKS, StepDrawing, step_drawing
 from apsite.site.tables.heatmap import Strip
-from apsite.site.tables.series_costs import Cost, read_costs
+from apsite.site.tables.series_costs import Cost, planned, read_costs
 from apsite.vocabulary import Architecture, Dataset, Structure, epsilon_value
 
 LOCAL, GLOBAL, LAMP = "LWM_Han2015Learning", "LWM-Global_Han2015Learning", "LAMP_Lee2021Layer"
@@ -303,7 +302,7 @@ def _study(
         tests = tuple(tuple(_test(judge, first, second) for second in ordered) for first in ordered)
         fields.append(Field(setting.structure, setting.percent, tuple(ordered), tests))
     dense = next((one for one in baselines if one.record.structure is None), None)
-    missing = _missing(catalogue, series, {one.record.model_key for one in baselines}, architecture, dataset)
+    missing = _missing(catalogue, series, baselines)
     return Study(
         dataset, architecture, series, sampled, dense, pruned, tuple(fields), tuple(_drawings(pruned)), missing
     )  # fmt: skip
@@ -314,22 +313,22 @@ def _test(judge: Judge, first: Baseline, second: Baseline) -> Test | None:
     return Test(first, second, found, found.test) if found is not None and found.test is not None else None
 
 
-def _missing(
-    catalogue: Catalogue, series: str, known: Set[str], architecture: Architecture, dataset: Dataset
-) -> dict[str, list[str]]:
-    """Methods by structure and sparsity that the file of a series has and that were not evaluated; none without it."""
-    path = catalogue.root / "baselines" / f"{series}.toml"
-    if not series or not path.is_file():
-        return {}
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))["criterion"]
+def _missing(catalogue: Catalogue, series: str, baselines: Sequence[Baseline]) -> dict[str, list[str]]:
+    """Methods whose networks a series plans and that were not evaluated, or not on as many images, by what is missing.
+
+    Empty for a series whose report has no plan.
+    """
+    done = {one.record.model_key: len(one.samples) for one in baselines}
     found: dict[str, list[str]] = {}
-    for table in tables:
-        structure = Structure.STRUCTURED if table["criterion"].startswith("filter-") else Structure.UNSTRUCTURED
-        entry = catalogue.resolve(table["method"])
-        for sparsity in sorted(table["sparsities"]):
-            key = ModelKey.of(entry.key, architecture, dataset, structure, sparsity)
-            if str(key) not in known:
-                found.setdefault(f"{structure.value} {key.percent} %", []).append(entry.name)
+    for text, count in planned(catalogue.root, series).items():
+        key = ModelKey.parse(text)
+        name = catalogue.resolve(key.method).name
+        setting = f"{key.structure.value} {key.percent} %" if key.structure else "dense"
+        wanted = key.dataset.ranked_samples if count is None else count
+        if text not in done:
+            found.setdefault(setting, []).append(name)
+        elif done[text] < wanted:
+            found.setdefault(f"{setting}, all {wanted:,} images", []).append(name)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the project's own networks cost, from the reports of their series."""
+"""What the project's own networks cost and which are planned, from the reports of their series."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ def read_costs(root: Path, records: Mapping[str, EvaluationRecord] | None = None
             if isinstance(value, dict) and (evaluated or key not in costs):
                 costs[key] = _cost(value)
     return costs
+
+
+def planned(root: Path, series: str) -> dict[str, int | None]:
+    """Model keys that a series plans, each with its number of images; ``None`` for the whole set. Empty if unknown."""
+    path = root / "baselines" / series / "series.json"
+    found = read_json(path).get("planned") if series and path.is_file() else None
+    return found if isinstance(found, dict) else {}
 
 
 def _cost(model: Mapping[str, Any]) -> Cost:
