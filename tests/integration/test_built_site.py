@@ -187,6 +187,11 @@ def test_results_are_cards_on_a_phone(visit):
         assert " ".join(lines[:4]) == "TwinRep 1 SVHN VGG16,"
         assert {"45.82", "44.8–46.8‡"} <= set(lines)
         assert page.locator(".ap-scroll:has(> #results)").evaluate("(frame) => frame.scrollWidth <= frame.clientWidth")
+        box, name = (card.locator(what).first.bounding_box() for what in ("input.ap-select", "th a"))
+        assert box is not None
+        assert name is not None
+        assert box["x"] + box["width"] <= name["x"], "the box of a row is beside its name"
+        assert abs(box["y"] + box["height"] / 2 - name["y"] - name["height"] / 2) < 12
 
 
 def test_leaderboard_sorts_by_its_own_columns_from_the_keyboard(visit):
