@@ -138,6 +138,9 @@ SCREENED = 4704
 SCREENED_BROKEN = 1
 """How many of these FAB-T and Square broke."""
 
+CURVE_GAP_SIZES = (2, 4, 6, 8, 12, 16)
+"""Perturbation sizes in 255ths at which we compared the robustness curve of HO-FMN with AutoAttack."""
+
 CHECKED_SURVIVORS = 300
 """Survivors of a search in lower precision that the run itself attacks again in float32; all, if there are fewer."""
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import click
 import torch
 
-from apsite.vocabulary import Attack
+from apsite.evaluation.checkpoints.loading import load_network
+from apsite.evaluation.testsets.datasets import load_test_set
+from apsite.protocol import Sample
+from apsite.vocabulary import Attack, Dataset
 from benchmarks import attacks, cases, catalogue, clusters, curve_gaps, dropped_rows, gpu, minimum_norms, precision
 from benchmarks.curve_gaps import Gap
 from benchmarks.minimum_norms import Excess
@@ -20,8 +23,9 @@ from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
 CPU = torch.device("cpu")
-RESNET8 = HERE.parent / "baselines" / "resnet8"
+RESNET8 = ROOT / "baselines" / "resnet8"
 FILTERS = RESNET8 / "L1_Li2017Pruning_R8_CIFAR10_S_75.safetensors"
 
 
@@ -74,14 +78,14 @@ def fab_rows(options: dict) -> Iterator[Row]:
             yield dropped_rows.dropped_rows_row(cases.saturated(case), CPU, 1)
 
 
-def three_networks(images: int, data_dir: Path | None = None) -> list[attacks.Case]:
+def three_networks(images: int) -> list[attacks.Case]:
     """A dense network, one without single weights and one without filters."""
-    chosen = [cases.demonstration(images, data_dir)]
+    chosen = [cases.demonstration(images)]
     for name, file in (
         ("ResNet8, dense", "LWM_Han2015Learning_R8_CIFAR10_dense"),
         ("ResNet8, 75 % of the filters zero", "L1_Li2017Pruning_R8_CIFAR10_S_75"),
     ):
-        chosen.append(cases.trained(name, RESNET8 / f"{file}.safetensors", images, data_dir))
+        chosen.append(cases.trained(name, RESNET8 / f"{file}.safetensors", images))
     return chosen
 
 
@@ -101,9 +105,17 @@ def distances_rows(options: dict) -> Iterator[Excess]:
 
 
 def curve_rows(options: dict) -> Iterator[Gap]:
-    """How much too high the curve of HO-FMN is."""
-    for case in three_networks(options["images"], options["data_dir"]):
-        yield from curve_gaps.curve_rows(case)
+    """How much too high the curve of HO-FMN is, on images of three of our evaluations."""
+    if options["data_dir"] is None:
+        raise click.UsageError("the rows 'curve' need --data-dir with CIFAR-10: the embedded images are too few")
+    images, _ = load_test_set(Dataset.CIFAR10, options["data_dir"]).chosen(options["images"], Sample.RANDOM)
+    for name, method, file in (
+        ("ResNet8, dense", "LWM_Han2015Learning", "LWM_Han2015Learning_R8_CIFAR10_dense"),
+        ("ResNet8, global LWM 95 %", "LWM-Global_Han2015Learning", "LWM-Global_Han2015Learning_R8_CIFAR10_US_95"),
+        ("ResNet8, HGM 95 %", "HGM_Lim2021Robustness", "HGM_Lim2021Robustness_R8_CIFAR10_US_95"),
+    ):
+        network = load_network(ROOT / "baselines" / "criteria" / f"{file}.safetensors", architecture="resnet8")
+        yield from curve_gaps.curve_rows(name, network, images, ROOT / "evaluations" / method / f"{file}.npz")
 
 
 def ray_rows(options: dict) -> Iterator[Row]:
@@ -147,11 +159,7 @@ def machine(kind: str) -> str:
 @click.option("--filters", type=click.Path(exists=True, path_type=Path), default=FILTERS,
               help="Checkpoint for the rows 'filters', a ResNet8.  [default: our baseline]")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="ResNet18 for the rows 'gpu'.")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="CIFAR-10 for the rows 'gpu', and for 'curve' in place of the embedded images.",
-)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="CIFAR-10 for the rows 'gpu' and 'curve'.")
 @click.option("--records", type=int, multiple=True, default=(168, 1_000, 5_000), show_default=True,
               help="Size of a catalogue for the rows 'catalogue'; may be given several times.")  # fmt: skip
 @click.option("--build-up-to", default=5_000, show_default=True, metavar="RECORDS",
@@ -177,7 +185,7 @@ def main(rows: str, write: bool, **options: object) -> None:
                 kind = "gpu" if name == "gpu" else "cpu"
                 path = HERE / "results" / f"{re.sub(r'[^a-z0-9]+', '-', machine(kind).lower()).strip('-')}.json"
                 write_results(path, [row], machine(kind), torch.get_num_threads())
-                write_page(HERE.parent / "docs" / "benchmarks.md", sorted((HERE / "results").glob("*.json")))
+                write_page(ROOT / "docs" / "benchmarks.md", sorted((HERE / "results").glob("*.json")))
 
 
 if __name__ == "__main__":

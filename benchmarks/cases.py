@@ -14,8 +14,7 @@ from torch.nn import functional
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.evaluation.testsets.datasets import embedded_images, load_test_set
-from apsite.protocol import Sample
+from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.vocabulary import Dataset
 from benchmarks.attacks import Case
 
@@ -23,19 +22,16 @@ SHORT = (5, 3, 30)
 """Steps of APGD and FAB and queries of Square for big networks without a trained checkpoint."""
 
 
-def trained(name: str, checkpoint: Path, count: int, data_dir: Path | None = None) -> Case:
-    """A trained small network with embedded test images, or a random sample of those in a folder."""
-    if data_dir is None:
-        images = embedded_images().first(count)
-    else:
-        images, _ = load_test_set(Dataset.CIFAR10, data_dir).chosen(count, Sample.RANDOM)
+def trained(name: str, checkpoint: Path, count: int) -> Case:
+    """A trained small network with embedded test images."""
+    images = embedded_images().first(count)
     network = load_network(checkpoint, architecture="resnet8")
     return Case(name, network, np.asarray(images.images[:]), images.labels)
 
 
-def demonstration(count: int, data_dir: Path | None = None) -> Case:
+def demonstration(count: int) -> Case:
     """The embedded network, 90 % of whose weights are zero."""
-    return trained("ResNet8, LAMP 90 %", network_path(), count, data_dir)
+    return trained("ResNet8, LAMP 90 %", network_path(), count)
 
 
 def saturated(case: Case) -> Case:

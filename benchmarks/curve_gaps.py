@@ -1,29 +1,27 @@
 """How much too high the robustness curve of HO-FMN is: AutoAttack on the images that it counts as robust, at several ε.
 
 An image that HO-FMN breaks within ε is broken there in truth, so AutoAttack attacks only the others, from the smallest
-ε to the largest; what it breaks at one ε stays broken at larger ones.
+ε to the largest; what it breaks at one ε stays broken at larger ones. What HO-FMN and AutoAttack at the ε of the record
+found is taken from the record's per-sample file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from apsite.evaluation.attacks.fmn import FmnParameters
-from apsite.evaluation.attacks.search import best_of, run_search
-from apsite.evaluation.runs.search_parts import search_batches
 from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
-from apsite.protocol import FIXED_CONFIGURATION, Settings
+from apsite.evaluation.testsets.datasets import ImageSet
+from apsite.protocol import CURVE_GAP_SIZES, Settings
 from apsite.vocabulary import Attack
-from benchmarks.attacks import Case, correct_part, short_attacks
-
-SIZES = (2, 4, 6, 8, 12, 16)
-"""Perturbation sizes in 255ths."""
+from benchmarks.attacks import EPSILON, short_attacks
 
 
 @dataclass(frozen=True)
@@ -47,45 +45,41 @@ class Gap:
         return {"kind": "curve", "network": self.network, "size": self.size, "facts": self.facts}
 
 
-def curve_rows(case: Case, settings: Settings | None = None) -> Iterator[Gap]:
-    """One row for each ε, on all images of the case; the `settings` are those of ``apb-1``."""
-    device = torch.device("cpu")
-    settings = (settings or Settings()).on(device.type)
-    samples, count = correct_part(case, device), len(case.labels)
-    distance = _distances(case, samples, settings, device)
-    broken = np.zeros(len(samples), np.bool_)
-    for size in SIZES:
-        epsilon = size / 255
-        robust = distance > np.float32(epsilon)
-        worker = Worker(case.network, case.images[:8], settings, epsilon, device)
-        for attack in Attack:
-            survivors = np.flatnonzero(robust & ~broken)
-            if len(survivors):
-                with short_attacks(case.budget):
-                    broken[survivors] = worker.run(Call(Work.ATTACK, _at(samples, survivors), attack)).values
-        found, wrong = int(robust.sum()), int((robust & broken).sum())
-        facts = {"images": count, "hofmn": found, "broken": wrong, "gap": wrong / count}
-        yield Gap(case.name, size, facts)
+def curve_rows(
+    name: str, network: nn.Module, images: ImageSet, found: Path, budget: tuple[int, int, int] | None = None
+) -> Iterator[Gap]:
+    """One row for each ε, on those `images` that the evaluation at 8/255 with the per-sample file `found` had.
+
+    The `budget` of the attacks is that of a :class:`Case`.
+    """
+    with np.load(found) as archive:
+        index, correct, distance, robust_then = (
+            archive[name] for name in ("index", "clean_correct", "distance", "aa_robust")
+        )
+    images = images.take(np.flatnonzero(np.isin(images.index, index)))
+    there = np.isin(index, images.index)
+    correct, distance, robust_then = correct[there], distance[there], robust_then[there]
+    broken = np.zeros(len(images), np.bool_)
+    for size in CURVE_GAP_SIZES:
+        robust = correct & (distance > np.float32(size / 255))
+        if size / 255 == EPSILON:
+            broken |= robust & ~robust_then
+        else:
+            with short_attacks(budget):
+                _attack(network, size / 255, images, robust, broken)
+        wrong = int((robust & broken).sum())
+        facts = {"images": len(images), "hofmn": int(robust.sum()), "broken": wrong, "gap": wrong / len(images)}
+        yield Gap(name, size, facts)
 
 
-def _distances(case: Case, samples: LabelledImages, settings: Settings, device: torch.device) -> NDArray[np.float32]:
-    """Distances of HO-FMN, as a run finds them."""
-    worker = Worker(case.network, case.images[:8], settings, case.epsilon, device)
-    _, batch = search_batches(np.ones(len(samples), np.bool_), settings)
-    searched = _at(samples, batch(0))
-
-    def objectives(first: int, together: Sequence[FmnParameters]) -> list[float]:
-        call = Call(Work.SEARCH, searched, trials=tuple(together), steps=settings.search_steps)
-        return [float(np.median(values)) for values in worker.run(call).values]
-
-    best = best_of(run_search(objectives, settings.trials, settings.seed)).parameters
-    trials = best, FmnParameters(**FIXED_CONFIGURATION)
-    call = Call(Work.DISTANCES, samples, trials=trials, steps=settings.attack_steps)
-    return worker.run(call).values.astype(np.float32).min(axis=1)
-
-
-def _at(samples: LabelledImages, chosen: NDArray[np.int64]) -> LabelledImages:
-    """Some of the samples."""
-    return replace(
-        samples, images=samples.images[chosen], labels=samples.labels[chosen], index=samples.index[chosen]
-    )  # fmt: skip
+def _attack(
+    network: nn.Module, epsilon: float, images: ImageSet, robust: NDArray[np.bool_], broken: NDArray[np.bool_]
+) -> None:
+    """Set in `broken` what AutoAttack breaks of the robust images that are not broken yet."""
+    device, pixels = torch.device("cpu"), np.asarray(images.images[:])
+    worker = Worker(network, pixels[:8], Settings().on(device.type), epsilon, device)
+    for attack in Attack:
+        left = np.flatnonzero(robust & ~broken)
+        if len(left):
+            samples = LabelledImages(pixels[left], images.labels[left], images.index[left].astype(np.int64))
+            broken[left] = worker.run(Call(Work.ATTACK, samples, attack)).values

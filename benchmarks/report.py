@@ -255,7 +255,8 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         "How much too high the curve of HO-FMN is",
         "AutoAttack attacks the images that HO-FMN counts as robust at each ε, in float32 on the CPU. What it breaks "
         "is the gap by which the robustness curve is too high there. An image that HO-FMN breaks within ε is broken in "
-        "truth, so the curve is never too low. HO-FMN runs as in a complete evaluation.",
+        "truth, so the curve is never too low. The images are the first of the fixed random order, and their distances "
+        "those of the committed records; at the ε of the records so are the results of AutoAttack.",
         "curve",
         {
             **_NETWORK, "ε ": lambda row: f"{row['size']}/255", "Images ": _fact("images"),
