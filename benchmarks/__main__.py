@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 
-from apsite.evaluation.checkpoints.loading import load_network
-from apsite.evaluation.testsets.datasets import load_test_set
-from apsite.protocol import Sample
-from apsite.vocabulary import Attack, Dataset
+from apsite.vocabulary import Attack
 from benchmarks import attacks, cases, catalogue, clusters, curve_gaps, dropped_rows, gpu, minimum_norms, precision
 from benchmarks.curve_gaps import Gap
 from benchmarks.minimum_norms import Excess
@@ -23,9 +21,15 @@ from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 CPU = torch.device("cpu")
-RESNET8 = ROOT / "baselines" / "resnet8"
+RESNET8 = HERE.parent / "baselines" / "resnet8"
+RECORDED = {
+    "dense": "LWM_Han2015Learning_R8_CIFAR10_dense",
+    "global LWM 95 %": "LWM-Global_Han2015Learning_R8_CIFAR10_US_95",
+    "LIS 95 %": "LIS_Sehwag2020Hydra_R8_CIFAR10_US_95",
+    "SOLWM 95 %": "SOLWM_Ye2019Adversarial_R8_CIFAR10_US_95",
+    "HGM 95 %": "HGM_Lim2021Robustness_R8_CIFAR10_US_95",
+}
 FILTERS = RESNET8 / "L1_Li2017Pruning_R8_CIFAR10_S_75.safetensors"
 
 
@@ -104,18 +108,25 @@ def distances_rows(options: dict) -> Iterator[Excess]:
     yield from minimum_norms.distances_rows(cases.demonstration(options["images"]))
 
 
+def bf16_rows(options: dict) -> Iterator[Evidence]:
+    """What a search in bfloat16 changes in four of our evaluations."""
+    with tempfile.TemporaryDirectory() as kept:
+        for case, found in recorded(options, "dense", "global LWM 95 %", "LIS 95 %", "SOLWM 95 %"):
+            yield precision.recorded_row(case, found, options["kept"] or Path(kept))
+
+
 def curve_rows(options: dict) -> Iterator[Gap]:
     """How much too high the curve of HO-FMN is, on images of three of our evaluations."""
+    for case, found in recorded(options, "dense", "global LWM 95 %", "HGM 95 %"):
+        yield from curve_gaps.curve_rows(case, found)
+
+
+def recorded(options: dict, *names: str) -> Iterator[tuple[attacks.Case, dict[str, np.ndarray]]]:
+    """Networks of the series of criteria, and what their records say of the images."""
     if options["data_dir"] is None:
-        raise click.UsageError("the rows 'curve' need --data-dir with CIFAR-10: the embedded images are too few")
-    images, _ = load_test_set(Dataset.CIFAR10, options["data_dir"]).chosen(options["images"], Sample.RANDOM)
-    for name, method, file in (
-        ("ResNet8, dense", "LWM_Han2015Learning", "LWM_Han2015Learning_R8_CIFAR10_dense"),
-        ("ResNet8, global LWM 95 %", "LWM-Global_Han2015Learning", "LWM-Global_Han2015Learning_R8_CIFAR10_US_95"),
-        ("ResNet8, HGM 95 %", "HGM_Lim2021Robustness", "HGM_Lim2021Robustness_R8_CIFAR10_US_95"),
-    ):
-        network = load_network(ROOT / "baselines" / "criteria" / f"{file}.safetensors", architecture="resnet8")
-        yield from curve_gaps.curve_rows(name, network, images, ROOT / "evaluations" / method / f"{file}.npz")
+        raise click.UsageError("the rows 'bf16' and 'curve' need --data-dir with CIFAR-10")
+    for name in names:
+        yield cases.recorded(f"ResNet8, {name}", RECORDED[name], options["images"], options["data_dir"])
 
 
 def ray_rows(options: dict) -> Iterator[Row]:
@@ -136,7 +147,7 @@ def gpu_rows(options: dict) -> Iterator[Row]:
 ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence | Excess | Gap]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
     "fab": fab_rows, "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows,
-    "precision": precision_rows, "distances": distances_rows, "curve": curve_rows, "gpu": gpu_rows,
+    "precision": precision_rows, "distances": distances_rows, "bf16": bf16_rows, "curve": curve_rows, "gpu": gpu_rows,
 }  # fmt: skip
 
 
@@ -159,7 +170,7 @@ def machine(kind: str) -> str:
 @click.option("--filters", type=click.Path(exists=True, path_type=Path), default=FILTERS,
               help="Checkpoint for the rows 'filters', a ResNet8.  [default: our baseline]")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="ResNet18 for the rows 'gpu'.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="CIFAR-10 for the rows 'gpu' and 'curve'.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="CIFAR-10 for the rows 'gpu', 'bf16' and 'curve'.")
 @click.option("--records", type=int, multiple=True, default=(168, 1_000, 5_000), show_default=True,
               help="Size of a catalogue for the rows 'catalogue'; may be given several times.")  # fmt: skip
 @click.option("--build-up-to", default=5_000, show_default=True, metavar="RECORDS",
@@ -185,7 +196,7 @@ def main(rows: str, write: bool, **options: object) -> None:
                 kind = "gpu" if name == "gpu" else "cpu"
                 path = HERE / "results" / f"{re.sub(r'[^a-z0-9]+', '-', machine(kind).lower()).strip('-')}.json"
                 write_results(path, [row], machine(kind), torch.get_num_threads())
-                write_page(ROOT / "docs" / "benchmarks.md", sorted((HERE / "results").glob("*.json")))
+                write_page(HERE.parent / "docs" / "benchmarks.md", sorted((HERE / "results").glob("*.json")))
 
 
 if __name__ == "__main__":

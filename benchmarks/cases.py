@@ -14,10 +14,13 @@ from torch.nn import functional
 from apsite.evaluation.checkpoints.loading import load_network
 from apsite.evaluation.checkpoints.networks.registry import layouts
 from apsite.evaluation.runs.demonstration import network_path
-from apsite.evaluation.testsets.datasets import embedded_images
+from apsite.evaluation.testsets.datasets import embedded_images, load_test_set
+from apsite.keys import ModelKey
+from apsite.protocol import Sample
 from apsite.vocabulary import Dataset
 from benchmarks.attacks import Case
 
+ROOT = Path(__file__).parents[1]
 SHORT = (5, 3, 30)
 """Steps of APGD and FAB and queries of Square for big networks without a trained checkpoint."""
 
@@ -32,6 +35,21 @@ def trained(name: str, checkpoint: Path, count: int) -> Case:
 def demonstration(count: int) -> Case:
     """The embedded network, 90 % of whose weights are zero."""
     return trained("ResNet8, LAMP 90 %", network_path(), count)
+
+
+def recorded(name: str, model: str, count: int, data_dir: Path) -> tuple[Case, dict[str, np.ndarray]]:
+    """A network of the series of criteria on the first `count` of the random test images, and its per-sample file.
+
+    The arrays have the same images in the same order.
+    """
+    images, _ = load_test_set(Dataset.CIFAR10, data_dir).chosen(count, Sample.RANDOM)
+    with np.load(ROOT / "evaluations" / str(ModelKey.parse(model).method) / f"{model}.npz") as archive:
+        there = np.isin(archive["index"], images.index)
+        found = {name: archive[name][there] for name in archive.files}
+    if len(found["index"]) < count:
+        raise SystemExit(f"{model}: has only {len(found['index'])} of {count} images; choose fewer")
+    network = load_network(ROOT / "baselines" / "criteria" / f"{model}.safetensors", architecture="resnet8")
+    return Case(name, network, np.asarray(images.images[:]), images.labels), found
 
 
 def saturated(case: Case) -> Case:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from apsite.evaluation.attacks import fmn
@@ -20,9 +20,10 @@ from apsite.evaluation.attacks.fast import engine
 from apsite.evaluation.attacks.fmn import distances, fmn_attack
 from apsite.evaluation.attacks.precision import InBfloat16
 from apsite.evaluation.attacks.simplification import simplified
+from apsite.evaluation.runs.worker import LabelledImages
 from apsite.protocol import Precision
 from apsite.vocabulary import Attack
-from benchmarks.attacks import EPSILON, GENTLE, Case, correct_part
+from benchmarks.attacks import EPSILON, GENTLE, Case, correct_part, short_attacks
 
 PRODUCTS = frozenset({"aten::convolution", "aten::convolution_backward", "aten::addmm", "aten::mm", "aten::bmm"})
 STEPS = 200
@@ -113,29 +114,41 @@ def precision_rows(cases: list[Case], kept: Path) -> Iterator[Evidence]:
         engine.arithmetic, fmn.arithmetic = before
 
 
-def _facts(found: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, Any]:
+def recorded_row(case: Case, found: Mapping[str, np.ndarray], kept: Path) -> Evidence:
+    """AutoAttack in bfloat16 against that of an evaluation in float32, whose per-sample file is `found`."""
+    correct = found["clean_correct"]
+    first = {attack.value: found[f"robust_after_{attack.value.replace('-', '_')}"][correct] for attack in Attack}
+    ours = _attacked(case, SEARCHES[-1], kept)
+    return Evidence(case.name, "bfloat16, against the record", _flag_facts(ours, first))
+
+
+def _flag_facts(found: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """How many samples each attack left, and how many results differ from those of the first search."""
     stages = [attack.value for attack in Attack]
+    mine, other = found[stages[-1]], first[stages[-1]]
+    return {
+        "correct": len(mine),
+        "robust_after": {stage: int(found[stage].sum()) for stage in stages},
+        "only_here": int((mine & ~other).sum()),
+        "only_float32": int((~mine & other).sum()),
+    }
+
+
+def _facts(found: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The same of AutoAttack, and how distances differ from those of the first search."""
     median = [float(np.median(one["distances"])) for one in (found, first)]
     return {
-        "correct": len(found["distances"]),
-        "robust_after": {stage: int(found[stage].sum()) for stage in stages},
-        "only_here": int((found[stages[-1]] & ~first[stages[-1]]).sum()),
-        "only_float32": int((~found[stages[-1]] & first[stages[-1]]).sum()),
+        **_flag_facts(found, first),
         "unconfirmed": int(found["unconfirmed"]),
         "robust_changed": int(((found["distances"] > EPSILON) != (first["distances"] > EPSILON)).sum()),
         "median_difference": abs(median[0] - median[1]) / median[1],
     }
 
 
-def _searched(case: Case, search: Search, kept: Path) -> dict[str, np.ndarray]:
-    """Flags after each attack, and distances of FMN, of the samples that are correct without an attack."""
-    cpu = torch.device("cpu")
-    samples = correct_part(case, cpu)
-    x = torch.from_numpy(samples.images).float() / 255
-    y = torch.from_numpy(samples.labels)
+def _attacked(case: Case, search: Search, kept: Path) -> dict[str, np.ndarray]:
+    """Flags after each attack of the samples that are correct without one."""
+    samples, x, y, quick = _prepared(case)
     network = CountedNetwork(case.network)
-    quick = simplified(case.network, x[:8]).network
     surrogate = CountedNetwork(FilledUp(InBfloat16(quick) if search.precision is Precision.BF16 else quick))
     attacks = engine.FastEngine(
         network, EPSILON, search.seed, 128, surrogate=surrogate, precision=search.precision, lanes=1
@@ -148,13 +161,21 @@ def _searched(case: Case, search: Search, kept: Path) -> dict[str, np.ndarray]:
         else:
             some = np.flatnonzero(left)
             for part in np.array_split(some, max(1, -(-len(some) // 64))):
-                perturbed = attacks.perturb(attack, x[part], y[part], samples.index[part].tolist())
+                with short_attacks(case.budget):
+                    perturbed = attacks.perturb(attack, x[part], y[part], samples.index[part].tolist())
                 left[part] = ~is_adversarial(network, x[part], perturbed, y[part], EPSILON).numpy()
             np.save(path, left)
         found[attack.value] = left.copy()
+    return found
+
+
+def _searched(case: Case, search: Search, kept: Path) -> dict[str, np.ndarray]:
+    """Flags after each attack, and distances of FMN, of the samples that are correct without an attack."""
+    found = _attacked(case, search, kept)
     path = kept / f"{case.name}-{search.name}-fmn.npz"
     if not path.exists():
-        reached, unconfirmed = [], 0
+        _, x, y, quick = _prepared(case)
+        network, reached, unconfirmed = CountedNetwork(case.network), [], 0
         gradients = Precision.FLOAT32 if search.precision is Precision.BF16 else search.precision
         for a, b in zip(x.split(64), y.split(64), strict=True):
             adversarial, success = fmn_attack(
@@ -166,3 +187,10 @@ def _searched(case: Case, search: Search, kept: Path) -> dict[str, np.ndarray]:
         np.savez(path, distances=np.concatenate(reached), unconfirmed=unconfirmed)
     with np.load(path) as arrays:
         return {**found, **arrays}
+
+
+def _prepared(case: Case) -> tuple[LabelledImages, Tensor, Tensor, nn.Module]:
+    """Samples that are correct without an attack, also as tensors, and the simplified network."""
+    samples = correct_part(case, torch.device("cpu"))
+    x = torch.from_numpy(samples.images).float() / 255
+    return samples, x, torch.from_numpy(samples.labels), simplified(case.network, x[:8]).network
