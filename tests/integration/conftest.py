@@ -17,8 +17,18 @@ from tests import hostile
 from tests.builders import entry_document, write_data
 from tests.cli.conftest import apsite
 
+WAIT = 120_000
+"""Milliseconds after which a browser test gives up on a page: a busy machine must not fail a test."""
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>[a](javascript:alert(3))"
 HOSTILE_KEY = "Hostile_Doe2024Small"
+
+
+def expect(place: Any, message: str | None = None) -> Any:
+    """What Playwright asserts of a page or of elements; it waits until it holds, as pages answer in their own time."""
+    from playwright.sync_api import expect as waiting
+
+    waiting.set_options(timeout=WAIT)
+    return waiting(place, message)
 
 
 @dataclass
@@ -37,6 +47,25 @@ class Visit:
             charts.nth(index).dispatch_event("pointerenter")
             charts.nth(index).locator(".ap-chart__view svg").wait_for(state="attached")
         return self.page
+
+
+@contextmanager
+def held(page: Any, pattern: str) -> Iterator[None]:
+    """Hold back every answer to requests like `pattern` until the end, as a slow network may."""
+    late: list[Any] = []
+    over = False
+
+    def hold(route: Any) -> None:
+        if over:
+            route.continue_()
+        else:
+            late.append(route)
+
+    page.route(pattern, hold)
+    yield
+    over = True
+    for route in late:
+        route.continue_()
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +164,7 @@ def visit(browser: Any, base: str) -> Any:
                 None if request.url.startswith((address, "data:", "blob:")) else report(f"request: {request.url}")
             ),
         )
-        opened.page.set_default_timeout(120_000)
+        context.set_default_timeout(WAIT)
         yield opened
         opened.page.wait_for_timeout(100)
         context.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -12,6 +13,7 @@ from apsite.comparable import interval_of
 from apsite.site.charts.curves import SPAN, load_curves
 from apsite.site.pages import curves as robustness
 from apsite.site.tables.methods import labels
+from tests.integration.conftest import expect, held
 from tests.site.synthetic import CURVES
 
 pytestmark = pytest.mark.browser
@@ -51,6 +53,19 @@ def readout(page) -> list[list[str]]:
     return [row.locator("th, td").all_inner_texts() for row in page.locator("#readout tbody tr").all()]
 
 
+def draws(page, keys: set[str]) -> None:
+    """Wait until the live chart draws the curves of these models."""
+    page.locator("#curves[data-drawn]").wait_for()
+    drawn = f"new Set(({ROWS})('curves').map((row) => row.series.split(' ')[0]))"
+    page.wait_for_function(f"(keys) => Array.from({drawn}).sort().join() === keys.join()", arg=sorted(keys))
+
+
+def says(page, rows: list[list[str]]) -> None:
+    """Wait until the readout has these cells."""
+    cells = [re.compile(rf"^\s*{re.escape(text.strip())}\s*$") for row in rows for text in row]
+    expect(page.locator("#readout tbody").locator("th, td")).to_have_text(cells)
+
+
 def test_live_chart_draws_the_records(visit, curves):
     with visit() as opened:
         page = opened.open(selection(TWIN, HARP))
@@ -76,7 +91,7 @@ def test_chart_equals_its_table(visit):
     with visit() as opened:
         page = opened.open(selection(HARP, HYDRA, show="both"))
         rows = page.locator("#curve-figures tbody tr:visible")
-        assert rows.count() == 4
+        expect(rows).to_have_count(4)
         for row in rows.all():
             kind = {"envelope": "main", "HO-FMN": "hofmn"}[row.locator("td").first.inner_text()]
             series = f"{row.get_attribute('data-model')} {kind}"
@@ -94,7 +109,7 @@ def test_first_view_is_drawn_by_the_build(visit, data_root, curves):
         asked = []
         opened.page.on("request", lambda request: asked.append(request.url))
         opened.page.goto(opened.base + "curves.html")
-        opened.page.wait_for_timeout(300)
+        opened.page.wait_for_load_state("networkidle")
         assert not [url for url in asked if "vega" in url or "data/curves" in url]
         assert opened.page.locator(".ap-drawing--wide .mark-line path").count() >= robustness.FIRST
         before = readout(opened.page)
@@ -116,29 +131,29 @@ def test_first_view_is_drawn_by_the_build(visit, data_root, curves):
         opened.page.locator("#curve-form input[value=hofmn]").check(force=True)
         opened.page.locator("#curve-form input[value=joint]").check(force=True)
         opened.page.locator("#curve-slider input").fill("8")
-        opened.page.wait_for_function(
-            "(text) => document.querySelector('#curve-leaders').innerText === text", arg=leaders
-        )
-        assert readout(opened.page) == before
+        expect(opened.page.locator("#curve-leaders")).to_have_text(leaders, use_inner_text=True)
+        says(opened.page, before)
 
 
 def test_models_are_picked_and_kept_in_the_address(visit):
     with visit() as opened:
         page = opened.open("curves.html")
+        kept = set(drawn_curves(page)) - {HYDRA, RADMM}
         for key in (HYDRA, RADMM):
             page.locator(f"input.ap-pick[value={method(key)}]").uncheck()
         page.locator("input[name=show][value=hofmn]").check(force=True)
         page.locator("#curve-slider input").fill("5.3")
         page.get_by_role("button", name="zoom in").click()
         page.wait_for_url("**view=*")
+        expect(page.locator("#readout-at")).to_have_text("5.3/255")
+        draws(page, kept)
         shown, seen = readout(page), drawn_curves(page)
-        assert not {HYDRA, RADMM} & set(seen)
         page.reload()
         page.locator("#curves[data-drawn]").wait_for()
-        assert readout(page) == shown
+        says(page, shown)
         assert drawn_curves(page) == seen
         assert page.evaluate("window.apsite.charts.signal('curves', 'x_to')") < SPAN
-        assert page.locator("input[name=show]:checked").get_attribute("value") == "hofmn"
+        expect(page.locator("input[name=show]:checked")).to_have_value("hofmn")
 
 
 def test_one_setting_at_a_time(visit):
@@ -148,9 +163,9 @@ def test_one_setting_at_a_time(visit):
         page.locator("#curve-setting input[name=network][value=resnet18]").check(force=True)
         page.locator("#curve-title", has_text="CIFAR-10 ResNet18, unstructured, 90 %").wait_for()
         page.wait_for_function("() => window.apsite.charts.rows('curves', 'curves').length === 0")
-        assert [row[0].strip() for row in readout(page)] == ["HARP", "MAD"]
+        expect(page.locator("#readout tbody th")).to_have_text(["HARP", "MAD"])
+        page.wait_for_function("() => window.apsite.charts.rows('curves', 'points').length === 4")
         assert {row["label"] for row in page.evaluate(ROWS, "points")} == {"HARP", "MAD"}
-        assert len(page.evaluate(ROWS, "points")) == 4
         page.wait_for_url(f"**{PUBLISHED}&m=*")
         page.reload()
         page.locator("#curve-title", has_text="ResNet18").wait_for()
@@ -160,14 +175,29 @@ def test_one_setting_at_a_time(visit):
         page.wait_for_function("() => document.querySelectorAll('#curve-figures tr[data-model]').length >= 2")
 
 
+def test_the_last_choice_counts_whatever_loads_late(visit):
+    """A setting and a curve that arrive after a reader has chosen otherwise change nothing."""
+    with visit() as opened:
+        page = opened.page
+        page.goto(opened.base + selection(TWIN))
+        draws(page, {TWIN})
+        with held(page, "**/data/curves/**"):
+            page.locator(f"input.ap-pick[value={method(MAD)}]").check()
+            page.locator("#curve-setting input[name=network][value=resnet18]").check(force=True)
+            page.locator("a.ap-setting-link", has_text="CIFAR-10 ResNet8, unstructured, 90 %").click()
+            page.locator(f"input.ap-pick[value={method(TWIN)}]").uncheck()
+        draws(page, {MAD})
+        expect(page.locator("#curve-title")).to_have_text("CIFAR-10 ResNet8, unstructured, 90 %")
+        expect(page.locator("input.ap-pick:checked")).to_have_count(1)
+
+
 def test_a_model_key_in_the_address_names_its_setting(visit):
     """Links of earlier versions name models."""
     with visit() as opened:
         page = opened.page
         page.goto(opened.base + "curves.html?m=HARP_Zhao2023Holistic_R18_SVHN_US_90")
         page.locator("#curve-title", has_text="SVHN ResNet18, unstructured, 90 %").wait_for()
-        page.wait_for_function("() => document.querySelectorAll('#readout tbody tr').length === 1")
-        assert readout(page)[0][0].strip() == "HARP"
+        expect(page.locator("#readout tbody th")).to_have_text(["HARP"])
 
 
 def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
@@ -178,12 +208,13 @@ def test_pointer_reads_off_and_drags_a_zoom(visit, curves):
         page.wait_for_url("**at=*")
         at = float(page.url.split("at=")[1].split("&")[0])
         assert 0 < at < 8
+        expect(page.locator("#readout-at")).to_have_text(f"{at:g}/255")
         for key, row in zip((HARP, TWIN), readout(page), strict=True):
             expected = 100 * curves[key].joint.at(at) / curves[key].n_samples
             assert float(row[1]) == pytest.approx(expected, abs=0.06)
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 160, steps=4)
-        assert page.locator(".ap-brush").count() == 1
+        expect(page.locator(".ap-brush")).to_have_count(1)
         page.mouse.up()
         page.wait_for_url("**view=*")
         low = page.evaluate("window.apsite.charts.signal('curves', 'x_from')")
@@ -200,12 +231,12 @@ def test_curves_work_from_the_keyboard(visit):
         slider = page.locator("#curve-slider input")
         slider.focus()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function("document.querySelector('#readout-at').textContent === '8.1/255'")
-        assert slider.get_attribute("aria-valuetext") == "8.1/255"
+        expect(page.locator("#readout-at")).to_have_text("8.1/255")
+        expect(slider).to_have_attribute("aria-valuetext", "8.1/255")
         page.locator("[data-zoom=in]").focus()
         page.keyboard.press("Enter")
         page.wait_for_url("**view=*")
-        assert RADMM not in drawn_curves(page)
+        draws(page, {TWIN})
 
 
 def test_view_is_saved_as_files(visit, curves):
@@ -229,8 +260,8 @@ def test_a_curve_that_cannot_be_loaded_is_said(visit):
         opened.page.route("**/data/curves/MAD*", lambda route: route.fulfill(status=200, body="nonsense"))
         page = opened.open(selection(HARP, MAD))
         page.locator("#curve-status", has_text="curve of MAD could not be loaded").wait_for()
-        assert set(drawn_curves(page)) == {HARP}
-        assert page.locator("input.ap-pick:checked").count() == 1
+        draws(page, {HARP})
+        expect(page.locator("input.ap-pick:checked")).to_have_count(1)
 
 
 def test_colours_follow_the_scheme(visit):
@@ -240,5 +271,5 @@ def test_colours_follow_the_scheme(visit):
         before, points = line.get_attribute("stroke"), drawn_curves(page)
         page.locator(".ap-scheme").click()
         page.locator("#curves[data-drawn='2']").wait_for()
-        assert line.get_attribute("stroke") != before
+        expect(line).not_to_have_attribute("stroke", before)
         assert drawn_curves(page) == points

@@ -54,7 +54,7 @@
       tooltip: { theme: "apsite", disableDefaultStyle: true },
     });
     results.set(chart, result);
-    owners.get(chart.id)?.drawn?.(result.view);
+    await owners.get(chart.id)?.drawn?.(result.view);
     chart.dataset.drawn = String(Number(chart.dataset.drawn ?? 0) + 1);
     return result;
   }

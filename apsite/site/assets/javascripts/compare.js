@@ -78,15 +78,24 @@
     }
   }
 
+  /** Boxes say at once what is chosen, also while its columns load. */
+  function markBoxes() {
+    for (const box of boxes) {
+      box.checked = chosen.includes(box.value);
+      box.disabled = !box.checked && chosen.length >= MOST;
+    }
+  }
+
   async function show() {
-    status.textContent = "";
+    let problem = "";
+    markBoxes();
     for (const cell of table.querySelectorAll("[data-method]")) cell.hidden = !chosen.includes(cell.dataset.method);
     for (const key of chosen.slice()) {
       try {
         await load(key);
       } catch (error) {
         chosen = chosen.filter((other) => other !== key);
-        status.textContent = key + " could not be loaded: " + error.message + ". ";
+        problem = key + " could not be loaded: " + error.message + ". ";
       }
     }
     for (const cell of table.querySelectorAll("[data-method]")) cell.hidden = !chosen.includes(cell.dataset.method);
@@ -95,13 +104,10 @@
       row.hidden = !cells.some((cell) => cell.dataset.value);
       mark(row);
     }
-    for (const box of boxes) {
-      box.checked = chosen.includes(box.value);
-      box.disabled = !box.checked && chosen.length >= MOST;
-    }
+    markBoxes();
     for (const head of table.querySelectorAll("[scope=rowgroup]")) head.colSpan = chosen.length + 1;
     table.dataset.ready = "true";
-    status.textContent += chosen.length + " of at most " + MOST + " methods";
+    status.textContent = problem + chosen.length + " of at most " + MOST + " methods";
   }
 
   /** Take the choice from the address. */

@@ -23,6 +23,7 @@
   let tokens = {};
   let view = null;
   let wide = true;
+  let asked = data.setting.identity;
 
   /* Curves */
 
@@ -37,12 +38,13 @@
     return { budgets, counts: sums(packed.counts), exact: sums(packed.exact) };
   }
 
-  async function load(method) {
-    const { key, curve } = state.setting.models[method];
+  async function load({ key, curve }) {
     if (!curve || curves.has(key)) return;
     const found = data.curves[key] ?? (await page.data(data.folder + encodeURIComponent(key) + ".json"));
     curves.set(key, { samples: found.n_samples, hofmn: unpack(found.hofmn), joint: unpack(found.joint) });
   }
+
+  const loadChosen = () => Promise.all(state.chosen.map((method) => load(state.setting.models[method])));
 
   /** Robust samples of a curve at a budget: exact at tenths of 1/255, else as drawn. */
   function countAt(steps, budget) {
@@ -322,11 +324,15 @@
 
   /** Go to a setting, keeping the chosen methods that it has, where there are any. */
   async function enter(identity, wanted) {
+    asked = identity;
     try {
-      state.setting =
+      const found =
         identity === data.setting.identity
           ? data.setting
           : await page.data(data.folder + "settings/" + encodeURIComponent(identity) + ".json");
+      /* A later choice counts. */
+      if (asked !== identity) return null;
+      state.setting = found;
     } catch (error) {
       return say("The setting could not be loaded: " + error.message + ".");
     }
@@ -373,12 +379,17 @@
   /* Changes */
 
   async function show() {
+    mark();
+    remember();
+    const { models } = state.setting;
     for (const key of state.chosen.slice()) {
       try {
-        await load(key);
+        await load(models[key]);
       } catch (error) {
+        /* Another setting was chosen meanwhile. */
+        if (models !== state.setting.models) return null;
         state.chosen = state.chosen.filter((other) => other !== key);
-        say("The curve of " + state.setting.models[key].label + " could not be loaded: " + error.message + ".");
+        say("The curve of " + models[key].label + " could not be loaded: " + error.message + ".");
       }
     }
     mark();
@@ -388,7 +399,11 @@
     sayMissing();
     sayLeaders(rows.leaders);
     listFigures();
-    if (!view) return charts.wake("curves");
+    return view ? feed(rows) : charts.wake("curves");
+  }
+
+  /** Let the live chart show these rows and the part in view. */
+  function feed(rows) {
     if (!wide) rows.labels = [];
     for (const [name, list] of Object.entries(coloured(rows))) view.data(name, list);
     for (const [name, value] of Object.entries(signals())) view.signal(name, value);
@@ -531,8 +546,10 @@
     },
     drawn(live) {
       view = live;
+      /* The choice may have changed since the chart was prepared. */
+      return feed(chartRows());
     },
-    before: () => Promise.all(state.chosen.map(load)),
+    before: loadChosen,
   });
 
   function start() {
@@ -594,12 +611,12 @@
       const button = event.target.closest("button");
       if (button?.dataset.zoom) zooms[button.dataset.zoom]();
       const kind = button?.dataset.save;
-      if (kind === "csv") Promise.all(state.chosen.map(load)).then(csv);
+      if (kind === "csv") loadChosen().then(csv);
       else if (kind === "link") link(button);
       else if (kind) picture(kind);
     });
     form.addEventListener("submit", (event) => event.preventDefault());
-    slider.addEventListener("input", () => Promise.all(state.chosen.map(load)).then(() => readAt(Number(slider.value))));
+    slider.addEventListener("input", () => loadChosen().then(() => readAt(Number(slider.value))));
     listen(document.querySelector("#curves .ap-chart__view"));
   }
 
