@@ -89,7 +89,7 @@ def test_hostile_text_is_shown_and_never_run(site, visit, tmp_path):
             assert not page.evaluate(INJECTED), address
             shown.append(page.evaluate("() => document.querySelector('.md-content').textContent"))
             page.set_viewport_size({"width": 360, "height": 780})
-            assert page.evaluate("document.documentElement.scrollWidth") == 360, address
+            page.wait_for_function("document.documentElement.scrollWidth === 360")
             page.set_viewport_size({"width": 1280, "height": 900})
     everything = "".join("".join(shown).split())
     missing = set()

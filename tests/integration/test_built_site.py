@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import HOSTILE, HOSTILE_KEY, all_addresses
+from tests.integration.conftest import HOSTILE, HOSTILE_KEY, all_addresses, expect
 from tests.site.html_tables import read_page
 
 pytestmark = pytest.mark.browser
@@ -21,17 +21,25 @@ TEXT_HEIGHTS = """(texts) => texts.map((text) =>
 """Sizes in pixels of the screen."""
 
 
-def rows_shown(page: Any, table: str) -> list[str]:
-    """First cells of the rows that a table shows, in order."""
-    return page.locator(f"#{table} tbody tr:visible th[scope=row]").all_inner_texts()
+def fits(page: Any, width: int) -> None:
+    """Wait until nothing of a page is wider than the window."""
+    page.wait_for_function("(width) => document.documentElement.scrollWidth === width", arg=width)
+
+
+def fits_its_frame(page: Any, table: str) -> None:
+    """Wait until a table does not scroll sideways."""
+    frame = "document.querySelector(selector)"
+    page.wait_for_function(
+        f"(selector) => {frame}.scrollWidth <= {frame}.clientWidth", arg=f".ap-scroll:has(> #{table})"
+    )
 
 
 def test_every_page_is_quiet(site, visit):
     with visit() as opened:
         for address in all_addresses(site):
             page = opened.open(address)
-            assert page.locator("h1").count() == 1, address
-            assert page.locator("img[src=x]").count() == 0
+            expect(page.locator("h1"), address).to_have_count(1)
+            expect(page.locator("img[src=x]"), address).to_have_count(0)
 
 
 def test_identities_are_unique_and_headings_skip_no_level(site):
@@ -68,22 +76,23 @@ def test_pages_fit_the_screen_in_both_schemes(visit, scheme, name):
     with visit(color_scheme=scheme) as opened:
         for address in ("index.html", "leaderboard.html", "results.html", "taxonomy.html", "curves.html", METHOD_PAGE):
             page = opened.open(address)
-            assert page.locator("body").get_attribute("data-md-color-scheme") == name
+            expect(page.locator("body")).to_have_attribute("data-md-color-scheme", name)
             for width in (360, 1280):
                 page.set_viewport_size({"width": width, "height": 780})
-                assert page.evaluate("document.documentElement.scrollWidth") == width, address
+                fits(page, width)
 
 
 def test_the_switch_between_light_and_dark_is_kept(visit):
     with visit(color_scheme="light") as opened:
         page = opened.open("index.html")
         page.emulate_media(color_scheme="dark")
-        page.locator("body[data-md-color-scheme=slate]").wait_for()
-        page.get_by_role("button", name="Dark scheme").click()
-        assert page.locator("body").get_attribute("data-md-color-scheme") == "default"
+        body, button = page.locator("body"), page.get_by_role("button", name="Dark scheme")
+        expect(body).to_have_attribute("data-md-color-scheme", "slate")
+        button.click()
+        expect(body).to_have_attribute("data-md-color-scheme", "default")
         page.goto(opened.base + METHOD_PAGE)
-        assert page.locator("body").get_attribute("data-md-color-scheme") == "default"
-        assert page.get_by_role("button", name="Dark scheme").get_attribute("aria-pressed") == "false"
+        expect(body).to_have_attribute("data-md-color-scheme", "default")
+        expect(button).to_have_attribute("aria-pressed", "false")
 
 
 def test_policy_allows_no_evaluation(site):
@@ -101,14 +110,14 @@ def test_trend_highlights_what_is_picked_and_keeps_it_in_the_address(visit):
         page = opened.page
         page.goto(opened.base + "index.html")
         lit = page.locator("#trend .ap-plot__wide .ap-plot__lit text")
-        assert lit.all_text_contents() == ["HARP", "FlyingBird", "HYDRA"]
+        expect(lit).to_have_text(["HARP", "FlyingBird", "HYDRA"])
         page.locator("#trend input[value=PwoA_Jian2022Pruning]").check()
         page.locator("#trend input[value=HYDRA_Sehwag2020Hydra]").uncheck()
         page.mouse.move(5, 5)
-        assert lit.all_text_contents() == ["HARP", "FlyingBird", "PwoA"]
-        assert "m=PwoA_Jian2022Pruning" in page.url
+        expect(lit).to_have_text(["HARP", "FlyingBird", "PwoA"])
+        expect(page).to_have_url(re.compile("m=PwoA_Jian2022Pruning"))
         page.reload()
-        assert lit.all_text_contents() == ["HARP", "FlyingBird", "PwoA"]
+        expect(lit).to_have_text(["HARP", "FlyingBird", "PwoA"])
         looks = page.locator("#trend .ap-plot__wide .ap-plot__lit g").evaluate_all(
             "(all) => all.map((g) => g.getAttribute('color') + g.children[1].getAttribute('stroke-dasharray'))"
         )
@@ -126,67 +135,72 @@ def test_trend_names_the_nearest_mark(visit):
         rest = readout.inner_text()
         mark = page.locator("#trend .ap-plot__wide g[data-method^=HARP] .ap-plot__mark").last.bounding_box()
         page.mouse.move(mark["x"] + 9, mark["y"] + 3)
-        assert readout.inner_text() == "HARP, 99 %: 45.50 % (95 % interval 44.5–46.5)"
+        expect(readout).to_have_text("HARP, 99 %: 45.50 % (95 % interval 44.5–46.5)")
         page.mouse.move(5, 5)
-        assert readout.inner_text() == rest
+        expect(readout).to_have_text(rest, use_inner_text=True)
         page.mouse.click(mark["x"] + 4, mark["y"] + 4)
-        assert not page.locator("#trend input[value=HARP_Zhao2023Holistic]").is_checked()
+        box = page.locator("#trend input[value=HARP_Zhao2023Holistic]")
+        expect(box).not_to_be_checked()
         page.locator("#trend .ap-plot__view").focus()
         page.keyboard.press("ArrowRight")
-        assert readout.inner_text().startswith("HARP, dense: 49.48 %")
+        expect(readout).to_have_text(re.compile("^HARP, dense: 49.48 %"))
         page.keyboard.press("ArrowRight")
-        assert readout.inner_text().startswith("HARP, 90 %: 45.40 %")
+        expect(readout).to_have_text(re.compile("^HARP, 90 %: 45.40 %"))
         page.keyboard.press("Enter")
-        assert page.locator("#trend input[value=HARP_Zhao2023Holistic]").is_checked()
+        expect(box).to_be_checked()
 
 
 def test_facets_search_and_sort_survive_a_reload(visit):
     with visit() as opened:
         page = opened.open("results.html")
-        everything = len(rows_shown(page, "results"))
+        state = page.locator(".ap-facets output")
+        expect(state).to_have_text(re.compile(r"^\d+ rows$"))
+        everything = state.inner_text()
         page.locator("summary", has_text="Filter").click()
         page.locator("input[name=dataset][value=cifar10]").check()
         page.locator("input[name=structure][value=structured]").check()
         page.locator("input[name=find]").fill("harp")
         page.locator("#results th", has_text="AutoAttack").get_by_role("button").click()
-        shown = rows_shown(page, "results")
-        assert shown == ["HARP"] * 6
-        scores = [float(text) for text in page.locator("#results tbody tr:visible td:nth-child(5)").all_inner_texts()]
+        head = page.locator("#results th", has_text="AutoAttack")
+        expect(head).to_have_attribute("aria-sort", "descending")
+        expect(page.locator("#results tbody tr:visible th[scope=row]")).to_have_text(["HARP"] * 6, use_inner_text=True)
+        cells = page.locator("#results tbody tr:visible td:nth-child(5)")
+        texts = cells.all_inner_texts()
+        scores = [float(text) for text in texts]
         assert scores == sorted(scores, reverse=True)
         page.reload()
-        again = [float(text) for text in page.locator("#results tbody tr:visible td:nth-child(5)").all_inner_texts()]
-        assert again == scores
+        expect(cells).to_have_text(texts, use_inner_text=True)
         page.get_by_role("button", name="Reset").click()
-        page.locator(".ap-facets output", has_text=re.compile(f"^{everything} rows")).wait_for()
-        assert "dataset" not in page.url
+        expect(state).to_have_text(everything)
+        expect(page).not_to_have_url(re.compile("dataset"))
 
 
 def test_results_show_a_heading_for_each_setting_and_no_empty_column(visit):
     with visit() as opened:
         page = opened.open("results.html?dataset=svhn&network=vgg16&structure=structured")
         headings = page.locator("#results tr[data-group]:visible")
-        assert [text.split("%")[0] for text in headings.all_inner_texts()] == [
-            f"SVHN VGG16, structured {share} " for share in (50, 75, 90)
-        ]
-        assert page.locator("#results thead th", has_text="HO-FMN").is_hidden()
-        frame = page.locator(".ap-scroll:has(> #results)")
-        assert frame.evaluate("(frame) => frame.scrollWidth <= frame.clientWidth")
+        expect(headings).to_have_text([re.compile(rf"SVHN VGG16, structured {share} %") for share in (50, 75, 90)])
+        distances = page.locator("#results thead th", has_text="HO-FMN")
+        expect(distances).to_be_hidden()
+        fits_its_frame(page, "results")
         page.locator("#results th", has_text="Clean").get_by_role("button").click()
-        assert headings.count() == 0
-        assert page.locator("#results tbody td:visible", has_text="SVHN VGG16, structured").count() == 9
+        expect(headings).to_have_count(0)
+        expect(page.locator("#results tbody td:visible", has_text="SVHN VGG16, structured")).to_have_count(9)
         page.goto(opened.base + "results.html?find=the+apsite+maintainers")
-        assert page.locator("#results thead th", has_text="HO-FMN").is_visible()
-        assert frame.evaluate("(frame) => frame.scrollWidth <= frame.clientWidth")
+        expect(distances).to_be_visible()
+        fits_its_frame(page, "results")
 
 
 def test_results_are_cards_on_a_phone(visit):
     with visit(viewport={"width": 390, "height": 844}) as opened:
         page = opened.open("results.html?network=vgg16&dataset=svhn&structure=structured")
+        expect(page.locator("#results tr[data-of]:visible")).to_have_count(9)
         card = page.locator("#results tr[data-of]:visible").first
+        card.locator("input.ap-select").wait_for()
         lines = [line for line in card.inner_text().split() if line]
         assert " ".join(lines[:4]) == "TwinRep 1 SVHN VGG16,"
         assert {"45.82", "44.8–46.8‡"} <= set(lines)
-        assert page.locator(".ap-scroll:has(> #results)").evaluate("(frame) => frame.scrollWidth <= frame.clientWidth")
+        fits_its_frame(page, "results")
         box, name = (card.locator(what).first.bounding_box() for what in ("input.ap-select", "th a"))
         assert box is not None
         assert name is not None
@@ -200,7 +214,7 @@ def test_leaderboard_sorts_by_its_own_columns_from_the_keyboard(visit):
         head = page.locator("#board-svhn-unstructured th[data-name=resnet18-95]")
         head.get_by_role("button").focus()
         page.keyboard.press("Enter")
-        assert head.get_attribute("aria-sort") == "descending"
+        expect(head).to_have_attribute("aria-sort", "descending")
         cells = page.locator("#board-svhn-unstructured tbody tr td:nth-child(3)")
         values = [cell.get_attribute("data-value") for cell in cells.all()]
         numbers = [float(value) for value in values if value]
@@ -208,15 +222,15 @@ def test_leaderboard_sorts_by_its_own_columns_from_the_keyboard(visit):
         assert values[len(numbers) :] == [""] * (len(values) - len(numbers))
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
-        assert head.get_attribute("aria-sort") is None
+        expect(page.locator("#board-svhn-unstructured th[aria-sort]")).to_have_count(0)
 
 
 def test_hostile_text_is_text(visit):
     with visit() as opened:
         page = opened.open(f"methods/{HOSTILE_KEY}.html")
-        assert HOSTILE[:40] in page.locator("h1").inner_text()
+        expect(page.locator("h1")).to_contain_text(HOSTILE[:40])
         assert page.locator("#bibtex").inner_text().count(HOSTILE) == 2
-        assert page.locator(".md-content a[href^=javascript]").count() == 0
+        expect(page.locator(".md-content a[href^=javascript]")).to_have_count(0)
 
 
 def test_citation_can_be_copied(visit):
@@ -250,12 +264,12 @@ def test_tables_need_no_script(visit):
     with visit(java_script_enabled=False) as opened:
         page = opened.page
         page.goto(opened.base + "leaderboard.html")
-        assert "45.40/83.38" in page.locator("#board-cifar10-unstructured").inner_text()
-        assert not page.locator(".ap-facets").first.is_visible()
+        expect(page.locator("#board-cifar10-unstructured")).to_contain_text("45.40/83.38", use_inner_text=True)
+        expect(page.locator(".ap-facets").first).to_be_hidden()
         page.goto(opened.base + "curves.html")
-        assert page.locator(".ap-drawing--wide .mark-line path").count() >= 2
-        assert "TwinRep" in page.locator("#curve-figures").inner_text()
-        assert not page.locator("#curve-form").is_visible()
+        page.locator(".ap-drawing--wide .mark-line path").nth(1).wait_for(state="attached")
+        expect(page.locator("#curve-figures")).to_contain_text("TwinRep", use_inner_text=True)
+        expect(page.locator("#curve-form")).to_be_hidden()
 
 
 def test_pages_print_in_ink_on_paper(visit):
@@ -263,16 +277,16 @@ def test_pages_print_in_ink_on_paper(visit):
         page = opened.page
         page.goto(opened.base + "leaderboard.html")
         page.emulate_media(media="print", color_scheme="dark")
-        assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--ap-paper')") == "#ffffff"
-        assert page.evaluate("document.documentElement.scrollWidth") == 794
+        page.wait_for_function("getComputedStyle(document.body).getPropertyValue('--ap-paper') === '#ffffff'")
+        fits(page, 794)
 
 
 def test_site_opens_from_disk(site, visit):
     with visit(site.as_uri()) as opened:
         opened.base += "/"
         page = opened.open("curves.html")
-        assert page.locator(".ap-chart__view .mark-line path").count() >= 1
+        page.locator(".ap-chart__view .mark-line path").first.wait_for(state="attached")
         opened.open("index.html")
         page = opened.open("leaderboard.html")
         page.locator("#board-cifar10-unstructured .ap-sort").nth(1).click()
-        assert page.locator("#board-cifar10-unstructured th[aria-sort=descending]").count() == 1
+        expect(page.locator("#board-cifar10-unstructured th[aria-sort=descending]")).to_have_count(1)

@@ -23,7 +23,7 @@ from tests.answers import FULL, good_answers  # noqa: E402
 from tests.builders import METHOD, entry_document, record_document, write_data  # noqa: E402
 from tests.cli.conftest import apsite  # noqa: E402
 from tests.cli.test_new_command import options  # noqa: E402
-from tests.integration.conftest import served  # noqa: E402
+from tests.integration.conftest import expect, served  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -50,6 +50,7 @@ def form(visit: Any, form_site: str, request: pytest.FixtureRequest) -> Iterator
     size = {"width": getattr(request, "param", 1280), "height": 900}
     with visit(form_site, viewport=size, permissions=["clipboard-write"]) as opened:
         opened.page.goto(f"{form_site}submit.html")
+        opened.page.locator("#method-form").wait_for()
         yield opened.page
 
 
@@ -69,7 +70,7 @@ def fill(page: Any, answers: dict[str, Any]) -> None:
     for question in questions():
         answer, place = answers.get(question.name, ""), part(page, question.name)
         if question.stages and answers["pipeline.stage"] not in question.stages:
-            assert not place.is_visible()
+            expect(place).to_be_hidden()
             continue
         match question.kind:
             case Kind.ROWS:
@@ -101,10 +102,10 @@ def fill(page: Any, answers: dict[str, Any]) -> None:
 def test_form_and_terminal_write_the_same_bytes(form: Any, tmp_path: Path) -> None:
     assert form.locator("#form-open").get_attribute("href") is None
     fill(form, FULL)
+    expect(form.locator("#form-state")).to_have_text("Complete.")
     apsite("new", "--root", tmp_path, "--non-interactive", *options(FULL))
     written = (tmp_path / "entries" / f"{FULL['key']}.json").read_bytes()
     assert entry_text(form).encode() == written
-    assert form.locator("#form-state").inner_text() == "Complete."
     with form.expect_download() as waiting:
         form.get_by_role("button", name="Download").click()
     assert waiting.value.suggested_filename == f"{FULL['key']}.json"
@@ -121,21 +122,21 @@ def test_the_keyboard_alone_is_enough(form: Any) -> None:
     for text in ("Small", "A title", "Jane Doe", "ICLR", "2026", "", "@misc{a}", ""):
         form.keyboard.insert_text(text)
         form.keyboard.press("Tab")
-    assert form.evaluate("document.activeElement.name") == "key"
-    assert form.locator("[name='key']").input_value() == "Small_Doe2026A"
+    expect(form.locator("[name='key']")).to_be_focused()
+    expect(form.locator("[name='key']")).to_have_value("Small_Doe2026A")
     form.keyboard.press("Tab")
     form.keyboard.press("ArrowDown")
-    assert part(form, "pipeline.training").is_visible()
-    assert not part(form, "pipeline.finetuning").is_visible()
+    expect(part(form, "pipeline.training")).to_be_visible()
+    expect(part(form, "pipeline.finetuning")).to_be_hidden()
     form.keyboard.press("ArrowDown")
-    assert '"stage": "during"' in entry_text(form)
+    expect(form.locator("#form-json")).to_contain_text('"stage": "during"')
     part(form, "specifics.structure").locator("input").first.focus()
     form.keyboard.press("Space")
     form.locator("#form-open").focus()
     form.keyboard.press("Enter")
-    assert form.evaluate("document.activeElement.name") == "specifics.criterion"
+    form.wait_for_function("document.activeElement.name === 'specifics.criterion'")
     form.keyboard.press("Space")
-    assert form.locator("#form-state").inner_text() == "Complete."
+    expect(form.locator("#form-state")).to_have_text("Complete.")
     first = next(question for question in questions() if question.name == "specifics.criterion").choices[0].value
     assert entry_text(form) == to_json(
         document(
@@ -152,19 +153,18 @@ def test_problems_show_as_one_types_and_stop_the_way_out(form: Any) -> None:
     year = form.locator("[name='paper.year']")
     year.fill("26")
     problem = form.locator("#answer-paper-year-problem")
-    assert "1980" in problem.inner_text()
-    assert year.get_attribute("aria-invalid") == "true"
+    expect(problem).to_contain_text("1980")
+    expect(year).to_have_attribute("aria-invalid", "true")
     assert "answer-paper-year-problem" in year.get_attribute("aria-describedby")
-    assert not form.locator("#answer-name-problem").is_visible()
+    expect(form.locator("#answer-name-problem")).to_be_hidden()
     form.get_by_role("button", name="Download").click()
-    assert form.locator("#answer-name-problem").is_visible()
-    assert form.evaluate("document.activeElement.name") == "name"
+    expect(form.locator("#answer-name-problem")).to_be_visible()
+    expect(form.locator("[name='name']")).to_be_focused()
     year.fill("2026")
-    assert not problem.is_visible()
-    form.locator("[name='key']").fill(METHOD)
-    assert "is taken" in form.locator("#answer-key-problem").inner_text()
-    form.locator("[name='key']").fill("Tiny_Doe2024Old")
-    assert "is taken" in form.locator("#answer-key-problem").inner_text()
+    expect(problem).to_be_hidden()
+    for taken in (METHOD, "Tiny_Doe2024Old"):
+        form.locator("[name='key']").fill(taken)
+        expect(form.locator("#answer-key-problem")).to_contain_text(f"“{taken}” is taken")
 
 
 ROW = {"reported": FULL["reported"], "checkpoints": FULL["checkpoints"]}
@@ -196,7 +196,7 @@ def test_the_form_refuses_what_the_terminal_refuses(form: Any, answers: dict[str
     given_ = {**FULL, **answers}
     assert answer_by_script(form, given_)[1] == [refused]
     assert refused in problems(given_, {METHOD})
-    assert form.locator("#form-state").inner_text() != "Complete."
+    expect(form.locator("#form-state")).not_to_have_text("Complete.")
 
 
 def test_the_constraints_are_those_of_the_questions(form: Any) -> None:
@@ -219,9 +219,9 @@ def test_the_constraints_are_those_of_the_questions(form: Any) -> None:
 def test_a_long_entry_goes_by_the_clipboard(form: Any) -> None:
     long = {**FULL, "paper.bibtex": "@misc{a, title = {" + "é" * 2000 + "}}", "reported": [], "checkpoints": []}
     fill(form, long)
+    expect(form.locator("#form-hint")).to_contain_text("too long for a URL")
     href = form.locator("#form-open").get_attribute("href")
     assert parse_qs(urlsplit(href).query) == {"filename": [f"entries/{FULL['key']}.json"]}
-    assert "too long for a URL" in form.locator("#form-hint").inner_text()
     form.evaluate("document.getElementById('form-open').addEventListener('click', (event) => event.preventDefault())")
     form.locator("#form-open").click()
     form.locator("#form-hint", has_text="Copied.").wait_for()
@@ -229,14 +229,17 @@ def test_a_long_entry_goes_by_the_clipboard(form: Any) -> None:
 
 def test_a_draft_survives_and_can_be_discarded(form: Any) -> None:
     fill(form, FULL)
+    expect(form.locator("#form-state")).to_have_text("Complete.")
     before = entry_text(form)
     form.reload()
+    form.locator("#method-form").wait_for()
     assert entry_text(form) == before
     form.get_by_role("button", name="Start again").click()
     form.locator("#form-path", has_text="entries/….json").wait_for()
     form.reload()
-    assert form.locator("[name='name']").input_value() == ""
-    assert form.locator(".ap-form__row").count() == 0
+    form.locator("#method-form").wait_for()
+    expect(form.locator("[name='name']")).to_have_value("")
+    expect(form.locator(".ap-form__row")).to_have_count(0)
 
 
 def answer_by_script(page: Any, answers: dict[str, Any]) -> tuple[str, list[str]]:
@@ -252,6 +255,7 @@ def answer_by_script(page: Any, answers: dict[str, Any]) -> tuple[str, list[str]
     )
     page.reload()
     page.locator("#form-copy").click()
+    page.locator("#form-hint:not(:empty), .ap-form__problem:not([hidden])").first.wait_for(state="attached")
     shown = page.evaluate(
         """() => Array.from(document.querySelectorAll(".ap-form__problem:not([hidden])"),
              (line) => line.closest("[data-question]").dataset.question)"""
@@ -275,4 +279,4 @@ def test_the_same_key_is_suggested(form: Any, authors: str, title: str) -> None:
     answers = {"name": "Tiny Net+", "paper.authors": authors, "paper.title": title, "paper.year": "2026"}
     for name, text in answers.items():
         form.locator(f"[name='{name}']").fill(text)
-    assert form.locator("[name='key']").input_value() == suggested_key(answers)
+    expect(form.locator("[name='key']")).to_have_value(suggested_key(answers))

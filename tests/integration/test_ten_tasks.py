@@ -13,10 +13,12 @@ from apsite.catalogue import load_catalogue
 from apsite.comparable import Basis, Judge, Lead
 from apsite.contribution.questions import Kind, questions
 from apsite.numbers import percent, signed_points
+from tests.integration.conftest import expect
 
 pytestmark = pytest.mark.browser
 
 METHODS = {"HARP": "HARP_Zhao2023Holistic", "HYDRA": "HYDRA_Sehwag2020Hydra", "MAD": "MAD_Lee2022Masking"}
+TWO_METHODS = re.compile(r"[?&]m=[^&]+&m=[^&]+$")
 BIBTEX = """@inproceedings{Doe2026Sparse,
   title = {{Sparse and Robust}: Pruning \\& Training},
   author = {Doe, Jane and Gar{\\c{c}}on, Andr{\\'e} and Li Wei},
@@ -44,6 +46,7 @@ class Reader:
         self.searches += 1
         field = self.page.locator("input[name=query]")
         field.click()
+        expect(field).to_be_focused()
         field.press_sequentially(words)
 
     @property
@@ -59,7 +62,6 @@ def reader(visit: Any) -> Iterator[Any]:
     @contextmanager
     def at(address: str = "index.html", **options: Any) -> Iterator[Reader]:
         with visit(**options) as opened:
-            opened.page.set_default_timeout(30_000)
             person = Reader(opened.page, opened.base)
             person.open(address)
             yield person
@@ -91,9 +93,9 @@ def test_no_click_shows_who_is_best_in_a_setting_and_whether_the_lead_is_real(re
         assert {text.split(" ", 1)[1] for text in claims} == {
             "leads", "probably leads", "not separable", "images unknown",
         }  # fmt: skip
-        assert "of these leads are beyond chance" in page.locator(".ap-finding").inner_text()
+        expect(page.locator(".ap-finding")).to_contain_text("of these leads are beyond chance")
         outlined = page.locator("#heat-unstructured .ap-heat--lead a")
-        assert columns.count() == outlined.count()
+        expect(outlined).to_have_count(columns.count())
         names = {lead.record.model_key: percent(lead.record.robust_accuracy) for lead in leads}
         for place in (*columns.all(), *outlined.all(), page.locator(".ap-finding")):
             assert on_first_screen(page, place)
@@ -110,16 +112,17 @@ def test_one_click_answers_harp_against_hydra_at_another_epsilon(reader: Any) ->
         page.locator("#curve-title", has_text="CIFAR-10 ResNet18, unstructured, 99 %").wait_for()
         missing = page.locator("#curve-missing")
         missing.locator("li", has_text="HYDRA").wait_for()
-        text = missing.inner_text()
-        assert "at other ε, such as 4/255, nothing is known" in text
-        assert "HARP: clean 83.11 %, AutoAttack 45.50 %, 95 % interval 44.5–46.5, at ε = 8/255" in text
-        assert "apsite eval CHECKPOINT --method" in text
-        assert "--arch resnet18 --structure unstructured --sparsity 0.99" in text
+        for text in (
+            "at other ε, such as 4/255, nothing is known",
+            "HARP: clean 83.11 %, AutoAttack 45.50 %, 95 % interval 44.5–46.5, at ε = 8/255",
+            "apsite eval CHECKPOINT --method",
+            "--arch resnet18 --structure unstructured --sparsity 0.99",
+        ):
+            expect(missing).to_contain_text(text, use_inner_text=True)
         assert person.effort == (0, 1)
         page.locator("#curve-slider input").fill("4")
-        page.wait_for_function("document.querySelector('#readout-at').textContent === '4/255'")
-        rows = page.locator("#readout tbody tr").all()
-        assert {row.locator("th, td").nth(1).inner_text() for row in rows} == {"no data at 4/255"}
+        rows = page.locator("#readout tbody tr").count()
+        expect(page.locator("#readout tbody td:first-of-type")).to_have_text(["no data at 4/255"] * rows)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +155,14 @@ def test_three_clicks_find_global_methods_that_prune_before_training_and_have_co
             person.click(f".ap-facets label:has(input[name={name}][value={value}])")
         assert person.effort == (0, 3)
         rows = person.page.locator("#method-index tbody tr:visible")
-        assert "Li20" in " ".join(rows.locator("th a").all_inner_texts())
+        expect(rows.and_(person.page.locator(":not([data-pipeline=before])"))).to_have_count(0)
+        expect(person.page).to_have_url(re.compile("available=code"))
+        expect(rows.locator("th a", has_text="Li20")).to_have_count(1)
         for row in rows.all():
-            assert row.get_attribute("data-pipeline") == "before"
-            assert row.get_by_role("link", name="code").count() == 1
-        address = person.page.url
-        person.open(address.removeprefix(person.base))
-        assert person.page.locator("#method-index tbody tr:visible").count() == rows.count()
+            expect(row.get_by_role("link", name="code")).to_have_count(1)
+        found = rows.count()
+        person.open(person.page.url.removeprefix(person.base))
+        expect(rows).to_have_count(found)
 
 
 def test_four_clicks_copy_the_bibtex_of_three_methods(reader: Any) -> None:
@@ -180,21 +184,25 @@ def test_methods_picked_once_stay_picked(reader: Any) -> None:
         for title, address in (("Results", "results.html"), ("Leaderboard", "leaderboard.html")):
             person.click(".ap-selection a", has_text=title)
             person.page.wait_for_url(f"**/{address}*")
-            picked = person.page.locator("tr.ap-picked:visible th[scope=row] a").all_inner_texts()
-            assert set(picked) == {"HARP", "MAD"}
+            picked = person.page.locator("tr.ap-picked:visible th[scope=row] a")
+            for name in ("HARP", "MAD"):
+                expect(picked.filter(has_text=name).first).to_be_visible()
+            assert set(picked.all_inner_texts()) == {"HARP", "MAD"}
         person.click(".ap-selection a", has_text="Compare")
         person.page.wait_for_url("**/compare.html*")
         person.page.locator("#compare[data-ready]").wait_for()
-        boxes = person.page.locator("#compare-form input:checked")
-        assert sorted(box.get_attribute("value") for box in boxes.all()) == sorted(METHODS[n] for n in ("HARP", "MAD"))
+        for name in ("HARP", "MAD"):
+            expect(person.page.locator(f"#compare-form input[value={METHODS[name]}]")).to_be_checked()
+        expect(person.page.locator("#compare-form input:checked")).to_have_count(2)
         person.click(".md-logo")
         person.page.wait_for_url("**/index.html*")
-        assert person.page.url.count("m=") == 2
+        expect(person.page).to_have_url(TWO_METHODS)
         lit = person.page.locator("#heat-unstructured .ap-picked th a")
+        expect(lit).to_have_count(2)
         assert sorted(lit.all_inner_texts()) == ["HARP", "MAD"]
         person.click(".ap-selection a", has_text="Curves")
         person.page.wait_for_url("**/curves.html*")
-        assert person.page.url.count("m=") == 2
+        expect(person.page).to_have_url(TWO_METHODS)
 
 
 def test_methods_are_picked_in_the_heat_map_and_carried_over_any_page(reader: Any) -> None:
@@ -203,36 +211,41 @@ def test_methods_are_picked_in_the_heat_map_and_carried_over_any_page(reader: An
         page = person.page
         for name in ("HYDRA", "MAD"):
             person.click(f"#heat-unstructured input[value={METHODS[name]}]")
-        assert sorted(page.locator("#heat-unstructured .ap-picked th a").all_inner_texts()) == ["HYDRA", "MAD"]
-        assert page.locator("#heat-structured .ap-picked").count() == 0
+        picked = page.locator("#heat-unstructured .ap-picked th a")
+        expect(picked).to_have_count(2)
+        assert sorted(picked.all_inner_texts()) == ["HYDRA", "MAD"]
+        expect(page.locator("#heat-structured .ap-picked")).to_have_count(0)
         lit = page.locator("#trend .ap-plot__wide .ap-plot__lit text")
-        assert lit.all_text_contents() == ["HYDRA", "MAD"]
+        expect(lit).to_have_text(["HYDRA", "MAD"])
         person.search("TF32")
         person.click(".md-search-result__link[href*='protocol']")
         page.wait_for_url("**/protocol.html*")
         for title in ("Data", "Results"):
             person.click(".md-tabs__link", has_text=title)
             page.locator(".md-tabs__item--active", has_text=title).wait_for()
-            assert page.url.count("m=") == 2
+            expect(page).to_have_url(TWO_METHODS)
         person.open("charts/cifar10-resnet18-unstructured.html?" + page.url.partition("?")[2])
-        assert lit.all_text_contents() == ["HYDRA", "MAD"]
+        expect(lit).to_have_text(["HYDRA", "MAD"])
         person.click("nav.ap-links a", has_text="SVHN VGG16, unstructured")
         page.locator("h1", has_text="SVHN VGG16, unstructured").wait_for()
-        assert lit.all_text_contents() == ["HYDRA", "MAD"]
+        expect(lit).to_have_text(["HYDRA", "MAD"])
         person.click(".ap-selection button", has_text="HYDRA")
-        assert lit.all_text_contents() == ["MAD"]
+        expect(lit).to_have_text(["MAD"])
         person.click(".ap-selection button", has_text="Clear")
-        assert lit.count() == 3
-        assert "m=" not in page.url
+        expect(lit).to_have_count(3)
+        expect(page).not_to_have_url(re.compile("m="))
 
 
 def test_a_view_is_shared_by_its_url_alone(reader: Any) -> None:
     with reader("results.html") as person:
         person.click("#results th button", has_text="Clean")
-        order = person.page.locator("#results tbody tr:visible th[scope=row]").all_inner_texts()
+        person.page.wait_for_url("**sort-results=clean*")
+        expect(person.page.locator("#results th[aria-sort=descending]")).to_have_count(1)
+        names = person.page.locator("#results tbody tr:visible th[scope=row]")
+        order = names.all_inner_texts()
         assert person.effort == (0, 1)
         person.open(person.page.url.removeprefix(person.base))
-        assert person.page.locator("#results tbody tr:visible th[scope=row]").all_inner_texts() == order
+        expect(names).to_have_text(order, use_inner_text=True)
 
 
 def test_two_clicks_save_a_chart_as_a_pdf(reader: Any) -> None:
@@ -270,13 +283,13 @@ def test_pasted_bibtex_leaves_fewer_than_twelve_answers(reader: Any) -> None:
     with reader("submit.html") as person:
         page, answers = person.page, 1
         page.locator("[name='paper.bibtex']").fill(BIBTEX)
-        filled = {name: page.locator(f"[name='paper.{name}']").input_value() for name in ("title", "authors", "venue")}
-        assert filled == {
+        filled = {
             "title": "Sparse and Robust: Pruning & Training", "authors": "Jane Doe\nAndré Garçon\nLi Wei",
-            "venue": "International Conference on Learning Representations",
+            "venue": "International Conference on Learning Representations", "year": "2026",
+            "url": "https://example.org/sparse",
         }  # fmt: skip
-        assert page.locator("[name='paper.year']").input_value() == "2026"
-        assert page.locator("[name='paper.url']").input_value() == "https://example.org/sparse"
+        for name, value in filled.items():
+            expect(page.locator(f"[name='paper.{name}']")).to_have_value(value)
         for question in questions():
             part = page.locator(f"[data-question='{question.name}']")
             if question.required and part.is_visible() and not part.locator("input, textarea").first.input_value():
@@ -285,5 +298,5 @@ def test_pasted_bibtex_leaves_fewer_than_twelve_answers(reader: Any) -> None:
             elif question.required and question.kind in (Kind.CHOICE, Kind.CHOICES) and part.is_visible():
                 part.locator("label").first.click()
                 answers += 1
-        assert page.locator("#form-state").inner_text() == "Complete."
+        expect(page.locator("#form-state")).to_have_text("Complete.")
         assert answers < 12
