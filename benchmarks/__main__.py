@@ -16,6 +16,7 @@ from apsite.vocabulary import Attack
 from benchmarks import attacks, cases, catalogue, clusters, curve_gaps, dropped_rows, gpu, minimum_norms, precision
 from benchmarks.curve_gaps import Gap
 from benchmarks.minimum_norms import Excess
+from benchmarks.page_weights import PageWeights
 from benchmarks.precision import Evidence
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
@@ -134,8 +135,8 @@ def ray_rows(options: dict) -> Iterator[Row]:
     yield clusters.two_workers_row(cases.demonstration(options["images"]))
 
 
-def catalogue_rows(options: dict) -> Iterator[CommandTime]:
-    """`validate` and `build` on synthetic catalogues."""
+def catalogue_rows(options: dict) -> Iterator[CommandTime | PageWeights]:
+    """`validate` and `build` on synthetic catalogues, and the pages."""
     yield from catalogue.measurements(options["records"], options["build_up_to"], options["catalogues"])
 
 
@@ -144,7 +145,7 @@ def gpu_rows(options: dict) -> Iterator[Row]:
     yield from gpu.gpu_rows(options["checkpoint"], options["data_dir"])
 
 
-ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence | Excess | Gap]]] = {
+ROWS: dict[str, Callable[[dict], Iterator[Row | CommandTime | Evidence | Excess | Gap | PageWeights]]] = {
     "demo": demo_rows, "hofmn": hofmn_rows, "filters": filters_rows,
     "fab": fab_rows, "resnet18": resnet18_rows, "passes": passes_rows, "ray": ray_rows, "catalogue": catalogue_rows,
     "precision": precision_rows, "distances": distances_rows, "bf16": bf16_rows, "curve": curve_rows, "gpu": gpu_rows,

@@ -61,6 +61,7 @@ from apsite.vocabulary import (
     ProvenanceKind,
     Structure,
 )
+from benchmarks.page_weights import PageWeights, page_weights
 from benchmarks.timing import CommandTime
 
 NETWORKS = (Architecture.RESNET18, Architecture.VGG16)
@@ -231,8 +232,10 @@ def measure(records: int, command: list[str]) -> CommandTime:
     return CommandTime(command[0], records, round(seconds, 2), round(usage.ru_utime + usage.ru_stime, 2), round(peak))
 
 
-def measurements(counts: Sequence[int], build_up_to: int, folder: Path | None = None) -> Iterator[CommandTime]:
-    """`validate`, and `build` up to a number of records, on catalogues of some sizes.
+def measurements(
+    counts: Sequence[int], build_up_to: int, folder: Path | None = None
+) -> Iterator[CommandTime | PageWeights]:
+    """`validate`, and `build` and what its pages weigh up to a number of records, on catalogues of some sizes.
 
     Args:
         counts: Numbers of records.
@@ -249,3 +252,4 @@ def measurements(counts: Sequence[int], build_up_to: int, folder: Path | None = 
             if count <= build_up_to:
                 output = Path(temporary) / f"{count}-build"
                 yield measure(count, ["build", "--root", str(root), "--output", str(output)])
+                yield page_weights(output / "site", count)

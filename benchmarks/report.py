@@ -286,4 +286,20 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
             **_DATE,
         },
     ),
+    (
+        "Pages",
+        "What the heaviest pages of these catalogues' sites weigh, in kB gzipped, with all that they load: styles, "
+        "fonts and scripts, and where charts are live, the drawing script and the largest data of one setting. The "
+        "search, which loads later and once for all pages, is not part of them.",
+        "pages",
+        {
+            "Records ": lambda row: f"{row['records']:,}",
+            "Pages ": lambda row: f"{row['pages']:,}",
+            "Heaviest page without live charts": lambda row: f"`{row['plain_page']}`",
+            "kB ": lambda row: f"{row['plain'] / 1000:.0f}",
+            "Heaviest page with live charts": lambda row: f"`{row['chart_page']}`",
+            "kB  ": lambda row: f"{row['chart'] / 1000:.0f}",
+            **_DATE,
+        },
+    ),
 )  # fmt: skip

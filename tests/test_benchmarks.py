@@ -1,5 +1,6 @@
 """What the benchmarks compare, on so few images that it takes seconds; times are not looked at."""
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.curve_gaps import curve_rows
 from benchmarks.dropped_rows import dropped_rows_row
 from benchmarks.gpu import whole_protocol_rows
 from benchmarks.minimum_norms import excess
+from benchmarks.page_weights import page_weights
 from benchmarks.precision import emulated, recorded_row, rounded
 from benchmarks.report import write_page, write_results
 from benchmarks.timing import CommandTime, Row
@@ -155,6 +157,32 @@ def test_times_of_commands_have_a_table_of_their_own(tmp_path):
     write_page(page, [path])
     assert "| `apsite validate` | 5,000 | 12.3 | 11.0 | 432 |" in page.read_text()
     assert "### AutoAttack" not in page.read_text()
+
+
+def test_pages_are_weighed_with_all_that_they_load(tmp_path):
+    """A font of the style sheet counts, an image within it and a link do not; shared files count on each page."""
+    files = {
+        "assets/font.woff2": b"f" * 50, "assets/site.css": b"@font-face{src:url(font.woff2)} a{background:url(data:x)}",
+        "assets/bundle.js": b"b" * 900, "data/curves/settings/one.json": b"[]",
+        "data/curves/settings/two.json": b"[1, 2]",
+        "index.html": b'<link rel="stylesheet" href="assets/site.css"><a href="assets/bundle.js">script</a>',
+        "methods/one.html": b'<link rel="stylesheet" href="../assets/site.css"><link rel="next" href="../index.html">',
+        "curves.html": b'<div class="ap-chart" data-bundle="assets/bundle.js"></div>',
+    }  # fmt: skip
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    size = {name: len(gzip.compress(content)) for name, content in files.items()}
+    shared = size["assets/font.woff2"] + size["assets/site.css"]
+    found = page_weights(tmp_path, 7)
+    heaviest = max(("index.html", "methods/one.html"), key=lambda name: size[name])
+    assert (found.pages, found.plain_page, found.plain) == (3, heaviest, shared + size[heaviest])
+    live = size["curves.html"] + size["assets/bundle.js"] + size["data/curves/settings/two.json"]
+    assert (found.chart_page, found.chart) == ("curves.html", live)
+    write_results(tmp_path / "machine.json", [found], "a machine", 2)
+    write_page(tmp_path / "page.md", [tmp_path / "machine.json"])
+    assert f"| 7 | 3 | `{heaviest}` |" in (tmp_path / "page.md").read_text()
 
 
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
