@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
@@ -17,7 +16,7 @@ from apsite.documents.references import Reference
 from apsite.records import EvaluationRecord
 from apsite.site.charts import panels, sparsity, tradeoffs
 from apsite.site.charts.curves import Curve
-from apsite.site.charts.drawings import Spec, no_drawing
+from apsite.site.charts.drawings import Drawings, NoDrawings
 from apsite.site.charts.palette import SHAPE_PATHS, TOKENS
 from apsite.site.downloads import Download, Snapshot, snapshot
 from apsite.site.tables import heatmap, leaderboards, methods, settings
@@ -42,7 +41,7 @@ class SiteFacts:
     documents: frozenset[str]  # names of the hand-written pages, without extension, such as `protocol`
     bundle: str  # file name of the Vega script
     repository: str | None  # URL of the repository, for links to edit an entry; `None` where there is none
-    drawn: Callable[[str, Spec], Markup] = no_drawing
+    drawn: Drawings = field(default_factory=NoDrawings)
 
     @cached_property
     def labels(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from apsite.comparable import unranked
 from apsite.records.patterns import left_dense
 from apsite.site import links
 from apsite.site.charts import palette
-from apsite.site.charts.drawings import Spec, no_drawing
+from apsite.site.charts.drawings import Drawings, NoDrawings
 from apsite.vocabulary import ProvenanceKind
 
 _PLAIN_TITLE = re.compile(r"[\w ()+.,:/%-]{1,80}")
@@ -37,13 +37,14 @@ class WrittenPage:
     text: str  # front matter, Markdown and HTML blocks
 
 
-def environment(drawn: Callable[[str, Spec], Markup] = no_drawing, **shared: Any) -> jinja2.Environment:
+def environment(drawn: Drawings | None = None, **shared: Any) -> jinja2.Environment:
     """Template environment of all pages: everything escaped, undefined names refused.
 
     Args:
-        drawn: What the macro of charts puts onto pages for an identity and a specification.
+        drawn: What draws the charts of pages; nothing does if ``None``.
         **shared: Names that every template may use.
     """
+    drawn = drawn or NoDrawings()
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("apsite.site"),
         autoescape=True,
@@ -72,6 +73,7 @@ def environment(drawn: Callable[[str, Spec], Markup] = no_drawing, **shared: Any
         "tokens": palette.TOKENS,
         "zip": zip,
         "drawn": drawn,
+        "live": drawn.live,
         **shared,
     }
     return made

@@ -1,8 +1,11 @@
-"""What a page loads: joined style sheets and scripts."""
+"""What a page loads: joined style sheets and scripts, without what no page uses."""
 
 from __future__ import annotations
 
+import re
+
 from apsite.site.making.assets import SCRIPTS, STYLES, write_assets
+from apsite.site.making.styles import slim, slim_styles
 
 
 def test_parts_become_one_file(repository, tmp_path):
@@ -24,3 +27,35 @@ def test_parts_become_one_file(repository, tmp_path):
     assert styles.index(".md-header") < styles.index("[data-md-color-scheme=slate]") < styles.index(".ap-")
     assert "sourceMappingURL" not in styles
     assert (tmp_path / "theme/main.html").is_file()
+
+
+SHEET = """/* it's a comment */
+:root { --used: url("data:image/svg+xml;charset=utf-8,<svg>{;}</svg>"); --unused: 'a;b' }
+.here, .gone { color: var(--used) } .gone::before { content: "}" }
+@media (min-width: 10em) { .gone { margin: 0 } .here > a:not(.gone) { top: calc(1px + 2px) } }
+@media print { .gone { top: 0 } }
+@font-face { src: url("gone.woff2") } [dir=rtl] .here { left: 0 } p a { left: 0 }
+"""
+
+
+def test_rules_that_select_nothing_are_dropped():
+    assert slim(SHEET, {"here"}) == (
+        ':root{--used: url("data:image/svg+xml;charset=utf-8,<svg>{;}</svg>");}'
+        ".here{color: var(--used)}@media (min-width: 10em){.here > a:not(.gone){top: calc(1px + 2px)}}"
+        '@font-face{src: url("gone.woff2")}p a{left: 0}'
+    )
+
+
+def test_classes_of_pages_and_words_of_scripts_keep_their_rules(tmp_path):
+    sheet = tmp_path / "assets/stylesheets/site.css"
+    names = {"quoted": "<p class='x' class=\"other quoted\">", "bare": "<p class=bare>", "identity": "<p id=identity>"}
+    (tmp_path / "a.html").write_text("\n".join(names.values()) + '<i style="top: var(--inline)">', encoding="utf-8")
+    for path, text in (
+        (sheet, "".join(f".{name}{{top:0}}" for name in (*names, "set", "none")) + ":root{--inline:0;--none:0;}"),
+        (tmp_path / "assets/javascripts/site.js", 'element.classList.add("set")'),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+    slim_styles(tmp_path)
+    kept = sheet.read_text(encoding="utf-8")
+    assert set(re.findall(r"[\w-]+(?=\{top|:0;)", kept)) == {*names, "set", "--inline"}

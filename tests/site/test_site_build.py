@@ -39,7 +39,9 @@ def test_pages_data_and_settings_are_plain_files(tiny_data, tmp_path, no_generat
 
     listed = list(paths(settings["nav"]))
     written = {p.relative_to(output / "pages").as_posix() for p in (output / "pages").rglob("*.md")}
-    assert set(listed) == written
+    unlisted = {path.removeprefix("/") for path in settings["not_in_nav"].split()}
+    assert set(listed) | unlisted == written
+    assert all(path.startswith("python/") for path in unlisted), "modules are listed on the page of the package"
     assert len(listed) == len(set(listed))
 
 
@@ -140,10 +142,37 @@ def test_policy_names_inline_scripts(tmp_path):
         '<script type="application/json">{}</script><script src="x.js"></script>'
     )
     (tmp_path / "a.html").write_text(page, encoding="utf-8")
-    generator.tighten_policy(tmp_path)
+    generator.finish_pages(tmp_path)
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert text.count("sha256-") == 1
     assert "unsafe-inline" not in text
+
+
+def test_pages_lose_empty_lines_but_not_those_of_code(tmp_path):
+    (tmp_path / "a.html").write_text("<p>a  \n\n  b</p><pre>c\n\n  d</pre>\n\n<pre>e\n\n</pre>", encoding="utf-8")
+    generator.finish_pages(tmp_path)
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert text == "<p>a\nb</p><pre>c\n\n  d</pre>\n<pre>e\n\n</pre>"
+
+
+def test_search_index_is_plain_text(tmp_path):
+    """Signs of HTML in text stay escaped; markup, long listings and headings that say nothing go."""
+    places = [
+        {"location": "a.html", "title": "A", "text": "<p>a &lt;b&gt;\n<code>c</code></p>"},
+        {"location": "a.html#cite", "title": "Cite", "text": ""},
+        {"location": "b.html", "title": "B", "text": f"<pre>short</pre><pre>{'long ' * 2000}</pre>"},
+        {"location": "b.html#cite", "title": "Cite", "text": ""},
+        {"location": "b.html#one", "title": "Only here", "text": ""},
+    ]
+    (tmp_path / "search").mkdir()
+    path = tmp_path / "search/search_index.json"
+    path.write_text(json.dumps({"config": {}, "docs": places}), encoding="utf-8")
+    generator.write_index(tmp_path)
+    found = json.loads(path.read_text(encoding="utf-8"))["docs"]
+    assert [(one["location"], one["text"]) for one in found] == [
+        ("a.html", "a &lt;b&gt; c"), ("b.html", "short"), ("b.html#one", ""),
+    ]  # fmt: skip
+    assert path.with_suffix(".js").read_text(encoding="utf-8") == f"var __index = {path.read_text(encoding='utf-8')}"
 
 
 def test_downloads_are_the_data(tiny_facts, tmp_path):
@@ -162,7 +191,9 @@ def test_downloads_are_the_data(tiny_facts, tmp_path):
 def test_bundle_is_made_once(tmp_path):
     name = write_bundle(tmp_path / "a", tmp_path / "cache")
     script = (tmp_path / "a" / name).read_text(encoding="utf-8")
-    assert "vegaEmbed" in script
+    assert "window.vega=" in script.replace(" ", "")
+    assert "expressionInterpreter" in script
+    assert len(script) < 700_000, "without Vega-Lite"
     (cached,) = (tmp_path / "cache").glob("*.js")
     before = cached.stat().st_mtime_ns
     assert write_bundle(tmp_path / "b", tmp_path / "cache") == name

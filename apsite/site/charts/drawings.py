@@ -13,7 +13,7 @@ import re
 import xml.etree.ElementTree as ET  # of drawings that this module makes itself
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from markupsafe import Markup
 
@@ -31,6 +31,16 @@ _ATTRIBUTES = {
     "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "stroke-width", "text-anchor", "transform", "viewBox",
     "width", "x", "x1", "x2", "y", "y1", "y2",
 }  # fmt: skip
+_MEASURES = {"d", "transform", "height", "width", "x", "x1", "x2", "y", "y1", "y2"}
+_INHERITED = {
+    "fill", "fill-opacity", "font-size", "font-weight", "stroke", "stroke-dasharray", "stroke-opacity", "stroke-width",
+    "text-anchor",
+}  # fmt: skip
+_DEFAULTS = {
+    "opacity": "1", "stroke-width": "1", "text-anchor": "start", "transform": "translate(0,0)", "x1": "0", "x2": "0",
+    "y1": "0", "y2": "0",
+}  # fmt: skip
+"""What an element has that does not say it."""
 _DECIMALS = re.compile(r"-?\d*\.\d+(?:e-?\d+)?")
 _REFERENCE = re.compile(r"url\(#([\w-]+)\)")
 
@@ -55,30 +65,51 @@ class Drawings:
             for name, width in widths.items()
         )
 
+    def live(self, spec: Spec) -> Spec:
+        """Specification that the drawing script of pages reads, which is Vega's own; wide, for the script to narrow."""
+        sized = _sized(spec, spec["usermeta"].get("wide", WIDTHS["wide"]))
+        return cast(Spec, json.loads(self._converted(sized, "json")))
+
     def _draw(self, spec: Spec, width: int) -> str:
-        sized = copy.deepcopy(spec) | {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
+        sized = _sized(spec, width)
         narrow = spec["usermeta"].get("narrow")
         if width == WIDTHS["narrow"] and narrow:
             sized["padding"]["right"] = narrow["right"]
             sized["datasets"] |= {name: [] for name in narrow["without"]}
+        return self._converted(sized, "svg")
+
+    def _converted(self, sized: Spec, kind: str) -> str:
+        """A specification drawn (``svg``) or compiled (``json``)."""
         text = json.dumps(sized, sort_keys=True)
         version = metadata.version("vl-convert-python")
         name = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()
-        path = None if self._cache is None else self._cache / f"{name[:24]}.svg"
+        path = None if self._cache is None else self._cache / f"{name[:24]}.{kind}"
         if path is not None and path.is_file():
             return path.read_text(encoding="utf-8")
         import vl_convert
 
-        drawn = str(vl_convert.vegalite_to_svg(text))
+        made = vl_convert.vegalite_to_svg(text) if kind == "svg" else json.dumps(vl_convert.vegalite_to_vega(text))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(drawn, encoding="utf-8")
-        return drawn
+            path.write_text(made, encoding="utf-8")
+        return str(made)
 
 
-def no_drawing(identity: str, spec: Spec) -> Markup:
-    """No drawing: replaces :class:`Drawings` for pages of text only."""
-    return Markup("")
+class NoDrawings(Drawings):
+    """No drawings: replaces :class:`Drawings` for pages of text only."""
+
+    def __call__(self, identity: str, spec: Spec) -> Markup:
+        """Nothing."""
+        return Markup("")
+
+    def live(self, spec: Spec) -> Spec:
+        """The specification as it is."""
+        return spec
+
+
+def _sized(spec: Spec, width: int) -> Spec:
+    """A specification of one width in pixels, with the names beside its lines."""
+    return copy.deepcopy(spec) | {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def _safe(drawing: str, spec: Spec, identity: str) -> Markup:
@@ -102,18 +133,33 @@ def _short(number: re.Match[str]) -> str:
 def _clean(element: ET.Element, tokens: dict[str, str], identity: str) -> None:
     for child in list(element):
         hidden = child.get("display") == "none" or (child.get("opacity") == "0" and child.tag.endswith("path"))
-        if hidden or child.tag.removeprefix(f"{{{_SVG}}}") not in _ELEMENTS:
+        empty = child.get("class") == "background" and not {"fill", "stroke"}.intersection(child.keys())
+        if hidden or empty or child.tag.removeprefix(f"{{{_SVG}}}") not in _ELEMENTS:
             element.remove(child)
         else:
             _clean(child, tokens, identity)
     for name, value in list(element.attrib.items()):
-        if name not in _ATTRIBUTES or (name == "font-family"):
+        if name not in _ATTRIBUTES or name == "font-family" or value == _DEFAULTS.get(name):
             del element.attrib[name]
         elif name == "id":
             element.set(name, f"{identity}-{value}")
-        elif name == "d":
+        elif name in _MEASURES:
             element.set(name, _DECIMALS.sub(_short, value))
         elif value.lower() in tokens:
             element.set(name, f"var({tokens[value.lower()]})")
         else:
             element.set(name, _REFERENCE.sub(rf"url(#{identity}-\1)", value))
+    _lift(element)
+
+
+def _lift(group: ET.Element) -> None:
+    """Say once, in the group, what all of its marks have alike, and put what is in a plain group into this one."""
+    for name in _INHERITED.difference(group.keys()):
+        said = {child.get(name) for child in group}
+        if len(group) > 1 and len(said) == 1 and (value := said.pop()) is not None:
+            group.set(name, value)
+            for child in group:
+                del child.attrib[name]
+    for at, child in reversed(list(enumerate(group))):
+        if child.tag == f"{{{_SVG}}}g" and not child.attrib:
+            group[at : at + 1] = list(child)

@@ -17,6 +17,7 @@ from apsite.site.downloads import snapshot, write_downloads
 from apsite.site.making import generator
 from apsite.site.making.assets import write_assets
 from apsite.site.making.bundle import write_bundle
+from apsite.site.making.styles import slim_styles
 from apsite.site.news import atom, news
 from apsite.site.page import SiteFacts
 from apsite.site.pages import compare, navigation, unlisted, written
@@ -84,8 +85,9 @@ def build_site(
     nav = navigation(facts, documents)
     configuration = generator.write_configuration(output, identity, nav, unlisted(facts), site_url, extra)
     generator.run_generator(configuration)
-    generator.tighten_policy(output / "site")
-    generator.write_index_script(output / "site")
+    slim_styles(output / "site")
+    generator.finish_pages(output / "site")
+    generator.write_index(output / "site")
     return output / "site" / "index.html"
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,6 +20,12 @@ import yaml  # type: ignore[import-untyped]
 from apsite.errors import ApsiteError
 
 _SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
+_VERBATIM = re.compile(r"(<(?:pre|script|textarea)\b.*?</(?:pre|script|textarea)>)", re.DOTALL)
+_LINE_BREAKS = re.compile(r"[ \t]*\n\s*")
+_TAG = re.compile(r"<[^>]*>")
+_LISTING = re.compile(r"<pre.*?</pre>", re.DOTALL)
+_LONG = 5_000
+"""Characters of a listing that nobody searches for line by line, such as the tree of all modules."""
 _POLICY_LOOSE = "script-src 'self' 'unsafe-inline'"
 _TIMEOUT = 600
 IDENTITY = (
@@ -97,18 +105,32 @@ def run_generator(configuration: Path) -> None:
         raise ApsiteError(f"mkdocs could not build {configuration}:\n{said}")
 
 
-def write_index_script(site: Path) -> None:
-    """Write the search index as a script too: a page opened from disk may run a file but not fetch one.
+def write_index(site: Path) -> None:
+    """Write the search index without what no search needs, and as a script too.
 
-    The theme's plugin for this would load a script from another origin.
+    A page opened from disk may run a file but not fetch one; the theme's plugin for this would load a script from
+    another origin. What goes: markup, long listings, and headings without text that several pages have, such as "Cite".
     """
-    index = site / "search" / "search_index.json"
-    if index.is_file():
-        index.with_suffix(".js").write_text(f"var __index = {index.read_text(encoding='utf-8')}", encoding="utf-8")
+    path = site / "search" / "search_index.json"
+    if not path.is_file():
+        return
+    index = json.loads(path.read_text(encoding="utf-8"))
+    places = [place | {"text": _plain(place["text"])} for place in index["docs"]]
+    often = Counter(place["title"] for place in places if "#" in place["location"])
+    index["docs"] = [place for place in places if place["text"] or often[place["title"]] < 2]
+    text = json.dumps(index, ensure_ascii=False, separators=(",", ":"))
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")
 
 
-def tighten_policy(site: Path) -> None:
-    """Allow in every page's content security policy the inline scripts that it has, by hash."""
+def _plain(text: str) -> str:
+    """Text of a section without its markup; the signs of HTML in it stay escaped."""
+    short = _LISTING.sub(lambda found: found[0] if len(found[0]) < _LONG else " ", text)
+    return " ".join(_TAG.sub(" ", short).split())
+
+
+def finish_pages(site: Path) -> None:
+    """Allow in every page's content security policy the inline scripts that it has, by hash; drop empty lines."""
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         hashes = []
@@ -117,4 +139,6 @@ def tighten_policy(site: Path) -> None:
                 digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
                 hashes.append(f"'sha256-{digest}'")
         policy = " ".join(["script-src 'self'", *dict.fromkeys(hashes)])
-        path.write_text(text.replace(_POLICY_LOOSE, policy), encoding="utf-8")
+        parts = _VERBATIM.split(text.replace(_POLICY_LOOSE, policy))
+        parts[::2] = [_LINE_BREAKS.sub("\n", part) for part in parts[::2]]
+        path.write_text("".join(parts), encoding="utf-8")

@@ -36,8 +36,8 @@ NAVIGATION: dict[str, Page | tuple[Page | str, ...]] = {
     "Data": (data.PAGE, formats.PAGE, updates.PAGE),
     "Contribute": (submit.PAGE, "submitting", "evaluate", "cluster", "baselines-guide"),
     "Reference": (
-        *("protocol", "glossary", "cli", python.PAGE, "governance", "maintaining", "security", "architecture"),
-        *("benchmarks", "changelog"),
+        *("protocol", "glossary", "cli", python.PAGE, python.MODULES_PAGE, "governance", "maintaining", "security"),
+        *("architecture", "benchmarks", "changelog"),
     ),
 }
 """All pages by heading (the tabs leave the start page to the logo).

@@ -63,6 +63,11 @@ class Module:
     about: str
     items: tuple[Documented, ...]
 
+    @property
+    def name(self) -> str:
+        """Its own name, without that of the package."""
+        return self.path.rpartition(".")[2]
+
 
 @functools.cache
 def modules() -> tuple[Module, ...]:

@@ -8,9 +8,10 @@
   "use strict";
 
   const NARROW = 560;
+  const GAP = 10;
   const { page } = window.apsite;
   const elements = Array.from(document.querySelectorAll(".ap-chart"));
-  const results = new Map();
+  const views = new Map();
   const waking = new Map();
   const owners = new Map();
 
@@ -26,10 +27,7 @@
   /** A live chart as wide as the drawing that it takes the place of; the style sheet scales both to their place. */
   function sized(spec, chart) {
     const drawing = chart.querySelector(".ap-drawing--" + (chart.clientWidth < NARROW ? "narrow" : "wide") + " svg");
-    if (drawing && spec.width === "container") {
-      spec.width = drawing.viewBox.baseVal.width;
-      spec.autosize = { type: "fit-x", contains: "padding" };
-    }
+    if (drawing) spec.width = drawing.viewBox.baseVal.width;
     return spec;
   }
 
@@ -43,20 +41,42 @@
     await owners.get(chart.id)?.before?.();
     const spec = specification(chart);
     owners.get(chart.id)?.prepare?.(spec);
-    results.get(chart)?.finalize();
-    const result = await window.vegaEmbed(chart.querySelector(".ap-chart__view"), spec, {
-      ast: true,
+    views.get(chart)?.finalize();
+    const place = chart.querySelector(".ap-chart__view");
+    place.replaceChildren();
+    const { View, parse, Warn, expressionInterpreter } = window.vega;
+    const font = { font: window.getComputedStyle(document.body).fontFamily };
+    const config = { text: font, style: { text: font, "guide-label": font, "guide-title": font } };
+    const view = new View(parse(spec, config, { ast: true }), {
+      expr: expressionInterpreter,
       renderer: "svg",
-      config: { font: window.getComputedStyle(document.body).fontFamily },
-      defaultStyle: false,
-      actions: false,
-      downloadFileName: chart.id,
-      tooltip: { theme: "apsite", disableDefaultStyle: true },
+      container: place,
+      hover: true,
+      logLevel: Warn,
+      tooltip,
     });
-    results.set(chart, result);
-    await owners.get(chart.id)?.drawn?.(result.view);
+    await view.runAsync();
+    views.set(chart, view);
+    await owners.get(chart.id)?.drawn?.(view);
     chart.dataset.drawn = String(Number(chart.dataset.drawn ?? 0) + 1);
-    return result;
+    return view;
+  }
+
+  /** Show what a mark stands for beside the pointer, and nothing where there is no mark. */
+  function tooltip(_, event, item, value) {
+    const element = document.getElementById("vg-tooltip-element") ?? page.make("div", { id: "vg-tooltip-element" });
+    document.body.append(element);
+    element.classList.toggle("visible", Boolean(value));
+    if (!value) return;
+    const rows = Object.entries(value).map(([name, said]) =>
+      page.make("tr", {}, page.make("td", { class: "key" }, name), page.make("td", { class: "value" }, String(said))),
+    );
+    element.replaceChildren(page.make("table", {}, page.make("tbody", {}, ...rows)));
+    const { width, height } = element.getBoundingClientRect();
+    const right = event.clientX + GAP + width < window.innerWidth;
+    const below = event.clientY + GAP + height < window.innerHeight;
+    element.style.left = event.clientX + (right ? GAP : -GAP - width) + "px";
+    element.style.top = event.clientY + (below ? GAP : -GAP - height) + "px";
   }
 
   function explain(chart, error) {
@@ -65,7 +85,7 @@
     view.replaceChildren(page.make("p", { class: "ap-note", role: "status" }, message));
   }
 
-  /** Bring a chart to life; resolves to what vega-embed gives. */
+  /** Bring a chart to life; resolves to its view. */
   function wake(chart) {
     if (!waking.has(chart)) {
       const result = page.script(chart.dataset.bundle).then(() => draw(chart));
@@ -112,7 +132,7 @@
     settle,
 
     /** Rows of a data set of a live chart, and the value of one of its signals. */
-    rows: (identity, name) => results.get(document.getElementById(identity)).view.data(name),
-    signal: (identity, name) => results.get(document.getElementById(identity)).view.signal(name),
+    rows: (identity, name) => views.get(document.getElementById(identity)).data(name),
+    signal: (identity, name) => views.get(document.getElementById(identity)).signal(name),
   };
 })();

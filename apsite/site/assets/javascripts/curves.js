@@ -538,11 +538,12 @@
   charts.own("curves", {
     prepare(spec) {
       tokens = spec.usermeta.tokens;
-      spec.datasets = { ...spec.datasets, ...coloured(chartRows()) };
+      const rows = coloured(chartRows());
       wide = !(spec.usermeta.narrow && spec.padding.right === spec.usermeta.narrow.right);
-      if (!wide) for (const name of spec.usermeta.narrow.without) spec.datasets[name] = [];
+      if (!wide) for (const name of spec.usermeta.narrow.without) rows[name] = [];
+      for (const set of spec.data) set.values = rows[set.name] ?? set.values;
       const values = signals();
-      for (const parameter of spec.params) if (parameter.name in values) parameter.value = values[parameter.name];
+      for (const signal of spec.signals) if (signal.name in values) signal.value = values[signal.name];
     },
     drawn(live) {
       view = live;

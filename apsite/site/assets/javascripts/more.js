@@ -16,7 +16,6 @@
     const rows = Array.from(found.getElementById(table.id).tBodies[0].rows);
     return rows.filter((row) => row.dataset.of === group).map((row) => {
       for (const link of row.querySelectorAll("a[href]")) link.href = new URL(link.getAttribute("href"), address);
-      for (const { dataset } of row.querySelectorAll("[data-record]")) dataset.record = new URL(dataset.record, address);
       return document.adoptNode(row);
     });
   }

@@ -111,6 +111,7 @@
 
   async function open(button) {
     const row = button.closest("tr");
+    const href = row.querySelector(".ap-results__files a").getAttribute("href");
     const cell = make("td", { colspan: row.cells.length });
     const place = make("div", { class: "ap-record", role: "region", "aria-label": "Record of " + row.id }, "Loading …");
     cell.append(place);
@@ -119,9 +120,9 @@
     button.setAttribute("aria-expanded", "true");
     button.setAttribute("aria-controls", row.apDetail.id);
     try {
-      place.replaceChildren(...body(await page.data(button.dataset.record), button.dataset.record));
+      place.replaceChildren(...body(await page.data(href), href));
     } catch (error) {
-      place.replaceChildren("The record could not be loaded (" + error.message + "). ", link("Open its file", button.dataset.record));
+      place.replaceChildren("The record could not be loaded (" + error.message + "). ", link("Open its file", href));
     }
   }
 
@@ -136,6 +137,8 @@
   const wanted = page.parameters().getAll("open");
   function prepare(button) {
     buttons.push(button);
+    button.setAttribute("aria-expanded", "false");
+    button.setAttribute("aria-label", "Record of " + button.closest("tr").id);
     button.hidden = false;
     button.addEventListener("click", () => {
       if (button.getAttribute("aria-expanded") === "true") close(button);
