@@ -29,9 +29,11 @@ from apsite.comparable import (
     contender,
     doubtful,
     judge,
+    judge_pairs,
     leader_count,
     leaders,
     leads_along,
+    pair_test,
     paired_test,
     rankable,
     ranking,
@@ -39,7 +41,7 @@ from apsite.comparable import (
     setting_of,
     unranked,
 )
-from apsite.metrics import PairedTest, mcnemar_p_value, newcombe_interval, wilson_interval
+from apsite.metrics import PairedTest, TwoProportions, holm, mcnemar_p_value, newcombe_interval, wilson_interval
 from apsite.records import EvaluationRecord, record_from_json
 from apsite.samples import SampleResults
 from apsite.vocabulary import Architecture, Dataset, Protocol, Structure
@@ -333,6 +335,30 @@ def test_a_lead_has_one_of_three_terms(second: float, third: float, outcome: Out
     assert over.bounds == newcombe_interval((4540, 10_000), (round(second * 10_000), 10_000))
     assert (over.bounds[0] > 0) is (outcome is not Outcome.NOT_SEPARABLE)
     assert over.reversed.bounds == pytest.approx((-over.bounds[1], -over.bounds[0]))
+
+
+def test_pairs_across_settings_are_adjusted_together() -> None:
+    """By Newcombe's interval, with Holm for all pairs: 0.4 points of 10,000 are nothing, 1.4 are worth one test."""
+    tests = [TwoProportions((4400, 10_000), (low, 10_000)) for low in (4360, 4260, 4000, 4500)]
+    found = judge_pairs([*tests, None])
+    terms = [Outcome.NOT_SEPARABLE, Outcome.PROBABLY, Outcome.LEADS, Outcome.NOT_SEPARABLE, Outcome.NOT_SEPARABLE]
+    assert [one.outcome for one in found] == terms
+    assert [one.p_value for one in found[:-1]] == holm([test.p_value for test in tests])
+    assert found[-1].basis is Basis.UNKNOWN
+    (alone,) = judge_pairs(tests[1:2])
+    assert alone.outcome is Outcome.LEADS
+
+
+def test_pairs_with_images_in_common_are_paired(contest: list[EvaluationRecord]) -> None:
+    one, two, third = (
+        contender(model, per_sample(flags) if flags else None)
+        for model, flags in zip(contest, (range(420), range(400), None), strict=True)
+    )
+    found = judge_pairs([pair_test(one, two), pair_test(two, one), pair_test(one, third)])
+    assert [(found.basis, found.outcome) for found in found] == [
+        (Basis.PAIRED, Outcome.LEADS), (Basis.PAIRED, Outcome.NOT_SEPARABLE), (Basis.PROPORTIONS, Outcome.LEADS),
+    ]  # fmt: skip
+    assert found[0].test == PairedTest(SIZE, 420, 400, 20, 0)
 
 
 def test_the_smaller_of_two_possible_numbers_of_samples_counts() -> None:

@@ -1,10 +1,11 @@
 """Which models are more robust, and by how much; nothing of this is stored.
 
-``settings`` says what can be compared and what may rank, ``standings`` who is ahead there.
+``settings`` says what can be compared and what may rank, ``standings`` who is ahead there, ``pairs`` across settings.
 """
 
 from __future__ import annotations
 
+from apsite.comparable.pairs import judge_pairs, pair_test
 from apsite.comparable.settings import (
     Bounds,
     JudgedData,
@@ -40,6 +41,6 @@ from apsite.comparable.standings import (
 __all__ = [
     "LEVEL", "Basis", "Bounds", "Contender", "Judge", "JudgedData", "Lead", "Outcome", "Separation", "Setting",
     "Standings", "Stretch", "assumed_samples", "by_setting", "contender", "doubtful", "interval_of", "judge",
-    "leader_count", "leaders", "leads_along", "paired_test", "rankable", "ranking", "robust_bounds", "setting_of",
-    "unranked",
+    "judge_pairs", "leader_count", "leaders", "leads_along", "pair_test", "paired_test", "rankable", "ranking",
+    "robust_bounds", "setting_of", "unranked",
 ]  # fmt: skip

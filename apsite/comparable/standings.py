@@ -251,7 +251,7 @@ class Standings:
             basis,
             float(self.adjusted[upper, lower]),
             paired_test(one, two) if basis is Basis.PAIRED else None,
-            _proportions(one, two) if basis is Basis.PROPORTIONS else None,
+            two_proportions(one, two) if basis is Basis.PROPORTIONS else None,
         )
         return found if one.key == first else found.reversed
 
@@ -280,7 +280,7 @@ def judge(models: Iterable[Contender]) -> Standings:
         one, two = ordered[upper], ordered[lower]
         test: PairedTest | TwoProportions | None = paired_test(one, two)
         basis = Basis.PROPORTIONS if test is None else Basis.PAIRED
-        if test is None and (test := _proportions(one, two)) is None:
+        if test is None and (test := two_proportions(one, two)) is None:
             continue
         bases[upper, lower] = _BASES.index(basis)
         differences[upper, lower], p_values[upper, lower] = test.difference, test.p_value
@@ -311,7 +311,7 @@ def _paired(robust: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.
     return (counts[:, None] - counts) / robust.shape[1], p_values
 
 
-def _proportions(first: Contender, second: Contender) -> TwoProportions | None:
+def two_proportions(first: Contender, second: Contender) -> TwoProportions | None:
     """The two models as shares of different samples; ``None`` where the number of one is unknown."""
     if first.n_samples is None or second.n_samples is None:
         return None

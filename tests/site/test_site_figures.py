@@ -278,7 +278,7 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         row = find(exported, ranks=True, **words)
         return None if row is None else row["aa_robust_accuracy"]
 
-    for name, net, kind, step, _, reported, measured, at, by, difference in tables["overestimation-figures"][1:]:
+    for name, net, kind, step, _, reported, measured, at, by, difference, _ in tables["overestimation-figures"][1:]:
         if by != "this benchmark":
             (others,) = (
                 one for entry in entries.values() if entry["name"] == name for one in entry["reported"]
@@ -308,7 +308,7 @@ def test_studies_have_the_exported_figures(benchmark_pages, exported, entries):
         among = [row["aa_robust_accuracy"] for row in field(exported, entries, **words)]
         assert (lwm, lamp, gain) == (percent(first), percent(second), signed_points(second - first))
         assert below == f"{sum(value < second for value in among)} of {len(among)}"
-    for name, data, net, free, bound, robust_gap, clean_gap in tables["structure-figures"][1:]:
+    for name, data, net, free, bound, robust_gap, _, clean_gap in tables["structure-figures"][1:]:
         words = {"name": name, "data": data, "net": net, "percent": 90}
         pair = [find(exported, structure=kind, **words) for kind in ("unstructured", "structured")]
         assert [free, bound] == [percent(row["aa_robust_accuracy"]) for row in pair]

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from apsite import numbers
 from apsite.catalogue import Catalogue
-from apsite.comparable import Basis, Judge, Setting
+from apsite.comparable import (
+    LEVEL,
+    Basis,
+    Judge,
+    Separation,
+    Setting,
+    assumed_samples,
+    contender,
+    judge_pairs,
+    pair_test,
+)
 from apsite.entries import Entry
+from apsite.metrics import TwoProportions
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import Spec
 from apsite.site.charts.palette import styles
@@ -47,16 +58,19 @@ def context(facts: SiteFacts) -> dict[str, Any]:
     ]
     compared.sort(key=lambda found: -(found[1].difference or 0.0))
     measured = [item.difference for _, item in compared if item.difference is not None]
+    excess = judge_pairs([claim(item) for _, item in compared])
     pairs = sorted(studies.structure_pairs(catalogue), key=lambda pair: -pair.robust)
-    most_compared = largest(compared, lambda found: found[1].difference)
-    most_pairs = largest(pairs, lambda pair: pair.robust)
+    models = [[contender(r, facts.judge.samples(r)) for r in (pair.unstructured, pair.structured)] for pair in pairs]
+    by_structure, by_filters = (judge_pairs([pair_test(*two[::step]) for two in models]) for step in (1, -1))
+    most_compared = largest(list(zip(compared, excess, strict=True)), lambda found: found[0][1].difference)
+    most_pairs = largest(list(zip(pairs, by_structure, strict=True)), lambda found: found[0].robust)
     splits = studies.splits(catalogue)
     magnitude, starts = studies.magnitude(catalogue, UNIFORM, LAYERED), studies.starts(catalogue)
     most_starts = largest(starts, lambda start: start.change(90))
     imagenet, imagenet_ranked = imagenet_rows(catalogue), studies.imagenet(catalogue)
     charts: dict[str, Spec | None] = {
         "gaps": _strips(
-            gap_rows(most_compared),
+            gap_rows([item for item, _ in most_compared]),
             {"measured": SECOND, "reported": FIRST},
             "Reported and measured robust accuracy.",
             True,
@@ -74,7 +88,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
             False,
         ),
         "pairs": _strips(
-            pair_rows(most_pairs),
+            pair_rows([pair for pair, _ in most_pairs]),
             {"structured": SECOND, "unstructured": FIRST},
             "Robust accuracy of the same method at 90 %, pruned by weights and by structures.",
             True,
@@ -103,26 +117,26 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "mean_difference": sum(measured) / len(measured) if measured else None,
         "measured": len(measured),
         "own_differences": [item.difference for _, item in compared if item.measured],
-        "positive": sum(value > 0 for value in measured),
+        "excess": outcomes((found, item.difference or 0.0) for (_, item), found in zip(compared, excess, strict=True)),
         "starts": starts,
         "start_spread": start_spread(starts),
         "magnitude": magnitude,
         "gains": _ends([item.gain for item in magnitude if item.gain is not None]),
         "magnitude_below": _ends([len(item.below) for item in magnitude if item.layered is not None]),
         "pairs": pairs,
-        "wins": {
-            "robust": sum(pair.robust > 0 for pair in pairs),
-            "clean": sum(pair.clean is not None and pair.clean > 0 for pair in pairs),
-        },
+        "unstructured": outcomes((found, pair.robust) for pair, found in zip(pairs, by_structure, strict=True)),
+        "structured": outcomes((found, -pair.robust) for pair, found in zip(pairs, by_filters, strict=True)),
+        "more_accurate": sum(pair.clean is not None and pair.clean > 0 for pair in pairs),
         "splits": splits,
-        "global_leads": outcomes([(split.global_[0], split.local[0]) for split in splits], facts.judge),
+        "global_leads": outcomes(between(facts.judge, [(split.global_[0], split.local[0]) for split in splits])),
         "imagenet_leads": outcomes(
-            [(records[0], records[1]) for _, records in imagenet_ranked if len(records) > 1], facts.judge
+            between(facts.judge, [(records[0], records[1]) for _, records in imagenet_ranked if len(records) > 1])
         ),
         "global_means": sum(split.means[1] > split.means[0] for split in splits),
         "imagenet": imagenet_ranked,
         "thinned": thinned,
         "whole": WHOLE,
+        "beyond": beyond,
         "setting_label": setting_label,
     }
 
@@ -142,18 +156,48 @@ def thinned(records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
     return [records[round(place * (len(records) - 1) / (LARGEST - 1))] for place in range(LARGEST)]
 
 
-def outcomes(pairs: Sequence[tuple[EvaluationRecord, EvaluationRecord]], judge: Judge) -> Counter[str]:
+def between(
+    judge: Judge, pairs: Iterable[tuple[EvaluationRecord, EvaluationRecord]]
+) -> Iterator[tuple[Separation, float]]:
+    """What separates the models of pairs from one setting, and by how much the first is more robust."""
+    for first, second in pairs:
+        separation = judge.between(first, second)
+        if separation is not None:
+            yield separation, studies.difference(first, second) or 0.0
+
+
+def claim(item: studies.Remeasured) -> TwoProportions | None:
+    """The test of what a paper reports against what was measured; ``None`` where that number of images is unknown.
+
+    No paper says of how many images its number is, so it is taken to be of as many as were measured, and a measurement
+    of others to be of the images that rank.
+    """
+    samples = assumed_samples(item.measured) if item.measured else item.reported.dataset.ranked_samples
+    if samples is None or item.robust is None:
+        return None
+    reported, measured = (round(share * samples) for share in (item.reported.robust_accuracy, item.robust))
+    return TwoProportions((reported, samples), (measured, samples))
+
+
+def outcomes(found: Iterable[tuple[Separation, float]]) -> Counter[str]:
     """How many first models of pairs are more robust (``ahead``), and of these what is known of each pair.
 
     A pair counts under its term, or as ``unknown`` where a source does not state its number of images.
     """
-    found: Counter[str] = Counter()
-    for first, second in pairs:
-        separation = judge.between(first, second)
-        if separation is not None and (first.robust_accuracy or 0) > (second.robust_accuracy or 0):
+    counts: Counter[str] = Counter()
+    for separation, difference in found:
+        if difference > 0:
             unknown = separation.basis is Basis.UNKNOWN
-            found.update(["ahead", "unknown" if unknown else separation.outcome.name.lower()])
-    return found
+            counts.update(["ahead", "unknown" if unknown else separation.outcome.name.lower()])
+    return counts
+
+
+def beyond(found: Separation) -> str:
+    """Whether the two models of a pair differ by more than chance, whichever is ahead, as tables say it."""
+    test = found.test or found.proportions
+    if test is None or found.p_value is None:
+        return "–"
+    return "yes" if found.p_value < LEVEL else "probably" if test.p_value < LEVEL else "not separable"
 
 
 def setting_label(setting: Setting) -> str:
