@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from apsite.comparable import Judge
 from apsite.documents.references import load_references
 from apsite.site.charts.curves import load_curves
 from apsite.site.page import SiteFacts
-from apsite.site.pages import written
+from apsite.site.pages import PAGES, written
 from tests.site.exported_numbers import LABELS
 from tests.site.html_tables import PageContent, read_page
 
@@ -37,8 +38,16 @@ def site_facts(catalogue: Catalogue) -> SiteFacts:
 
 
 def page_text(facts: SiteFacts, path: str) -> str:
-    """Markdown of one page."""
-    return next(page.text for page in written(facts) if page.path == path)
+    """Markdown of one page; no other is made."""
+    page, name, title = next(
+        (page, name, title)
+        for page in PAGES
+        for name, title in page.names(facts).items()
+        if page.path.format(name=name) == path
+    )
+    alone = page if page.members is None else replace(page, members=lambda _: {name: title})
+    (made,) = alone.render(facts, facts.templates())
+    return made.text
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from apsite.catalogue import load_catalogue
 from apsite.site.pages import written
 from apsite.site.writer import json_block, one_line, plain_title
-from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document
+from tests.builders import METHOD, RIVAL, entry_document, own_document, record_document, write_data
 from tests.site.conftest import page_text, site_facts
 from tests.site.html_tables import read_page
 
@@ -37,18 +37,22 @@ def hostile_entry(text):
     return document
 
 
+@pytest.fixture(scope="module")
+def innocent(tmp_path_factory):
+    """The same pages without hostile text, by path."""
+    documents = entry_document(), entry_document(RIVAL), record_document(), own_document()
+    facts = site_facts(load_catalogue(write_data(tmp_path_factory.mktemp("innocent"), *documents)))
+    return {page.path: read_page(page.text) for page in written(facts)}
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_shown_and_never_run(data_folder, text):
+def test_hostile_text_is_shown_and_never_run(data_folder, innocent, text):
     record = record_document()
     record["warnings"] = [{"code": "w", "message": text}]
     record["notes"] = [text]
     own = own_document()
     own["provenance"]["source"] = text
     own["environment"] = {"gpu": text}
-    plain = site_facts(
-        load_catalogue(data_folder(entry_document(), entry_document(RIVAL), record_document(), own_document()))
-    )
-    innocent = {page.path: read_page(page.text) for page in written(plain)}
     root = data_folder(hostile_entry(text), entry_document(RIVAL), record, own)
     pages = {page.path: page for page in written(site_facts(load_catalogue(root)))}
     for path, page in pages.items():
