@@ -25,13 +25,13 @@ FEW_STEPS = 8
 
 @pytest.fixture(scope="module")
 def problem(images):
-    """The demonstration network and three images that it classifies correctly, not all of them robust."""
+    """The demonstration network and two images that it classifies correctly, of which one is robust."""
     from apsite.evaluation.checkpoints.loading import load_network
     from apsite.evaluation.runs.demonstration import network_path
 
     network = CountedNetwork(load_network(network_path(), architecture="resnet8"))
     x, y = as_inputs(images.images[:24], CPU), torch.from_numpy(images.labels[:24])
-    index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:3]
+    index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:2]
     return network, x[index], y[index], index.tolist()
 
 
@@ -108,7 +108,7 @@ def test_attacks_on_a_linear_network_fail_below_the_distance_and_succeed_above(
     labels = one_boundary(grey_images).argmax(1)
     exact = one_boundary.distances(grey_images, labels)
     for factor, expected in ((0.9, False), (3.0 if attack is Attack.SQUARE else 1.2, True)):
-        for position in exact.argsort()[20:24]:
+        for position in exact.argsort()[20 : 21 if engine_of is ReferenceEngine else 24]:  # that one takes long
             x, y, epsilon = grey_images[position, None], labels[position, None], float(exact[position]) * factor
             option = {"rows": 16} if engine_of is FastEngine else {"device": CPU}
             engine = engine_of(CountedNetwork(one_boundary), epsilon, 0, **option)

@@ -92,7 +92,7 @@ def test_a_resumed_evaluation_equals_an_uninterrupted_one(tiny, tiny_images, tmp
 
 def test_verdicts_of_the_fast_engine_do_not_depend_on_the_batch_size(tiny, tiny_images, tmp_path):
     """With draws of their own, samples have the same verdicts in batches of 5 and 16, close to the reference."""
-    settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="fast")
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",), engine="fast", n_examples=8, batch_size=8)
     found = [evaluate(tiny, tiny_images, dataclasses.replace(settings, batch_size=size), tmp_path) for size in (5, 16)]
     assert samples_bytes(found[0].samples) == samples_bytes(found[1].samples)
     assert found[0].dropped_rows == found[1].dropped_rows > 0
@@ -101,11 +101,11 @@ def test_verdicts_of_the_fast_engine_do_not_depend_on_the_batch_size(tiny, tiny_
 
 
 def test_distances_do_not_depend_on_the_batch_size(demo_network, images, tmp_path):
-    """HO-FMN draws nothing at random per batch: the same distances for batches of 5, 16, 64 and 256."""
-    settings = dataclasses.replace(SHORT, attacks=("hofmn",), n_examples=96)
+    """HO-FMN draws nothing at random per batch: the same distances for batches of 5, 16 and 64."""
+    settings = dataclasses.replace(SHORT, attacks=("hofmn",), n_examples=40)
     found = [
         evaluate(demo_network, images, dataclasses.replace(settings, batch_size=size), tmp_path).samples.distance
-        for size in (5, 16, 64, 256)
+        for size in (5, 16, 64)
     ]
     assert np.isfinite(found[0]).all()
     for other in found[1:]:
@@ -231,7 +231,7 @@ def test_the_reference_engine_asks_for_a_smaller_batch(tiny, tiny_images, tmp_pa
 
 def test_a_search_in_tf32_ranks_if_float32_confirms_it(tiny, tiny_images, tmp_path, monkeypatch):
     """Its survivors are attacked again with another seed; where TF32 blinds the gradients, too many of them break."""
-    settings = dataclasses.replace(SHORT, attacks=("autoattack",), precision=Precision.TF32, batch_size=4)
+    settings = dataclasses.replace(SHORT, attacks=("autoattack",), precision=Precision.TF32, n_examples=8, batch_size=8)
     found = evaluate(tiny, tiny_images, settings, tmp_path / "right")
     robust = int(found.samples.aa_robust.sum())
     assert found.float32_check == Float32Check(seed=1, samples=robust, broken=0)
