@@ -50,7 +50,7 @@ def test_every_field_is_tried(tmp_path):
     assert max(len(text) for text in taken["Long"].values()) == 4000
     assert len(taken["Script"]) > 20
     closed = {place.field for place in places()} - {place.field for some in taken.values() for place in some}
-    assert {"paper.url", "code.url", "checkpoint.url", "key", "model_key"} <= closed
+    assert {"paper.url", "code.url", "checkpoint.url", "samples.url", "key", "model_key"} <= closed
     assert all("url" not in place.field for some in taken.values() for place in some)
 
 

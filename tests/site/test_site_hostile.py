@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,19 @@ def innocent(tmp_path_factory):
     documents = entry_document(), entry_document(RIVAL), record_document(), own_document()
     facts = site_facts(load_catalogue(write_data(tmp_path_factory.mktemp("innocent"), *documents)))
     return {page.path: read_page(page.text) for page in written(facts)}
+
+
+@pytest.mark.parametrize(("address", "linked"), [("javascript:alert(1)", 0), ("https://example.org/a.npz", 3)])
+def test_moved_results_are_linked_where_they_are_if_that_is_a_web_page(data_folder, address, linked):
+    """The checks refuse another URL; a page makes no link of one in any case."""
+    catalogue = load_catalogue(data_folder(entry_document(), own_document()))
+    (record,) = catalogue.records.values()
+    moved = replace(record, samples=replace(record.samples, url=address))
+    facts = site_facts(replace(catalogue, records={record.model_key: moved}))
+    pages = "results.md", "data.md", f"methods/{METHOD}.md"
+    links = [link for path in pages for link in read_page(page_text(facts, path)).links]
+    assert len([link for link in links if link == address]) == linked
+    assert not any(link.endswith(record.samples.file) or link.startswith("javascript:") for link in links)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

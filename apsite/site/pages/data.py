@@ -30,7 +30,7 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "downloads": facts.downloads,
         "snapshot": state,
         "sampled": [
-            (record, record.samples.url or f"data/evaluations/{place.with_suffix('.npz').as_posix()}")
+            (record, f"data/evaluations/{place.with_suffix('.npz').as_posix()}")
             for record, place in sampled
             if record.samples is not None and len(sampled) <= LISTED
         ],

@@ -51,9 +51,11 @@
 
   function files(record, address) {
     const found = [link("record", address)];
-    if (record.samples) found.push(link("per-sample results", address.replace(/[^/]*$/, encodeURIComponent(record.samples.file))));
-    const checkpoint = record.checkpoint?.url ?? "";
-    if (/^https:\/\/[^\s]+$/.test(checkpoint)) found.push(link("checkpoint", checkpoint));
+    const { samples, checkpoint } = record;
+    if (samples && !samples.url) found.push(link("per-sample results", address.replace(/[^/]*$/, encodeURIComponent(samples.file))));
+    for (const [text, url] of [["per-sample results", samples?.url], ["checkpoint", checkpoint?.url]]) {
+      if (/^https:\/\/[^\s]+$/.test(url ?? "")) found.push(link(text, url));
+    }
     return found.flatMap((item, index) => (index ? [", ", item] : [item]));
   }
 
