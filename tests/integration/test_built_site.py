@@ -290,6 +290,22 @@ def test_pages_print_in_ink_on_paper(visit):
         fits(page, 794)
 
 
+def test_forced_colours_keep_marks_apart(visit):
+    """Shades become lines of five widths; picked rows, leaders and the search field have edges."""
+    edge = "(element) => getComputedStyle(element).outlineStyle + getComputedStyle(element).outlineWidth"
+    lines = "(elements) => elements.map((element) => getComputedStyle(element).borderBottomWidth)"
+    with visit(forced_colors="active") as opened:
+        page = opened.page
+        page.goto(opened.base + "index.html?m=HARP_Zhao2023Holistic")
+        shades = page.locator(".ap-heat__key .ap-heat:not(.ap-heat--lead)")
+        assert shades.evaluate_all(lines) == ["4px", "3px", "2px", "1px", "0px"]
+        picked = page.locator("#heat-unstructured tr.ap-picked")
+        picked.wait_for()
+        assert len(set(picked.locator("td.ap-heat").evaluate_all(lines))) > 2
+        marked = (picked, picked.locator(".ap-heat--lead").first, page.locator(".md-search__form"))
+        assert [element.evaluate(edge) for element in marked] == ["solid2px", "solid2px", "solid1px"]
+
+
 def test_site_opens_from_disk(site, visit):
     with visit(site.as_uri()) as opened:
         opened.base += "/"
