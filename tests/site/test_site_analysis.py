@@ -95,7 +95,7 @@ def test_structure_pairs_at_ninety_percent(found, benchmark_pages):
     assert Counter(row[6] for row in rows) == {"yes": 9, "probably": 1, "not separable": 4}
     text = " ".join(benchmark_pages["analysis.md"].text.split())
     assert "in 12 of 14 pairs: in 9 it leads the structured one, in 1 it probably leads it and in 2 the two are" in text
-    assert "in 19 of 19 comparisons: in 19 by more than chance explains." in text
+    assert "in 19 of 19 comparisons: in all of them by more than chance explains." in text
     worse = {(pair.entry.name, pair.unstructured.dataset.value) for pair in found["pairs"] if pair.robust < 0}
     assert worse == {("TwinRep", "cifar10")}
 

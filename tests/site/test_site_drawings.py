@@ -83,7 +83,7 @@ def test_a_drawing_is_made_once(drawn, spec, monkeypatch):
     text, cache = drawn
     import vl_convert
 
-    monkeypatch.setattr(vl_convert, "vegalite_to_svg", lambda _: pytest.fail("drawn again"))
+    monkeypatch.setattr(vl_convert, "vegalite_to_svg", lambda *_, **__: pytest.fail("drawn again"))
     assert str(Drawings(cache)("chart", spec)) == text
 
 

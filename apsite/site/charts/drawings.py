@@ -23,6 +23,8 @@ WIDTHS = {"wide": 900, "narrow": 328}
 
 A specification may name another width than the first, as ``wide`` in its `usermeta`.
 """
+LOCALE = {"decimal": ".", "thousands": ",", "grouping": [3], "currency": ["$", ""], "percent": " %"}
+"""How charts write numbers: per cent with a space, as pages do."""
 _SVG = "http://www.w3.org/2000/svg"
 _ELEMENTS = {"svg", "g", "path", "rect", "line", "text", "defs", "clipPath"}
 _ATTRIBUTES = {
@@ -68,6 +70,7 @@ class Drawings:
     def live(self, spec: Spec) -> Spec:
         """Specification that the drawing script of pages reads, which is Vega's own; wide, for the script to narrow."""
         sized = _sized(spec, spec["usermeta"].get("wide", WIDTHS["wide"]))
+        sized["usermeta"]["locale"] = LOCALE
         return cast(Spec, json.loads(self._converted(sized, "json")))
 
     def _draw(self, spec: Spec, width: int) -> str:
@@ -82,13 +85,17 @@ class Drawings:
         """A specification drawn (``svg``) or compiled (``json``)."""
         text = json.dumps(sized, sort_keys=True)
         version = metadata.version("vl-convert-python")
-        name = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()
+        name = hashlib.sha256(f"{version}\n{LOCALE}\n{text}".encode()).hexdigest()
         path = None if self._cache is None else self._cache / f"{name[:24]}.{kind}"
         if path is not None and path.is_file():
             return path.read_text(encoding="utf-8")
         import vl_convert
 
-        made = vl_convert.vegalite_to_svg(text) if kind == "svg" else json.dumps(vl_convert.vegalite_to_vega(text))
+        made = (
+            vl_convert.vegalite_to_svg(text, format_locale=LOCALE)
+            if kind == "svg"
+            else json.dumps(vl_convert.vegalite_to_vega(text))
+        )
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(made, encoding="utf-8")

@@ -53,6 +53,7 @@
       container: place,
       hover: true,
       logLevel: Warn,
+      locale: { number: spec.usermeta.locale },
       tooltip,
     });
     await view.runAsync();
