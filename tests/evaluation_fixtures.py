@@ -91,3 +91,15 @@ def one_boundary() -> LinearNetwork:
 def many_boundaries() -> LinearNetwork:
     """Three classes, all in reach."""
     return LinearNetwork(3, boundaries="many")
+
+
+class TinyNetwork(nn.Sequential):
+    """A few random convolutions: not trained, quick to attack, and broken by some attacks only."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(
+            nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(256, 10),
+        )  # fmt: skip
+        self.eval().requires_grad_(False)

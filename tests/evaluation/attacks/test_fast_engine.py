@@ -15,6 +15,7 @@ from apsite.evaluation.attacks.fast.rows import note_fooled
 from apsite.evaluation.attacks.fast.square import QUERIES, square_side
 from apsite.evaluation.attacks.simplification import simplified
 from apsite.vocabulary import Attack
+from tests.evaluation_fixtures import TinyNetwork
 
 CPU = torch.device("cpu")
 EPSILON = 8 / 255
@@ -25,30 +26,41 @@ FEW_STEPS = 8
 
 @pytest.fixture(scope="module")
 def problem(images):
-    """The demonstration network and two images that it classifies correctly, of which one is robust."""
+    """The demonstration network and three images that it classifies correctly, not all of them robust."""
     from apsite.evaluation.checkpoints.loading import load_network
     from apsite.evaluation.runs.demonstration import network_path
 
     network = CountedNetwork(load_network(network_path(), architecture="resnet8"))
     x, y = as_inputs(images.images[:24], CPU), torch.from_numpy(images.labels[:24])
-    index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:2]
+    index = (network(x).argmax(1) == y).nonzero().squeeze(1)[:3]
     return network, x[index], y[index], index.tolist()
 
 
-def engines(network, x, **options):
-    return (ReferenceEngine(network, EPSILON, 0, CPU), FastEngine(network, EPSILON, 0, rows=64, **options))
+@pytest.fixture(scope="module")
+def quick_problem(images):
+    """A tiny network and six images with the classes that it gives them, some of them robust at 1/255."""
+    network = CountedNetwork(TinyNetwork())
+    x = as_inputs(images.images[:6], CPU)
+    return network, x, network(x).argmax(1), list(range(6))
 
 
-def test_flags_after_every_stage_equal_the_reference_in_exact_mode(problem):
-    network, x, y, index = problem
-    reference, ours = engines(network, x, exact=True)
+def engines(network, epsilon=EPSILON, **options):
+    return (ReferenceEngine(network, epsilon, 0, CPU), FastEngine(network, epsilon, 0, rows=64, **options))
+
+
+@pytest.mark.parametrize(
+    ("named", "epsilon"), [("quick_problem", 1 / 255), pytest.param("problem", EPSILON, marks=pytest.mark.slow)]
+)
+def test_flags_after_every_stage_equal_the_reference_in_exact_mode(named, epsilon, request):
+    network, x, y, index = request.getfixturevalue(named)
+    reference, ours = engines(network, epsilon, exact=True)
     robust = torch.ones(len(x), dtype=torch.bool)
     broken_by = {}
     for attack in Attack:
         left = robust.nonzero().squeeze(1)
-        theirs = is_adversarial(network, x[left], reference.perturb(attack, x[left], y[left], []), y[left], EPSILON)
+        theirs = is_adversarial(network, x[left], reference.perturb(attack, x[left], y[left], []), y[left], epsilon)
         chosen = [index[int(position)] for position in left]
-        mine = is_adversarial(network, x[left], ours.perturb(attack, x[left], y[left], chosen), y[left], EPSILON)
+        mine = is_adversarial(network, x[left], ours.perturb(attack, x[left], y[left], chosen), y[left], epsilon)
         assert torch.equal(theirs, mine), attack
         robust[left[theirs]] = False
         broken_by[attack] = int(theirs.sum())
@@ -64,7 +76,7 @@ def test_images_equal_the_reference_in_exact_mode(problem, attack, monkeypatch):
     """
     network, *samples, index = problem
     x, y = (values[FRAGILE] for values in samples)
-    reference, ours = engines(network, x, exact=True)
+    reference, ours = engines(network, exact=True)
     monkeypatch.setattr(fab, "STEPS", FEW_STEPS)
     monkeypatch.setattr(reference._suite.fab, "n_iter", FEW_STEPS)
     theirs, mine = reference.perturb(attack, x, y, []), ours.perturb(attack, x, y, index[FRAGILE])

@@ -21,24 +21,12 @@ from apsite.records import Float32Check, WholeSet
 from apsite.results import results_of
 from apsite.samples import samples_bytes
 from apsite.vocabulary import Attack, Dataset, Protocol
-from tests.evaluation_fixtures import Listening
+from tests.evaluation_fixtures import Listening, TinyNetwork
 
 CPU = torch.device("cpu")
 SHORT = Settings(
     trials=3, search_samples=8, search_steps=5, attack_steps=10, batch_size=6, n_examples=12, epsilon="1/255"
 )
-
-
-class TinyNetwork(torch.nn.Sequential):
-    """A few random convolutions: not trained, quick to attack, and broken by some attacks only."""
-
-    def __init__(self):
-        torch.manual_seed(0)
-        super().__init__(
-            torch.nn.Conv2d(3, 8, 3, 4, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 16, 3, 2, 1), torch.nn.ReLU(),
-            torch.nn.Flatten(), torch.nn.Linear(256, 10),
-        )  # fmt: skip
-        self.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
