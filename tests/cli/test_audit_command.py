@@ -168,6 +168,7 @@ def test_a_network_that_gives_nan_is_refused_and_still_measured(saved):
     assert report.counts.zero_weights == 0
 
 
+@pytest.mark.slow
 def test_an_imagenet_network_is_run_on_random_images(saved):
     path = saved("resnet50")
     report = audit(path, architecture="resnet50", dataset="imagenet")

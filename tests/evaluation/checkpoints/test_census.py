@@ -278,18 +278,22 @@ FLAT = nn.Sequential(nn.Flatten(), nn.Linear(3072, 64), nn.ReLU(), nn.Linear(64,
 
 
 @pytest.mark.parametrize(
-    ("network", "found"),
+    ("network", "family", "found"),
     [
-        (FLAT, r"2 tensors of 197,248 weights, ResNet18 has 21 with 11,164,352"),
-        (built(WIDE), r"16 tensors of .* weights, ResNet18 has 21"),
-        (built(replace(ResNetLayout(), stem_stride=2)), r"conv1 \(64 filters, 3x3 kernel\) is the first that differs"),
-        (built(replace(ResNetLayout(), widths=(64, 128, 256, 640))), r"layer4.0.conv1 \(640 filters"),
+        (FLAT, "ResNet18", r"2 tensors of 197,248 weights, ResNet18 has 21 with 11,164,352"),
+        (built(WIDE), "ResNet18", r"16 tensors of .* weights, ResNet18 has 21"),
+        (
+            built(replace(ResNetLayout(), stem_stride=2)),
+            "ResNet18",
+            r"conv1 \(64 filters, 3x3 kernel\) is the first that differs",
+        ),
+        (built(replace(R8, widths=(32, 64, 192))), "ResNet8", r"layer3.0.conv1 \(192 filters"),
     ],
 )
-def test_another_network_is_refused_before_any_attack(network: nn.Module, found: str) -> None:
-    with pytest.raises(NetworkError, match=f"the network is not a ResNet18: it has .*{found}.*Declare the network"):
+def test_another_network_is_refused_before_any_attack(network: nn.Module, family: str, found: str) -> None:
+    with pytest.raises(NetworkError, match=f"the network is not a {family}: it has .*{found}.*Declare the network"):
         evaluate_samples(
-            network, method="Other_Doe2026Other", dataset="cifar10", architecture="resnet18", data_dir="embedded",
+            network, method="Other_Doe2026Other", dataset="cifar10", architecture=family.lower(), data_dir="embedded",
             settings=QUICK,
         )  # fmt: skip
 
