@@ -21,6 +21,7 @@ _NEAR = 8
 _RINGS = (14, 22, 32, 44, 58)
 _ANGLES = tuple(math.radians(turn) for turn in (0, 180, -40, 40, -140, 140, -90, 90, -65, 65, -115, 115))
 Box = tuple[float, float, float, float]
+Line = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,15 @@ def place_labels(
     """A place for each label, in the order of importance; ``None`` for one that finds none.
 
     Next to its mark if that is nearer to the label than any other mark, else further away with a leader. A label is
-    inside the frame, and meets no mark and no label that has a place already.
+    inside the frame, and meets no mark and no label that has a place already; a leader crosses a label only
+    where no other place is left.
     """
     taken: list[Box] = []
+    leaders: list[Line] = []
     found: list[Label | None] = []
     for text, own in zip(texts, places, strict=False):
         others = [place for place in places if place != own]
-        choice = None
+        choice = crossing = None
         for distance in (_NEAR, *_RINGS):
             for angle in _ANGLES:
                 box = _box(text, own, distance, angle)
@@ -141,13 +144,20 @@ def place_labels(
                 near = distance == _NEAR
                 if near and any(_distance(box, place) <= _distance(box, own) for place in others):
                     continue
-                choice = Label(text, box, "" if near else _leader(own, box))
+                line = own, _nearest(own, box)
+                placed = Label(text, box, "" if near else _path(*line)), line
+                if any(_crosses(line, other) for other in taken) or any(_crosses(other, box) for other in leaders):
+                    crossing = crossing or placed
+                    continue
+                choice = placed
                 break
             if choice:
                 break
-        if choice:
-            taken.append(choice.box)
-        found.append(choice)
+        best = choice or crossing
+        if best:
+            taken.append(best[0].box)
+            leaders += [best[1]] if best[0].leader else []
+        found.append(best[0] if best else None)
     return found
 
 
@@ -168,9 +178,20 @@ def _box(text: str, place: tuple[float, float], distance: float, angle: float) -
     return round(x, 1), round(y, 1), round(x + width, 1), round(y + height, 1)
 
 
-def _leader(place: tuple[float, float], box: Box) -> str:
-    end = min(max(place[0], box[0]), box[2]), min(max(place[1], box[1]), box[3])
-    return f"M{place[0]:g} {place[1]:g}L{end[0]:g} {end[1]:g}"
+def _nearest(place: tuple[float, float], box: Box) -> tuple[float, float]:
+    """The point of a box that is nearest to a place."""
+    return min(max(place[0], box[0]), box[2]), min(max(place[1], box[1]), box[3])
+
+
+def _path(start: tuple[float, float], end: tuple[float, float]) -> str:
+    return f"M{start[0]:g} {start[1]:g}L{end[0]:g} {end[1]:g}"
+
+
+def _crosses(line: Line, box: Box) -> bool:
+    """Whether a line meets a box, by its points at every twentieth."""
+    (x, y), (to_x, to_y) = line
+    points = ((x + part / 20 * (to_x - x), y + part / 20 * (to_y - y)) for part in range(21))
+    return any(box[0] < across < box[2] and box[1] < down < box[3] for across, down in points)
 
 
 def _meet(one: Box, other: Box) -> bool:
