@@ -9,8 +9,8 @@ from pathlib import Path
 
 STYLES = ("apsite", "tables", "parts", "panels", "select")
 """Style sheets of every page, in their order; `form` is for one page."""
-SCRIPTS = ("page", "scheme", "tables", "charts", "save", "records", "compare", "copy", "reach", "select")
-"""Scripts of every page, in their order; `curves`, `plots` and `form` are for some, `export` waits until it is used."""
+SCRIPTS = ("page", "scheme", "tables", "charts", "save", "copy", "reach", "select")
+"""Scripts of every page, in their order; others are for some, `export` waits until it is used."""
 _COMMENT = re.compile(r"^ *(/\*.*?\*/|//[^\n]*)\n+|^ +|(?<=\n)\n+", re.DOTALL | re.MULTILINE)
 """What browsers do not need: comments that begin a line, indentation and empty lines."""
 _THEME_STYLES = ("main.*.min.css", "palette.*.min.css")

@@ -197,4 +197,5 @@ PAGE = Page(
     title="Compare",
     description="Adversarial pruning methods side by side: their properties and their results in the same settings.",
     context=context,
+    own=("compare.js",),
 )

@@ -46,7 +46,7 @@ PAGE = Page(
     title="All results",
     description="Every evaluation record of the benchmark in one table that can be sorted, filtered and searched.",
     context=context,
-    own=("results.css", "more.js", "results.js"),
+    own=("results.css", "records.js", "more.js", "results.js"),
 )
 SETTINGS_PAGE = Page(
     path="results/{name}.md",
@@ -55,6 +55,6 @@ SETTINGS_PAGE = Page(
     context=setting,
     template="setting.md.j2",
     members=members,
-    own=("results.css", "results.js"),
+    own=("results.css", "records.js", "results.js"),
     listed=False,
 )
