@@ -1,8 +1,8 @@
 """How much too high the robustness curve of HO-FMN is: AutoAttack on the images that it counts as robust, at several ε.
 
 An image that HO-FMN breaks within ε is broken there in truth, so AutoAttack attacks only the others, from the smallest
-ε to the largest; what it breaks at one ε stays broken at larger ones. What HO-FMN and AutoAttack at the ε of the record
-found is taken from the record's per-sample file.
+ε to the largest; what it breaks at one ε stays broken at larger ones. What HO-FMN found, and AutoAttack at the ε of the
+record, is taken from the record's per-sample file; what AutoAttack left robust there is not attacked at smaller ε.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def curve_rows(case: Case, found: Mapping[str, NDArray]) -> Iterator[Gap]:
         if size / 255 == case.epsilon:
             broken |= robust & ~robust_then
         else:
-            _attack(case, size / 255, robust, broken)
+            _attack(case, size / 255, robust & ~robust_then if size / 255 < case.epsilon else robust, broken)
         count, wrong = len(case.labels), int((robust & broken).sum())
         yield Gap(case.name, size, {"images": count, "hofmn": int(robust.sum()), "broken": wrong, "gap": wrong / count})
 

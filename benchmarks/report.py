@@ -257,7 +257,8 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         "AutoAttack attacks the images that HO-FMN counts as robust at each ε, in float32 on the CPU. What it breaks "
         "is the gap by which the robustness curve is too high there. An image that HO-FMN breaks within ε is broken in "
         "truth, so the curve is never too low. The images are the first of the fixed random order, and their distances "
-        "those of the committed records; at the ε of the records so are the results of AutoAttack.",
+        "those of the committed records; at the ε of the records so are the results of AutoAttack, and "
+        "what it left robust there is not attacked at smaller ones.",
         "curve",
         {
             **_NETWORK, "ε ": lambda row: f"{row['size']}/255", "Images ": _fact("images"),

@@ -9,12 +9,16 @@ import pytest
 
 from apsite.catalogue import load_catalogue
 from apsite.comparable import LEVEL
+from apsite.documents.json_files import read_json
 from apsite.metrics import binomial_bound
 from apsite.protocol import (
     APB_1_ATTACKS,
     CHECK_LIMIT,
     CHECKED_SURVIVORS,
     CLEAN_DIFFERENCE,
+    CURVE_GAP_IMAGES,
+    CURVE_GAP_SIZES,
+    CURVE_GAPS,
     DETECTION,
     FAB_DROP_DISTANCE,
     FAB_DROP_FALL,
@@ -84,6 +88,22 @@ def test_the_page_states_what_a_search_may_leave_out(page: str, repository: Path
         f"{100 * binomial_bound(SCREENED_BROKEN, SCREENED):.1f} % of such survivors",
     ):
         assert stated in page, stated
+
+
+def test_the_page_states_how_far_a_curve_may_be_off(page: str, repository: Path) -> None:
+    """As our measurement found it, whose counts the benchmark page has."""
+    found = read_json(repository / "benchmarks/results/amd-epyc-avx512.json")["rows"]
+    gaps: dict[str, list[float]] = {}
+    for row in found:
+        if row["kind"] == "curve":
+            assert row["facts"]["images"] == CURVE_GAP_IMAGES
+            assert row["size"] == CURVE_GAP_SIZES[len(gaps.setdefault(row["network"], []))]
+            gaps[row["network"]].append(round(100 * row["facts"]["broken"] / CURVE_GAP_IMAGES, 1))
+    assert {network: tuple(values) for network, values in gaps.items()} == CURVE_GAPS
+    assert f"{CURVE_GAP_IMAGES} random test images" in page
+    assert f"| Network | {' | '.join(f'{size}/255' for size in CURVE_GAP_SIZES)} |" in page
+    for network, values in CURVE_GAPS.items():
+        assert f"| {network} | {' | '.join(f'{value:.1f}' for value in values)} |" in page
 
 
 def test_the_page_states_what_is_compared(page: str) -> None:

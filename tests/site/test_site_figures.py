@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from apsite.numbers import percent, signed_points
+from apsite.protocol import CURVE_GAP_SIZES, CURVE_GAPS
 from apsite.site.pages.compare import write_columns
 from apsite.site.pages.curves import write_settings
 from tests.site.exported_numbers import LABELS, envelope, find, shares, wilson
@@ -208,6 +209,12 @@ def test_settings_of_the_curves_have_the_exported_figures(benchmark_facts, expor
         )
 
 
+def test_curves_say_how_far_they_may_be_off(benchmark_pages):
+    head, *rows = benchmark_pages["curves.md"].tables["curve-gaps"]
+    assert head[1:] == [f"{size}/255" for size in CURVE_GAP_SIZES]
+    assert {row[0]: tuple(map(float, row[1:])) for row in rows} == CURVE_GAPS
+
+
 def test_list_of_settings_counts_models_and_curves(benchmark_pages, exported, verdicts):
     lines = benchmark_pages["curves.md"].tables["curve-settings"][1:]
     evaluated = [key for key, row in exported.items() if row["aa_robust_accuracy"] is not None]
@@ -384,7 +391,7 @@ def test_methods_beside_baselines_have_the_exported_figures(benchmark_pages, exp
 def test_no_table_with_figures_is_forgotten(benchmark_pages: dict[str, PageContent]):
     """A table that none of these tests reads is listed with the test that does; a new one fails here."""
     read = (
-        "leads-.*|heat-.*|board-.*|results|method-results|readout|models|curve-settings|compare|pretrained-networks|baseline-criteria|"
+        "leads-.*|heat-.*|board-.*|results|method-results|readout|models|curve-(settings|gaps)|compare|pretrained-networks|baseline-criteria|"
         "front-.*|(trend|clean|curve|overestimation|structure|locality|imagenet|reported)-figures|"
         "results-by-others|"
         "curves-.*|beside-baselines"

@@ -124,7 +124,10 @@ class TrendDrawing:
 
 
 def trends(records: Sequence[EvaluationRecord], names: dict[str, str]) -> list[Trend]:
-    """Every dataset, network and structure in which two models or more rank; `names` are labels of methods by key."""
+    """Every dataset, network and structure in which two models or more rank; `names` are labels of methods by key.
+
+    Small networks for demonstrations are left out, as from the leaderboards.
+    """
     looks = {
         method: place % len(LOOKS) for place, method in enumerate(dict.fromkeys(sorted(r.method for r in records)))
     }
@@ -133,7 +136,8 @@ def trends(records: Sequence[EvaluationRecord], names: dict[str, str]) -> list[T
     for record in records:
         if record.structure is None and record.protocol.ranks and record.robust_accuracy is not None:
             dense[record.dataset, record.architecture, record.method] = record
-        if rankable(record) and record.structure is not None and record.key.percent is not None:
+        ranks = rankable(record) and not record.architecture.small
+        if ranks and record.structure is not None and record.key.percent is not None:
             group = Group(record.dataset, record.architecture, record.structure)
             ranked.setdefault(group, {}).setdefault(record.method, {})[record.key.percent] = record
     found = []

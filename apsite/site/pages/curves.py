@@ -13,6 +13,7 @@ from typing import Any
 from apsite import numbers
 from apsite.catalogue import Catalogue
 from apsite.comparable import interval_of, robust_bounds, unranked
+from apsite.protocol import CURVE_GAP_IMAGES, CURVE_GAP_SIZES, CURVE_GAPS
 from apsite.records import EvaluationRecord
 from apsite.site.charts.charts import robustness_chart, spread
 from apsite.site.charts.curves import EPSILONS, SPAN, Curve, Steps, curve_document
@@ -145,6 +146,9 @@ def context(facts: SiteFacts) -> dict[str, Any]:
         "leaders": leader_sentence(data["leaders"]),
         "imported": [curve for curve in facts.curves if curve.imported and curve.record.model_key in drawn],
         "span": SPAN,
+        "gaps": CURVE_GAPS,
+        "gap_sizes": CURVE_GAP_SIZES,
+        "gap_images": CURVE_GAP_IMAGES,
     }
 
 
