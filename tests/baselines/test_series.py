@@ -369,4 +369,5 @@ def test_the_comparison_of_the_criteria_changes_nothing_else(repository, benchma
     assert (second.dense, second.training, second.settings) == (first.dense, first.training, first.settings)
     assert replace(first.settings, n_examples=None) == Settings()
     whole = [one for one in first.models if first.settings_of(ModelKey.parse(one)) == Settings()]
-    assert whole == [DENSE, "LWM-Global_Han2015Learning_R8_CIFAR10_US_95", "LAMP_Lee2021Layer_R8_CIFAR10_US_95"]
+    pruned = "LWM-Global_Han2015Learning_R8_CIFAR10_US_95", "LAMP_Lee2021Layer_R8_CIFAR10_US_95"
+    assert whole == [DENSE, *pruned, "L1_Li2017Pruning_R8_CIFAR10_S_90"]
