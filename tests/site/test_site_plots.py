@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -172,7 +173,14 @@ def test_a_crowd_has_a_field_and_a_bounded_number_of_marks() -> None:
     drawn = scatter("panel", "", frame, points, (0, 0, 1, 1), less_x=False)
     assert len(drawn.marks) == NAMED
     assert len([mark for mark in drawn.marks if mark.label]) <= LABELLED
-    assert len(drawn.field) < 40_000
+    assert len(drawn.field) < 20_000
+    at, dots = (0, 0), set()
+    for kind, x, y in re.findall(r"([Mm])(\d+) (\d+)h0", drawn.field):  # a step is within its column
+        at = (int(x), int(y)) if kind == "M" else (at[0] + int(x), at[1] + int(y))
+        dots.add(at)
+    marked = {mark.point.label for mark in drawn.marks}
+    places = ((frame.x(point.x), frame.y(point.y)) for point in points if point.label not in marked)
+    assert dots == {(round(x), round(y)) for x, y in places}
 
 
 def test_costs_are_those_of_the_records(benchmark_facts: SiteFacts) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from apsite.records import EvaluationRecord
@@ -108,14 +108,23 @@ def scatter(
         Mark(point, place, point in best, labels[number] if number < len(labels) else None)
         for number, (point, place) in enumerate(zip(named, places[: len(named)], strict=True))
     )
-    dots = dict.fromkeys((round(x), round(y)) for x, y in places[len(named) :]) if rest else {}
+    dots = {(round(x), round(y)) for x, y in places[len(named) :]} if rest else set()
     steps = [at(point) for point in best]
     drawn = f"M{steps[0][0]:g} {steps[0][1]:g}" if steps else ""
     for x, y in steps[1:]:
         drawn += f"H{x:g}V{y:g}" if less_x else f"V{y:g}H{x:g}"
     if less_x and steps:
         drawn += f"H{frame.right}"
-    return Scatter(name, title, frame, "".join(f"M{x} {y}h0" for x, y in dots), marks, drawn)
+    return Scatter(name, title, frame, _dotted(dots), marks, drawn)
+
+
+def _dotted(dots: Collection[tuple[int, int]]) -> str:
+    """A path of dots, column by column and downwards, for steps of few digits weigh a third of places."""
+    path, before = "", (-1, 0)
+    for x, y in sorted(dots):
+        path += f"m0 {y - before[1]}h0" if x == before[0] else f"M{x} {y}h0"
+        before = x, y
+    return path
 
 
 def place_labels(
