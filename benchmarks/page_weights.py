@@ -82,12 +82,14 @@ def page_weights(site: Path, records: int) -> PageWeights:
     plain, chart = [(0, "")], [(0, "")]
     pages = sorted(site.rglob("*.html"))
     for page in pages:
+        if page.name == "404.html":  # its links begin at the root of the host
+            continue
         parser = _Loaded()
         parser.feed(page.read_text(encoding="utf-8"))
         files: set[Path] = {page}
         for found in parser.files:
-            path = (site if page.name == "404.html" else page.parent) / found.partition("?")[0].lstrip("/")
-            files |= sheet(path.resolve()) if path.suffix == ".css" else {path.resolve()}
-        total = sum(weight(path) for path in files if path.is_file()) + (data if page.name == "curves.html" else 0)
+            path = (page.parent / found.partition("?")[0]).resolve()
+            files |= sheet(path) if path.suffix == ".css" else {path}
+        total = sum(map(weight, files)) + (data if page.name == "curves.html" else 0)
         (chart if parser.charts else plain).append((total, page.relative_to(site).as_posix()))
     return PageWeights(records, len(pages), *max(plain), *max(chart))

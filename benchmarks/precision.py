@@ -119,7 +119,7 @@ def recorded_row(case: Case, found: Mapping[str, np.ndarray], kept: Path) -> Evi
     correct = found["clean_correct"]
     first = {attack.value: found[f"robust_after_{attack.value.replace('-', '_')}"][correct] for attack in Attack}
     ours = _attacked(case, SEARCHES[-1], kept)
-    return Evidence(case.name, "bfloat16, against the record", _flag_facts(ours, first))
+    return Evidence(case.name, "bfloat16, compared with the committed record in float32", _flag_facts(ours, first))
 
 
 def _flag_facts(found: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -227,8 +227,7 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         "search. "
         "HO-FMN computes logits in float32; with TF32 its gradients are in TF32. "
         "Its columns compare distances with those of the first search: successes that float32 did not confirm, "
-        "images whose result at 8/255 changed, and the relative difference of the medians. "
-        "*Against the record*: AutoAttack in bfloat16 beside a committed evaluation in float32.",
+        "images whose result at 8/255 changed, and the relative difference of the medians.",
         "precision",
         {
             **_NETWORK, "Search": lambda row: row["search"], "Correct ": _fact("correct"),
