@@ -25,6 +25,7 @@ from apsite.baselines.learning import Learner
 from apsite.baselines.pruning import apply_masks
 from apsite.errors import EvaluationError, NetworkError
 from apsite.evaluation.attacks.execution import foreign_code, input_gradient, logits_of
+from apsite.evaluation.attacks.heap import keep_freed_memory
 from apsite.evaluation.attacks.precision import arithmetic
 from apsite.evaluation.runs.run_state import RunState
 from apsite.progress import Reporter
@@ -197,6 +198,8 @@ def train(
         NetworkError: If the network fails, or no gradient reaches its input or its weights.
     """
     device = device or torch.device("cpu")
+    if device.type == "cpu":
+        keep_freed_memory()
     training = _Training(
         network, images, labels, recipe, masks or {}, device, resolve_precision(precision, device), learner or Learner()
     )

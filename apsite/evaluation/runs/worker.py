@@ -26,6 +26,7 @@ from apsite.evaluation.attacks.execution import CountedNetwork, FilledUp, PassLi
 from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fast.noise import SampleNoise
 from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
+from apsite.evaluation.attacks.heap import keep_freed_memory
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices, lane_count
 from apsite.evaluation.attacks.memory_formats import MemoryFormat, format_choice
 from apsite.evaluation.attacks.precision import InBfloat16
@@ -125,6 +126,8 @@ class Worker:
         self, network: nn.Module, example: NDArray[np.uint8], settings: Settings, epsilon: float, device: torch.device,
         memory_format: MemoryFormat | None = None,
     ) -> None:  # fmt: skip
+        if device.type == "cpu":
+            keep_freed_memory()
         self.settings, self.epsilon, self.device = settings, epsilon, device
         self.network, self.example = CountedNetwork(network), example
         choice = format_choice(device, settings.precision, min(settings.rows, ROWS_ON_CPU), memory_format)
