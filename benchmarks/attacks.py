@@ -24,6 +24,7 @@ from apsite.evaluation.attacks.simplification import simplified
 from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
 from apsite.protocol import Settings
 from apsite.vocabulary import Attack
+from benchmarks.apart import apart, timed
 from benchmarks.plain_fmn import plain_fmn
 from benchmarks.timing import Row, in_turn
 
@@ -102,20 +103,18 @@ def correct_part(case: Case, device: torch.device) -> LabelledImages:
     return LabelledImages(case.images[chosen], case.labels[chosen], chosen)
 
 
-class _Contest:
-    """Both sides on one network, with their times and results so far."""
+class _Ours:
+    """Our attacks on one network, on the CPU."""
 
-    def __init__(self, case: Case, device: torch.device) -> None:
-        self.case, self.device = case, device
-        settings = Settings().on(device.type)
-        self.worker = Worker(copy.deepcopy(case.network).to(device), case.images[:8], settings, case.epsilon, device)
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        settings, network = Settings().on("cpu"), copy.deepcopy(case.network)
+        self.worker = Worker(network, case.images[:8], settings, case.epsilon, torch.device("cpu"))
         self.exact = FastEngine(self.worker.network, case.epsilon, 0, settings.rows, exact=True)
-        self.plain = copy.deepcopy(case.network).requires_grad_(True).to(device)
-        self.suite = official(self.plain, case.epsilon, device, case.budget)
         self.passes = {attack: [0, 0] for attack in Attack}
 
-    def ours(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
-        """Which samples are left after our attack."""
+    def left(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
+        """Which samples are left after an attack."""
         some = LabelledImages(samples.images[left], samples.labels[left], samples.index[left])
         if not len(some):
             return left
@@ -125,26 +124,27 @@ class _Contest:
         self.passes[attack][1] += found.passes.backward
         return _without(left, found.values)
 
-    def theirs(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
-        """Which samples are left after the official attack, re-verified like ours."""
+    def left_in_exact_mode(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
+        """Which samples are left after an attack with the draws and the order of the official code."""
         if not left.any():
             return left
-        x, y = self.tensors(samples, left)
-        perturbed = official_stage(self.suite, attack, x, y).detach()
-        return _without(left, is_adversarial(self.plain, x, perturbed, y, self.case.epsilon).cpu().numpy())
-
-    def with_their_draws(self, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
-        """Which samples are left after our attack in exact mode."""
-        if not left.any():
-            return left
-        x, y = self.tensors(samples, left)
+        x, y = _tensors(samples, left)
         perturbed = self.exact.perturb(attack, x, y, samples.index[left].tolist())
-        return _without(left, is_adversarial(self.worker.network, x, perturbed, y, self.case.epsilon).cpu().numpy())
+        return _without(left, is_adversarial(self.worker.network, x, perturbed, y, self.case.epsilon).numpy())
 
-    def tensors(self, samples: LabelledImages, left: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Images and labels of the samples that are left."""
-        x = torch.from_numpy(samples.images[left]).to(self.device).float() / 255
-        return x, torch.from_numpy(samples.labels[left]).to(self.device)
+
+def left_by_official(case: Case, attack: Attack, samples: LabelledImages, left: np.ndarray) -> np.ndarray:
+    """Which samples are left after the official attack, its images checked again like ours."""
+    if not left.any():
+        return left
+    network, (x, y) = copy.deepcopy(case.network).requires_grad_(True), _tensors(samples, left)
+    perturbed = official_stage(official(network, case.epsilon, x.device, case.budget), attack, x, y).detach()
+    return _without(left, is_adversarial(network, x, perturbed, y, case.epsilon).numpy())
+
+
+def _tensors(samples: LabelledImages, left: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Images and labels of the samples that are left."""
+    return torch.from_numpy(samples.images[left]).float() / 255, torch.from_numpy(samples.labels[left])
 
 
 def _without(left: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -154,33 +154,35 @@ def _without(left: np.ndarray, found: np.ndarray) -> np.ndarray:
     return after
 
 
-def autoattack_rows(case: Case, device: torch.device, groups: int, *, parity: bool) -> list[Row]:
-    """One row for all four attacks and one for each, each timed on `groups` parts of the images in turn.
+def autoattack_rows(case: Case, groups: int, *, parity: bool) -> list[Row]:
+    """One row for all four attacks and one for each: CPU seconds on `groups` parts of the images in turn, one thread.
 
     Args:
         case: Network and images.
-        device: Where both sides compute.
         groups: Repetitions; each has its own part of the correctly classified images.
         parity: Whether to run ours a second time with the reference's draws and compare flags after every stage.
     """
-    samples, contest = correct_part(case, device), _Contest(case, device)
+    samples, contest = correct_part(case, torch.device("cpu")), _Ours(case)
     times: dict[Attack, tuple[list[float], list[float]]] = {attack: ([], []) for attack in Attack}
     robust, equal_after = [0, 0], dict[str, bool]()
     size = -(-len(samples) // groups)
-    for group, start in enumerate(range(0, len(samples), size)):
-        part = samples.part(slice(start, start + size))
-        left = [np.ones(len(part), bool), np.ones(len(part), bool)]
-        exact = left[0]
-        for attack in Attack:
-            for side in (0, 1) if group % 2 == 0 else (1, 0):
-                started = time.perf_counter()
-                left[side] = (contest.ours, contest.theirs)[side](attack, part, left[side])
-                times[attack][side].append(time.perf_counter() - started)
-            if parity:
-                exact = contest.with_their_draws(attack, part, exact)
-                same = bool(np.array_equal(exact, left[1]))
-                equal_after[attack.value] = equal_after.get(attack.value, True) and same
-        robust = [count + int(flags.sum()) for count, flags in zip(robust, left, strict=True)]
+    with apart() as elsewhere:
+        for group, start in enumerate(range(0, len(samples), size)):
+            part = samples.part(slice(start, start + size))
+            left = [np.ones(len(part), bool), np.ones(len(part), bool)]
+            exact = left[0]
+            for attack in Attack:
+                for side in (0, 1) if group % 2 == 0 else (1, 0):
+                    left[side], seconds = (
+                        timed(contest.left, attack, part, left[0]) if side == 0
+                        else elsewhere(left_by_official, case, attack, part, left[1])
+                    )  # fmt: skip
+                    times[attack][side].append(seconds)
+                if parity:
+                    exact = contest.left_in_exact_mode(attack, part, exact)
+                    same = bool(np.array_equal(exact, left[1]))
+                    equal_after[attack.value] = equal_after.get(attack.value, True) and same
+            robust = [count + int(flags.sum()) for count, flags in zip(robust, left, strict=True)]
     found = contest.worker.simplified
     facts: dict[str, Any] = {
         "correct": len(samples), "robust_ours": robust[0], "robust_theirs": robust[1],
@@ -198,35 +200,39 @@ def autoattack_rows(case: Case, device: torch.device, groups: int, *, parity: bo
     return rows
 
 
-def hofmn_row(case: Case, device: torch.device, steps: int, repetitions: int) -> Row:
-    """The final attack of HO-FMN on all images, correctly classified or not."""
-    network = copy.deepcopy(case.network).requires_grad_(True).to(device)
-    x = torch.from_numpy(case.images).to(device).float() / 255
-    y = torch.from_numpy(case.labels).to(device)
-    worker = Worker(
-        copy.deepcopy(case.network).to(device), case.images[:8], Settings().on(device.type), EPSILON, device
-    )
-    reached: dict[str, np.ndarray] = {}
+def hofmn_row(case: Case, steps: int, repetitions: int) -> Row:
+    """The final attack of HO-FMN on all images, correctly classified or not: CPU seconds, one thread."""
+    device = torch.device("cpu")
+    worker = Worker(copy.deepcopy(case.network), case.images[:8], Settings().on("cpu"), EPSILON, device)
 
-    def ours() -> None:
+    def ours() -> np.ndarray:
         samples = correct_part(case, device)  # finding out who is worth an attack belongs to the work
-        found = worker.run(Call(Work.DISTANCES, samples, trials=(GENTLE,), steps=steps)).values
-        reached["ours"] = np.zeros(len(y), np.float32)
-        reached["ours"][samples.index] = found
+        reached = np.zeros(len(case.labels), np.float32)
+        reached[samples.index] = worker.run(Call(Work.DISTANCES, samples, trials=(GENTLE,), steps=steps)).values[:, 0]
+        return reached
 
-    def theirs() -> None:
-        reached["theirs"] = torch.cat(
-            [plain_fmn(network, a, b, GENTLE, steps) for a, b in zip(x.split(128), y.split(128), strict=True)]
-        ).cpu().numpy()  # fmt: skip
-
-    ours(), theirs()  # the first time is not like the others
-    times = in_turn(ours, theirs, repetitions)
+    times: tuple[list[float], list[float]] = ([], [])
+    reached = [np.empty(0), np.empty(0)]
+    with apart() as elsewhere:
+        for repetition in range(repetitions + 1):
+            for side in (0, 1) if repetition % 2 == 0 else (1, 0):
+                reached[side], seconds = timed(ours) if side == 0 else elsewhere(plain_distances, case, steps)
+                if repetition:  # the first time is not like the others
+                    times[side].append(seconds)
+    found = reached[0] > 0
     facts = {
-        "images": len(y), "steps": steps,
-        "median_ours": float(np.median(reached["ours"][reached["ours"] > 0])),
-        "median_theirs": float(np.median(reached["theirs"][reached["ours"] > 0])),
+        "images": len(case.labels), "steps": steps,
+        "median_ours": float(np.median(reached[0][found])), "median_theirs": float(np.median(reached[1][found])),
     }  # fmt: skip
     return Row("hofmn", case.name, "HO-FMN attack", *times, "plain FMN loop", facts)
+
+
+def plain_distances(case: Case, steps: int) -> np.ndarray:
+    """Distances that the plain FMN loop reaches, 128 images at a time."""
+    network = copy.deepcopy(case.network).requires_grad_(True)
+    x, y = torch.from_numpy(case.images).float() / 255, torch.from_numpy(case.labels)
+    parts = zip(x.split(128), y.split(128), strict=True)
+    return torch.cat([plain_fmn(network, a, b, GENTLE, steps) for a, b in parts]).numpy()
 
 
 def efficiency_row(case: Case, device: torch.device, attack: Attack) -> Row:
@@ -282,7 +288,7 @@ def passes_rows(case: Case, repetitions: int = 9) -> Iterator[Row]:
     worker = Worker(copy.deepcopy(evaluated), case.images[:8], settings, case.epsilon, torch.device("cpu"))
     contiguous = FormatChoice(MemoryFormat.CONTIGUOUS)
     folded = simplified(copy.deepcopy(evaluated), x[:8], remove_channels=False, choice=contiguous)
-    networks = {"evaluated": evaluated, "folded": folded.network, "attacked": worker.simplified.network}
+    networks = {"evaluated": evaluated, "folded": folded.network, "attacked": worker.surrogate}
 
     def forward(network: nn.Module) -> None:
         with torch.no_grad():

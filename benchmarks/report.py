@@ -20,13 +20,15 @@ Columns = dict[str, Callable[[Document], str]]
 PAGE_HEAD = """# Benchmarks
 
 How many times faster apsite is than other software on the same machine.
-Both run in turn in one process, on the same network and the same images.
+Both run in turn, on the same network and the same images.
 The ratio is that of the median times; the single ratios show its spread.
 `benchmarks/results` has the seconds of each repetition.
 `make bench` repeats the measurements, each part in its own process.
 
 `pyautoattack` runs as in its documentation, on a network whose parameters are not frozen.
 The plain FMN loop is `benchmarks/plain_fmn.py`.
+On a CPU, times are CPU seconds of one thread.
+Each side has a process of its own there, since apsite changes how its process manages memory.
 Networks with random weights only time the passes: a tiny ε keeps every sample robust.
 On them, the attacks make fewer steps (5 of APGD, 3 of FAB) and queries (30 of Square).
 """
@@ -47,7 +49,8 @@ def write_results(path: Path, rows: Sequence[Row | CommandTime | Evidence], devi
     """Write or complete the results of one kind of machine; rows of the same name are replaced."""
     old: list[Document] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     date = datetime.now(UTC).date().isoformat()
-    new = [{"name": row.name, **row.as_json(), "date": date} for row in rows]
+    before = {row["name"]: _before(row, date) for row in old if row["kind"] == "autoattack"}
+    new = [{"name": row.name, **row.as_json(), "date": date} | before.get(row.name, {}) for row in rows]
     names = {row["name"] for row in new}
     document = {
         "device": device,
@@ -58,6 +61,13 @@ def write_results(path: Path, rows: Sequence[Row | CommandTime | Evidence], devi
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _before(old: Document, date: str) -> Document:
+    """The ratio of a row that is replaced, unless it is of the same day: then what it replaced."""
+    if old["date"] == date:
+        return {name: old[name] for name in ("before",) if name in old}
+    return {"before": {"ratio": old["ratio"], "date": old["date"]}}
 
 
 def write_page(path: Path, results: Sequence[Path]) -> None:
@@ -89,6 +99,11 @@ def _spread(row: Document) -> str:
     """Smallest and largest single ratio."""
     low, high = min(row["ratios"]), max(row["ratios"])
     return f"{low:.2f} to {high:.2f}" if len(row["ratios"]) > 1 else "one run"
+
+
+def _earlier(row: Document) -> str:
+    """The ratio that this one replaced, and its day."""
+    return f"{row['before']['ratio']:.2f} ({row['before']['date']})" if "before" in row else "–"
 
 
 def _seconds(values: Sequence[float]) -> str:
@@ -144,9 +159,13 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
     ),
     (
         "AutoAttack",
-        "Compared with `pyautoattack`; each attack runs on the samples that the previous ones did not break.",
+        "Compared with `pyautoattack`; each attack runs on the samples that the previous ones did not break. "
+        "*Before* is the ratio that was measured last on another day; times of 2026-11-26 are wall time, with both "
+        "sides in one process.",
         "autoattack",
-        {**_NETWORK, "Attack": lambda row: row["work"], **_RATIO, **_TIMES, **_PASSES, **_DATE},
+        {
+            **_NETWORK, "Attack": lambda row: row["work"], **_RATIO, "Before ": _earlier, **_TIMES, **_PASSES, **_DATE,
+        },
     ),
     (
         "Results of AutoAttack",

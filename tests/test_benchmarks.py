@@ -17,7 +17,7 @@ from apsite.evaluation.testsets.datasets import embedded_images
 from apsite.protocol import Precision, Settings
 from apsite.vocabulary import Attack
 from benchmarks.__main__ import main
-from benchmarks.attacks import correct_part
+from benchmarks.attacks import autoattack_rows, correct_part, hofmn_row
 from benchmarks.cases import demonstration, saturated
 from benchmarks.curve_gaps import curve_rows
 from benchmarks.dropped_rows import dropped_rows_row
@@ -130,7 +130,32 @@ def test_results_are_replaced_row_by_row(tmp_path):
     rows = json.loads(path.read_text())["rows"]
     assert [(row["name"], row["ratio"]) for row in rows] == [("a: AutoAttack", 3.0), ("b: AutoAttack", 3.0)]
     write_page(page, [path])
-    assert "| a | AutoAttack | 3.00 | one run | 1.0 | 3.0 |" in page.read_text()
+    assert "| a | AutoAttack | 3.00 | one run | – | 1.0 | 3.0 |" in page.read_text()
+
+
+def test_a_row_names_the_ratio_of_another_day(tmp_path):
+    """Also when it is measured a second time that day."""
+    path, page = tmp_path / "machine.json", tmp_path / "page.md"
+    write_results(path, [timed("a", 2.0)], "a machine", 1)
+    path.write_text(path.read_text().replace(json.loads(path.read_text())["rows"][0]["date"], "2026-01-31"))
+    for ours in (1.5, 1.0):
+        write_results(path, [timed("a", ours)], "a machine", 1)
+    write_page(page, [path])
+    assert "| a | AutoAttack | 3.00 | one run | 1.50 (2026-01-31) | 1.0 | 3.0 |" in page.read_text()
+
+
+def test_pyautoattack_runs_in_a_process_of_its_own():
+    """Both sides of a row end with the robust images of their attacks, whose numbers of queries are the same."""
+    total, *attacks = autoattack_rows(replace(demonstration(4), budget=(10, 2, 5)), 1, parity=True)
+    assert total.facts["correct"] >= total.facts["robust_ours"] == total.facts["robust_theirs"] > 0
+    assert [row.work for row in attacks] == [attack.label for attack in Attack]
+    assert all(len(row.ours) == len(row.theirs) == 1 for row in (total, *attacks))
+
+
+def test_the_distances_of_both_sides_are_compared():
+    row = hofmn_row(demonstration(4), steps=10, repetitions=2)
+    assert 0 < row.facts["median_ours"] <= 1.1 * row.facts["median_theirs"]
+    assert len(row.ours) == len(row.theirs) == 2
 
 
 def test_the_page_says_after_which_attack_results_differ(tmp_path):

@@ -26,6 +26,7 @@ from apsite.evaluation.attacks.execution import CountedNetwork, FilledUp, PassLi
 from apsite.evaluation.attacks.fast.engine import FastEngine
 from apsite.evaluation.attacks.fast.noise import SampleNoise
 from apsite.evaluation.attacks.fmn import FmnParameters, distances, fmn_attack, worst_norms
+from apsite.evaluation.attacks.fused import fused
 from apsite.evaluation.attacks.heap import keep_freed_memory
 from apsite.evaluation.attacks.lanes import ROWS_ON_CPU, Lanes, batch_slices, lane_count
 from apsite.evaluation.attacks.memory_formats import MemoryFormat, format_choice
@@ -133,7 +134,8 @@ class Worker:
         choice = format_choice(device, settings.precision, min(settings.rows, ROWS_ON_CPU), memory_format)
         inputs = as_inputs(example, device)
         self.simplified = simplified(network, inputs, remove_channels=settings.remove_channels, choice=choice)
-        self.surrogate = self._counted(self.simplified.network)
+        fast = self.simplified.network
+        self.surrogate = self._counted(fused(fast, inputs) if device.type == "cpu" else fast)
         self.listener: PassListener | None = None
         self.say: Callable[[str], None] = lambda message: None
         self._rows = settings.rows
