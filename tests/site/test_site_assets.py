@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 from apsite.site.making.assets import SCRIPTS, STYLES, write_assets
@@ -26,6 +27,11 @@ def test_parts_become_one_file(repository, tmp_path):
     styles = (tmp_path / "pages/assets/stylesheets/site.css").read_text(encoding="utf-8")
     assert styles.index(".md-header") < styles.index("[data-md-color-scheme=slate]") < styles.index(".ap-")
     assert "sourceMappingURL" not in styles
+    assert "table:not([class])" not in styles, "browsers style all of a page anew for such a rule"
+    fonts = [base64.b64decode(font) for font in re.findall(r'url\("data:font/woff2;base64,([^"]*)"', styles)]
+    files = {path.name: path.read_bytes() for path in (tmp_path / "pages/assets/fonts").glob("*.woff2")}
+    assert fonts == [files[f"{name}.woff2"] for name in ("sans-400", "sans-600", "serif-600")]
+    assert set(re.findall(r"fonts/([\w-]+\.woff2)", styles)) == {"sans-greek-400.woff2"}
     assert (tmp_path / "theme/main.html").is_file()
 
 

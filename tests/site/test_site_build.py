@@ -155,6 +155,16 @@ def test_pages_lose_empty_lines_but_not_those_of_code(tmp_path):
     assert text == "<p>a\nb</p><pre>c\n\n  d</pre>\n<pre>e\n\n</pre>"
 
 
+def test_tables_of_written_pages_are_framed(tmp_path):
+    """They can be scrolled before any script has run; other tables and what a listing shows stay as they are."""
+    kept = '<table class="ap-table"><tr></tr></table><pre>&lt;table&gt;</pre>'
+    (tmp_path / "a.html").write_text(f"{kept}<table>\n<tr></tr></table>", encoding="utf-8")
+    generator.finish_pages(tmp_path)
+    frame = '<div class="md-typeset__scrollwrap"><div class="md-typeset__table">'
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert text == f'{kept}{frame}<table class="plain-table">\n<tr></tr></table></div></div>'
+
+
 def test_search_index_is_plain_text(tmp_path):
     """Signs of HTML in text stay escaped; markup, long listings and headings that say nothing go."""
     places = [

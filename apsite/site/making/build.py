@@ -85,8 +85,8 @@ def build_site(
     nav = navigation(facts, documents)
     configuration = generator.write_configuration(output, identity, nav, unlisted(facts), site_url, extra)
     generator.run_generator(configuration)
-    slim_styles(output / "site")
     generator.finish_pages(output / "site")
+    slim_styles(output / "site")
     generator.write_index(output / "site")
     return output / "site" / "index.html"
 

@@ -18,10 +18,12 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from apsite.errors import ApsiteError
+from apsite.site.making.assets import PLAIN_TABLE
 
 _SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _VERBATIM = re.compile(r"(<(?:pre|script|textarea)\b.*?</(?:pre|script|textarea)>)", re.DOTALL)
 _LINE_BREAKS = re.compile(r"[ \t]*\n\s*")
+_PLAIN_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _LISTING = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _LONG = 5_000
@@ -130,7 +132,10 @@ def _plain(text: str) -> str:
 
 
 def finish_pages(site: Path) -> None:
-    """Allow in every page's content security policy the inline scripts that it has, by hash; drop empty lines."""
+    """Allow in every page's content security policy the inline scripts that it has, by hash; drop empty lines.
+
+    Tables of written pages get their class and the frame that scrolls them, which the theme's script would add late.
+    """
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         hashes = []
@@ -141,4 +146,9 @@ def finish_pages(site: Path) -> None:
         policy = " ".join(["script-src 'self'", *dict.fromkeys(hashes)])
         parts = _VERBATIM.split(text.replace(_POLICY_LOOSE, policy))
         parts[::2] = [_LINE_BREAKS.sub("\n", part) for part in parts[::2]]
-        path.write_text("".join(parts), encoding="utf-8")
+        path.write_text(_PLAIN_TABLE.sub(_framed, "".join(parts)), encoding="utf-8")
+
+
+def _framed(table: re.Match[str]) -> str:
+    inner = table[0].replace("<table>", f'<table class="{PLAIN_TABLE}">', 1)
+    return f'<div class="md-typeset__scrollwrap"><div class="md-typeset__table">{inner}</div></div>'

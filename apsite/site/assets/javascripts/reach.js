@@ -22,8 +22,7 @@
       for (const element of article.querySelectorAll(selector)) reach(element, label);
   }
 
-  if (!article.querySelector("table:not([class]), pre > code")) return;
+  if (!article.querySelector(Object.values(KINDS).join())) return;
   new MutationObserver(all).observe(article, { childList: true, subtree: true });
-  new ResizeObserver(all).observe(article);
-  all();
+  new ResizeObserver(all).observe(article); // which also calls it once, after the page is laid out
 })();
