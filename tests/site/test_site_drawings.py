@@ -63,6 +63,15 @@ def test_drawing_has_every_mark_and_the_page_colours(drawn):
     assert all(colour.startswith("var(--ap-") for colour in colours)
 
 
+def test_lines_of_an_axis_are_one_path_and_no_mark_is_a_layer(drawn):
+    text, _ = drawn
+    wide = ET.fromstring(re.search(r"<svg.*?</svg>", text)[0])
+    grids = [group for group in wide.iter() if group.get("class") == "mark-rule role-axis-grid"]
+    assert [[line.tag.partition("}")[2] for line in grid] for grid in grids] == [["path"]] * len(grids) != []
+    assert grids[0][0].get("d").count("M") > 3
+    assert not any(mark.get("opacity") for mark in wide.iter() if len(mark) == 0)
+
+
 def test_names_are_text(drawn):
     text, _ = drawn
     assert "&lt;script&gt;" in text

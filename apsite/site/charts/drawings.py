@@ -44,6 +44,9 @@ _DEFAULTS = {
 }  # fmt: skip
 """What an element has that does not say it."""
 _DECIMALS = re.compile(r"-?\d*\.\d+(?:e-?\d+)?")
+_MOVED = re.compile(r"translate\(([-\d.]+),([-\d.]+)\)")
+_RULERS = {"mark-rule role-axis-grid", "mark-rule role-axis-tick"}
+"""Groups of lines of an axis, which are most of the elements of a drawing."""
 _REFERENCE = re.compile(r"url\(#([\w-]+)\)")
 
 
@@ -156,7 +159,31 @@ def _clean(element: ET.Element, tokens: dict[str, str], identity: str) -> None:
             element.set(name, f"var({tokens[value.lower()]})")
         else:
             element.set(name, _REFERENCE.sub(rf"url(#{identity}-\1)", value))
+    _fade(element)
     _lift(element)
+    if element.get("class") in _RULERS:
+        _join(element)
+
+
+def _fade(mark: ET.Element) -> None:
+    """Make the opacity of a mark of one colour that of its colour, as browsers draw each other one apart."""
+    colours = [name for name in ("fill", "stroke") if mark.get(name, "none") not in ("none", "transparent")]
+    if mark.get("opacity") and len(colours) == 1:
+        name = f"{colours[0]}-opacity"
+        mark.set(name, f"{float(mark.attrib.pop('opacity')) * float(mark.get(name, '1')):.3g}")
+
+
+def _join(group: ET.Element) -> None:
+    """Put the lines of an axis into one path, if nothing else tells them apart; some have no length."""
+    ends = [(_MOVED.fullmatch(line.get("transform", "translate(0,0)")), line) for line in group]
+    if any(moved is None or set(line.keys()) - {"transform", "x2", "y2"} for moved, line in ends):
+        return
+    path = "".join(
+        f"M{moved[1]} {moved[2]}l{line.get('x2', '0')} {line.get('y2', '0')}"
+        for moved, line in ends
+        if moved is not None and {"x2", "y2"} & set(line.keys())
+    )
+    group[:] = [ET.Element(f"{{{_SVG}}}path", {"d": path})] if path else []
 
 
 def _lift(group: ET.Element) -> None:
