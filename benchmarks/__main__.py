@@ -13,6 +13,7 @@ import click
 import numpy as np
 import torch
 
+from apsite.protocol import Precision
 from apsite.vocabulary import Attack
 from benchmarks import attacks, cases, catalogue, clusters, curve_gaps, dropped_rows, gpu, minimum_norms, precision
 from benchmarks.curve_gaps import Gap
@@ -36,8 +37,10 @@ FILTERS = RESNET8 / "L1_Li2017Pruning_R8_CIFAR10_S_75.safetensors"
 
 
 def demo_rows(options: dict) -> Iterator[Row]:
-    """AutoAttack on the embedded network and on a dense one."""
-    for case in (cases.demonstration(options["images"]), dense(options["images"])):
+    """AutoAttack on the embedded network and on a dense one, there also with its search in bfloat16."""
+    whole = dense(options["images"])
+    quick = replace(whole, name=f"{whole.name}, search in bfloat16", precision=Precision.BF16)
+    for case in (cases.demonstration(options["images"]), whole, quick):
         yield from attacks.autoattack_rows(case, options["groups"], parity=options["parity"])
 
 

@@ -22,7 +22,7 @@ from apsite.evaluation.attacks.fmn import FmnParameters
 from apsite.evaluation.attacks.memory_formats import FormatChoice, MemoryFormat
 from apsite.evaluation.attacks.simplification import simplified
 from apsite.evaluation.runs.worker import Call, LabelledImages, Work, Worker
-from apsite.protocol import Settings
+from apsite.protocol import Precision, Settings
 from apsite.vocabulary import Attack
 from benchmarks.apart import apart, timed
 from benchmarks.plain_fmn import plain_fmn
@@ -43,6 +43,7 @@ class Case:
         labels: Shape ``(n,)``.
         epsilon: Perturbation size; a tiny one keeps every sample of an untrained network robust.
         budget: Steps and queries of the attacks; ``None`` for the standard ones.
+        precision: Arithmetic in which our AutoAttack searches.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     labels: np.ndarray
     epsilon: float = EPSILON
     budget: tuple[int, int, int] | None = None
+    precision: Precision = Precision.FLOAT32
 
 
 @contextlib.contextmanager
@@ -108,7 +110,7 @@ class _Ours:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        settings, network = Settings().on("cpu"), copy.deepcopy(case.network)
+        settings, network = Settings(precision=case.precision).on("cpu"), copy.deepcopy(case.network)
         self.worker = Worker(network, case.images[:8], settings, case.epsilon, torch.device("cpu"))
         self.exact = FastEngine(self.worker.network, case.epsilon, 0, settings.rows, exact=True)
         self.passes = {attack: [0, 0] for attack in Attack}

@@ -144,9 +144,11 @@ def test_a_row_names_the_ratio_of_another_day(tmp_path):
     assert "| a | AutoAttack | 3.00 | one run | 1.50 (2026-01-31) | 1.0 | 3.0 |" in page.read_text()
 
 
-def test_pyautoattack_runs_in_a_process_of_its_own():
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BF16])
+def test_pyautoattack_runs_in_a_process_of_its_own(precision):
     """Both sides of a row end with the robust images of their attacks, whose numbers of queries are the same."""
-    total, *attacks = autoattack_rows(replace(demonstration(4), budget=(10, 2, 5)), 1, parity=True)
+    case = replace(demonstration(4), budget=(10, 2, 5), precision=precision)
+    total, *attacks = autoattack_rows(case, 1, parity=True)
     assert total.facts["correct"] >= total.facts["robust_ours"] == total.facts["robust_theirs"] > 0
     assert [row.work for row in attacks] == [attack.label for attack in Attack]
     assert all(len(row.ours) == len(row.theirs) == 1 for row in (total, *attacks))
