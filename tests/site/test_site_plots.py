@@ -135,6 +135,22 @@ def test_labels_of_points_overlap_nothing_and_are_nearest_to_their_mark(benchmar
     assert crossed < checked / 20, "only where no other place is left"
 
 
+def test_no_line_of_a_front_runs_through_a_label(benchmark_facts: SiteFacts) -> None:
+    """At most one label in fifty finds no place beside it."""
+    labels = struck = 0
+    for drawn in scatters(benchmark_facts):
+        moves = re.findall(r"([MHV])([\d.]+)(?: ([\d.]+))?", drawn.front)
+        corners = [(float(moves[0][1]), float(moves[0][2]))] if moves else []
+        for way, to, _ in moves[1:]:
+            corners.append((float(to), corners[-1][1]) if way == "H" else (corners[-1][0], float(to)))
+        lines = [(*map(min, one, two), *map(max, one, two)) for one, two in itertools.pairwise(corners)]
+        boxes = [mark.label.box for mark in drawn.marks if mark.label]
+        labels += len(boxes)
+        struck += sum(any(overlap(box, line) for line in lines) for box in boxes)
+    assert labels > 150
+    assert struck <= labels / 50, struck
+
+
 def gap(box: tuple[float, ...], place: tuple[float, float]) -> float:
     """Distance of a place from a box."""
     across = max(box[0] - place[0], 0, place[0] - box[2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from apsite.records import EvaluationRecord
 from apsite.site.charts.panels import Frame
@@ -103,19 +104,30 @@ def scatter(
     places = [at(point) for point in ordered]
     boxes = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in places]
     labelled = min(LABELLED, len(best)) if less_x else LABELLED
-    labels = place_labels([point.label for point in named[:labelled]], places, boxes, frame)
+    steps = [at(point) for point in best] + ([(frame.right, frame.bottom)] if less_x and best else [])
+    labels = place_labels([point.label for point in named[:labelled]], places, boxes, frame, _walls(steps, less_x))
     marks = tuple(
         Mark(point, place, point in best, labels[number] if number < len(labels) else None)
         for number, (point, place) in enumerate(zip(named, places[: len(named)], strict=True))
     )
     dots = {(round(x), round(y)) for x, y in places[len(named) :]} if rest else set()
-    steps = [at(point) for point in best]
     drawn = f"M{steps[0][0]:g} {steps[0][1]:g}" if steps else ""
-    for x, y in steps[1:]:
+    for x, y in steps[1 : len(best)]:
         drawn += f"H{x:g}V{y:g}" if less_x else f"V{y:g}H{x:g}"
     if less_x and steps:
         drawn += f"H{frame.right}"
     return Scatter(name, title, frame, _dotted(dots), marks, drawn)
+
+
+def _walls(steps: Sequence[tuple[float, float]], less_x: bool) -> list[Box]:
+    """Boxes around the lines of a front, from one of its points to the next; the last of `less_x` is an end."""
+    found = []
+    for number, ((x, y), (to_x, to_y)) in enumerate(pairwise(steps)):
+        corner = (to_x, y) if less_x else (x, to_y)
+        ends = (corner,) if less_x and number == len(steps) - 2 else (corner, (to_x, to_y))
+        for (a, b), (c, d) in pairwise(((x, y), *ends)):
+            found.append((min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1))
+    return found
 
 
 def _dotted(dots: Collection[tuple[int, int]]) -> str:
@@ -128,13 +140,17 @@ def _dotted(dots: Collection[tuple[int, int]]) -> str:
 
 
 def place_labels(
-    texts: Sequence[str], places: Sequence[tuple[float, float]], marks: Sequence[Box], frame: Frame
+    texts: Sequence[str],
+    places: Sequence[tuple[float, float]],
+    marks: Sequence[Box],
+    frame: Frame,
+    walls: Sequence[Box] = (),
 ) -> list[Label | None]:
     """A place for each label, in the order of importance; ``None`` for one that finds none.
 
     Next to its mark if that is nearer to the label than any other mark, else further away with a leader. A label is
-    inside the frame, and meets no mark and no label that has a place already; a leader crosses a label only
-    where no other place is left.
+    inside the frame, and meets no mark and no label that has a place already; a leader crosses a label, or a label one
+    of the `walls`, only where no other place is left.
     """
     taken: list[Box] = []
     leaders: list[Line] = []
@@ -155,7 +171,8 @@ def place_labels(
                     continue
                 line = own, _nearest(own, box)
                 placed = Label(text, box, "" if near else _path(*line)), line
-                if any(_crosses(line, other) for other in taken) or any(_crosses(other, box) for other in leaders):
+                over = any(_meet(box, wall) for wall in walls) or any(_crosses(other, box) for other in leaders)
+                if over or any(_crosses(line, other) for other in taken):
                     crossing = crossing or placed
                     continue
                 choice = placed
