@@ -174,7 +174,7 @@ def _fade(mark: ET.Element) -> None:
 
 
 def _join(group: ET.Element) -> None:
-    """Put the lines of an axis into one path, if nothing else tells them apart; some have no length."""
+    """Put the lines of an axis into one path, if they differ in nothing else; some have no length."""
     ends = [(_MOVED.fullmatch(line.get("transform", "translate(0,0)")), line) for line in group]
     if any(moved is None or set(line.keys()) - {"transform", "x2", "y2"} for moved, line in ends):
         return
