@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from importlib import metadata
@@ -26,6 +27,8 @@ from apsite.site.writer import write_pages
 
 _MARKER = ".apsite-build"
 _MARKER_TEXT = "This folder is written by `apsite build`; its content is replaced at every build.\n"
+_PERCENT = re.compile(r"(```.*?```|`[^`]*`)|(?<=\d) (?=%)", re.DOTALL)
+"""Code, and the space of a percentage elsewhere, which may end no line."""
 _COMMANDS = "<!-- commands -->"
 
 
@@ -140,6 +143,7 @@ def _copy_documents(root: Path, pages: Path, moved: Mapping[str, str]) -> dict[s
                 text = path.read_text(encoding="utf-8")
                 for old, new in moved.items():
                     text = text.replace(old, new)
+                text = _PERCENT.sub(lambda found: found[0] if found[1] else "\u00a0", text)
                 target.write_text(text, encoding="utf-8")
                 titles[path.relative_to(folder).with_suffix("").as_posix()] = _first_heading(path)
     changelog = root / "CHANGELOG.md"
