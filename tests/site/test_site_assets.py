@@ -57,11 +57,16 @@ def test_classes_of_pages_and_words_of_scripts_keep_their_rules(tmp_path):
     names = {"quoted": "<p class='x' class=\"other quoted\">", "bare": "<p class=bare>", "identity": "<p id=identity>"}
     (tmp_path / "a.html").write_text("\n".join(names.values()) + '<i style="top: var(--inline)">', encoding="utf-8")
     for path, text in (
-        (sheet, "".join(f".{name}{{top:0}}" for name in (*names, "set", "none")) + ":root{--inline:0;--none:0;}"),
+        (
+            sheet,
+            "".join(f".{name}{{top:0}}" for name in (*names, "set", "late", "tabbed-set", "none"))
+            + ":root{--inline:0;--none:0;}",
+        ),
         (tmp_path / "assets/javascripts/site.js", 'element.classList.add("set")'),
+        (tmp_path / "assets/javascripts/bundle.0.min.js", 'add("late");add("tabbed-set")'),
     ):
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     slim_styles(tmp_path)
     kept = sheet.read_text(encoding="utf-8")
-    assert set(re.findall(r"[\w-]+(?=\{top|:0;)", kept)) == {*names, "set", "--inline"}
+    assert set(re.findall(r"[\w-]+(?=\{top|:0;)", kept)) == {*names, "set", "late", "--inline"}

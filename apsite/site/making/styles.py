@@ -17,6 +17,10 @@ _NAMED_PROPERTY = re.compile(r"--[a-z][\w-]*")
 _READ_PROPERTY = re.compile(r"var\(\s*(--[\w-]+)")
 _SPACE = re.compile(r"\s+")
 _AROUND = re.compile(r" ?([{};,]) ?")
+_UNUSED = re.compile(
+    r"tabbed-|mermaid$|footnote|md-(annotation|tooltip|version|tag|source__fact|status|consent|feedback)"
+)
+"""Classes that the theme's script sets for features of the theme that the configuration leaves off."""
 _NESTING = ("@media", "@supports")
 
 
@@ -29,7 +33,12 @@ def slim_styles(site: Path) -> None:
     if not sheet.is_file():
         return
     scripts = [path for path in (site / "assets" / "javascripts").glob("*.js") if not path.name.startswith("vega.")]
-    words = {word for path in scripts for word in _WORD.findall(path.read_text(encoding="utf-8"))}
+    words = {
+        word
+        for path in scripts
+        for word in _WORD.findall(path.read_text(encoding="utf-8"))
+        if not (path.name.startswith("bundle.") and _UNUSED.match(word))
+    }
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         words.update(_NAMED_PROPERTY.findall(text))
