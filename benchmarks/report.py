@@ -246,7 +246,8 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         "search. "
         "HO-FMN computes logits in float32; with TF32 its gradients are in TF32. "
         "Its columns compare distances with those of the first search: successes that float32 did not confirm, "
-        "images whose result at 8/255 changed, and the relative difference of the medians.",
+        "images whose result at 8/255 changed, and the relative difference of the medians. "
+        "Rows that compare with a committed record attack the images of that evaluation again, with its seed.",
         "precision",
         {
             **_NETWORK, "Search": lambda row: row["search"], "Correct ": _fact("correct"),
@@ -294,7 +295,7 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
         "Commands",
         "Commands on synthetic catalogues, each record with its per-sample file of 10,000 samples. "
         "Before the pairs of a setting were judged together, building 5,000 records took 519 s of CPU time, "
-        "at that time on a busier machine.",
+        "at that time on a busier machine. The build of 20,000 records ran on a busy machine, too.",
         "catalogue",
         {
             "Command": lambda row: f"`apsite {row['command']}`",
