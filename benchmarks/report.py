@@ -196,7 +196,7 @@ _SECTIONS: Sequence[tuple[str, str, str, Columns]] = (
     ),
     (
         "Pass efficiency",
-        "Time of the passes through the network alone, divided by the time of an attack with as many passes: "
+        "CPU time of the passes through the network alone, divided by that of an attack with as many passes: "
         "1 means that the attack adds no cost.",
         "efficiency",
         {**_NETWORK, "Attack": lambda row: row["work"], **_RATIO, **_PASSES, **_DATE},
