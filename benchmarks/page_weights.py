@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _URL = re.compile(r"url\(\"?([^\")]+)\"?\)")
-_LOADED = {"script": "src", "img": "src", "link": "href"}
+_LOADED = {"script": ("src", "data-src"), "img": ("src",), "link": ("href",)}
+"""Attributes that name files; a script of `data-src` loads once the page is shown."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class _Loaded(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        found = values.get(_LOADED.get(tag, ""))
+        found = next((values[name] for name in _LOADED.get(tag, ()) if name in values), None)
         if found and (tag != "link" or values.get("rel") in ("stylesheet", "icon", "preload")):
             self.files.add(found)
         if bundle := values.get("data-bundle"):

@@ -190,11 +190,11 @@ def test_pages_are_weighed_with_all_that_they_load(tmp_path):
     """A font of the style sheet counts, an image within it and a link do not; shared files count on each page."""
     files = {
         "assets/font.woff2": b"f" * 50, "assets/site.css": b"@font-face{src:url(font.woff2)} a{background:url(data:x)}",
-        "assets/bundle.js": b"b" * 900, "data/curves/settings/one.json": b"[]",
+        "assets/bundle.js": b"b" * 900, "assets/late.js": b"l" * 70, "data/curves/settings/one.json": b"[]",
         "data/curves/settings/two.json": b"[1, 2]",
         "index.html": b'<link rel="stylesheet" href="assets/site.css"><a href="assets/bundle.js">script</a>',
         "methods/one.html": b'<link rel="stylesheet" href="../assets/site.css"><link rel="next" href="../index.html">',
-        "curves.html": b'<div class="ap-chart" data-bundle="assets/bundle.js"></div>',
+        "curves.html": b'<div class="ap-chart" data-bundle="assets/bundle.js"></div><script data-src="assets/late.js">',
     }  # fmt: skip
     for name, content in files.items():
         path = tmp_path / name
@@ -205,7 +205,8 @@ def test_pages_are_weighed_with_all_that_they_load(tmp_path):
     found = page_weights(tmp_path, 7)
     heaviest = max(("index.html", "methods/one.html"), key=lambda name: size[name])
     assert (found.pages, found.plain_page, found.plain) == (3, heaviest, shared + size[heaviest])
-    live = size["curves.html"] + size["assets/bundle.js"] + size["data/curves/settings/two.json"]
+    scripts = size["assets/bundle.js"] + size["assets/late.js"]
+    live = size["curves.html"] + scripts + size["data/curves/settings/two.json"]
     assert (found.chart_page, found.chart) == ("curves.html", live)
     write_results(tmp_path / "machine.json", [found], "a machine", 2)
     write_page(tmp_path / "page.md", [tmp_path / "machine.json"])
