@@ -17,8 +17,8 @@ def keep_freed_memory() -> None:
     """Let this process keep up to 1 GiB of the memory that it frees, where its C library is glibc.
 
     By default glibc returns freed memory beyond a few megabytes to the system, and the next pass through the network
-    waits for fresh pages to be mapped and zeroed: a quarter of a forward pass of a ResNet8 with 64 images. The process
-    does not grow, since the next pass takes what the last one left. What the environment sets for glibc is respected.
+    waits for fresh pages to be mapped and zeroed, about two thousand for a gradient pass of a ResNet8 with 64 images.
+    The next pass takes what the last one left. What the environment sets for glibc is respected.
 
     Source: mallopt(3), ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD``.
     """
